@@ -1,0 +1,33 @@
+"""Own every exception that the package raises on purpose.
+
+    RowCacheError
+    ├── ConfigError      a setting is wrong; the process must not start
+    ├── ArgumentError    a caller passed something that cannot be meant; nothing was changed
+    ├── SourceError      the database as a whole cannot be read just now
+    └── EncodingError    one row or one value has no faithful JSON form
+
+Each message says what was asked, what was found and what to do. "Not there" is None and "superseded, not
+written" is an outcome: neither is an exception.
+"""
+
+__all__ = ["ArgumentError", "ConfigError", "EncodingError", "RowCacheError", "SourceError"]
+
+
+class RowCacheError(Exception):
+    """Any error raised by this package on purpose."""
+
+
+class ConfigError(RowCacheError):
+    """A setting is wrong. One line: the setting, what was found, what is allowed."""
+
+
+class ArgumentError(RowCacheError, ValueError):
+    """A caller's argument is wrong. Nothing was changed."""
+
+
+class SourceError(RowCacheError):
+    """The database cannot be read as a whole: no connection, no such table, a statement time-out."""
+
+
+class EncodingError(RowCacheError):
+    """One value has no faithful JSON form; the message names its column and the reason."""

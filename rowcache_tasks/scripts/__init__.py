@@ -1,0 +1,29 @@
+"""Own the Lua files: load each by its name. Must not know what they mean.
+
+One file is one atomic operation in Redis. Each starts with a header: what it does, KEYS and ARGV as `name TYPE` in
+the order in which the body unpacks them (`...`: as many as are left), and what it RETURNS. A script reads the time
+from the server and touches only its KEYS and the values at value_prefix + row id, all of which lie on one server.
+"""
+
+from functools import cache
+from importlib.resources import files
+
+__all__ = ["SCRIPT_NAMES", "load_script"]
+
+SCRIPT_NAMES = (
+    "claim_entry",
+    "claim_rows",
+    "commit_rows",
+    "drop_rows",
+    "lease_rows",
+    "miss_rows",
+    "put_rows",
+    "release_rows",
+    "touch_rows",
+)
+
+
+@cache
+def load_script(name: str) -> str:
+    """Return the text of a script; the files are package data."""
+    return files(__name__).joinpath(f"{name}.lua").read_text("utf-8")

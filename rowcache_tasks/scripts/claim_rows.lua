@@ -1,0 +1,47 @@
+-- Claims the due rows, earliest first: pushes the due time of each to the end of a lease.
+-- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH
+-- ARGV value_prefix text, lease_s seconds, limit rows
+-- RETURNS {claimed_at, lease_until, due time of the next row or "", row id, ms late, row id, ms late, ...}
+local schedule, delay, refreshed, failures, stats = unpack(KEYS)
+local value_prefix, lease_s, limit = unpack(ARGV)
+
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local reply = {string.format('%.17g', now), string.format('%.17g', now + lease_s), ''}
+local leases, repairs, gone, values = {}, {}, {}, {}
+local row_ids = redis.call('ZRANGE', schedule, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+if #row_ids > 0 then
+  local due = redis.call('ZMSCORE', schedule, unpack(row_ids))
+  local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
+  local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
+  for i, row_id in ipairs(row_ids) do
+    if tonumber(delays[i] or 0) > 0 then
+      table.insert(leases, now + lease_s)
+      table.insert(leases, row_id)
+      table.insert(reply, row_id)
+      table.insert(reply, string.format('%.0f', math.min((now - due[i]) * 1000, 1e12)))
+      -- A fence in the future means that the server's clock stepped back: it would refuse every commit.
+      if tonumber(fences[i] or 0) > now then
+        table.insert(repairs, now - 0.001)
+        table.insert(repairs, row_id)
+      end
+    else
+      -- No delay, or one <= 0, is how any client says: stop caching this row.
+      table.insert(gone, row_id)
+      table.insert(values, value_prefix .. row_id)
+    end
+  end
+end
+if #leases > 0 then
+  redis.call('ZADD', schedule, unpack(leases))
+  redis.call('HINCRBY', stats, 'claimed', #leases / 2)
+end
+if #repairs > 0 then redis.call('ZADD', refreshed, unpack(repairs)) end
+if #gone > 0 then
+  redis.call('DEL', unpack(values))
+  redis.call('HDEL', failures, unpack(gone))
+  for _, zset in ipairs({refreshed, delay, schedule}) do redis.call('ZREM', zset, unpack(gone)) end
+  redis.call('HINCRBY', stats, 'dropped', #gone)
+end
+reply[3] = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
+return reply
