@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES, Keys
 
 MAX_BATCH_SIZE = 1000
@@ -67,10 +67,10 @@ class Settings:
     start_timeout_s: float = 30.0
 
     def table(self, name: str) -> Table:
-        """Return a table by its name; raises ConfigError that lists the names there are."""
+        """Return a table by its name; raises ArgumentError that lists the names there are."""
         if name in self.tables:
             return self.tables[name]
-        raise ConfigError(
+        raise ArgumentError(
             f"table {shorten(name)} is not in rowcache_tables: "
             f"found {', '.join(map(repr, self.tables))}; use one of these or add it"
         )
@@ -105,7 +105,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     for name in given:
         if name not in SETTING_FIELDS:
             raise ConfigError(f"unknown setting {name}{suggest(name, SETTING_FIELDS)}")
-    values = {SETTING_FIELDS[name]: PARSERS[name](name, value) for name, value in given.items()}
+    values: dict[str, Any] = {SETTING_FIELDS[name]: PARSERS[name](name, value) for name, value in given.items()}
     for required in ("redis_url", "tables"):
         if required not in values:
             raise ConfigError(f"rowcache_{required} is not set: it is required in the configuration module")

@@ -1,0 +1,55 @@
+"""Own how a dispatcher sleeps: until a time, or until somebody pushes to a wake list. Must not know schedules."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+__all__ = ["Alarm"]
+
+logger = logging.getLogger(__name__)
+
+BLOCK_S = 5
+"""How long one BLPOP stands at the server."""
+
+
+class Alarm:
+    """Sleeps with a BLPOP outstanding on a connection of its own.
+
+    The time-out is kept here and not by the server: a server's own time-outs are checked only every 100 ms when it is
+    idle, and this way an idle dispatcher sends nothing while it waits.
+    """
+
+    def __init__(self, client: "redis.Redis", wake_keys: Sequence[str]) -> None:
+        self._pool = client.connection_pool
+        self._wake_keys = list(wake_keys)
+        self._connection: Any = None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep for `timeout_s` seconds or until woken; return whether woken. Without Redis it just sleeps."""
+        if timeout_s <= 0:
+            return False
+        deadline = time.monotonic() + timeout_s
+        try:
+            if self._connection is None:
+                self._connection = self._pool.get_connection()
+                self._connection.send_command("BLPOP", *self._wake_keys, BLOCK_S)
+            if not self._connection.can_read(timeout=max(0.0, deadline - time.monotonic())):
+                return False
+            woken = self._connection.read_response() is not None
+            self._connection.send_command("BLPOP", *self._wake_keys, BLOCK_S)
+        except (redis.RedisError, OSError) as error:
+            logger.debug("alarm_lost", extra={"error": str(error)})
+            self.close()
+            time.sleep(max(0.0, deadline - time.monotonic()))
+            return False
+        return woken
+
+    def close(self) -> None:
+        """Give the connection back, closed. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+            self._pool.release(connection)

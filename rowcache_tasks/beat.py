@@ -1,0 +1,99 @@
+"""Own the beat scheduler that dispatches due rows: `celery -A rowcache_tasks beat`, or `worker -B`.
+
+Ordinary beat_schedule entries still run, each sent by one of the dispatchers. When an entry was last sent is kept in
+Redis, so that there is no schedule file, and a restart does not start an interval anew.
+"""
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from celery.beat import ScheduleEntry, Scheduler
+
+from rowcache_tasks.alarm import Alarm
+from rowcache_tasks.config import Settings
+from rowcache_tasks.connection import connect
+from rowcache_tasks.dispatch import Dispatcher
+from rowcache_tasks.keys import BEAT_ENTRIES
+from rowcache_tasks.publisher import Publisher
+from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.scripts import load_script
+from rowcache_tasks.start import check_dispatcher
+
+__all__ = ["DispatchScheduler"]
+
+logger = logging.getLogger(__name__)
+
+MAX_TICK_S = 1.0
+"""tick returns at least so often: beat's health check counts ticks."""
+
+
+class DispatchScheduler(Scheduler):
+    """Dispatches rows within tick, between the ordinary entries. Any number may run; none is the leader."""
+
+    _alarm: Alarm | None = None
+    _publisher: Publisher | None = None
+    _client: "redis.Redis"
+
+    def setup_schedule(self) -> None:
+        """Check the configuration and the servers, or exit; then take up the entries where they were left."""
+        settings = check_dispatcher(self.app)
+        self._client = connect(settings.redis_url, "dispatcher")
+        self._claim_entry = self._client.register_script(load_script("claim_entry"))
+        super().setup_schedule()
+        sent: Any = self._client.hgetall(BEAT_ENTRIES)
+        for name, sent_at in sent.items():
+            entry = self.schedule.get(name.decode())
+            if entry is not None:
+                entry.last_run_at = datetime.fromtimestamp(float(sent_at), UTC)
+        self._dispatcher = self._build_dispatcher(settings)
+        logger.info("dispatching %s", ", ".join(settings.tables))
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Send an ordinary entry if one is due; else dispatch rows until the next is, for MAX_TICK_S at most."""
+        idle_s = super().tick(*args, **kwargs)
+        if idle_s:
+            self._dispatcher.run(time.monotonic() + min(idle_s, self.max_interval or MAX_TICK_S, MAX_TICK_S))
+        return 0
+
+    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
+        """Send a due entry unless another dispatcher has just done so."""
+        name = str(entry.name)
+        _, next_in_s = self.schedule[name].is_due()
+        try:
+            is_ours = self._claim_entry([BEAT_ENTRIES], [name, 0.9 * max(0.0, next_in_s)])
+        except redis.RedisError as error:
+            logger.warning("beat entry %s is sent without asking the others: %s", name, error)
+            is_ours = True
+        if is_ours:
+            super().apply_entry(entry, producer=producer)
+
+    def close(self) -> None:
+        """Close the connections. Called twice at a stop, once from within the signal handler."""
+        super().close()
+        if self._alarm is not None:
+            self._alarm.close()
+        if self._publisher is not None:
+            self._publisher.close()
+
+    @property
+    def info(self) -> str:
+        """What the banner shows."""
+        return "    . schedule -> Redis"
+
+    def _build_dispatcher(self, settings: Settings) -> Dispatcher:
+        tables = list(settings.tables.values())
+        self._publisher = Publisher(self.app, settings.lease_s)
+        self._alarm = Alarm(self._client, [table.keys.wake for table in tables])
+        return Dispatcher(
+            [Schedule(self._client, table) for table in tables],
+            self._publisher.send,
+            self._publisher.queue_length,
+            self._alarm,
+            batch_size=settings.batch_size,
+            lease_s=settings.lease_s,
+            poll_interval_s=settings.poll_interval_s,
+            max_queue=settings.max_queue,
+        )

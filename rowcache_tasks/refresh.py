@@ -1,0 +1,54 @@
+"""Own the use case "refresh a claimed batch": fetch, encode, commit; release what failed. Must not know Celery."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Protocol
+
+from rowcache_tasks.errors import EncodingError
+from rowcache_tasks.schedule import Backoff, Claim, Schedule
+from rowcache_tasks.source import Source
+
+__all__ = ["refresh_claim"]
+
+
+def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Backoff) -> dict[str, int]:
+    """Refresh the rows of a claim; return what became of them as counts.
+
+    Counts: refreshed, unchanged, superseded, dropped, missing, failed. One SELECT and one commit for the batch; rows
+    that are missing, unreadable or not encodable cost one call more and hold up no other row. When the whole batch
+    cannot be read, all of it is released with backoff and the error is raised. If the process dies before the commit,
+    the rows are due again when their lease ends.
+    """
+    try:
+        fetched = source.fetch(claim.row_ids)
+        values, errors = encode_rows(source.encoder, fetched.rows)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:500]
+        schedule.release_rows(claim, dict.fromkeys(claim.row_ids, reason), backoff)
+        raise
+    errors |= fetched.errors
+    counts = asdict(schedule.commit_rows(claim, values))
+    missed = schedule.miss_rows(claim, fetched.missing, backoff)
+    released = schedule.release_rows(claim, errors, backoff)
+    counts["dropped"] += missed.dropped
+    counts["superseded"] += missed.superseded + len(errors) - released
+    return counts | {"missing": missed.missing, "failed": released}
+
+
+class Encoder(Protocol):
+    """What is needed of an encoder."""
+
+    def encode(self, row: Sequence[object]) -> bytes:
+        """Give the JSON of a row; raises EncodingError."""
+
+
+def encode_rows(encoder: Encoder, rows: dict[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Encode each row by itself: row id -> JSON, and row id -> reason for those that have none."""
+    values: dict[str, bytes] = {}
+    errors: dict[str, str] = {}
+    for row_id, row in rows.items():
+        try:
+            values[row_id] = encoder.encode(row)
+        except EncodingError as error:
+            errors[row_id] = str(error)
+    return values, errors

@@ -1,0 +1,129 @@
+"""Own the checks before a worker or a dispatcher starts: one line and exit status 1 instead of failing later.
+
+Servers that do not answer are tried for rowcache_start_timeout seconds, visibly: after a reboot everything starts at
+once. What is wrong for good stops the process at once.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+import redis
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from rowcache_tasks.config import Settings, load_settings, redact
+from rowcache_tasks.connection import connect
+from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
+from rowcache_tasks.source import Source, create_source_engine
+
+__all__ = ["check_dispatcher", "check_worker"]
+
+logger = logging.getLogger(__name__)
+
+
+def check_dispatcher(app: Celery) -> Settings:
+    """Check the settings, Redis and the broker; return the settings or exit with status 1 and one line."""
+    try:
+        settings = load_settings()
+        check_broker_url(app)
+        wait_for("Redis", redact(settings.redis_url), lambda: check_redis(settings.redis_url), settings.start_timeout_s)
+        wait_for("the broker", broker_name(app), lambda: check_broker(app), settings.start_timeout_s)
+    except RowCacheError as error:
+        raise SystemExit(f"rowcache_tasks: {error}") from None
+    return settings
+
+
+def check_worker(app: Celery) -> None:
+    """Check what a dispatcher needs and the database with every table; exit with status 1 and one line if wrong."""
+    settings = check_dispatcher(app)
+    try:
+        if settings.database_url is None:
+            raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
+        url = settings.database_url
+        wait_for("the database", redact(url), lambda: check_database(settings, url), settings.start_timeout_s)
+    except RowCacheError as error:
+        raise SystemExit(f"rowcache_tasks: {error}") from None
+
+
+def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float) -> None:
+    """Call `check` until it does not raise a connection error; raise ConfigError after `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return check()
+        except (redis.ConnectionError, redis.TimeoutError, SourceError, KombuError, OSError) as error:
+            left_s = deadline - time.monotonic()
+            reason = " ".join(str(error).split())[:200]
+            if left_s <= 0:
+                raise ConfigError(f"{what} at {where} cannot be reached after {timeout_s:g} s: {reason}") from error
+            # Logging is not set up yet at this point of a Celery program.
+            print(  # noqa: T201
+                f"rowcache_tasks: waiting for {what} at {where} ({left_s:.0f} s left): {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
+            time.sleep(min(1.0, max(0.05, left_s)))
+
+
+def check_redis(url: str) -> None:
+    """Refuse a Redis Cluster; warn when the server may evict keys, which would lose the schedule."""
+    client = connect(url, "start")
+    try:
+        info = client.info()
+    except redis.AuthenticationError as error:
+        raise ConfigError(f"rowcache_redis_url {redact(url)} was refused: {error}") from error
+    except redis.ResponseError as error:
+        raise ConfigError(f"rowcache_redis_url {redact(url)} does not answer INFO: {error}") from error
+    finally:
+        client.close()
+    if info.get("cluster_enabled"):
+        raise ConfigError(
+            f"rowcache_redis_url {redact(url)} is a Redis Cluster: "
+            "found cluster_enabled:1, allowed is a single server or a failover pair"
+        )
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys") and info.get("maxmemory"):
+        logger.warning("Redis may evict the schedule: maxmemory-policy is %s, use noeviction", policy)
+
+
+def check_broker_url(app: Celery) -> None:
+    """Refuse the URL of a Redis Cluster: Celery has no such transport."""
+    for url in (app.conf.broker_read_url, app.conf.broker_write_url):
+        if "cluster" in str(url or "").partition("://")[0]:
+            raise ConfigError(
+                f"broker_url is {redact(str(url))!r}: Celery cannot use a Redis Cluster as its broker; "
+                "allowed are redis://, rediss://, sentinel:// or, for high availability, amqp:// (RabbitMQ)"
+            )
+
+
+def broker_name(app: Celery) -> str:
+    """Name the broker in messages, without its password."""
+    with app.connection_for_write() as connection:
+        return str(connection.as_uri())
+
+
+def check_broker(app: Celery) -> None:
+    """Connect to the broker once; refuse one that turns out to be a node of a Redis Cluster."""
+    with app.connection_for_write() as connection:
+        try:
+            connection.connect()
+            client = getattr(connection.default_channel, "client", None)
+        except (*connection.connection_errors, *connection.channel_errors) as error:
+            raise OSError(str(error)) from error
+        if isinstance(client, redis.Redis) and client.info("cluster").get("cluster_enabled"):
+            raise ConfigError(
+                f"broker_url is {connection.as_uri()!r}: found a node of a Redis Cluster, which Celery cannot use as "
+                "its broker; allowed are a single Redis server, sentinel:// or amqp:// (RabbitMQ)"
+            )
+
+
+def check_database(settings: Settings, url: str) -> None:
+    """Look up every table and column. The connections are closed again: nothing is left for a fork to share."""
+    engine = create_source_engine(url, statement_timeout_s=settings.lease_s)
+    try:
+        for table in settings.tables.values():
+            Source(engine, table).load()
+    finally:
+        engine.dispose()

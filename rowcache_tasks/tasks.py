@@ -1,0 +1,185 @@
+"""Own the tasks that applications and dispatchers send. Thin: each checks its arguments and calls one operation.
+
+Applications call `.delay(…)`; arguments are checked both there and in the worker, so that a mistake shows where it is
+made. A schedule change carries the time at which it was enqueued, by the clock of Redis: in whatever order workers run
+several changes of a row, the last one enqueued is what stands.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import redis
+from celery import Task
+from celery.exceptions import Reject
+
+from rowcache_tasks.argument import parse_delay, parse_delays, parse_row_id, parse_row_ids
+from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE, app
+from rowcache_tasks.config import MAX_BATCH_SIZE
+from rowcache_tasks.errors import RowCacheError
+from rowcache_tasks.refresh import refresh_claim
+from rowcache_tasks.runtime import current_runtime
+from rowcache_tasks.schedule import Claim, Schedule, cut
+from rowcache_tasks.seeding import seed_table
+
+__all__ = [
+    "refresh_now",
+    "refresh_row",
+    "schedule_row",
+    "schedule_rows",
+    "schedule_table",
+    "unschedule_row",
+    "unschedule_rows",
+]
+
+PROGRESS_INTERVAL_S = 0.5
+
+
+class ScheduleChange(Task):  # type: ignore[type-arg]
+    """A task that changes the schedule: checked and stamped when it is enqueued, never lost when Redis is away."""
+
+    abstract = True
+    queue = SCHEDULE_QUEUE
+    acks_late = True
+    ignore_result = True
+    throws = (RowCacheError,)
+    parse: Callable[..., Any]
+    """Turns the task's arguments into what it works on, or raises ArgumentError."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Check the arguments, add the time, send. Raises ArgumentError; redis.RedisError when Redis is away."""
+        args, kwargs = args or (), dict(kwargs or {})
+        stamp = kwargs.pop("stamp", "")
+        self.parse(*args, **kwargs)
+        return super().apply_async(args, {**kwargs, "stamp": stamp or now_stamp()}, *rest, **options)
+
+
+def parse_one(table: str, row_id: object) -> list[str]:
+    """Read the arguments (table, row id)."""
+    current_runtime().settings.table(table)
+    return [parse_row_id(row_id)]
+
+
+def parse_many(table: str, row_ids: object) -> list[str]:
+    """Read the arguments (table, row ids)."""
+    current_runtime().settings.table(table)
+    return parse_row_ids(row_ids)
+
+
+def parse_row(table: str, row_id: object, delay: object) -> dict[str, float]:
+    """Read the arguments (table, row id, delay)."""
+    current_runtime().settings.table(table)
+    return {parse_row_id(row_id): parse_delay(delay)}
+
+
+def parse_rows(table: str, delays: object) -> dict[str, float]:
+    """Read the arguments (table, {row id: delay})."""
+    current_runtime().settings.table(table)
+    return parse_delays(delays)
+
+
+def parse_table(table: str, delay: object) -> float:
+    """Read the arguments (table, delay)."""
+    current_runtime().settings.table(table)
+    return parse_delay(delay)
+
+
+@app.task(base=ScheduleChange, parse=staticmethod(parse_row))
+def schedule_row(table: str, row_id: str, delay: float, *, stamp: str = "") -> dict[str, int]:
+    """Cache a row from now on, refreshed every `delay` seconds; returns {"applied": n, "ignored": n}."""
+    return put_delays(table, parse_row(table, row_id, delay), stamp)
+
+
+@app.task(base=ScheduleChange, parse=staticmethod(parse_rows))
+def schedule_rows(table: str, delays: Mapping[str, float], *, stamp: str = "") -> dict[str, int]:
+    """Cache rows from now on: row id -> seconds between refreshes; returns {"applied": n, "ignored": n}."""
+    return put_delays(table, parse_rows(table, delays), stamp)
+
+
+@app.task(base=ScheduleChange, parse=staticmethod(parse_one))
+def unschedule_row(table: str, row_id: str, *, stamp: str = "") -> dict[str, int]:
+    """Stop caching a row and remove its value at once; returns {"applied": n, "ignored": n}."""
+    return drop(table, parse_one(table, row_id), stamp)
+
+
+@app.task(base=ScheduleChange, parse=staticmethod(parse_many))
+def unschedule_rows(table: str, row_ids: Sequence[str], *, stamp: str = "") -> dict[str, int]:
+    """Stop caching rows and remove their values at once; returns {"applied": n, "ignored": n}."""
+    return drop(table, parse_many(table, row_ids), stamp)
+
+
+@app.task(base=ScheduleChange, parse=staticmethod(parse_many))
+def refresh_now(table: str, row_ids: Sequence[str], *, stamp: str = "") -> dict[str, int]:
+    """Refresh scheduled rows at once, as after a change; returns {"touched": n, "unscheduled": n}."""
+    wanted = parse_many(table, row_ids)
+    with changing(table) as schedule:
+        touched = schedule.touch_rows(wanted)
+    return {"touched": touched, "unscheduled": len(wanted) - touched}
+
+
+@app.task(base=ScheduleChange, bind=True, parse=staticmethod(parse_table))
+def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str = "") -> dict[str, int]:
+    """Cache every row of the table, the first refreshes spread over one delay; returns {"applied": n, "ignored": n}.
+
+    Shows its progress as the state PROGRESS with the number of rows scheduled so far, at most twice a second.
+    """
+    delay = parse_table(table, delay)
+    source = current_runtime().source(table)
+    total, shown_at = source.count_rows(), 0.0
+
+    def report(count: int) -> None:
+        nonlocal shown_at
+        if self.request.id and time.monotonic() - shown_at >= PROGRESS_INTERVAL_S:
+            shown_at = time.monotonic()
+            self.send_event("task-progress", result=f"{count:,} of {total:,} rows scheduled")
+
+    with changing(table) as schedule:
+        return asdict(seed_table(schedule, source, delay, stamp, report))
+
+
+@app.task(queue=REFRESH_QUEUE, ignore_result=True, throws=(RowCacheError,))
+def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """Refresh a batch of rows; returns counts: refreshed, unchanged, superseded, dropped, missing, failed.
+
+    Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late_ms": [milliseconds, …]}. Called by
+    hand without one, it claims the rows itself; rows that are not scheduled are then left out.
+    """
+    runtime = current_runtime()
+    schedule, source = runtime.schedule(table), runtime.source(table)
+    if claim is not None:
+        return refresh_claim(schedule, source, Claim(row_ids=list(row_ids), **claim), runtime.backoff)
+    counts: dict[str, int] = {}
+    for batch in cut(parse_row_ids(row_ids), MAX_BATCH_SIZE):
+        leased = schedule.lease_rows(batch, runtime.settings.lease_s)
+        for name, count in refresh_claim(schedule, source, leased, runtime.backoff).items():
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def put_delays(table: str, delays: Mapping[str, float], stamp: str) -> dict[str, int]:
+    """Schedule rows, due now."""
+    with changing(table) as schedule:
+        return asdict(schedule.put_rows({row_id: (delay, 0) for row_id, delay in delays.items()}, stamp))
+
+
+def drop(table: str, row_ids: Sequence[str], stamp: str) -> dict[str, int]:
+    """Unschedule rows."""
+    with changing(table) as schedule:
+        return asdict(schedule.drop_rows(row_ids, stamp))
+
+
+@contextmanager
+def changing(table: str) -> Iterator[Schedule]:
+    """Give the schedule of a table; when Redis is away, put the task back into its queue instead of losing it."""
+    try:
+        yield current_runtime().schedule(table)
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise Reject(str(error), requeue=True) from error
+
+
+def now_stamp() -> str:
+    """Read the clock of Redis: the same for every application, whatever its own clock says."""
+    seconds, microseconds = current_runtime().client.time()
+    return f"{int(seconds)}.{int(microseconds):06d}"
