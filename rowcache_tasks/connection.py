@@ -1,5 +1,7 @@
 """Own how a process connects to the cache's Redis: time-outs, retries, names. Must not know keys or scripts."""
 
+from typing import Any
+
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
@@ -16,12 +18,14 @@ def connect(url: str, role: str) -> "redis.Redis":
     `role` shows in CLIENT LIST, for the person who looks. A command that fails on a broken connection is sent again
     on a new one, twice, within a second: every script here may run twice without harm.
     """
+    # A Unix socket has no peer that could vanish silently, and redis-py refuses the option for it.
+    keepalive: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
         client_name=f"rowcache-{role}",
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
-        socket_keepalive=True,
         health_check_interval=30,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=2),
+        **keepalive,
     )

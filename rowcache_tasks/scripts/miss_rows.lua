@@ -18,8 +18,8 @@ local records = redis.call('HMGET', failures, unpack(row_ids))
 local tally = {missing = 0, superseded = 0, dropped = 0}
 for i, row_id in ipairs(row_ids) do
   local held, due = tonumber(scores[i] or 'nan') == lease_until, now
-  local known, record = pcall(cjson.decode, records[i] or '{"failures":0,"missing":0}')
-  if not known then record = {failures = 0, missing = 0} end
+  local known, record = pcall(cjson.decode, records[i] or '{}')
+  if not known or type(record) ~= 'table' then record = {} end
   if tonumber(delays[i] or 0) <= 0 then
     tally.dropped = tally.dropped + 1
   elseif tonumber(fences[i] or '-inf') >= claimed_at or claimed_at > now then
@@ -29,7 +29,7 @@ for i, row_id in ipairs(row_ids) do
     redis.call('DEL', value_prefix .. row_id)
     redis.call('ZADD', refreshed, now, row_id)
     tally.missing = tally.missing + 1
-    local n, misses = (record.failures or 0) + 1, (record.missing or 0) + 1
+    local n, misses = (tonumber(record.failures) or 0) + 1, (tonumber(record.missing) or 0) + 1
     due = now + math.min(max_s, base_s * 2 ^ (n - 1)) * (0.5 + math.random() / 2)
     local entry = {failures = n, missing = misses, error = 'no such row in the database', at = now}
     redis.call('HSET', failures, row_id, cjson.encode(entry))

@@ -19,8 +19,8 @@ for i, row_id in ipairs(row_ids) do
     local message, due = ARGV[5 + count + i], now
     -- An unscheduled row is due at once too, so that the next claim removes it.
     if message ~= '' and tonumber(delays[i] or 0) > 0 then
-      local known, record = pcall(cjson.decode, records[i] or '{"failures":0}')
-      local n = (known and record.failures or 0) + 1
+      local known, record = pcall(cjson.decode, records[i] or '{}')
+      local n = (known and type(record) == 'table' and tonumber(record.failures) or 0) + 1
       due = now + math.min(max_s, base_s * 2 ^ (n - 1)) * (0.5 + math.random() / 2)
       local entry = {failures = n, missing = 0, error = message, at = now}
       redis.call('HSET', failures, row_id, cjson.encode(entry))

@@ -1,0 +1,45 @@
+"""Real servers for the tests, each started once when the first test asks for it, on private sockets."""
+
+import itertools
+
+import pytest
+
+from rowcache_tasks.config import Table
+from rowcache_tasks.connection import connect
+from rowcache_tasks.embedded import Postgres, Valkey
+from rowcache_tasks.schedule import Schedule
+
+names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def valkey():
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def client(valkey):
+    """A client of the test server; the database that it uses is empty at the start of each test."""
+    client = connect(valkey.url_for(9), "test")
+    client.flushdb()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def schedule(client):
+    """The schedule of a table on the keys of the book."""
+    return Schedule(client, Table("inv", "inventory"))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgres_url(postgres):
+    """The SQLAlchemy URL of a database that the tests of one module share."""
+    return postgres.create_database(f"test_{next(names)}")
