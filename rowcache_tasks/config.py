@@ -158,7 +158,7 @@ def redact(url: str) -> str:
 def suggest(name: object, allowed: object) -> str:
     """End a message about an unknown name with the nearest known one, or with all of them."""
     names = list(allowed) if isinstance(allowed, Mapping | tuple | list) else []
-    near = difflib.get_close_matches(str(name), names, n=1)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.75)
     return f": did you mean {near[0]}?" if near else f": allowed are {', '.join(names)}"
 
 

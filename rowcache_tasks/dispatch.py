@@ -48,7 +48,8 @@ class Dispatcher:
         self._alarm = alarm
         self._batch_size = batch_size
         self._lease_s = lease_s
-        self._poll_interval_s = poll_interval_s
+        # A little early, so that a change is noticed and claimed within the interval.
+        self._poll_interval_s = 0.9 * poll_interval_s
         self._max_queue = max_queue
         self._may_be_full = True
         self._failures = 0

@@ -1,0 +1,189 @@
+"""The dispatcher's policy, with a real server for the schedule and plain callables for the broker."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from rowcache_tasks.alarm import Alarm
+from rowcache_tasks.config import Table
+from rowcache_tasks.dispatch import Dispatcher, held_signals
+from rowcache_tasks.schedule import Schedule
+
+
+class Broker:
+    """A queue that can fail."""
+
+    def __init__(self):
+        self.sent = []
+        self.length = 0
+        self.asked = 0
+        self.error = None
+
+    def send(self, table, claim):
+        if self.error:
+            raise self.error
+        self.sent.append((table, claim))
+
+    def queue_length(self):
+        self.asked += 1
+        return self.length
+
+    @property
+    def rows(self):
+        return [row_id for _, claim in self.sent for row_id in claim.row_ids]
+
+
+@pytest.fixture
+def broker():
+    return Broker()
+
+
+@pytest.fixture
+def build(client, schedule, broker):
+    alarms = []
+
+    def build(schedules=(schedule,), batch_size=10, max_queue=5):
+        alarm = Alarm(client, [one.table.keys.wake for one in schedules])
+        alarms.append(alarm)
+        return Dispatcher(
+            schedules,
+            broker.send,
+            broker.queue_length,
+            alarm,
+            batch_size=batch_size,
+            lease_s=30,
+            poll_interval_s=0.05,
+            max_queue=max_queue,
+        )
+
+    yield build
+    for alarm in alarms:
+        alarm.close()
+
+
+def run_until(dispatcher, is_done, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        assert time.monotonic() < deadline
+        dispatcher.run(time.monotonic() + 0.02)
+
+
+def test_due_rows_are_sent_in_batches(build, schedule, broker):
+    schedule.put_rows({str(n): (100, 0) for n in range(25)})
+    dispatcher = build()
+    pauses = [dispatcher.run_once() for _ in range(3)]
+    assert [len(claim.row_ids) for _, claim in broker.sent] == [10, 10, 5]
+    assert sorted(map(int, broker.rows)) == list(range(25))
+    assert pauses[:2] == [0, 0], "a full batch is followed by the next one at once"
+    assert 0 < pauses[2] <= 0.05
+
+
+def test_nothing_due_sends_nothing_and_sleeps_no_longer_than_the_poll_interval(build, schedule, broker):
+    schedule.put_rows({"1": (100, 50)})
+    assert 0.04 < build().run_once() <= 0.05
+    assert broker.sent == []
+
+
+def test_next_due_time_shortens_the_sleep(build, schedule):
+    schedule.put_rows({"1": (100, 0.02)})
+    assert build().run_once() <= 0.02
+
+
+def test_idle_dispatcher_does_not_ask_the_broker(build, broker):
+    dispatcher = build()
+    for _ in range(5):
+        dispatcher.run_once()
+    assert broker.asked == 1
+
+
+def test_nothing_is_claimed_while_the_queue_is_above_the_high_water_mark(build, schedule, broker):
+    schedule.put_rows({str(n): (100, 0) for n in range(30)})
+    dispatcher = build()
+    broker.length = 5
+    assert dispatcher.run_once() > 0
+    assert broker.sent == []
+    broker.length = 4
+    dispatcher.run_once()
+    assert len(broker.sent) == 1
+
+
+def test_failed_send_releases_the_batch_at_once(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0), "2": (100, 0)})
+    broker.error = OSError("broker is away")
+    with pytest.raises(OSError, match="broker is away"):
+        build().run_once()
+    assert sorted(schedule.claim_rows(10, 30)[0].row_ids) == ["1", "2"]
+    assert client.exists("failures:") == 0
+
+
+def test_run_survives_a_broker_that_fails_and_goes_on_when_it_is_back(build, schedule, broker, caplog):
+    schedule.put_rows({"1": (100, 0)})
+    broker.error = OSError("broker is away")
+    dispatcher = build()
+    run_until(dispatcher, lambda: "dispatch_failed" in caplog.text)
+    broker.error = None
+    run_until(dispatcher, lambda: broker.sent)
+    assert broker.rows == ["1"]
+    assert [r.levelname for r in caplog.records if "dispatch_failed" in r.message].count("WARNING") == 1
+
+
+def test_change_through_the_api_wakes_a_sleeping_dispatcher(build, schedule, broker, client):
+    dispatcher = build()
+    dispatcher.run(time.monotonic() + 0.01)
+    schedule.put_rows({"1": (100, 0)})
+    run_until(dispatcher, lambda: broker.sent)
+    assert client.llen("wake:") == 0
+
+
+def test_alarm_returns_early_when_woken_and_on_time_when_not(client):
+    alarm = Alarm(client, ["wake:"])
+    assert alarm.wait(0.01) is False
+    threading.Timer(0.05, client.rpush, ("wake:", "1")).start()
+    started = time.monotonic()
+    assert alarm.wait(20) is True
+    assert time.monotonic() - started < 10
+    alarm.close()
+
+
+def test_alarm_survives_the_loss_of_its_connection(client):
+    alarm = Alarm(client, ["wake:"])
+    alarm.wait(0.01)
+    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert alarm.wait(0.05) is False
+    client.rpush("wake:", "1")
+    assert alarm.wait(20) is True
+    alarm.close()
+
+
+def test_every_table_gets_its_turn(build, client, broker):
+    tables = [Schedule(client, Table(name, name, namespace=name)) for name in ("a", "b")]
+    for one in tables:
+        one.put_rows({str(n): (100, 0) for n in range(20)})
+    dispatcher = build(tables)
+    dispatcher.run_once()
+    assert [table for table, _ in broker.sent] == ["a", "b"]
+
+
+def test_rows_of_two_dispatchers_are_disjoint(build, schedule, broker):
+    schedule.put_rows({str(n): (100, 0) for n in range(500)})
+    dispatchers = [build(max_queue=1000), build(max_queue=1000)]
+    threads = [threading.Thread(target=one.run, args=(time.monotonic() + 1,)) for one in dispatchers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(map(int, broker.rows)) == list(range(500))
+
+
+def test_stop_signals_wait_for_the_end_of_a_pass():
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda *_: received.append(1))
+    try:
+        with held_signals():
+            signal.raise_signal(signal.SIGTERM)
+            assert received == []
+        assert received == [1]
+    finally:
+        signal.signal(signal.SIGTERM, before)
