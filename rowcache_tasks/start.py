@@ -31,7 +31,8 @@ def check_dispatcher(app: Celery) -> Settings:
         wait_for("Redis", redact(settings.redis_url), lambda: check_redis(settings.redis_url), settings.start_timeout_s)
         wait_for("the broker", broker_name(app), lambda: check_broker(app), settings.start_timeout_s)
     except RowCacheError as error:
-        raise SystemExit(f"rowcache_tasks: {error}") from None
+        say(str(error))
+        raise SystemExit(1) from None
     return settings
 
 
@@ -44,7 +45,13 @@ def check_worker(app: Celery) -> None:
         url = settings.database_url
         wait_for("the database", redact(url), lambda: check_database(settings, url), settings.start_timeout_s)
     except RowCacheError as error:
-        raise SystemExit(f"rowcache_tasks: {error}") from None
+        say(str(error))
+        raise SystemExit(1) from None
+
+
+def say(line: str) -> None:
+    """Write a line to the terminal: a worker has not set up its logging yet, and beat logs what goes to stderr."""
+    print(f"rowcache_tasks: {line}", file=sys.__stderr__, flush=True)
 
 
 def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float) -> None:
@@ -58,12 +65,7 @@ def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float)
             reason = " ".join(str(error).split())[:200]
             if left_s <= 0:
                 raise ConfigError(f"{what} at {where} cannot be reached after {timeout_s:g} s: {reason}") from error
-            # Logging is not set up yet at this point of a Celery program.
-            print(  # noqa: T201
-                f"rowcache_tasks: waiting for {what} at {where} ({left_s:.0f} s left): {reason}",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"waiting for {what} at {where} ({left_s:.0f} s left): {reason}")
             time.sleep(min(1.0, max(0.05, left_s)))
 
 

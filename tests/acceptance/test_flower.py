@@ -1,0 +1,77 @@
+"""What an operator sees in Flower, asked of a real Flower over HTTP."""
+
+import base64
+import json
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+from deployment import wait_until
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def flower(deployment):
+    """Start Flower behind basic auth; gives a function that fetches a path as parsed JSON or text."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    deployment.start("flower", "flower", f"--port={port}", FLOWER_BASIC_AUTH="operator:pass")
+    login = base64.b64encode(b"operator:pass").decode()
+
+    def fetch(path, headers=None):
+        given = {"Authorization": f"Basic {login}"} if headers is None else headers
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=given)
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.read().decode()
+
+    def is_up():
+        try:
+            return fetch("/healthcheck")
+        except OSError:
+            return None
+
+    wait_until(is_up, "Flower is up")
+    return fetch
+
+
+def tasks_of(fetch, name):
+    found = json.loads(fetch("/api/tasks?limit=200"))
+    return [task for task in found.values() if (task["name"] or "").endswith(name)]
+
+
+def test_flower_shows_batches_with_their_counts_and_needs_a_login(deployment, flower):
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        flower("/api/tasks", headers={})
+    deployment.start_worker()
+    deployment.start_beat()
+    deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
+
+    def finished():
+        return [task for task in tasks_of(flower, "refresh_row") if task["state"] == "SUCCESS"]
+
+    task = wait_until(finished, "Flower shows a batch that succeeded", pause_s=0.1)[0]
+    assert task["args"].startswith("('inv', 100 rows: ")
+    assert "'refreshed': 100" in task["result"]
+
+
+def test_flower_shows_the_progress_of_schedule_table(deployment, flower):
+    deployment.sql("INSERT INTO inventory SELECT n, 'item ' || n, 0 FROM generate_series(1001, 200000) n")
+    deployment.start_worker()
+    wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
+    deployment.run("from rowcache_tasks.tasks import schedule_table; schedule_table.delay('inv', 3600)")
+    seen = set()
+
+    def finished():
+        for task in tasks_of(flower, "schedule_table"):
+            seen.add((task["state"], task["result"]))
+            return task["state"] == "SUCCESS"
+        return False
+
+    wait_until(finished, "Flower shows the end", pause_s=0.05, timeout_s=60)
+    assert any(state == "PROGRESS" and "of 200,000 rows scheduled" in result for state, result in seen if result)
+    assert deployment.client.zcard("schedule:") == 200_000
+    scores = deployment.client.zrange("schedule:", 0, -1, withscores=True)
+    first, last = scores[0][1], scores[-1][1]
+    assert last - first > 3500, "the first refreshes are spread over the interval"

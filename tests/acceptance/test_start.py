@@ -1,0 +1,162 @@
+"""A process that cannot work does not start: one line that names the setting, and exit status 1."""
+
+import subprocess
+import sys
+
+import pytest
+from deployment import CELERY, ROOT, wait_until
+
+from rowcache_tasks.connection import connect
+from rowcache_tasks.embedded import Valkey
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def refuse(deployment):
+    def refuse(program, settings="", **env):
+        """Start a program that is to stop at once; returns the lines of its last words."""
+        if settings:
+            (deployment.folder / "wrong_settings.py").write_text(f"from celeryconfig import *\n{settings}\n")
+            env |= {"CELERY_CONFIG_MODULE": "wrong_settings", "PYTHONPATH": f"{deployment.folder}:{ROOT}"}
+        done = subprocess.run(
+            [*CELERY, "--quiet", program, *(["--pidfile="] if program == "beat" else [])],
+            env=deployment.env | {"ROWCACHE_START_TIMEOUT": "1"} | env,
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr.strip().splitlines()
+
+    return refuse
+
+
+@pytest.mark.parametrize("program", ["worker", "beat"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("rowcache_tabels = {}", "unknown setting rowcache_tabels: did you mean rowcache_tables?"),
+        ("rowcache_lease = -5", "rowcache_lease is -5: allowed is a number of seconds from 1 to 3600"),
+        ("rowcache_batch_size = 5000", "rowcache_batch_size is 5000: allowed is a whole number from 1 to 1000"),
+        (
+            "rowcache_tables = {'a': {'table': 'inventory'}, 'b': {'table': 'inventory'}}",
+            "rowcache_tables: 'a' and 'b' are on the same Redis keys (namespace ''): give each table a namespace",
+        ),
+        (
+            "broker_url = 'rediss+cluster://u:secret@host'; import os; os.environ.pop('CELERY_BROKER_URL')",
+            "broker_url is 'rediss+cluster://***@host': Celery cannot use a Redis Cluster as its broker",
+        ),
+    ],
+)
+def test_wrong_setting_stops_worker_and_dispatcher(refuse, program, settings, message):
+    (line,) = refuse(program, settings)
+    assert line.startswith(f"rowcache_tasks: {message}")
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ("{'inv': {'table': 'inventroy'}}", "rowcache_tables['inv']"),
+        ("{'inv': {'table': 'inventory', 'columns': ['id', 'pirce']}}", "rowcache_tables['inv']"),
+        ("{'inv': {'table': 'inventory', 'key': 'idd'}}", "rowcache_tables['inv']"),
+    ],
+)
+def test_unknown_table_or_column_stops_a_worker(refuse, tables, message):
+    (line,) = refuse("worker", f"rowcache_tables = {tables}")
+    assert line.startswith(f"rowcache_tasks: {message}")
+    assert "inventory" in line or "id" in line, "says what there is"
+
+
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_unreachable_redis_is_waited_for_visibly_then_stops(refuse, program):
+    first, *_, last = refuse(program, ROWCACHE_REDIS_URL="redis://:secret@127.0.0.1:1/0")
+    assert first.startswith("rowcache_tasks: waiting for Redis at redis://***@127.0.0.1:1/0 (")
+    assert last.startswith("rowcache_tasks: Redis at redis://***@127.0.0.1:1/0 cannot be reached after 1 s: ")
+
+
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_unreachable_broker_is_waited_for_visibly_then_stops(refuse, program):
+    first, *_, last = refuse(program, CELERY_BROKER_URL="redis://:secret@127.0.0.1:1/0", ROWCACHE_START_TIMEOUT="4")
+    assert first.startswith("rowcache_tasks: waiting for the broker at redis://:**@127.0.0.1:1/0 (")
+    assert last.startswith("rowcache_tasks: the broker at redis://:**@127.0.0.1:1/0 cannot be reached after 4 s: ")
+
+
+def test_unreachable_database_is_waited_for_visibly_then_stops_a_worker(refuse):
+    url = "postgresql+psycopg://user:secret@127.0.0.1:1/shop"
+    first, *_, last = refuse("worker", ROWCACHE_DATABASE_URL=url)
+    assert first.startswith("rowcache_tasks: waiting for the database at postgresql+psycopg://***@127.0.0.1:1/shop (")
+    assert last.startswith(
+        "rowcache_tasks: the database at postgresql+psycopg://***@127.0.0.1:1/shop cannot be reached"
+    )
+    assert "secret" not in last
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "rowcache_database_url is not set"),
+        ("no url", "rowcache_database_url is "),
+        ("nosuch://host/db", "rowcache_database_url is "),
+    ],
+)
+def test_database_url_that_cannot_be_meant_stops_a_worker(refuse, url, message):
+    (line,) = refuse("worker", ROWCACHE_DATABASE_URL=url)
+    assert line.startswith(f"rowcache_tasks: {message}")
+
+
+def test_node_of_a_redis_cluster_is_refused_as_broker_and_as_cache(refuse, deployment):
+    with Valkey(args=("--cluster-enabled", "yes")) as node:
+        (line,) = refuse("beat", CELERY_BROKER_URL=node.broker_url())
+        assert "found a node of a Redis Cluster" in line
+        (line,) = refuse("beat", ROWCACHE_REDIS_URL=node.url)
+        assert "is a Redis Cluster: found cluster_enabled:1" in line
+
+
+def test_dispatcher_warns_when_redis_may_evict_the_schedule(deployment):
+    deployment.client.config_set("maxmemory", "100mb")
+    deployment.client.config_set("maxmemory-policy", "allkeys-lru")
+    deployment.start_beat()
+    wait_until(lambda: "maxmemory-policy is allkeys-lru, use noeviction" in deployment.log("beat"), "it warned")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("schedule_row.delay('nope', '1', 5)", "ArgumentError: table 'nope' is not in rowcache_tables: found 'inv'"),
+        ("schedule_row.delay('inv', '', 5)", "ArgumentError: row id is ''"),
+        ("schedule_row.delay('inv', '1', float('nan'))", "ArgumentError: delay is nan: it must be a finite number"),
+        ("schedule_row.delay('inv', '1', '5')", "ArgumentError: delay is '5'"),
+        ("schedule_rows.delay('inv', ['1'])", "ArgumentError: delays is ['1']: it must be a dictionary"),
+        ("unschedule_rows.delay('inv', None)", "ArgumentError: row_ids is None"),
+        ("refresh_now.delay('inv', [''])", "ArgumentError: row id is ''"),
+        ("schedule_table.delay('inv', -1)", "ArgumentError: delay is -1"),
+        ("schedule_row.delay('inv', '1')", "TypeError: "),
+        # Called in place, as the worker does.
+        ("schedule_row('inv', '1', -1)", "ArgumentError: delay is -1"),
+        ("unschedule_row('nope', '1')", "ArgumentError: table 'nope'"),
+    ],
+)
+def test_bad_argument_is_a_clear_error_that_changes_nothing(deployment, call, error):
+    done = deployment.run(f"from rowcache_tasks.tasks import *\n{call}", check=False)
+    assert done.returncode == 1
+    assert error in done.stderr.splitlines()[-1]
+    assert deployment.client.keys("*") == []
+    broker = connect(deployment.valkey.url_for(1), "test")
+    assert broker.keys("rowcache*") == []
+    broker.close()
+
+
+def test_missing_configuration_module_is_named(deployment):
+    done = subprocess.run(
+        [sys.executable, "-c", "from rowcache_tasks import RowCache; RowCache('inv')"],
+        env=deployment.env | {"CELERY_CONFIG_MODULE": "not_there"},
+        cwd=deployment.folder,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert "configuration module 'not_there' was not found" in done.stderr.splitlines()[-1]
