@@ -4,7 +4,8 @@
     ├── ConfigError      a setting is wrong; the process must not start
     ├── ArgumentError    a caller passed something that cannot be meant; nothing was changed
     ├── SourceError      the database as a whole cannot be read just now
-    └── EncodingError    one row or one value has no faithful JSON form
+    ├── EncodingError    one row or one value has no faithful JSON form
+    └── EmbeddedError    a server of the demo or the tests cannot be started (embedded/error.py)
 
 Each message says what was asked, what was found and what to do. "Not there" is None and "superseded, not
 written" is an outcome: neither is an exception.
