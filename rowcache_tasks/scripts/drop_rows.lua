@@ -10,17 +10,19 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 stamp = tonumber(stamp) or now
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local applied, values = {}, {}
+local applied, values, marks = {}, {}, {}
 for i, row_id in ipairs(row_ids) do
   local newest = tonumber(stamps[i] or '-inf')
   -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
   if newest <= stamp or newest > now then
     table.insert(applied, row_id)
     table.insert(values, value_prefix .. row_id)
-    redis.call('ZADD', changed, stamp, row_id)
+    table.insert(marks, stamp)
+    table.insert(marks, row_id)
   end
 end
 if #applied > 0 then
+  redis.call('ZADD', changed, unpack(marks))
   redis.call('DEL', unpack(values))
   redis.call('HDEL', failures, unpack(applied))
   redis.call('ZREM', refreshed, unpack(applied))

@@ -10,7 +10,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 stamp = tonumber(stamp) or now
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local due, delays, fences, applied, starts_now = {}, {}, {}, {}, false
+local due, delays, fences, marks, applied, starts_now = {}, {}, {}, {}, {}, false
 for i, row_id in ipairs(row_ids) do
   local newest = tonumber(stamps[i] or '-inf')
   -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
@@ -20,11 +20,12 @@ for i, row_id in ipairs(row_ids) do
     table.insert(due, now + start_in_s); table.insert(due, row_id)
     table.insert(delays, ARGV[2 + count + i]); table.insert(delays, row_id)
     table.insert(fences, now); table.insert(fences, row_id)
+    table.insert(marks, stamp); table.insert(marks, row_id)
     table.insert(applied, row_id)
-    redis.call('ZADD', changed, stamp, row_id)
   end
 end
 if #applied > 0 then
+  redis.call('ZADD', changed, unpack(marks))
   redis.call('ZADD', delay, unpack(delays))
   redis.call('ZADD', schedule, unpack(due))
   -- A row that was dropped has lost its fence: without a new one, a refresh from before the drop would be written.
