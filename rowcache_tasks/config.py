@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES, Keys
@@ -155,6 +156,17 @@ def redact(url: str) -> str:
     return re.sub(r"(?<=password=)[^&]*", "***", re.sub(r"://.*@", "://***@", url))
 
 
+def is_redis_url(url: str) -> bool:
+    """Whether redis-py reads the URL as it was meant; it ignores a database that is no number."""
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme == "unix" or (parts.port or 1) > 0
+    except ValueError:
+        return False
+    database = "" if parts.scheme == "unix" else parts.path.strip("/")
+    return is_server and parts.scheme in REDIS_SCHEMES and "://" in url and (not database or database.isdecimal())
+
+
 def suggest(name: object, allowed: object) -> str:
     """End a message about an unknown name with the nearest known one, or with all of them."""
     names = list(allowed) if isinstance(allowed, Mapping | tuple | list) else []
@@ -196,7 +208,7 @@ def _namespace(name: str, value: object) -> str:
 
 def _redis_url(name: str, value: object) -> str:
     url = _text(name, value)
-    if url.partition("://")[0] not in REDIS_SCHEMES or "://" not in url:
+    if not is_redis_url(url):
         raise ConfigError(
             f"{name} is {redact(url)!r}: allowed is redis://host:port/db, rediss://… or unix:///path?db=0"
             " (one server or a failover pair; not a Redis Cluster)"

@@ -1,0 +1,126 @@
+"""Own the JSON form of a row: column values in, one UTF-8 JSON object out.
+
+Must not know SQL, a database or Redis. What a database type becomes is decided by the dialects, which attach
+a converter to each column that needs one; docs/json.md is the table of it.
+"""
+
+import math
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from rowcache_tasks.errors import EncodingError
+
+Converter = Callable[[Any], object]
+"""Turns one non-NULL driver value into what msgspec writes faithfully; raises ValueError with the reason."""
+
+encode_json = msgspec.json.Encoder().encode
+
+FAILURES = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One member of the JSON object. Without a converter, the driver's values are written as they are."""
+
+    name: str
+    convert: Converter | None = None
+
+
+class RowEncoder:
+    """Writes the rows of one table. The columns' order is the order of the values and of the JSON members."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = tuple(columns)
+        self._converters = [(i, column.convert) for i, column in enumerate(columns) if column.convert]
+        self._pack = packer([column.name for column in columns])
+
+    def encode(self, row: Sequence[object]) -> bytes:
+        """Return the row as one JSON object. Raises EncodingError, which names the column and the reason."""
+        values = list(row)
+        try:
+            for i, convert in self._converters:
+                value = values[i]
+                if value is not None:
+                    values[i] = convert(value)
+            return encode_json(self._pack(*values))
+        except FAILURES as error:
+            raise self._explain(row, error) from error
+
+    def _explain(self, row: Sequence[object], error: Exception) -> EncodingError:
+        """Find the column that cannot be encoded. The slow path, once it is known that there is one."""
+        for column, value in zip(self._columns, row, strict=False):
+            try:
+                encode_json(column.convert(value) if column.convert and value is not None else value)
+            except FAILURES as reason:
+                return EncodingError(f"column {column.name[:63]!r}: {describe_failure(reason)}")
+        return EncodingError(f"the row of {len(row)} values does not fit {len(self._columns)} columns: {error}")
+
+
+def packer(names: Sequence[str]) -> Callable[..., object]:
+    """Make the callable that turns a row's values into what msgspec writes as an object with these members.
+
+    A msgspec struct is written three times as fast as a dictionary. It refuses names that JSON has to escape.
+    """
+    # str() of a str subclass such as SQLAlchemy's quoted_name could be another one; join never is.
+    plain = ["".join(name) for name in names]
+    fields = [f"column_{i}" for i in range(len(plain))]
+    try:
+        return msgspec.defstruct("Row", fields, rename=dict(zip(fields, plain, strict=True)), gc=False)
+    except ValueError:
+        return lambda *values: dict(zip(plain, values, strict=True))
+
+
+def describe_failure(error: Exception) -> str:
+    """Say in one line, without the value, why it has no JSON form."""
+    if isinstance(error, UnicodeError):
+        return "the text is not valid Unicode"
+    if isinstance(error, RecursionError):
+        return "the value is nested too deeply"
+    return str(error).partition("\n")[0][:120]
+
+
+def finite(value: float) -> float:
+    """Refuse the floats that JSON has no number for (msgspec would write null)."""
+    if math.isfinite(value):
+        return value
+    raise ValueError(f"{value} has no JSON form: store NULL, use a numeric type or leave the column out")
+
+
+def each(convert: Converter) -> Converter:
+    """Lift a converter to lists of any depth, whose NULL elements stay."""
+
+    def convert_list(value: Any) -> object:
+        if type(value) is list:
+            return [None if item is None else convert_list(item) for item in value]
+        return convert(value)
+
+    return convert_list
+
+
+def plain(value: Any) -> object:  # noqa: PLR0911 - one return for each kind of value
+    """Convert by the Python type alone: for databases whose types we do not know."""
+    if isinstance(value, bool | int | bytes | uuid.UUID | timedelta):
+        return value
+    if isinstance(value, str):
+        return "".join(value)
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return value if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date | time):
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, list | tuple):
+        return [None if item is None else plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): None if item is None else plain(item) for key, item in value.items()}
+    raise ValueError(f"a {type(value).__name__} has no JSON form: leave the column out or cast it in a view")

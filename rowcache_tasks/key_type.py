@@ -1,0 +1,135 @@
+"""Own the text form of a key column's values: the part of a row id that stands for one column.
+
+Must not know SQL or a database; the dialects say which column is of which key type. Several texts may stand for
+one value ("42" and "042"); `write` gives the one that a scan of the table uses.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any
+from uuid import UUID
+
+from rowcache_tasks.keys import join_row_id, split_row_id
+
+MAX_DIGITS = 100
+DECIMAL_NUMBER = re.compile(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
+HYPHENATED_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyType:
+    """How one key column is written in a row id."""
+
+    parse: Callable[[str], Hashable]
+    """Text -> the value bound to the query; raises ValueError that says what is wrong with the text."""
+    read: Callable[[Any], Hashable] | None = None
+    """The driver's value -> what parse gives for it; None: they are equal already."""
+    write: Callable[[Any], str] = str
+    """The driver's value -> its text."""
+
+
+class RowKey:
+    """The key of one table: row ids <-> values. A key of one column is a bare value, of several a tuple."""
+
+    def __init__(self, types: Sequence[KeyType]) -> None:
+        self._types = tuple(types)
+        self.parse: Callable[[str], Any] = types[0].parse if len(types) == 1 else self._parse_parts
+        """Row id -> key; raises ValueError that says what is wrong with it."""
+
+    def _parse_parts(self, row_id: str) -> tuple[Hashable, ...]:
+        key = []
+        parts = split_row_id(row_id, len(self._types))
+        for number, (key_type, part) in enumerate(zip(self._types, parts, strict=True), 1):
+            try:
+                key.append(key_type.parse(part))
+            except ValueError as error:
+                raise ValueError(f"part {number}: {error}") from error
+        return tuple(key)
+
+    def reader(self, positions: Sequence[int]) -> Callable[[Sequence[Any]], Any]:
+        """Make the function that takes the key out of a row of driver values."""
+        take: Callable[[Sequence[Any]], Any] = itemgetter(*positions)
+        reads = [key_type.read for key_type in self._types]
+        if not any(reads):
+            return take
+        if len(reads) == 1:
+            return lambda row: _apply(reads[0], take(row))
+        return lambda row: tuple(_apply(read, value) for read, value in zip(reads, take(row), strict=True))
+
+    def write(self, values: Sequence[Any]) -> str:
+        """Write the driver's values of the key columns, none of them NULL, as a row id."""
+        return join_row_id([t.write(v) for t, v in zip(self._types, values, strict=True)])
+
+
+def _apply(read: Callable[[Any], Hashable] | None, value: Any) -> Any:
+    return value if read is None or value is None else read(value)
+
+
+def integer(low: int, high: int) -> KeyType:
+    """Whole numbers in ASCII digits, leading zeros allowed; another text or one out of range is an error."""
+
+    def parse(text: str) -> int:
+        digits = text[1:] if text[:1] == "-" else text
+        # isdigit knows other scripts' digits too; Python refuses to read thousands of digits.
+        if not (digits.isdigit() and digits.isascii() and len(digits) <= MAX_DIGITS):
+            raise ValueError("it is not a whole number in plain digits")
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(f"it is out of the column's range {low} to {high}")
+        return value
+
+    return KeyType(parse)
+
+
+def text(*, nul: bool = True, padded: bool = False) -> KeyType:
+    """Any Unicode text. `nul`: NUL may occur; `padded`: trailing blanks do not count, as in PostgreSQL's CHAR(n)."""
+
+    def parse(text: str) -> str:
+        if not nul and "\0" in text:
+            raise ValueError("it holds a NUL character, which the database cannot store")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("it is not valid Unicode text") from error
+        return text.rstrip(" ") if padded else text
+
+    return KeyType(parse, trim, trim) if padded else KeyType(parse)
+
+
+def trim(value: str) -> str:
+    """Cut the padding."""
+    return value.rstrip(" ")
+
+
+def parse_uuid(text: str) -> str:
+    """Lower-case canonical form of a hyphenated UUID."""
+    if not HYPHENATED_UUID.fullmatch(text):
+        raise ValueError("it is not a hyphenated UUID")
+    return str(UUID(text))
+
+
+def parse_date(text: str) -> str:
+    """Check YYYY-MM-DD."""
+    if not ISO_DATE.fullmatch(text):
+        raise ValueError("it is not a date written YYYY-MM-DD")
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise ValueError("it is not a day of the calendar") from error
+
+
+def parse_decimal(text: str) -> Decimal:
+    """Exact decimal number in plain digits; 1.5 and 1.50 are equal."""
+    if not DECIMAL_NUMBER.fullmatch(text):
+        raise ValueError("it is not a decimal number in plain digits")
+    return Decimal(text)
+
+
+UUID_KEY = KeyType(parse_uuid, str.lower)
+DATE_KEY = KeyType(parse_date)
+DECIMAL_KEY = KeyType(parse_decimal, Decimal)

@@ -1,0 +1,191 @@
+"""Own the reading of rows from the database.
+
+Must not know Redis, Celery or what becomes of the rows. Errors of the database are wrapped here, once.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from rowcache_tasks.batch import Batch
+from rowcache_tasks.config import Table, shorten
+from rowcache_tasks.dialects import dialect_of
+from rowcache_tasks.encoding import RowEncoder
+from rowcache_tasks.engine import create_source_engine
+from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.selection import Selection, select_table
+
+__all__ = ["Fetched", "Source", "create_source_engine"]
+
+MAX_REASON = 200
+"""Characters of an error's text."""
+
+QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of the row ids that were asked for: each is in exactly one of the three."""
+
+    rows: dict[str, Sequence[object]] = field(default_factory=dict)
+    """Row id -> values in the order of the columns, as RowEncoder takes them."""
+    missing: list[str] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+    """Row id -> reason, one line."""
+
+
+class Source:
+    """One table of the database. Construction does no I/O; the first use looks the table up, unless `load` did.
+
+    The columns are those of that time: restart the process when the table gets new ones.
+    """
+
+    def __init__(self, engine: Engine, table: Table) -> None:
+        self._engine = engine
+        self._table = table
+        self._dialect = dialect_of(engine.dialect.name)
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self._selection: Selection | None = None
+
+    def load(self) -> None:
+        """Look the table up. Raises ConfigError when it does not fit the settings, SourceError when unreachable."""
+        with self._wrapped_errors():
+            self._answer(self._look_up)
+
+    @property
+    def encoder(self) -> RowEncoder:
+        """Encoder of the rows that `fetch` returns."""
+        return self._loaded().encoder
+
+    def fetch(self, row_ids: Sequence[str]) -> Fetched:
+        """Read the rows with one SELECT; more only to single out rows that make it fail.
+
+        A row id that is no key, or whose row cannot be read, is in `errors` and holds up no other. Raises
+        SourceError when the database as a whole cannot be read.
+        """
+        selection = self._loaded()
+        first: dict[Any, str] = {}
+        aliases: list[tuple[str, Any]] = []
+        errors: dict[str, str] = {}
+        parse = selection.row_key.parse
+        for row_id in dict.fromkeys(row_ids):
+            try:
+                key = parse(row_id)
+            except ValueError as error:
+                errors[row_id] = one_line(f"row id {shorten(row_id)}: {error}")
+            else:
+                if first.setdefault(key, row_id) != row_id:
+                    aliases.append((row_id, key))
+        batch = Batch(self._select, selection.key_of, self._row_reason)
+        if first:
+            with self._wrapped_errors():
+                batch.read(list(first))
+        return self._sort([*((row_id, key) for key, row_id in first.items()), *aliases], batch, errors)
+
+    def _sort(self, asked: list[tuple[str, Any]], batch: Batch, errors: dict[str, str]) -> Fetched:
+        fetched = Fetched(errors=errors)
+        width = self._loaded().width
+        for row_id, key in asked:
+            if key in batch.reasons:
+                errors[row_id] = batch.reasons[key]
+            elif key in batch.rows:
+                row = batch.rows[key]
+                fetched.rows[row_id] = row if len(row) == width else row[:width]
+            else:
+                fetched.missing.append(row_id)
+        return fetched
+
+    def stream_row_ids(self, size: int) -> Iterator[list[str]]:
+        """Yield the row ids of the whole table, `size` at a time, in no order, in bounded memory.
+
+        One read-only transaction with a server-side cursor; rows whose key is NULL in part are left out.
+        """
+        self.load()  # also replaces dead connections, which a scan could not retry
+        selection = self._loaded()
+        write = selection.row_key.write
+        with self._wrapped_errors(), self._engine.connect() as connection:
+            self._dialect.set_up_stream(connection)
+            options = {"yield_per": size, **self._dialect.stream_options}
+            with connection.execution_options(**options).execute(selection.keys) as result:
+                for rows in result.partitions():
+                    yield [write(row) for row in rows]
+
+    def count_rows(self) -> int:
+        """Count the rows now."""
+        count = select(func.count()).select_from(self._loaded().relation)
+        with self._wrapped_errors():
+            return self._answer(lambda connection: connection.scalar(count)) or 0
+
+    def _loaded(self) -> Selection:
+        if self._selection is None:
+            self.load()
+        assert self._selection is not None  # noqa: S101 - load() sets it or raises
+        return self._selection
+
+    def _look_up(self, connection: Connection) -> None:
+        self._selection = select_table(self._table, self._dialect, connection)
+
+    def _select(self, keys: list[Any]) -> Sequence[Any]:
+        parameters = self._dialect.parameters(keys)
+
+        def ask(connection: Connection) -> Sequence[Any]:
+            result = connection.execute(self._loaded().by_key, parameters)
+            # The driver's tuples: SQLAlchemy's rows would cost as much as the encoding.
+            rows: Sequence[Any] = result.cursor.fetchall() if result.cursor else []
+            result.close()
+            return rows
+
+        return self._answer(ask)
+
+    def _answer(self, ask: Callable[[Connection], T]) -> T:
+        """Ask with a connection, and once more with a fresh one when the pooled one turned out to be dead."""
+        try:
+            with self._engine.connect() as connection:
+                return ask(connection)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        with self._engine.connect() as connection:
+            try:  # The database was restarted or altered: the table may be another one now.
+                self._look_up(connection)
+            except ConfigError as error:
+                raise SourceError(str(error)) from error
+            return ask(connection)
+
+    def _row_reason(self, error: Exception) -> str | None:
+        """Say, without quoting values, why a row cannot be read; None when no single row is the cause."""
+        if isinstance(error, DBAPIError | self._driver_error):
+            if getattr(error, "connection_invalidated", False) or not self._dialect.is_row_error(original(error)):
+                return None
+            words = QUOTED.sub("…", self._dialect.message(original(error)))
+            return one_line(f"the database cannot read the row: {words}")
+        if isinstance(error, ValueError | OverflowError):
+            return f"the driver cannot read the row: {type(error).__name__}"
+        return None
+
+    @contextmanager
+    def _wrapped_errors(self) -> Iterator[None]:
+        """Make SourceErrors of the library's errors: SQLAlchemy's, and the driver's bare ones while it connects."""
+        try:
+            yield
+        except (SQLAlchemyError, self._driver_error) as error:
+            words = self._dialect.message(original(error))
+            raise SourceError(one_line(f"{self._table.setting}: cannot read {self._table.table!r}: {words}")) from error
+
+
+def original(error: BaseException) -> BaseException:
+    """Return the driver's error below SQLAlchemy's."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig else error
+
+
+def one_line(text: str) -> str:
+    """Cut an error's text to one line of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"

@@ -1,0 +1,137 @@
+"""The deployment files keep their promises: no secret, nothing open, nothing that loses the schedule."""
+
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+CELERY_SERVICES = ("dispatcher", "worker", "flower")
+
+
+@pytest.fixture(scope="module")
+def services():
+    return YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+
+
+@pytest.fixture(scope="module")
+def instructions():
+    """The instructions of the Dockerfile, one (name, argument) each, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line.strip()]
+
+
+# docker-compose.yml
+
+
+def test_compose_holds_no_secret(services):
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|AUTH|SECRET|TOKEN", name):
+                assert re.fullmatch(r"(\$\{\w+:-admin\}:)?\$\{\w+:\?[^}]+\}", value), name
+            for password in re.findall(r"://[^:@/]*:([^@]*)@", value or ""):
+                assert password.startswith("${"), name
+
+
+def test_missing_password_stops_with_a_clear_line(services):
+    required = set(re.findall(r"\$\{(\w+):\?set \1 in \.env, see \.env\.example\}", str(services)))
+    assert required == {"VALKEY_PASSWORD", "POSTGRES_PASSWORD", "ROWCACHE_DB_PASSWORD", "FLOWER_PASSWORD"}
+    assert len(re.findall(r":\?", str(services))) == len(re.findall(r":\?set ", str(services)))
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^(\w+)=$", example, re.MULTILINE)) == required
+    assert not re.search(r"^\w+=.", example, re.MULTILINE)
+
+
+def test_only_flower_is_published_and_only_on_loopback(services):
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert list(published) == ["flower"]
+    assert all(port.startswith("127.0.0.1:") for port in published["flower"])
+
+
+def test_valkey_keeps_the_schedule(services):
+    command = services["valkey"]["command"][-1]
+    assert "--maxmemory-policy noeviction" in command
+    assert "--appendonly yes" in command
+    assert '--requirepass "$$VALKEY_PASSWORD"' in command
+    assert command.startswith("exec ")
+    assert "valkey-data:/data" in services["valkey"]["volumes"]
+
+
+def test_every_service_has_a_health_check_that_asks_the_thing_itself(services):
+    checks = {name: service["healthcheck"]["test"][-1] for name, service in services.items()}
+    assert checks["valkey"].endswith("= PONG")
+    assert "pg_isready" in checks["postgres"]
+    assert "SELECT 1" in checks["postgres"]
+    assert "-d celerybeat@$$HOSTNAME" in checks["dispatcher"]
+    assert "-d celery@$$HOSTNAME" in checks["worker"]
+    assert "/healthcheck" in checks["flower"]
+
+
+def test_two_dispatchers_run_without_a_pid_file(services):
+    assert services["dispatcher"]["deploy"]["replicas"] == 2
+    assert "--pidfile=" in services["dispatcher"]["command"]
+
+
+@pytest.mark.parametrize("name", ["dispatcher", "worker"])
+def test_service_can_be_scaled(services, name):
+    assert not {"container_name", "hostname", "ports"} & set(services[name])
+
+
+def test_every_service_is_confined(services):
+    for service in services.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["init"] is True
+        assert service["restart"] == "unless-stopped"
+
+
+def test_only_workers_reach_the_database_and_can_only_read(services):
+    having = [name for name in CELERY_SERVICES if "ROWCACHE_DATABASE_URL" in services[name]["environment"]]
+    assert having == ["worker"]
+    assert "://rowcache_reader:" in services["worker"]["environment"]["ROWCACHE_DATABASE_URL"]
+    grants = re.findall(r"GRANT (.*);", (ROOT / "deploy/init.sql").read_text())
+    assert grants == ["SELECT ON inventory TO rowcache_reader"]
+
+
+def test_every_variable_of_the_configuration_reaches_the_workers(services):
+    names = set(re.findall(r'"((?:ROWCACHE|CELERY)_\w+)"', (ROOT / "celeryconfig.py").read_text()))
+    assert len(names) > 10
+    assert names <= set(services["worker"]["environment"])
+
+
+def test_one_image_is_built_once(services):
+    # Two services that build the same tag at the same time race: "image … already exists".
+    assert [name for name in services if "build" in services[name]] == ["worker"]
+    assert len({services[name]["image"] for name in CELERY_SERVICES}) == 1
+
+
+# Dockerfile
+
+
+def test_image_does_not_run_as_root(services, instructions):
+    users = [argument for name, argument in instructions if name == "USER"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1])
+    for name in ("valkey", "postgres"):
+        assert services[name]["user"] not in {"root", "0"}
+
+
+def test_celery_gets_the_signals(instructions):
+    entry = [argument for name, argument in instructions if name == "ENTRYPOINT"]
+    assert entry == ['["celery", "-A", "rowcache_tasks"]']
+
+
+def test_final_stage_installs_nothing(instructions):
+    last_from = max(index for index, (name, _) in enumerate(instructions) if name == "FROM")
+    runs = [argument for name, argument in instructions[last_from:] if name == "RUN"]
+    assert not re.search(r"\b(pip|apt|apt-get|gcc)\b", " ".join(runs))
+
+
+def test_build_context_holds_what_is_copied_and_nothing_else(instructions):
+    copies = [argument.split()[:-1] for name, argument in instructions if name == "COPY" and "--from" not in argument]
+    copied = {source.removeprefix("./") for sources in copies for source in sources}
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    assert {line[1:] for line in lines if line.startswith("!")} == copied
+    assert all((ROOT / name).exists() for name in copied)
