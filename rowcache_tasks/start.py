@@ -101,9 +101,16 @@ def check_broker_url(app: Celery) -> None:
 
 
 def broker_name(app: Celery) -> str:
-    """Name the broker in messages, without its password."""
-    with app.connection_for_write() as connection:
-        return str(connection.as_uri())
+    """Name the broker in messages, without its password. Raises ConfigError for a URL that Celery cannot read."""
+    url = redact(str(app.conf.broker_write_url))
+    try:
+        with app.connection_for_write() as connection:
+            connection.transport  # noqa: B018 kombu reads the whole URL only here
+            return str(connection.as_uri())
+    except (KeyError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"broker_url is {url!r}: {error.args[0]}; allowed is what Celery knows, as redis://"
+        ) from error
 
 
 def check_broker(app: Celery) -> None:

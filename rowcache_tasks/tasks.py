@@ -18,7 +18,7 @@ from celery.exceptions import Reject
 from rowcache_tasks.argument import parse_delay, parse_delays, parse_row_id, parse_row_ids
 from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE, app
 from rowcache_tasks.config import MAX_BATCH_SIZE
-from rowcache_tasks.errors import RowCacheError
+from rowcache_tasks.errors import RowCacheError, SourceError
 from rowcache_tasks.refresh import refresh_claim
 from rowcache_tasks.runtime import current_runtime
 from rowcache_tasks.schedule import Claim, Schedule, cut
@@ -127,13 +127,17 @@ def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str
     """
     delay = parse_table(table, delay)
     source = current_runtime().source(table)
-    total, shown_at = source.count_rows(), 0.0
+    shown_at = 0.0
+    try:
+        total = f"{source.count_rows():,}"
+    except SourceError:
+        total = "many"  # A count may take longer than a statement is allowed to; the keys are streamed all the same.
 
     def report(count: int) -> None:
         nonlocal shown_at
         if self.request.id and time.monotonic() - shown_at >= PROGRESS_INTERVAL_S:
             shown_at = time.monotonic()
-            self.send_event("task-progress", result=f"{count:,} of {total:,} rows scheduled")
+            self.send_event("task-progress", result=f"{count:,} of {total} rows scheduled")
 
     with changing(table) as schedule:
         return asdict(seed_table(schedule, source, delay, stamp, report))
