@@ -29,7 +29,9 @@ def check_dispatcher(app: Celery) -> Settings:
         settings = load_settings()
         check_broker_url(app)
         wait_for("Redis", redact(settings.redis_url), lambda: check_redis(settings.redis_url), settings.start_timeout_s)
-        wait_for("the broker", broker_name(app), lambda: check_broker(app), settings.start_timeout_s)
+        wait_for(
+            "the broker", redact(str(app.conf.broker_write_url)), lambda: check_broker(app), settings.start_timeout_s
+        )
     except RowCacheError as error:
         say(str(error))
         raise SystemExit(1) from None
@@ -100,32 +102,32 @@ def check_broker_url(app: Celery) -> None:
             )
 
 
-def broker_name(app: Celery) -> str:
-    """Name the broker in messages, without its password. Raises ConfigError for a URL that Celery cannot read."""
-    url = redact(str(app.conf.broker_write_url))
-    try:
-        with app.connection_for_write() as connection:
-            connection.transport  # noqa: B018 kombu reads the whole URL only here
-            return str(connection.as_uri())
-    except (KeyError, ValueError, ImportError) as error:
-        raise ConfigError(
-            f"broker_url is {url!r}: {error.args[0]}; allowed is what Celery knows, as redis://"
-        ) from error
-
-
 def check_broker(app: Celery) -> None:
-    """Connect to the broker once; refuse one that turns out to be a node of a Redis Cluster."""
-    with app.connection_for_write() as connection:
+    """Connect to the broker once. Refuse a URL that Celery cannot read, and a node of a Redis Cluster."""
+    url = redact(str(app.conf.broker_write_url))
+    connection = app.connection_for_write()
+    try:
+        failures = (*connection.connection_errors, *connection.channel_errors)
+    except (KeyError, ValueError, ImportError) as error:
+        raise unreadable(url, error) from error
+    with connection:
         try:
             connection.connect()
             client = getattr(connection.default_channel, "client", None)
-        except (*connection.connection_errors, *connection.channel_errors) as error:
+        except failures as error:
             raise OSError(str(error)) from error
+        except (ValueError, ImportError) as error:
+            raise unreadable(url, error) from error
         if isinstance(client, redis.Redis) and client.info("cluster").get("cluster_enabled"):
             raise ConfigError(
-                f"broker_url is {connection.as_uri()!r}: found a node of a Redis Cluster, which Celery cannot use as "
-                "its broker; allowed are a single Redis server, sentinel:// or amqp:// (RabbitMQ)"
+                f"broker_url is {url!r}: found a node of a Redis Cluster, which Celery cannot use as its broker; "
+                "allowed are a single Redis server, sentinel:// or amqp:// (RabbitMQ)"
             )
+
+
+def unreadable(url: str, error: Exception) -> ConfigError:
+    """Name a broker URL that Celery cannot make sense of."""
+    return ConfigError(f"broker_url is {url!r}: {error.args[0]}; allowed is what Celery knows, as redis://host:port/db")
 
 
 def check_database(settings: Settings, url: str) -> None:

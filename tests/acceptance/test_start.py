@@ -81,8 +81,8 @@ def test_unreachable_redis_is_waited_for_visibly_then_stops(refuse, program):
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_unreachable_broker_is_waited_for_visibly_then_stops(refuse, program):
     first, *_, last = refuse(program, CELERY_BROKER_URL="redis://:secret@127.0.0.1:1/0", ROWCACHE_START_TIMEOUT="4")
-    assert first.startswith("rowcache_tasks: waiting for the broker at redis://:**@127.0.0.1:1/0 (")
-    assert last.startswith("rowcache_tasks: the broker at redis://:**@127.0.0.1:1/0 cannot be reached after 4 s: ")
+    assert first.startswith("rowcache_tasks: waiting for the broker at redis://***@127.0.0.1:1/0 (")
+    assert last.startswith("rowcache_tasks: the broker at redis://***@127.0.0.1:1/0 cannot be reached after 4 s: ")
 
 
 def test_unreachable_database_is_waited_for_visibly_then_stops_a_worker(refuse):
@@ -106,6 +106,19 @@ def test_unreachable_database_is_waited_for_visibly_then_stops_a_worker(refuse):
 def test_database_url_that_cannot_be_meant_stops_a_worker(refuse, url, message):
     (line,) = refuse("worker", ROWCACHE_DATABASE_URL=url)
     assert line.startswith(f"rowcache_tasks: {message}")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("nosuch://host", "No such transport: nosuch"),
+        ("redis://host:99999/0", "Port out"),
+        ("redis://h/abc", "Database"),
+    ],
+)
+def test_broker_url_that_celery_cannot_read_stops_a_dispatcher(refuse, url, reason):
+    (line,) = refuse("beat", CELERY_BROKER_URL=url)
+    assert line.startswith(f"rowcache_tasks: broker_url is '{url}': {reason}")
 
 
 def test_node_of_a_redis_cluster_is_refused_as_broker_and_as_cache(refuse, deployment):
