@@ -105,8 +105,8 @@ def check_broker_url(app: Celery) -> None:
 def check_broker(app: Celery) -> None:
     """Connect to the broker once. Refuse a URL that Celery cannot read, and a node of a Redis Cluster."""
     url = redact(str(app.conf.broker_write_url))
-    connection = app.connection_for_write()
     try:
+        connection = app.connection_for_write()
         failures = (*connection.connection_errors, *connection.channel_errors)
     except (KeyError, ValueError, ImportError) as error:
         raise unreadable(url, error) from error
