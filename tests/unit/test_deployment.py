@@ -101,6 +101,14 @@ def test_every_variable_of_the_configuration_reaches_the_workers(services):
     assert names <= set(services["worker"]["environment"])
 
 
+def test_every_variable_of_the_files_is_documented():
+    documented = (ROOT / "docs/deployment.md").read_text()
+    files = ("celeryconfig.py", "docker-compose.yml", ".env.example")
+    pattern = r"\b(?:ROWCACHE|CELERY|VALKEY|POSTGRES|FLOWER)_[A-Z_]+\b"
+    read = {name for file in files for name in re.findall(pattern, (ROOT / file).read_text())}
+    assert {name for name in read if name not in documented} == {"POSTGRES_DB"}
+
+
 def test_one_image_is_built_once(services):
     # Two services that build the same tag at the same time race: "image … already exists".
     assert [name for name in services if "build" in services[name]] == ["worker"]
