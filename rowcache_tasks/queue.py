@@ -1,0 +1,64 @@
+"""Own the question how many messages wait at the broker, for people: asked cheaply, never waited for long.
+
+Reads only: a queue that nobody has declared yet is not made. The dispatcher has its own way in publisher.py.
+"""
+
+import time
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu.exceptions import KombuError
+
+__all__ = ["Queue"]
+
+CONNECT_TIMEOUT_S = 1
+PAUSE_S = 30.0
+"""A broker that did not answer is not asked again for so long: a view that is redrawn must not hang each time."""
+NOT_FOUND = 404
+
+
+class Queue:
+    """One queue at the broker of an application."""
+
+    def __init__(self, app: Celery, name: str) -> None:
+        self._app = app
+        self._name = name
+        self._ask_again_at = 0.0
+        self.error = ""
+        """Why the broker could not be asked; empty when it could."""
+
+    def length(self) -> int | None:
+        """Count the messages that wait; None when the broker cannot be asked just now. Raises nothing for that."""
+        if time.monotonic() < self._ask_again_at:
+            return None
+        try:
+            length, self.error = self._ask(), ""
+        except (KombuError, redis.RedisError, OSError) as error:
+            length, self.error = None, f"the broker does not answer: {error}"
+        except (KeyError, ValueError, ImportError):
+            # Their text may quote a part of the password.
+            length, self.error = None, "broker_url is none that Celery can use"
+        if length is None:
+            self._ask_again_at = time.monotonic() + PAUSE_S
+        return length
+
+    def _ask(self) -> int:
+        url = str(self._app.conf.broker_write_url or "")
+        # Where the transport has no time-out of its own, a vanished server would be waited for for minutes.
+        options: dict[str, Any] = {}
+        if url.startswith(("redis", "sentinel")):
+            options = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": 2 * CONNECT_TIMEOUT_S}
+        with self._app.connection_for_write(connect_timeout=CONNECT_TIMEOUT_S, transport_options=options) as connection:
+            try:
+                connection.ensure_connection(
+                    max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_TIMEOUT_S
+                )
+                channel: Any = connection.default_channel
+                return int(channel.queue_declare(self._name, passive=True).message_count)
+            except connection.channel_errors as error:
+                if int(getattr(error, "reply_code", 0) or 0) == NOT_FOUND:
+                    return 0
+                raise OSError(str(error)) from error
+            except connection.connection_errors as error:
+                raise OSError(str(error)) from error
