@@ -8,6 +8,7 @@ import redis
 
 from rowcache_tasks.config import Table, load_settings, parse_settings
 from rowcache_tasks.connection import connect
+from rowcache_tasks.keys import encode_row_id
 
 __all__ = ["RowCache"]
 
@@ -43,7 +44,7 @@ class RowCache:
 
     def get(self, row_id: RowId) -> dict[str, Any] | None:
         """Return the row, or None when it is not cached. docs/json.md says how SQL types look."""
-        value: Any = self._client.get(f"{self._prefix}{row_id}")
+        value: Any = self._client.get(encode_row_id(f"{self._prefix}{row_id}"))
         return None if value is None else self._decode(value)
 
     def get_many(self, row_ids: Iterable[RowId]) -> dict[RowId, dict[str, Any] | None]:
@@ -51,7 +52,7 @@ class RowCache:
         asked = list(row_ids)
         if not asked:
             return {}
-        values: Any = self._client.mget([f"{self._prefix}{row_id}" for row_id in asked])
+        values: Any = self._client.mget([encode_row_id(f"{self._prefix}{row_id}") for row_id in asked])
         decode = self._decode
         return {row_id: None if value is None else decode(value) for row_id, value in zip(asked, values, strict=True)}
 
@@ -61,8 +62,8 @@ class RowCache:
         None when the row is not cached. By the server's clock, in one round trip.
         """
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.exists(f"{self._prefix}{row_id}")
-        pipeline.zscore(self._table.keys.refreshed, str(row_id))
+        pipeline.exists(encode_row_id(f"{self._prefix}{row_id}"))
+        pipeline.zscore(self._table.keys.refreshed, encode_row_id(str(row_id)))
         pipeline.time()
         exists, refreshed, (seconds, microseconds) = pipeline.execute()
         if not exists or refreshed is None:

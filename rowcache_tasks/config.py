@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES, Keys
@@ -163,8 +163,10 @@ def is_redis_url(url: str) -> bool:
         is_server = parts.scheme == "unix" or (parts.port or 1) > 0
     except ValueError:
         return False
-    database = "" if parts.scheme == "unix" else parts.path.strip("/")
-    return is_server and parts.scheme in REDIS_SCHEMES and "://" in url and (not database or database.isdecimal())
+    databases = parse_qs(parts.query).get("db", [])
+    if parts.scheme != "unix" and parts.path.strip("/"):
+        databases = [*databases, parts.path.strip("/")]
+    return is_server and parts.scheme in REDIS_SCHEMES and "://" in url and all(map(str.isdecimal, databases))
 
 
 def suggest(name: object, allowed: object) -> str:

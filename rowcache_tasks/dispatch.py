@@ -1,6 +1,6 @@
 """Own the dispatcher's loop: claim what is due, send it, sleep until the next. Must not know Celery: send is passed in.
 
-    wait ──▶ queue full? ──▶ claim a batch of each table ──▶ send each ──▶ wait
+    wait ──▶ queue long? ──▶ claim a batch of each table ──▶ send each ──▶ wait
                  │ yes: wait                                    │ fails: release at once, back off
 
 Any number of dispatchers may run: the claim is atomic. If one dies between claim and send, its batch waits one lease.
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 LINGER_S = 0.002
 """After a batch that was not full, rows that become due meanwhile share the next one instead of a message each."""
+
+SHALLOW = 2
+"""While so many batches wait for a worker, one that is not full would only make the queue longer: it grows first."""
 
 MAX_PAUSE_S = 2.0
 """The longest pause after a failure; the jitter keeps dispatchers from coming back all at once."""
@@ -52,6 +55,7 @@ class Dispatcher:
         self._poll_interval_s = 0.9 * poll_interval_s
         self._max_queue = max_queue
         self._may_be_full = True
+        self._grow_until = 0.0
         self._failures = 0
         self._resume_at = 0.0
 
@@ -65,9 +69,13 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Make one pass; return the seconds after which the next makes sense. Raises what claim or send raise."""
-        if self._may_be_full and self._queue_length() >= self._max_queue:
-            logger.debug("queue_full", extra={"max_queue": self._max_queue})
-            return self._poll_interval_s
+        if self._may_be_full:
+            waiting = self._queue_length()
+            if waiting >= self._max_queue:
+                logger.debug("queue_full", extra={"max_queue": self._max_queue})
+                return self._poll_interval_s
+            if waiting >= SHALLOW and time.monotonic() < self._grow_until:
+                return 2 * LINGER_S
         pause_s, sent, is_full = self._poll_interval_s, 0, False
         for schedule in self._schedules:
             claim, next_due = schedule.claim_rows(self._batch_size, self._lease_s)
@@ -78,6 +86,7 @@ class Dispatcher:
                 pause_s = min(pause_s, next_due - float(claim.claimed_at))
             is_full = is_full or len(claim.row_ids) == self._batch_size
         self._may_be_full = sent > 0
+        self._grow_until = 0.0 if is_full else time.monotonic() + self._poll_interval_s
         return max(pause_s, LINGER_S if sent and not is_full else 0.0)
 
     def _guarded_pass(self) -> None:

@@ -5,6 +5,7 @@ once. What is wrong for good stops the process at once.
 """
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -126,8 +127,9 @@ def check_broker(app: Celery) -> None:
 
 
 def unreadable(url: str, error: Exception) -> ConfigError:
-    """Name a broker URL that Celery cannot make sense of."""
-    return ConfigError(f"broker_url is {url!r}: {error.args[0]}; allowed is what Celery knows, as redis://host:port/db")
+    """Name a broker URL that Celery cannot make sense of; what the error quotes may be a part of the password."""
+    reason = re.sub(r"'.*'", "…", str(error.args[0]))
+    return ConfigError(f"broker_url is {url!r}: {reason}; allowed is what Celery knows, as redis://host:port/db")
 
 
 def check_database(settings: Settings, url: str) -> None:

@@ -26,6 +26,12 @@ def test_get_returns_the_row_as_a_dictionary(inv, schedule):
     assert inv.get(42) == inv.get("42")
 
 
+def test_row_id_that_is_not_utf8_is_read_with_its_escapes(inv, client):
+    client.set(b"inv:\xff", b'{"id":1}')
+    assert inv.get("\udcff") == {"id": 1}
+    assert inv.age("\udcff") is None
+
+
 def test_get_of_a_row_that_is_not_cached_is_none(inv):
     assert inv.get("42") is None
 

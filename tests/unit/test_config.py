@@ -75,6 +75,7 @@ def test_every_setting_is_read():
         ),
         ({"rowcache_redis_url": "redis://host/shop"}, "rowcache_redis_url is 'redis://host/shop': allowed is redis://"),
         ({"rowcache_redis_url": "redis://host:99999/0"}, "rowcache_redis_url is 'redis://host:99999/0': allowed is"),
+        ({"rowcache_redis_url": "unix:///run/a.sock?db=x"}, "rowcache_redis_url is 'unix:///run/a.sock?db=x': allowed"),
         ({"rowcache_redis_url": "localhost"}, "rowcache_redis_url is 'localhost': allowed is redis://"),
         ({"rowcache_database_url": ""}, "rowcache_database_url is '': allowed is a non-empty string"),
         ({"rowcache_tables": {}}, "rowcache_tables is {}: allowed is a dictionary like"),
