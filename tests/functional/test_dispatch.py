@@ -44,7 +44,7 @@ def broker():
 def build(client, schedule, broker):
     alarms = []
 
-    def build(schedules=(schedule,), batch_size=10, max_queue=5):
+    def build(schedules=(schedule,), batch_size=10, max_queue=5, poll_interval_s=0.05):
         alarm = Alarm(client, [one.table.keys.wake for one in schedules])
         alarms.append(alarm)
         return Dispatcher(
@@ -54,7 +54,7 @@ def build(client, schedule, broker):
             alarm,
             batch_size=batch_size,
             lease_s=30,
-            poll_interval_s=0.05,
+            poll_interval_s=poll_interval_s,
             max_queue=max_queue,
         )
 
@@ -107,6 +107,30 @@ def test_nothing_is_claimed_while_the_queue_is_above_the_high_water_mark(build, 
     broker.length = 4
     dispatcher.run_once()
     assert len(broker.sent) == 1
+
+
+def test_batch_that_is_not_full_grows_while_others_wait_for_a_worker(build, schedule, broker):
+    dispatcher = build(poll_interval_s=60)
+    schedule.put_rows({"1": (100, 0)})
+    dispatcher.run_once()
+    schedule.put_rows({"2": (100, 0)})
+    broker.length = 2
+    assert 0 < dispatcher.run_once() < 0.01
+    assert broker.rows == ["1"]
+    broker.length = 1
+    schedule.put_rows({"3": (100, 0)})
+    dispatcher.run_once()
+    assert broker.rows[0] == "1"
+    assert sorted(broker.sent[1][1].row_ids) == ["2", "3"]
+
+
+def test_batch_grows_for_one_poll_interval_at_most(build, schedule, broker):
+    dispatcher = build(poll_interval_s=0.001)
+    broker.length = 2
+    schedule.put_rows({"1": (100, 0)})
+    dispatcher.run_once()
+    schedule.put_rows({"2": (100, 0)})
+    run_until(dispatcher, lambda: len(broker.sent) == 2)
 
 
 def test_failed_send_releases_the_batch_at_once(build, schedule, broker, client):
