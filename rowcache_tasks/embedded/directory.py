@@ -1,6 +1,7 @@
 """Own the private temporary directory of a server, short enough for Unix sockets."""
 
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from rowcache_tasks.embedded.error import EmbeddedError
 
 _SOCKET_PATH_BYTES = 103  # of macOS; Linux allows 107
 _PREFIX = "rowcache-"
-_RANDOM_BYTES = 8  # what mkdtemp appends
+_RANDOM_BYTES = 8
 
 
 class PrivateDirectory:
@@ -31,9 +32,10 @@ class PrivateDirectory:
             base = tempfile.gettempdir()
             address = os.fsencode(f"{base}/{_PREFIX}/{longest_name}")
             if len(address) + _RANDOM_BYTES > _SOCKET_PATH_BYTES:
-                base = "/tmp"  # noqa: S108 - mkdtemp makes a name of its own there
-            self._path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        elif not self._path.exists():
+                base = "/tmp"  # noqa: S108 - with a name that nobody can guess
+            # Known before it exists, unlike what mkdtemp makes: a signal at this moment must not leave it behind.
+            self._path = Path(base, _PREFIX + secrets.token_hex(_RANDOM_BYTES // 2))
+        if not self._path.exists():
             self._path.mkdir(mode=0o700)
 
     def remove(self) -> None:

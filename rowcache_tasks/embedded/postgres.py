@@ -102,9 +102,9 @@ class Postgres(Server):
         account.own(unfinished)
         argv = [str(binary.postgres("initdb")), "-D", str(unfinished), "-U", _USER, *_CLUSTER]
         initdb = self._program(argv, self.home / "initdb.log", account)
-        initdb.start()
-        status = initdb.wait(START_TIMEOUT_S)
-        initdb.kill()
+        with initdb:
+            status = initdb.wait(START_TIMEOUT_S)
+            initdb.kill()
         if status != 0:
             found = f"did not end within {START_TIMEOUT_S:.0f} s" if status is None else f"ended with {status}"
             raise EmbeddedError(f"initdb {found}; the end of its log:\n{initdb.log_tail()}")

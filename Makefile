@@ -1,0 +1,72 @@
+# Needs Python 3.11 or later and make; everything else goes into .venv. `make` alone lists the targets.
+
+SECONDS ?= 60
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-unit lint format bench clean
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.dev  ## make .venv with the package and everything for development
+
+demo: .venv/.demo  ## run the main job on real servers, for SECONDS=60, and check every row
+	@exec .venv/bin/python -m rowcache_tasks.demo --seconds $(SECONDS)
+
+test: .venv/.dev  ## run all tests, on servers that they start themselves
+	.venv/bin/python -m pytest
+
+test-unit: .venv/.dev  ## run the tests that need no server
+	.venv/bin/python -m pytest tests/unit
+
+lint: .venv/.dev  ## check style, types, import directions and the Compose file
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+format: .venv/.dev  ## format the code and mend what can be mended
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+bench: .venv/.dev  ## measure, if there are benchmarks
+	@if [ -d benchmarks ]; then exec .venv/bin/python -m benchmarks; else echo "there are no benchmarks yet"; fi
+
+clean:  ## remove .venv and everything else that was made here
+	rm -rf .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of extras, older than pyproject.toml when that has changed.
+
+.venv/.dev: .venv/.python pyproject.toml
+	$(call install,dev)
+	@touch .venv/.demo $@
+
+.venv/.demo: .venv/.python pyproject.toml
+	$(call install,demo)
+	@touch $@
+
+define install
+@echo "installing rowcache-tasks[$(1)] into .venv; the first time takes about a minute"
+@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+endef
+
+# An environment that works is kept, whoever made it.
+.venv/.python:
+	@if .venv/bin/python -m pip --version >/dev/null 2>&1; then touch $@; exit; fi; \
+	found=; \
+	for python in $(PYTHONS); do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  found=$$python; \
+	  $$python -c 'import ensurepip, venv' 2>/dev/null || continue; \
+	  echo "creating .venv with $$($$python --version)"; \
+	  $$python -m venv --clear .venv && touch $@; exit; \
+	done; \
+	if [ "$$found" ]; then \
+	  echo "$$found has no venv module: install it (Debian and Ubuntu: apt install python3-venv)" >&2; \
+	else \
+	  echo "found no Python 3.11 or later (tried $(PYTHONS)): install one and put it on PATH" >&2; \
+	fi; \
+	exit 1
