@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
-from rowcache_tasks.config import MAX_BATCH_SIZE
 from rowcache_tasks.schedule import Changed, Schedule
 from rowcache_tasks.source import Source
 
 __all__ = ["seed_table"]
 
 GOLDEN_RATIO = 0.6180339887498949
+
+SEED_BATCH = 200
+"""Rows in one script call: about 2 ms, between which refreshes and readers get their turn."""
 
 
 def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, report: Callable[[int], None]) -> Changed:
@@ -20,7 +22,7 @@ def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, rep
     """
     total = Changed(0, 0)
     count = 0
-    for row_ids in source.stream_row_ids(MAX_BATCH_SIZE):
+    for row_ids in source.stream_row_ids(SEED_BATCH):
         rows = {row_id: (delay, (count + place) * GOLDEN_RATIO % 1 * delay) for place, row_id in enumerate(row_ids)}
         changed = schedule.put_rows(rows, stamp)
         total = Changed(total.applied + changed.applied, total.ignored + changed.ignored)

@@ -6,6 +6,7 @@ several changes of a row, the last one enqueued is what stands.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -38,11 +39,15 @@ PROGRESS_INTERVAL_S = 0.5
 
 
 class ScheduleChange(Task):  # type: ignore[type-arg]
-    """A task that changes the schedule: checked and stamped when it is enqueued, never lost when Redis is away."""
+    """A task that changes the schedule: checked and stamped when enqueued, kept when Redis is away or a worker dies.
+
+    It may run twice, which does no harm: the second time carries the same stamp.
+    """
 
     abstract = True
     queue = SCHEDULE_QUEUE
     acks_late = True
+    reject_on_worker_lost = True
     ignore_result = True
     throws = (RowCacheError,)
     parse: Callable[..., Any]
@@ -145,7 +150,9 @@ def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str
 
 @app.task(queue=REFRESH_QUEUE, ignore_result=True, throws=(RowCacheError,))
 def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:
-    """Refresh a batch of rows; returns counts: refreshed, unchanged, superseded, dropped, missing, failed.
+    """Refresh a batch of rows; returns how many were refreshed, unchanged, superseded, dropped, missing or failed.
+
+    Counts of 0 are left out, so that the rest fits into a column of Flower.
 
     Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late_ms": [milliseconds, …]}. Called by
     hand without one, it claims the rows itself; rows that are not scheduled are then left out.
@@ -153,13 +160,14 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     runtime = current_runtime()
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
-        return refresh_claim(schedule, source, Claim(row_ids=list(row_ids), **claim), runtime.backoff)
-    counts: dict[str, int] = {}
-    for batch in cut(parse_row_ids(row_ids), MAX_BATCH_SIZE):
-        leased = schedule.lease_rows(batch, runtime.settings.lease_s)
-        for name, count in refresh_claim(schedule, source, leased, runtime.backoff).items():
-            counts[name] = counts.get(name, 0) + count
-    return counts
+        claims = [Claim(row_ids=list(row_ids), **claim)]
+    else:
+        batches = cut(parse_row_ids(row_ids), MAX_BATCH_SIZE)
+        claims = [schedule.lease_rows(batch, runtime.settings.lease_s) for batch in batches]
+    counts: Counter[str] = Counter()
+    for one in claims:
+        counts.update(refresh_claim(schedule, source, one, runtime.backoff))
+    return {name: count for name, count in counts.items() if count}
 
 
 def put_delays(table: str, delays: Mapping[str, float], stamp: str) -> dict[str, int]:

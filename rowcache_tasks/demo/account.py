@@ -1,5 +1,7 @@
 """Own which accounts pgbench makes and how often each is refreshed; knows nothing of how that is done."""
 
+from functools import cache
+
 from rowcache_tasks.config import Table
 
 TABLE = Table("accounts", "pgbench_accounts")
@@ -19,6 +21,7 @@ def delay_of(aid: int) -> int:
     return _TURNS[aid % len(_TURNS)]
 
 
-def accounts_with(delay: int) -> list[int]:
+@cache
+def accounts_with(delay: int) -> tuple[int, ...]:
     """Return the accounts that are refreshed every `delay` seconds."""
-    return [aid for aid in range(1, COUNT + 1) if delay_of(aid) == delay]
+    return tuple(aid for aid in range(1, COUNT + 1) if delay_of(aid) == delay)

@@ -15,7 +15,7 @@ GROUPS_PER_S = 10
 def main() -> None:
     """Send the tasks; takes as long as the second longest interval."""
     schedule_table.delay(TABLE.name, LONGEST_DELAY)
-    groups: list[list[tuple[int, list[int]]]] = [[] for _ in range(GROUPS_PER_S * LONGEST_DELAY)]
+    groups: list[list[tuple[int, tuple[int, ...]]]] = [[] for _ in range(GROUPS_PER_S * LONGEST_DELAY)]
     for delay in DELAYS[:-1]:
         accounts, count = accounts_with(delay), GROUPS_PER_S * delay
         for number in range(count):

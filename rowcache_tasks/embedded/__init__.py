@@ -1,6 +1,6 @@
 """Real Valkey and PostgreSQL servers from wheels, for the demo and the tests: started, and sure to be gone.
 
-Nothing else in the package imports this one, and it knows nothing of caching.
+Only the demo imports this one, and it knows nothing of caching.
 
 On Linux every process started here is killed by the kernel when this process dies, even of SIGKILL, and only
 the temporary directories are left. What such a process started itself has to notice that, as the children of

@@ -35,7 +35,8 @@ class PrivateDirectory:
                 base = "/tmp"  # noqa: S108 - with a name that nobody can guess
             # Known before it exists, unlike what mkdtemp makes: a signal at this moment must not leave it behind.
             self._path = Path(base, _PREFIX + secrets.token_hex(_RANDOM_BYTES // 2))
-        if not self._path.exists():
+            self._path.mkdir(mode=0o700)
+        elif not self._path.exists():
             self._path.mkdir(mode=0o700)
 
     def remove(self) -> None:

@@ -226,6 +226,17 @@ def test_bad_row_id_fails_alone_and_is_recorded(deployment, inv):
     assert "abc" in json.loads(client.hget("failures:", "abc"))["error"]
 
 
+def test_schedule_table_whose_pool_process_was_killed_is_run_again(deployment):
+    worker = deployment.start_worker()
+    wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
+    with locked_table(deployment):
+        deployment.run("from rowcache_tasks.tasks import schedule_table; schedule_table.delay('inv', 3600)")
+        wait_until(lambda: waiting_selects(deployment), "the table is being read")
+        for child in pool_children(worker):
+            os.kill(child.pid, signal.SIGKILL)
+    wait_until(lambda: deployment.client.zcard("schedule:") == 1000, "all rows are scheduled")
+
+
 @contextmanager
 def locked_table(deployment):
     """Hold a lock under which every SELECT of the table waits."""

@@ -4,9 +4,12 @@ import json
 
 import psycopg
 import pytest
+from rich.console import Console
 
 from rowcache_tasks.config import Table
-from rowcache_tasks.demo.comparison import compare_rows
+from rowcache_tasks.demo.__main__ import report
+from rowcache_tasks.demo.account import COUNT
+from rowcache_tasks.demo.comparison import Comparison, compare_rows
 from rowcache_tasks.demo.error import DemoError
 from rowcache_tasks.demo.settlement import Settlement
 
@@ -92,6 +95,19 @@ def test_column_of_another_type_is_refused(client, connection):
     connection.execute("INSERT INTO prices VALUES (1, 1.5)")
     with pytest.raises(DemoError, match="column price is a float"):
         compare_rows(client, connection, Table("prices", "prices"), "id")
+
+
+@pytest.mark.parametrize(
+    ("comparison", "status", "verdict"),
+    [
+        (Comparison(COUNT, {}), 0, "100,000 rows compared, 0 differ"),
+        (Comparison(COUNT, {"2": "database {}, cache nothing"}), 1, "100,000 rows compared, 1 differ"),
+        (Comparison(COUNT - 1, {}), 1, "99,999 rows compared, 0 differ"),
+    ],
+)
+def test_verdict_is_good_only_when_every_row_is_there_and_none_differs(capsys, comparison, status, verdict):
+    assert report(Console(), comparison) == status
+    assert capsys.readouterr().out.splitlines()[-1] == verdict
 
 
 def now(client):
