@@ -10,6 +10,8 @@ from rowcache_tasks.keys import encode_row_id
 __all__ = ["parse_delay", "parse_delays", "parse_row_id", "parse_row_ids"]
 
 MAX_ROW_ID_BYTES = 1024
+MIN_DELAY_S = 0.05
+"""Below, one row alone keeps a dispatcher and a worker busy; most likely it was meant in another unit."""
 MAX_DELAY_S = 10 * 365 * 86400
 
 
@@ -38,12 +40,12 @@ def parse_row_ids(value: object) -> list[str]:
 
 
 def parse_delay(value: object) -> float:
-    """Accept a number of seconds, greater than 0 and finite."""
+    """Accept a number of seconds from MIN_DELAY_S to MAX_DELAY_S."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ArgumentError(f"delay is {shorten(value)}: it must be a finite number of seconds")
-    if not 0 < value <= MAX_DELAY_S:
+    if not MIN_DELAY_S <= value <= MAX_DELAY_S:
         raise ArgumentError(
-            f"delay is {shorten(value)}: it must be greater than 0 and at most {MAX_DELAY_S} seconds; "
+            f"delay is {shorten(value)}: it must be from {MIN_DELAY_S} to {MAX_DELAY_S} seconds; "
             "to stop caching a row, use unschedule_row"
         )
     return float(value)

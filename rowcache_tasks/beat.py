@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from celery.beat import ScheduleEntry, Scheduler
+from celery.utils.time import maybe_make_aware
 
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.config import Settings
@@ -62,13 +63,18 @@ class DispatchScheduler(Scheduler):
         """Send a due entry unless another dispatcher has just done so."""
         name = str(entry.name)
         _, next_in_s = self.schedule[name].is_due()
+        # The others are due at the same moment; the run before and the one after are at least so far away.
+        last_run_s = (datetime.now(UTC) - maybe_make_aware(entry.last_run_at or entry.default_now())).total_seconds()
+        gap_s = 0.9 * max(0.0, min(next_in_s, last_run_s))
         try:
-            is_ours = self._claim_entry([BEAT_ENTRIES], [name, 0.9 * max(0.0, next_in_s)])
+            is_ours = self._claim_entry([BEAT_ENTRIES], [name, gap_s])
         except redis.RedisError as error:
             logger.warning("beat entry %s is sent without asking the others: %s", name, error)
             is_ours = True
         if is_ours:
             super().apply_entry(entry, producer=producer)
+        else:
+            logger.debug("beat entry %s was sent by another dispatcher", name)
 
     def close(self) -> None:
         """Close the connections. Called twice at a stop, once from within the signal handler."""

@@ -153,7 +153,7 @@ def parse_table(name: object, raw: object) -> Table:
 
 def redact(url: str) -> str:
     """Hide the user and password of a URL, for messages; whatever stands before the last @ may be a password."""
-    return re.sub(r"(?<=password=)[^&]*", "***", re.sub(r"://.*@", "://***@", url))
+    return re.sub(r"(?<=password=)[^&]*", "***", re.sub(r"^([\w+]+://)?.*@", r"\1***@", url))
 
 
 def is_redis_url(url: str) -> bool:

@@ -16,6 +16,11 @@ from rowcache_tasks.tasks import refresh_row
 
 __all__ = ["Publisher"]
 
+CLOCK_SLACK_S = 60
+"""Celery compares the clocks of two machines here: apart by more than a lease, each batch would be thrown away."""
+
+HANG_SLACK_S = 30
+
 
 class Publisher:
     """Sends refresh_row messages. Not thread-safe: one for each dispatcher."""
@@ -27,7 +32,10 @@ class Publisher:
         self._producer: Any = None
 
     def send(self, table: str, claim: Claim) -> None:
-        """Send a batch; it expires with its lease, when its rows are due again anyway."""
+        """Send a batch; it expires some time after its lease, when its rows are due again anyway.
+
+        A process that hangs on it, as on a database session that neither answers nor closes, is replaced in the end.
+        """
         row_ids = claim.row_ids
         shown = f"{table!r}, {len(row_ids)} rows: {row_ids[0]!r} … {row_ids[-1]!r}"
         with self._fresh_after_failure():
@@ -42,7 +50,8 @@ class Publisher:
                     }
                 },
                 producer=self._connected_producer(),
-                expires=self._lease_s,
+                expires=self._lease_s + CLOCK_SLACK_S,
+                time_limit=2 * self._lease_s + HANG_SLACK_S,
                 retry=False,
                 # What Flower shows. Also saves the cost of rendering hundreds of ids for each event.
                 argsrepr=f"({shown[:200]})",

@@ -109,7 +109,9 @@ class Schedule:
         """Claim these rows, due or not; up to MAX_BATCH_SIZE. Rows that are not scheduled are left out."""
         keys = self._keys
         reply = self._run(
-            "lease_rows", [keys.schedule, keys.delay, keys.stats], [lease_s, *map(encode_row_id, row_ids)]
+            "lease_rows",
+            [keys.schedule, keys.delay, keys.refreshed, keys.stats],
+            [lease_s, *map(encode_row_id, row_ids)],
         )
         leased = [decode_row_id(row_id) for row_id in reply[2:]]
         return Claim(reply[0].decode(), reply[1].decode(), leased, [0] * len(leased))
@@ -184,7 +186,7 @@ class Schedule:
         for batch in cut(rows.items(), MAX_BATCH_SIZE):
             reply = self._run(
                 "put_rows",
-                [keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures, keys.wake],
+                [keys.schedule, keys.delay, keys.changed, keys.failures, keys.wake],
                 [
                     stamp,
                     len(batch),

@@ -119,11 +119,19 @@ def check_broker(app: Celery) -> None:
             raise OSError(str(error)) from error
         except (ValueError, ImportError) as error:
             raise unreadable(url, error) from error
-        if isinstance(client, redis.Redis) and client.info("cluster").get("cluster_enabled"):
+        if isinstance(client, redis.Redis) and is_cluster_node(client):
             raise ConfigError(
                 f"broker_url is {url!r}: found a node of a Redis Cluster, which Celery cannot use as its broker; "
                 "allowed are a single Redis server, sentinel:// or amqp:// (RabbitMQ)"
             )
+
+
+def is_cluster_node(client: "redis.Redis") -> bool:
+    """Ask the server; one that does not let us ask is taken for a single one."""
+    try:
+        return bool(client.info("cluster").get("cluster_enabled"))
+    except redis.ResponseError:
+        return False
 
 
 def unreadable(url: str, error: Exception) -> ConfigError:

@@ -5,6 +5,7 @@ made. A schedule change carries the time at which it was enqueued, by the clock 
 several changes of a row, the last one enqueued is what stands.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,14 @@ __all__ = [
 ]
 
 PROGRESS_INTERVAL_S = 0.5
+
+LASTING_ERRORS = ("WRONGTYPE", "attempt to")
+"""A key that another client made of another type, or a mistake in a script."""
+
+RETRY_PAUSE_S = 1.0
+"""Between two tries of a change that Redis cannot take; the process has nothing better to do meanwhile."""
+
+logger = logging.getLogger(__name__)
 
 
 class ScheduleChange(Task):  # type: ignore[type-arg]
@@ -184,11 +193,19 @@ def drop(table: str, row_ids: Sequence[str], stamp: str) -> dict[str, int]:
 
 @contextmanager
 def changing(table: str) -> Iterator[Schedule]:
-    """Give the schedule of a table; when Redis is away, put the task back into its queue instead of losing it."""
+    """Give the schedule of a table; when Redis cannot take the change now, put the task back into its queue.
+
+    Away, full, a replica after a failover: all of that passes. Only what no waiting mends fails the task.
+    """
     try:
         yield current_runtime().schedule(table)
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise Reject(str(error), requeue=True) from error
+    except redis.RedisError as error:
+        if any(words in str(error) for words in LASTING_ERRORS):
+            raise
+        logger.warning("schedule change waits: %s", error)
+        current_runtime().client.connection_pool.disconnect()
+        time.sleep(RETRY_PAUSE_S)
+        raise Reject(str(error), requeue=True) from None
 
 
 def now_stamp() -> str:

@@ -3,6 +3,7 @@
 Types that drivers turn into lossy Python objects are cast to text by the server, so any driver will do.
 """
 
+import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -48,8 +49,12 @@ class MySQL(Dialect):
     """MySQL and MariaDB."""
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
-        """Read without a transaction around each statement."""
-        return url, dict(AUTOCOMMIT)
+        """Read without a transaction around each statement, and wait for no server for ever.
+
+        The drivers' own default is no time-out at all: a connection whose other end has vanished would hang.
+        """
+        timeouts = {"connect_timeout": 10, "read_timeout": math.ceil(statement_timeout_s) + 60, "write_timeout": 30}
+        return url, {"connect_args": timeouts, **AUTOCOMMIT}
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
         """Each statement is bounded by the server; both spell it differently, and in different units."""

@@ -20,8 +20,9 @@ if #row_ids > 0 then
       table.insert(leases, row_id)
       table.insert(reply, row_id)
       table.insert(reply, string.format('%.0f', math.min((now - due[i]) * 1000, 1e12)))
-      -- A fence in the future means that the server's clock stepped back: it would refuse every commit.
-      if tonumber(fences[i] or 0) > now then
+      -- No fence: a new or dropped row, where refreshes from before must not be written. One in the future, left
+      -- from before the server's clock stepped back, would refuse every commit.
+      if not fences[i] or tonumber(fences[i]) > now then
         table.insert(repairs, now - 0.001)
         table.insert(repairs, row_id)
       end
@@ -32,16 +33,16 @@ if #row_ids > 0 then
     end
   end
 end
-if #leases > 0 then
-  redis.call('ZADD', schedule, unpack(leases))
-  redis.call('HINCRBY', stats, 'claimed', #leases / 2)
-end
-if #repairs > 0 then redis.call('ZADD', refreshed, unpack(repairs)) end
 if #gone > 0 then
   redis.call('DEL', unpack(values))
   redis.call('HDEL', failures, unpack(gone))
   for _, zset in ipairs({refreshed, delay, schedule}) do redis.call('ZREM', zset, unpack(gone)) end
   redis.call('HINCRBY', stats, 'dropped', #gone)
 end
+if #leases > 0 then
+  redis.call('ZADD', schedule, unpack(leases))
+  redis.call('HINCRBY', stats, 'claimed', #leases / 2)
+end
+if #repairs > 0 then redis.call('ZADD', refreshed, unpack(repairs)) end
 reply[3] = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
 return reply

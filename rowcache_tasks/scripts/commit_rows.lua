@@ -19,8 +19,8 @@ for i = 1, count do
   local delay_s, next_due = tonumber(delays[i] or 0), now
   if delay_s <= 0 then
     dropped = dropped + 1 -- Unscheduled since the claim: a value written now would never go away again.
-  elseif tonumber(fences[i] or 0) >= claimed_at or claimed_at > now then
-    superseded = superseded + 1 -- Another commit came since the claim, or the clock stepped back: ours may be older.
+  elseif not fences[i] or tonumber(fences[i]) >= claimed_at or claimed_at > now then
+    superseded = superseded + 1 -- Committed or dropped since the claim, or the clock stepped back: it may be old.
   else
     local value, late_ms = ARGV[5 + count + i], ARGV[5 + 2 * count + i]
     if cached[i] ~= value then changed[#changed + 1] = names[i]; changed[#changed + 1] = value end

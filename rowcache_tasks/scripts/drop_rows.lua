@@ -22,12 +22,12 @@ for i, row_id in ipairs(row_ids) do
   end
 end
 if #applied > 0 then
-  redis.call('ZADD', changed, unpack(marks))
   redis.call('DEL', unpack(values))
   redis.call('HDEL', failures, unpack(applied))
   redis.call('ZREM', refreshed, unpack(applied))
   redis.call('ZREM', schedule, unpack(applied))
   redis.call('HINCRBY', stats, 'dropped', redis.call('ZREM', delay, unpack(applied)))
+  redis.call('ZADD', changed, unpack(marks)) -- last: a server that is full allows it only after what frees memory
 end
 local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 1000)
 if #old > 0 then redis.call('ZREM', changed, unpack(old)) end

@@ -22,7 +22,7 @@ for i, row_id in ipairs(row_ids) do
   if not known or type(record) ~= 'table' then record = {} end
   if tonumber(delays[i] or 0) <= 0 then
     tally.dropped = tally.dropped + 1
-  elseif tonumber(fences[i] or '-inf') >= claimed_at or claimed_at > now then
+  elseif not fences[i] or tonumber(fences[i]) >= claimed_at or claimed_at > now then
     tally.superseded = tally.superseded + 1
   else
     -- The database no longer has the row: its absence is what is newest, so it is fenced like a value.

@@ -1,8 +1,8 @@
 -- Schedules rows: each has a delay from now on and is due once its start offset has passed.
--- KEYS schedule ZSET, delay ZSET, refreshed ZSET, changed ZSET, failures HASH, wake LIST
+-- KEYS schedule ZSET, delay ZSET, changed ZSET, failures HASH, wake LIST
 -- ARGV stamp time ("": now), count rows, row_id text..., delay_s seconds..., start_in_s seconds from now...
 -- RETURNS {applied, ignored}
-local schedule, delay, refreshed, changed, failures, wake = unpack(KEYS)
+local schedule, delay, changed, failures, wake = unpack(KEYS)
 local stamp, count = unpack(ARGV)
 local row_ids = {unpack(ARGV, 3, 2 + count)}
 
@@ -10,7 +10,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 stamp = tonumber(stamp) or now
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local due, delays, fences, marks, applied, starts_now = {}, {}, {}, {}, {}, false
+local due, delays, marks, applied, starts_now = {}, {}, {}, {}, false
 for i, row_id in ipairs(row_ids) do
   local newest = tonumber(stamps[i] or '-inf')
   -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
@@ -19,7 +19,6 @@ for i, row_id in ipairs(row_ids) do
     starts_now = starts_now or start_in_s <= 0
     table.insert(due, now + start_in_s); table.insert(due, row_id)
     table.insert(delays, ARGV[2 + count + i]); table.insert(delays, row_id)
-    table.insert(fences, now); table.insert(fences, row_id)
     table.insert(marks, stamp); table.insert(marks, row_id)
     table.insert(applied, row_id)
   end
@@ -28,8 +27,6 @@ if #applied > 0 then
   redis.call('ZADD', changed, unpack(marks))
   redis.call('ZADD', delay, unpack(delays))
   redis.call('ZADD', schedule, unpack(due))
-  -- A row that was dropped has lost its fence: without a new one, a refresh from before the drop would be written.
-  redis.call('ZADD', refreshed, 'NX', unpack(fences))
   redis.call('HDEL', failures, unpack(applied))
   if starts_now and redis.call('LLEN', wake) < 4 then redis.call('RPUSH', wake, '1') end
 end

@@ -62,6 +62,26 @@ def test_change_is_kept_while_the_cache_is_away(deployment):
         wait_until(lambda: deployment.client.zscore("delay:", "1") == 10, "the change is applied")
 
 
+def test_change_is_kept_while_the_cache_is_full(deployment):
+    with Valkey() as broker:
+        env = {"CELERY_BROKER_URL": broker.broker_url()}
+        deployment.start_worker(**env)
+        deployment.client.config_set("maxmemory", 1)
+        deployment.run("from rowcache_tasks.tasks import schedule_row; schedule_row.delay('inv', '1', 10)", **env)
+        wait_until(lambda: "schedule change waits: " in deployment.log("worker"), "the worker tried")
+        deployment.client.config_set("maxmemory", 0)
+        wait_until(lambda: deployment.client.zscore("delay:", "1") == 10, "the change is applied")
+
+
+def test_rows_survive_the_loss_of_the_broker_with_everything_in_it(deployment, broker):
+    deployment.start_beat()
+    deployment.schedule.put_rows({"1": (3600, 0)})
+    wait_until(lambda: broker.llen("rowcache.refresh"), "the batch is in the queue")
+    broker.flushdb()
+    deployment.start_worker()
+    wait_until(lambda: deployment.client.get("inv:1"), "the row is cached, after its lease")
+
+
 def test_enqueuing_without_redis_is_an_error_and_not_a_hang(deployment):
     done = deployment.run(
         "from rowcache_tasks.tasks import schedule_row; schedule_row.delay('inv', '1', 10)",

@@ -1,14 +1,14 @@
 """The dispatcher's policy, with a real server for the schedule and plain callables for the broker."""
 
-import signal
 import threading
 import time
 
 import pytest
+from deployment import wait_until
 
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.config import Table
-from rowcache_tasks.dispatch import Dispatcher, held_signals
+from rowcache_tasks.dispatch import Dispatcher
 from rowcache_tasks.schedule import Schedule
 
 
@@ -154,11 +154,36 @@ def test_run_survives_a_broker_that_fails_and_goes_on_when_it_is_back(build, sch
 
 
 def test_change_through_the_api_wakes_a_sleeping_dispatcher(build, schedule, broker, client):
-    dispatcher = build()
-    dispatcher.run(time.monotonic() + 0.01)
-    schedule.put_rows({"1": (100, 0)})
-    run_until(dispatcher, lambda: broker.sent)
-    assert client.llen("wake:") == 0
+    dispatcher = build(poll_interval_s=60)
+    is_over = threading.Event()
+
+    def sleep():
+        while not is_over.is_set():
+            dispatcher.run(time.monotonic() + 0.5)
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    try:
+        wait_until(lambda: "blpop" in str(client.client_list()), "it sleeps")
+        schedule.put_rows({"1": (100, 0)})
+        wait_until(lambda: broker.sent, "the row is sent, long before the dispatcher looks by itself")
+        assert client.llen("wake:") == 0
+    finally:
+        is_over.set()
+        sleeper.join(60)
+
+
+def test_table_that_fails_does_not_stop_the_others(build, client, broker, caplog):
+    tables = [Schedule(client, Table(name, name, namespace=name)) for name in ("a", "b")]
+    for one in tables:
+        one.put_rows({"1": (100, 0)})
+    client.delete("refreshed:a")
+    client.set("refreshed:a", "a string where a sorted set belongs")
+    dispatcher = build(tables)
+    dispatcher.run_once()
+    dispatcher.run_once()
+    assert [table for table, _ in broker.sent] == ["b"]
+    assert caplog.text.count("dispatch_failed for a, trying again: ResponseError: WRONGTYPE") == 1
 
 
 def test_alarm_returns_early_when_woken_and_on_time_when_not(client):
@@ -199,15 +224,3 @@ def test_rows_of_two_dispatchers_are_disjoint(build, schedule, broker):
     for thread in threads:
         thread.join(30)
     assert sorted(map(int, broker.rows)) == list(range(500))
-
-
-def test_stop_signals_wait_for_the_end_of_a_pass():
-    received = []
-    before = signal.signal(signal.SIGTERM, lambda *_: received.append(1))
-    try:
-        with held_signals():
-            signal.raise_signal(signal.SIGTERM)
-            assert received == []
-        assert received == [1]
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -47,10 +47,8 @@ class History:
             assert cached is None, "a dropped row stays dropped"
         if cached is not None:
             version = json.loads(cached)["v"]
-            assert version >= self.seen, "a cached value never goes back"
+            assert version >= self.seen, "a cached value never goes back, not even over a drop"
             self.seen = version
-        else:
-            self.seen = -1
 
     def change(self):
         self.version += 1

@@ -357,6 +357,45 @@ def test_put_clears_the_failures_of_a_row(schedule, client):
     assert client.exists("failures:") == 0
 
 
+@pytest.fixture
+def full_server(client):
+    """Make the server refuse whatever needs memory."""
+    yield lambda: client.config_set("maxmemory", 1)
+    client.config_set("maxmemory", 0)
+
+
+def test_rows_can_be_unscheduled_when_the_server_is_full(schedule, client, full_server):
+    schedule.put_rows({"1": (5, 0)})
+    schedule.commit_rows(claim_all(schedule), {"1": JSON})
+    full_server()
+    assert schedule.drop_rows(["1"]).applied == 1
+    assert client.exists("inv:1", "schedule:", "delay:") == 0
+
+
+def test_rows_of_foreign_clients_are_dropped_when_the_server_is_full(schedule, client, full_server):
+    schedule.put_rows({"1": (5, 0), "2": (5, 0)})
+    schedule.commit_rows(claim_all(schedule), {"1": JSON, "2": JSON})
+    client.zadd("delay:", {"1": -1})
+    client.zadd("schedule:", {"1": 0, "2": 0})
+    full_server()
+    assert claim_all(schedule).row_ids == ["2"]
+    assert client.exists("inv:1") == 0
+
+
+def test_refresh_from_before_a_foreign_drop_is_not_written_after_a_foreign_put(schedule, client):
+    schedule.put_rows({"1": (5, 0)})
+    before = claim_all(schedule)
+    client.zadd("delay:", {"1": -1})
+    client.zadd("schedule:", {"1": 0})
+    claim_all(schedule)
+    client.zadd("delay:", {"1": 5})
+    client.zadd("schedule:", {"1": 0})
+    assert schedule.commit_rows(before, {"1": b'{"v":1}'}).superseded == 1
+    after = claim_all(schedule)
+    assert schedule.commit_rows(before, {"1": b'{"v":1}'}).superseded == 1
+    assert schedule.commit_rows(after, {"1": b'{"v":2}'}).refreshed == 1
+
+
 # all of them
 
 

@@ -132,6 +132,8 @@ def test_unknown_table_is_an_error_that_lists_the_tables():
         "redis://:sec/secret@host/0",
         "redis://u:secret@secret@host/0",
         "unix:///run/redis.sock?db=0&password=secret",
+        "user:secret@host:6379/0",
+        "redis:/:secret@host",
         "postgresql+psycopg://u:secret@host/db",
     ],
 )
