@@ -16,7 +16,7 @@ for i, row_id in ipairs(row_ids) do
     table.insert(leases, now + lease_s)
     table.insert(leases, row_id)
     table.insert(reply, row_id)
-    table.insert(fences, now - 0.001)
+    table.insert(fences, now - 5e-7)
     table.insert(fences, row_id)
   end
 end
