@@ -44,11 +44,13 @@ class DispatchScheduler(Scheduler):
         self._client = connect(settings.redis_url, "dispatcher")
         self._claim_entry = self._client.register_script(load_script("claim_entry"))
         super().setup_schedule()
-        sent: Any = self._client.hgetall(BEAT_ENTRIES)
-        for name, sent_at in sent.items():
-            entry = self.schedule.get(name.decode())
-            if entry is not None:
-                entry.last_run_at = datetime.fromtimestamp(float(sent_at), UTC)
+        for name, entry in self.schedule.items():
+            try:
+                sent_at: Any = self._client.hget(BEAT_ENTRIES, name)
+                if sent_at is not None:
+                    entry.last_run_at = datetime.fromtimestamp(float(sent_at), UTC)
+            except (redis.RedisError, ValueError, OverflowError) as error:
+                logger.warning("beat entry %s starts anew: %s", name, error)
         self._dispatcher = self._build_dispatcher(settings)
         logger.info("dispatching %s", ", ".join(settings.tables))
 
@@ -62,19 +64,21 @@ class DispatchScheduler(Scheduler):
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """Send a due entry unless another dispatcher has just done so."""
         name = str(entry.name)
-        _, next_in_s = self.schedule[name].is_due()
-        # The others are due at the same moment; the run before and the one after are at least so far away.
-        last_run_s = (datetime.now(UTC) - maybe_make_aware(entry.last_run_at or entry.default_now())).total_seconds()
-        gap_s = 0.9 * max(0.0, min(next_in_s, last_run_s))
         try:
-            is_ours = self._claim_entry([BEAT_ENTRIES], [name, gap_s])
-        except redis.RedisError as error:
+            is_ours = self._claim_entry([BEAT_ENTRIES], [name, 0.9 * self._pause_s(name, entry)])
+        except Exception as error:  # noqa: BLE001 as in the base class: no entry may stop beat
             logger.warning("beat entry %s is sent without asking the others: %s", name, error)
             is_ours = True
         if is_ours:
             super().apply_entry(entry, producer=producer)
         else:
             logger.debug("beat entry %s was sent by another dispatcher", name)
+
+    def _pause_s(self, name: str, entry: ScheduleEntry) -> float:
+        """How far this run is from the one before and the one after: the other dispatchers want it much closer."""
+        _, next_in_s = self.schedule[name].is_due()
+        last_run_at = maybe_make_aware(entry.last_run_at or entry.default_now())
+        return max(0.0, min(next_in_s, (datetime.now(UTC) - last_run_at).total_seconds()))
 
     def close(self) -> None:
         """Close the connections. Called twice at a stop, once from within the signal handler."""
