@@ -1,5 +1,6 @@
 """Own the use case "refresh a claimed batch": fetch, encode, commit; release what failed. Must not know Celery."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
@@ -9,6 +10,8 @@ from rowcache_tasks.schedule import Backoff, Claim, Schedule
 from rowcache_tasks.source import Source
 
 __all__ = ["refresh_claim"]
+
+logger = logging.getLogger(__name__)
 
 
 def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Backoff) -> dict[str, int]:
@@ -24,6 +27,7 @@ def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Bac
         values, errors = encode_rows(source.encoder, fetched.rows)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:500]
+        logger.warning("%d rows of %s are tried again later: %s", len(claim.row_ids), schedule.table.name, reason)
         schedule.release_rows(claim, dict.fromkeys(claim.row_ids, reason), backoff)
         raise
     errors |= fetched.errors
