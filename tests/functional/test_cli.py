@@ -132,8 +132,8 @@ def test_row_id_that_is_not_utf8_reaches_redis_as_it_was_typed(run, client):
     ("arguments", "message"),
     [
         (("schedule", "nope", "5", "1"), "table 'nope' is not in rowcache_tables: found 'inv', 'users'"),
-        (("schedule", "inv", "0", "1"), "delay is 0.0: it must be greater than 0"),
-        (("schedule", "inv", "-5", "1"), "delay is -5.0: it must be greater than 0"),
+        (("schedule", "inv", "0", "1"), "delay is 0.0: it must be from 0.05 to "),
+        (("schedule", "inv", "-5", "1"), "delay is -5.0: it must be from 0.05 to "),
         (("schedule", "inv", "nan", "1"), "delay is nan: it must be a finite number of seconds"),
         (("schedule", "inv", "soon", "1"), "delay is 'soon': it must be a finite number of seconds"),
         (("schedule", "inv", str(2 * MAX_DELAY_S), "1"), "delay is "),
