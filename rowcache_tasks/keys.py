@@ -29,7 +29,10 @@ class Keys:
     value_prefix: str
     """STRING at value_prefix + row id: the row as one JSON object."""
     refreshed: str
-    """ZSET: row id -> when the last accepted commit was (the fence, and the age of the value)."""
+    """ZSET: row id -> when the last accepted commit was: the fence, and the age of the value.
+
+    Of a row that has none yet, when it was first claimed: what was claimed before is from before a drop.
+    """
     changed: str
     """ZSET: row id -> when the last applied schedule change was enqueued."""
     failures: str
