@@ -5,6 +5,7 @@ Redis, so that there is no schedule file, and a restart does not start an interv
 """
 
 import logging
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +15,16 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.utils.time import maybe_make_aware
 
 from rowcache_tasks.alarm import Alarm
+from rowcache_tasks.backlog import Backlog
+from rowcache_tasks.clock import Clock
 from rowcache_tasks.config import Settings
 from rowcache_tasks.connection import connect
-from rowcache_tasks.dispatch import Dispatcher
+from rowcache_tasks.dispatch import Dispatcher, Limits
 from rowcache_tasks.keys import BEAT_ENTRIES
 from rowcache_tasks.publisher import Publisher
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.schedule import Backoff, Schedule
 from rowcache_tasks.scripts import load_script
+from rowcache_tasks.shield import Shield
 from rowcache_tasks.start import check_dispatcher
 
 __all__ = ["DispatchScheduler"]
@@ -30,6 +34,9 @@ logger = logging.getLogger(__name__)
 MAX_TICK_S = 1.0
 """tick returns at least so often: beat's health check counts ticks."""
 
+REPAIR_S = 0.02
+"""Dispatching and the repair after a clock step take turns of so long."""
+
 
 class DispatchScheduler(Scheduler):
     """Dispatches rows within tick, between the ordinary entries. Any number may run; none is the leader."""
@@ -37,6 +44,7 @@ class DispatchScheduler(Scheduler):
     _alarm: Alarm | None = None
     _publisher: Publisher | None = None
     _client: "redis.Redis"
+    _clocks: list[Clock]
 
     def setup_schedule(self) -> None:
         """Check the configuration and the servers, or exit; then take up the entries where they were left."""
@@ -56,10 +64,21 @@ class DispatchScheduler(Scheduler):
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send an ordinary entry if one is due; else dispatch rows until the next is, for MAX_TICK_S at most."""
+        if threading.current_thread() is threading.main_thread():
+            self._shield.install()
         idle_s = super().tick(*args, **kwargs)
         if idle_s:
-            self._dispatcher.run(time.monotonic() + min(idle_s, self.max_interval or MAX_TICK_S, MAX_TICK_S))
+            longest_s = REPAIR_S if self._check_clocks() else MAX_TICK_S
+            self._dispatcher.run(time.monotonic() + min(idle_s, self.max_interval or MAX_TICK_S, longest_s))
         return 0
+
+    def _check_clocks(self) -> bool:
+        """See whether the clock of Redis stepped back; then repair for REPAIR_S. Returns whether there is more."""
+        until = time.monotonic() + REPAIR_S
+        while any(clock.check() for clock in self._clocks):
+            if time.monotonic() > until:
+                return True
+        return False
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """Send a due entry unless another dispatcher has just done so."""
@@ -95,15 +114,17 @@ class DispatchScheduler(Scheduler):
 
     def _build_dispatcher(self, settings: Settings) -> Dispatcher:
         tables = list(settings.tables.values())
+        schedules = [Schedule(self._client, table) for table in tables]
+        backoff = Backoff(max_s=settings.max_backoff_s)
+        self._clocks = [Clock(schedule, settings.lease_s, backoff) for schedule in schedules]
         self._publisher = Publisher(self.app, settings.lease_s)
         self._alarm = Alarm(self._client, [table.keys.wake for table in tables])
+        self._shield = Shield()
         return Dispatcher(
-            [Schedule(self._client, table) for table in tables],
-            self._publisher.send,
-            self._publisher.queue_length,
+            schedules,
+            self._publisher,
             self._alarm,
-            batch_size=settings.batch_size,
-            lease_s=settings.lease_s,
-            poll_interval_s=settings.poll_interval_s,
-            max_queue=settings.max_queue,
+            Backlog(self._client),
+            Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue),
+            self._shield,
         )

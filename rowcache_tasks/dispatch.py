@@ -1,7 +1,7 @@
 """Own the dispatcher's loop: claim what is due, send it, sleep until the next. Must not know Celery: send is passed in.
 
     wait ──▶ queue long? ──▶ claim a batch of each table ──▶ send each ──▶ wait
-                 │ yes: wait                                    │ fails: release at once, back off
+                 │ yes: wait     │ queue does not move: wait     │ fails: release at once, back off
 
 Any number of dispatchers may run: the claim is atomic. If one dies between claim and send, its batch waits one lease.
 """
@@ -9,12 +9,16 @@ Any number of dispatchers may run: the claim is atomic. If one dies between clai
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
 
 from rowcache_tasks.alarm import Alarm
+from rowcache_tasks.backlog import Backlog
 from rowcache_tasks.schedule import Backoff, Claim, Schedule
 
-__all__ = ["Dispatcher"]
+__all__ = ["Broker", "Dispatcher", "Limits"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,34 +32,54 @@ MAX_PAUSE_S = 2.0
 """The longest pause after a failure; the jitter keeps dispatchers from coming back all at once."""
 
 
+class Broker(Protocol):
+    """What is needed of a message broker."""
+
+    def send(self, table: str, claim: Claim) -> None:
+        """Send a batch, or raise."""
+
+    def queue_length(self) -> int:
+        """Count the batches that wait for a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings of a dispatcher, as in Settings."""
+
+    batch_size: int = 200
+    lease_s: float = 30.0
+    poll_interval_s: float = 0.05
+    max_queue: int = 50
+
+
 class Dispatcher:
-    """Claims due rows of some tables and sends them, at most one batch of each table a pass."""
+    """Claims due rows of some tables and sends them, at most one batch of each table a pass.
+
+    `shield` is entered from a claim until its batch was sent or released: it may hold signals back.
+    """
 
     def __init__(
         self,
         schedules: Sequence[Schedule],
-        send: Callable[[str, Claim], None],
-        queue_length: Callable[[], int],
+        broker: Broker,
         alarm: Alarm,
-        *,
-        batch_size: int,
-        lease_s: float,
-        poll_interval_s: float,
-        max_queue: int,
+        backlog: Backlog,
+        limits: Limits,
+        shield: AbstractContextManager[object] | None = None,
     ) -> None:
         self._schedules = schedules
-        self._send = send
-        self._queue_length = queue_length
+        self._broker = broker
         self._alarm = alarm
-        self._batch_size = batch_size
-        self._lease_s = lease_s
+        self._backlog = backlog
+        self._limits = limits
+        self._shield = shield or nullcontext()
         # A little early, so that a change is noticed and claimed within the interval.
-        self._poll_interval_s = 0.9 * poll_interval_s
-        self._max_queue = max_queue
+        self._poll_interval_s = 0.9 * limits.poll_interval_s
         self._may_be_full = True
         self._grow_until = 0.0
         self._failures = 0
         self._failing: set[str] = set()
+        self._is_stuck = False
         self._resume_at = 0.0
 
     def run(self, until: float) -> None:
@@ -68,9 +92,9 @@ class Dispatcher:
     def run_once(self) -> float:
         """Make one pass; return the seconds after which the next makes sense. Raises what claim or send raise."""
         if self._may_be_full:
-            waiting = self._queue_length()
-            if waiting >= self._max_queue:
-                logger.debug("queue_full", extra={"max_queue": self._max_queue})
+            waiting = self._broker.queue_length()
+            if waiting >= self._limits.max_queue:
+                logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
                 return self._poll_interval_s
             if waiting >= SHALLOW and time.monotonic() < self._grow_until:
                 return 2 * LINGER_S
@@ -83,8 +107,11 @@ class Dispatcher:
                 errors[schedule.table.name] = error
                 continue
             self._failing.discard(schedule.table.name)
+            if claim is None:
+                return self._wait_for_workers()
+            self._is_stuck = False
             sent += bool(claim.row_ids)
-            is_full = is_full or len(claim.row_ids) == self._batch_size
+            is_full = is_full or len(claim.row_ids) == self._limits.batch_size
             if next_due is not None:
                 pause_s = min(pause_s, next_due - float(claim.claimed_at))
         if len(errors) == len(self._schedules):
@@ -95,20 +122,32 @@ class Dispatcher:
         self._grow_until = 0.0 if is_full else time.monotonic() + self._poll_interval_s
         return max(pause_s, LINGER_S if sent and not is_full else 0.0)
 
-    def _dispatch_table(self, schedule: Schedule) -> tuple[Claim, float | None]:
-        """Claim a batch and send it; if that fails, hand the rows back at once.
+    def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float | None]:
+        """Claim a batch and send it; if that fails, hand the rows back at once. None: the queue does not move.
 
         A message that arrived all the same does no harm. If the process dies in between, the rows wait one lease.
         """
-        claim, next_due = schedule.claim_rows(self._batch_size, self._lease_s)
-        if claim.row_ids:
-            try:
-                self._send(schedule.table.name, claim)
-            except BaseException:
-                schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
-                raise
-            logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
+        with self._shield:
+            claim, next_due = schedule.claim_rows(self._limits.batch_size, self._limits.lease_s)
+            if claim and claim.row_ids:
+                try:
+                    self._broker.send(schedule.table.name, claim)
+                except BaseException:
+                    schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
+                    raise
+                logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
         return claim, next_due
+
+    def _wait_for_workers(self) -> float:
+        """Claim nothing while batches wait that nobody starts, so that no row lies in two of them."""
+        if self._broker.queue_length() > 0:
+            if not self._is_stuck:
+                logger.warning("queue_stuck: no worker has started a batch for half a lease, nothing is claimed")
+            self._is_stuck = True
+            return self._poll_interval_s
+        lost = self._backlog.forget(self._limits.lease_s / 2)
+        logger.debug("batches_lost", extra={"batches": lost})
+        return 0.0
 
     def _note_failure(self, table: str, error: Exception) -> None:
         """Log the first of a table's failures in a row."""

@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from rowcache_tasks.errors import ArgumentError
 
 RESERVED_NAMESPACES = frozenset(
-    {"schedule", "delay", "inv", "refreshed", "changed", "failures", "wake", "stats", "beat"}
+    {"schedule", "delay", "inv", "refreshed", "changed", "failures", "wake", "stats", "beat", "queue"}
 )
 NAMESPACE = re.compile(r"[A-Za-z0-9_.-]*")
 
 BEAT_ENTRIES = "beat:"
 """HASH: name of a beat_schedule entry -> when it was last sent (Unix time, seconds)."""
+
+QUEUED_BATCHES = "queue:"
+"""ZSET: when a batch was claimed -> the same as its score, from its claim until a worker starts it or a later one.
+
+Of all tables, since they share one queue at the broker.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Protocol
 
 from rowcache_tasks.errors import EncodingError
@@ -19,8 +19,8 @@ def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Bac
 
     Counts: refreshed, unchanged, superseded, dropped, missing, failed. One SELECT and one commit for the batch; rows
     that are missing, unreadable or not encodable cost one call more and hold up no other row. When the whole batch
-    cannot be read, all of it is released with backoff and the error is raised. If the process dies before the commit,
-    the rows are due again when their lease ends.
+    cannot be read, which is no fault of its rows, all of it is released with a backoff of one lease at most, and the
+    error is raised. If the process dies before the commit, the rows are due again when their lease ends.
     """
     try:
         fetched = source.fetch(claim.row_ids)
@@ -28,7 +28,9 @@ def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Bac
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:500]
         logger.warning("%d rows of %s are tried again later: %s", len(claim.row_ids), schedule.table.name, reason)
-        schedule.release_rows(claim, dict.fromkeys(claim.row_ids, reason), backoff)
+        lease_s = float(claim.lease_until) - float(claim.claimed_at)
+        outage = replace(backoff, max_s=min(backoff.max_s, max(lease_s, backoff.base_s)))
+        schedule.release_rows(claim, dict.fromkeys(claim.row_ids, reason), outage)
         raise
     errors |= fetched.errors
     counts = asdict(schedule.commit_rows(claim, values))

@@ -9,6 +9,7 @@ from functools import cache, cached_property
 import redis
 from sqlalchemy import Engine
 
+from rowcache_tasks.backlog import Backlog
 from rowcache_tasks.config import Settings, load_settings
 from rowcache_tasks.connection import connect
 from rowcache_tasks.errors import ConfigError
@@ -38,6 +39,11 @@ class Runtime:
         if self.settings.database_url is None:
             raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
         return create_source_engine(self.settings.database_url, statement_timeout_s=self.settings.lease_s)
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        """The list of batches in the queue."""
+        return Backlog(self.client)
 
     def schedule(self, table: str) -> Schedule:
         """Return the schedule of a table; raises ArgumentError for an unknown one."""

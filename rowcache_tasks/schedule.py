@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import redis
 
 from rowcache_tasks.config import MAX_BATCH_SIZE, Table
-from rowcache_tasks.keys import decode_row_id, encode_row_id
+from rowcache_tasks.keys import QUEUED_BATCHES, decode_row_id, encode_row_id
+from rowcache_tasks.outcome import Changed, Committed, Missed
 from rowcache_tasks.scripts import load_script
 
 __all__ = ["Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut"]
@@ -30,37 +31,6 @@ class Claim:
     row_ids: list[str]
     late_ms: list[int]
     """For each row, how long after its due time it was claimed; milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What became of the rows of a commit, as counts."""
-
-    refreshed: int = 0
-    """The value was written."""
-    unchanged: int = 0
-    """The value was what the cache held already."""
-    superseded: int = 0
-    """Not written: another refresh was committed since the claim, so this value may be older."""
-    dropped: int = 0
-    """Not written: the row was unscheduled since the claim."""
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """What became of rows that the database did not have, as counts; dropped ones count as missing too."""
-
-    missing: int
-    superseded: int
-    dropped: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """How many rows a schedule change applied to, and how many ignored it because a later one was there before."""
-
-    applied: int
-    ignored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +55,23 @@ class Schedule:
         self._prefix = encode_row_id(self._keys.value_prefix)
         self._scripts: dict[str, Any] = {}
 
-    def claim_rows(self, limit: int, lease_s: float) -> tuple[Claim, float | None]:
+    def claim_rows(self, limit: int, lease_s: float) -> tuple[Claim | None, float | None]:
         """Claim up to `limit` due rows, earliest first; also give the next due time, None when nothing is scheduled.
 
         Rows without a delay, or with one <= 0, are removed from every key instead. If the process dies after this
         call, the claimed rows are due again when the lease ends.
+
+        No Claim at all: a batch claimed half a lease ago was not started yet, so what is due soon may lie in the
+        queue still (see backlog.py).
         """
         keys = self._keys
         reply = self._run(
             "claim_rows",
-            [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats],
-            [self._prefix, lease_s, limit],
+            [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats, QUEUED_BATCHES],
+            [self._prefix, lease_s, limit, lease_s / 2],
         )
+        if len(reply) == 1:
+            return None, None
         claim = Claim(
             claimed_at=reply[0].decode(),
             lease_until=reply[1].decode(),
@@ -218,6 +193,33 @@ class Schedule:
             self._run("touch_rows", [keys.schedule, keys.delay, keys.wake], [*map(encode_row_id, batch)])
             for batch in cut(row_ids, MAX_BATCH_SIZE)
         )
+
+    def check_clock(self, is_settled: bool = False) -> bool:
+        """Note the server's time; return whether its clock has stepped back by over a second since the last note.
+
+        It goes on returning so until `is_settled` says that what is left in the future was mended.
+        """
+        return bool(self._run("check_clock", [self._keys.stats], [int(is_settled)]))
+
+    def repair_rows(self, row_ids: Sequence[str], lease_s: float, backoff: Backoff) -> int:
+        """Make rows that are due later than they can be due within one delay; returns how many. Up to MAX_BATCH_SIZE.
+
+        All others are left alone. What was claimed before the clock stepped back may be claimed again before its lease
+        ends; the commit of the older claim is then refused.
+        """
+        _, max_backoff_s, seed = backoff.arguments()
+        return int(
+            self._run(
+                "repair_rows",
+                [self._keys.schedule, self._keys.delay, self._keys.failures],
+                [lease_s, max_backoff_s, seed, *map(encode_row_id, row_ids)],
+            )
+        )
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
+        """Give about `count` scheduled row ids and the cursor of the next call, 0 at the end."""
+        reply: Any = self._client.zscan(self._keys.schedule, cursor, count=count)
+        return int(reply[0]), [decode_row_id(row_id) for row_id, _ in reply[1]]
 
     def _run(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         """Call a script by its digest; redis-py loads it again when the server has forgotten it."""

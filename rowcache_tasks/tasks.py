@@ -170,6 +170,7 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
         claims = [Claim(row_ids=list(row_ids), **claim)]
+        runtime.backlog.start(claims[0])
     else:
         batches = cut(parse_row_ids(row_ids), MAX_BATCH_SIZE)
         claims = [schedule.lease_rows(batch, runtime.settings.lease_s) for batch in batches]

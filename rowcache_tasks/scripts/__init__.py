@@ -11,6 +11,7 @@ from importlib.resources import files
 __all__ = ["SCRIPT_NAMES", "load_script"]
 
 SCRIPT_NAMES = (
+    "check_clock",
     "claim_entry",
     "claim_rows",
     "commit_rows",
@@ -19,6 +20,7 @@ SCRIPT_NAMES = (
     "miss_rows",
     "put_rows",
     "release_rows",
+    "repair_rows",
     "touch_rows",
 )
 

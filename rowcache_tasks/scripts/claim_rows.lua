@@ -1,13 +1,16 @@
 -- Claims the due rows, earliest first: pushes the due time of each to the end of a lease.
--- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH
--- ARGV value_prefix text, lease_s seconds, limit rows
--- RETURNS {claimed_at, lease_until, due time of the next row or "", row id, ms late, row id, ms late, ...}
-local schedule, delay, refreshed, failures, stats = unpack(KEYS)
-local value_prefix, lease_s, limit = unpack(ARGV)
+-- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, queue ZSET
+-- ARGV value_prefix text, lease_s seconds, limit rows, max_wait_s seconds
+-- RETURNS {claimed_at, lease_until, due time of the next row or "", row id, ms late, row id, ms late, ...},
+--         or {claimed_at} and no claim: a batch sent max_wait_s ago was not started, its rows may be in the queue still
+local schedule, delay, refreshed, failures, stats, queue = unpack(KEYS)
+local value_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local reply = {string.format('%.17g', now), string.format('%.17g', now + lease_s), ''}
+local oldest = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+if oldest and now - oldest > tonumber(max_wait_s) then return {reply[1]} end
 local leases, repairs, gone, values = {}, {}, {}, {}
 local row_ids = redis.call('ZRANGE', schedule, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 if #row_ids > 0 then
@@ -16,15 +19,13 @@ if #row_ids > 0 then
   local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
   for i, row_id in ipairs(row_ids) do
     if tonumber(delays[i] or 0) > 0 then
-      table.insert(leases, now + lease_s)
-      table.insert(leases, row_id)
+      table.insert(leases, now + lease_s); table.insert(leases, row_id)
       table.insert(reply, row_id)
       table.insert(reply, string.format('%.0f', math.min((now - due[i]) * 1000, 1e12)))
       -- No fence: a new or dropped row, where refreshes from before must not be written. One in the future, left
       -- from before the server's clock stepped back, would refuse every commit.
       if not fences[i] or tonumber(fences[i]) > now then
-        table.insert(repairs, now - 5e-7) -- before this claim, after any other: the clock counts microseconds
-        table.insert(repairs, row_id)
+        table.insert(repairs, now - 5e-7); table.insert(repairs, row_id) -- after any claim before: they are 1 us apart
       end
     else
       -- No delay, or one <= 0, is how any client says: stop caching this row.
@@ -41,6 +42,7 @@ if #gone > 0 then
 end
 if #leases > 0 then
   redis.call('ZADD', schedule, unpack(leases))
+  redis.call('ZADD', queue, now, reply[1])
   redis.call('HINCRBY', stats, 'claimed', #leases / 2)
 end
 if #repairs > 0 then redis.call('ZADD', refreshed, unpack(repairs)) end

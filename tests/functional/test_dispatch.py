@@ -7,8 +7,9 @@ import pytest
 from deployment import wait_until
 
 from rowcache_tasks.alarm import Alarm
+from rowcache_tasks.backlog import Backlog
 from rowcache_tasks.config import Table
-from rowcache_tasks.dispatch import Dispatcher
+from rowcache_tasks.dispatch import Dispatcher, Limits
 from rowcache_tasks.schedule import Schedule
 
 
@@ -47,16 +48,8 @@ def build(client, schedule, broker):
     def build(schedules=(schedule,), batch_size=10, max_queue=5, poll_interval_s=0.05):
         alarm = Alarm(client, [one.table.keys.wake for one in schedules])
         alarms.append(alarm)
-        return Dispatcher(
-            schedules,
-            broker.send,
-            broker.queue_length,
-            alarm,
-            batch_size=batch_size,
-            lease_s=30,
-            poll_interval_s=poll_interval_s,
-            max_queue=max_queue,
-        )
+        limits = Limits(batch_size, 30, poll_interval_s, max_queue)
+        return Dispatcher(schedules, broker, alarm, Backlog(client), limits)
 
     yield build
     for alarm in alarms:
@@ -184,6 +177,42 @@ def test_table_that_fails_does_not_stop_the_others(build, client, broker, caplog
     dispatcher.run_once()
     assert [table for table, _ in broker.sent] == ["b"]
     assert caplog.text.count("dispatch_failed for a, trying again: ResponseError: WRONGTYPE") == 1
+
+
+def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_a_lease(build, schedule, broker, client, caplog):
+    schedule.put_rows({"1": (100, 0)})
+    dispatcher = build()
+    dispatcher.run_once()
+    (claimed_at,) = client.zrange("queue:", 0, -1)
+    client.zadd("queue:", {claimed_at: float(claimed_at) - 16})
+    client.zadd("schedule:", {"1": 0})
+    broker.length = 1
+    dispatcher.run_once()
+    dispatcher.run_once()
+    assert broker.rows == ["1"]
+    assert caplog.text.count("queue_stuck") == 1
+    client.zadd("queue:", {claimed_at: float(claimed_at) - 14})
+    dispatcher.run_once()
+    assert broker.rows == ["1", "1"]
+
+
+def test_batches_lost_with_the_broker_are_forgotten_when_its_queue_is_empty(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0)})
+    client.zadd("queue:", {"1.5": 1.5, "2.5": 2.5})
+    dispatcher = build()
+    assert dispatcher.run_once() == 0
+    assert client.zcard("queue:") == 0
+    dispatcher.run_once()
+    assert broker.rows == ["1"]
+
+
+def test_worker_that_starts_a_batch_takes_it_and_all_older_ones_off_the_list(schedule, client):
+    backlog, claims = Backlog(client), []
+    for n in range(3):
+        schedule.put_rows({str(n): (100, 0)})
+        claims.append(schedule.claim_rows(10, 30)[0])
+    backlog.start(claims[1])
+    assert client.zrange("queue:", 0, -1) == [claims[2].claimed_at.encode()]
 
 
 def test_alarm_returns_early_when_woken_and_on_time_when_not(client):

@@ -1,0 +1,63 @@
+"""Own the repair of a schedule after the server's clock stepped back: a failover, or a clock that was set.
+
+Rows that were due in ten seconds would otherwise be due in an hour and ten seconds. Must not know Celery.
+"""
+
+import logging
+import time
+
+import redis
+
+from rowcache_tasks.config import MAX_BATCH_SIZE
+from rowcache_tasks.schedule import Backoff, Schedule, cut
+
+__all__ = ["Clock"]
+
+logger = logging.getLogger(__name__)
+
+CHECK_INTERVAL_S = 1.0
+
+
+class Clock:
+    """Watches the server's clock for the schedule of one table."""
+
+    def __init__(self, schedule: Schedule, lease_s: float, backoff: Backoff) -> None:
+        self._schedule = schedule
+        self._name = schedule.table.name
+        self._lease_s = lease_s
+        self._backoff = backoff
+        self._check_at = 0.0
+        self._cursor: int | None = None
+        self._repaired = 0
+
+    def check(self) -> bool:
+        """Look at the clock, once a second; after a step, repair about MAX_BATCH_SIZE rows a call.
+
+        Returns whether there is more to repair; raises nothing when Redis is away. If the process dies meanwhile,
+        another one begins anew: the step counts as mended only at the end. Two that repair at once do no harm.
+        """
+        if self._cursor is None and time.monotonic() < self._check_at:
+            return False
+        self._check_at = time.monotonic() + CHECK_INTERVAL_S
+        try:
+            return self._has_stepped() and self._repair()
+        except redis.RedisError as error:
+            logger.debug("clock_unknown", extra={"error": str(error)})
+            return False
+
+    def _has_stepped(self) -> bool:
+        if self._cursor is None and self._schedule.check_clock():
+            logger.warning("the clock of Redis stepped back: %s is searched for rows due too late", self._name)
+            self._cursor, self._repaired = 0, 0
+        return self._cursor is not None
+
+    def _repair(self) -> bool:
+        """Repair some rows; return whether there are more."""
+        cursor, row_ids = self._schedule.scan(self._cursor or 0, MAX_BATCH_SIZE)
+        for batch in cut(row_ids, MAX_BATCH_SIZE):
+            self._repaired += self._schedule.repair_rows(batch, self._lease_s, self._backoff)
+        self._cursor = cursor or None
+        if self._cursor is None:
+            self._schedule.check_clock(is_settled=True)
+            logger.warning("%d rows of %s were due too late, now within their delay", self._repaired, self._name)
+        return self._cursor is not None

@@ -1,0 +1,36 @@
+"""Own what became of the rows of one call, as counts. Knows nothing of how."""
+
+from dataclasses import dataclass
+
+__all__ = ["Changed", "Committed", "Missed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of the rows of a commit, as counts."""
+
+    refreshed: int = 0
+    """The value was written."""
+    unchanged: int = 0
+    """The value was what the cache held already."""
+    superseded: int = 0
+    """Not written: another refresh was committed since the claim, so this value may be older."""
+    dropped: int = 0
+    """Not written: the row was unscheduled since the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What became of rows that the database did not have, as counts; dropped ones count as missing too."""
+
+    missing: int
+    superseded: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How many rows a schedule change applied to, and how many ignored it because a later one was there before."""
+
+    applied: int
+    ignored: int
