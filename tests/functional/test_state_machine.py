@@ -1,0 +1,191 @@
+"""Random histories over the public API on a real Valkey and a real PostgreSQL, against the model in wanted.py.
+
+The same histories each time, so that nothing here is flaky. To look further, with new ones at each run:
+ROWCACHE_HISTORIES=2000 .venv/bin/pytest tests/functional/test_state_machine.py prints the shortest that fails.
+"""
+
+import json
+import os
+import warnings
+
+import psycopg
+import pytest
+from deployment import ROOT
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from rowcache_tasks import tasks
+from rowcache_tasks.errors import SourceError
+from rowcache_tasks.runtime import current_runtime
+
+from .changes import ROWS, Changes, groups, members, places
+from .settings import write_settings
+from .wanted import LEASE_S, SLACK_S
+from .world import SCHEMA, TABLES, World
+
+HISTORIES = int(os.environ.get("ROWCACHE_HISTORIES", "0"))
+STEPS = 40
+WINDOW_S = int(LEASE_S) + 1
+
+
+class Histories(Changes):
+    """Dispatchers, a broker and workers act on what is wanted, as time passes."""
+
+    # dispatchers
+
+    @rule()
+    def dispatch(self):
+        for message in self.world.dispatch():
+            for row in self.of(message["table"], message["row_ids"]).values():
+                row.claim(message["claim"]["lease_until"])
+
+    @rule()
+    def dispatch_while_the_broker_is_away(self):
+        self.world.is_broker_away = True
+        try:
+            self.dispatch()
+        except OSError:
+            pass
+        finally:
+            self.world.is_broker_away = False
+
+    # workers
+
+    @precondition(lambda self: self.world.messages)
+    @rule(place=places, is_kept=st.booleans())
+    def refresh(self, place, is_kept):
+        message = json.loads(pick(self.world.messages, place, is_kept))
+        self.note_misses(message["table"], message["row_ids"])
+        self.end(message, self.world.refresh(message))
+
+    @precondition(lambda self: self.world.messages)
+    @rule(place=places, is_kept=st.booleans())
+    def read(self, place, is_kept):
+        message = pick(self.world.messages, place, is_kept)
+        self.world.reads.append((message, self.world.read(json.loads(message))))
+
+    @precondition(lambda self: self.world.reads)
+    @rule(place=places, is_kept=st.booleans())
+    def commit(self, place, is_kept):
+        text, source = pick(self.world.reads, place, is_kept)
+        message = json.loads(text)
+        for row in self.of(message["table"], source.fetched.missing).values():
+            row.misses += 1
+        self.end(message, self.world.refresh(message, source))
+
+    @precondition(lambda self: self.world.messages)
+    @rule(place=places)
+    def refresh_while_the_database_is_away(self, place):
+        message = json.loads(pick(self.world.messages, place, is_kept=False))
+        with self.world.outage(), pytest.raises(SourceError):
+            self.world.refresh(message)
+        self.end(message, dict.fromkeys(message["row_ids"], 1))
+
+    @rule(group=groups)
+    def refresh_by_hand(self, group):
+        table, row_ids = members(group)
+        wanted = [row_id for row_id, row in self.of(table, row_ids).items() if row.delay is not None]
+        self.note_misses(table, wanted)
+        counts = self.world.refresh({"table": table, "row_ids": row_ids})
+        assert len(wanted) <= sum(counts.values()) <= 2 * len(wanted)
+        for row in self.of(table, wanted).values():
+            row.lease = None
+
+    def note_misses(self, table, row_ids):
+        for row in self.of(table, row_ids).values():
+            row.misses += row.stored is None
+
+    def end(self, message, counts):
+        rows = self.of(message["table"], message["row_ids"]).values()
+        # A row that is dropped because it is missing counts twice.
+        assert len(rows) <= sum(counts.values()) <= 2 * len(rows)
+        for row in rows:
+            row.end_claim(message["claim"]["lease_until"])
+
+    # time
+
+    @rule(seconds=st.sampled_from([1, 6, 70, WINDOW_S]))
+    def pass_time(self, seconds):
+        self.world.pass_time(seconds)
+        self.elapsed_s += seconds
+        for row in self.rows.values():
+            row.pass_time(seconds)
+
+    @rule()
+    def settle(self):
+        """All leases end; then dispatchers and workers run until nothing is due. Older messages stay in flight."""
+        self.pass_time(WINDOW_S)
+        for _ in range(100):
+            before = len(self.world.messages)
+            self.dispatch()
+            while len(self.world.messages) > before:
+                self.refresh(-1, is_kept=False)
+            self.check()
+            if not self.world.count_due():
+                break
+        for (table, row_id), row in self.rows.items():
+            expected = row.stored and {"id": int(row_id) if table == "inv" else row_id, "version": row.stored.version}
+            row.check_settled(self.world.readers[table].get(row_id), expected and expected | {"share": 1.0}, WINDOW_S)
+
+    # what holds after each step
+
+    @invariant()
+    def check(self):
+        self.is_sound = False
+        for table, reader in self.world.readers.items():
+            row_ids = [row_id for name, row_id in ROWS if name == table]
+            read = reader.get_many(row_ids)
+            for row_id, (*keys, value) in self.world.raw(table, row_ids).items():
+                row = self.rows[table, row_id]
+                row.check_keys(*keys)
+                row.check_value(value, read[row_id])
+                assert read[row_id] == (value and json.loads(value))
+                assert value is None or str(read[row_id]["id"]) == row_id, "a row id gives its own row"
+                age = reader.age(row_id)
+                assert age is None if value is None else 0 <= age <= self.elapsed_s + SLACK_S
+            assert self.world.client.llen(self.world.keys[table].wake) <= 4
+        self.is_sound = True
+
+    def teardown(self):
+        if self.is_sound:
+            self.settle()
+            self.check()
+
+
+def pick(work, place, is_kept):
+    """Choose a message; one that is kept is delivered again."""
+    return work[place % len(work)] if is_kept else work.pop(place % len(work))
+
+
+@pytest.fixture
+def world(client, valkey, postgres_url, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Celery deprecates a task's attribute `queue`
+        tasks.app.finalize()  # reads celeryconfig.py, before the settings are others
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9), database_url=postgres_url, tables=TABLES, lease=LEASE_S)
+    current_runtime.cache_clear()
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as database:
+        database.execute(SCHEMA)
+        world = World(client, database)
+        yield world
+        world.close()
+    current_runtime().engine.dispose()
+    current_runtime().client.close()
+    current_runtime.cache_clear()
+
+
+def test_random_histories_agree_with_the_model(world, caplog):
+    caplog.set_level("CRITICAL")  # a history that fails is printed without the warnings of all the others
+    run_state_machine_as_test(
+        lambda: Histories(world),
+        settings=settings(
+            max_examples=HISTORIES or 120,
+            stateful_step_count=STEPS,
+            derandomize=not HISTORIES,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
