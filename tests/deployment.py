@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -16,6 +17,9 @@ from rowcache_tasks.schedule import Schedule
 ROOT = Path(__file__).parents[1]
 CELERY = [sys.executable, "-m", "celery", "-A", "rowcache_tasks"]
 
+ROLES = {"beat": "dispatcher", "worker": "worker", "flower": "operator", "rowcache": "operator"}
+"""Program -> the user of deploy/users.sh that it logs in as; a worker with -B is two programs and no deployment."""
+
 
 def wait_until(is_true, what, timeout_s=30, pause_s=0.005):
     """Poll until something holds; returns what it gave."""
@@ -26,29 +30,51 @@ def wait_until(is_true, what, timeout_s=30, pause_s=0.005):
     return found
 
 
-class Deployment:
-    """Servers, the environment that names them, and the processes started in it."""
+def with_login(url, user, password):
+    """Put a login into a URL that has none."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{rest}"
 
-    def __init__(self, valkey, database_url, folder):
+
+class Deployment:
+    """Servers, the environment that names them, and the processes started in it.
+
+    `client`, `schedule`, `sql` and `env` are the administrator's. With `passwords` (user -> password), each process
+    logs in to Redis as the user of its role; a test that names another server in `env` or at the start of a process
+    goes before. With `reader_url`, processes read the database with that.
+    """
+
+    def __init__(self, valkey, database_url, folder, *, passwords=None, reader_url=None):
         self.valkey = valkey
         self.folder = folder
         self.database_url = database_url
+        self.passwords = passwords or {}
         self.client = connect(valkey.url, "test")
         self.schedule = Schedule(self.client, Table("inv", "inventory"))
         self.children = []
+        self.servers = {"ROWCACHE_REDIS_URL": valkey.url, "CELERY_BROKER_URL": valkey.broker_url(1)}
         self.env = os.environ | {
-            "ROWCACHE_REDIS_URL": valkey.url,
-            "ROWCACHE_DATABASE_URL": database_url,
-            "CELERY_BROKER_URL": valkey.broker_url(1),
+            **self.servers,
+            "ROWCACHE_DATABASE_URL": reader_url or database_url,
             "ROWCACHE_LEASE": "5",
             "ROWCACHE_START_TIMEOUT": "20",
             "PYTHONPATH": str(ROOT),
         }
 
+    def env_of(self, role, **env):
+        """Give the environment of a process: what it is started with, and the login of its role where that is open."""
+        given = self.env | env
+        if role in self.passwords:
+            for variable, url in self.servers.items():
+                if given[variable] == url:
+                    given[variable] = with_login(url, role, self.passwords[role])
+        return given
+
     def start(self, name, *arguments, **env):
         """Start `celery -A rowcache_tasks <arguments>`; its log is <folder>/<name>.log."""
         log = self.folder / f"{name}.log"
-        child = Child([*CELERY, *arguments], env=self.env | env, log=log, cwd=ROOT)
+        role = None if "-B" in arguments else ROLES.get(arguments[0])
+        child = Child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=ROOT)
         child.start()
         self.children.append(child)
         return child
@@ -64,11 +90,11 @@ class Deployment:
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def run(self, code, check=True, **env):
+    def run(self, code, check=True, role="application", **env):
         """Run Python code as an application would; returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env=self.env | env,
+            env=self.env_of(role, **env),
             cwd=ROOT,
             capture_output=True,
             check=False,
@@ -85,6 +111,21 @@ class Deployment:
 
     def stat(self, name):
         return int(self.client.hget("stats:", name) or 0)
+
+    def refusals(self):
+        """Name what processes asked of Redis without being allowed to, since it was started; passwords left out."""
+        return [
+            f"{entry['username']}: {entry['reason']} {entry['object']} ({entry['context']})"
+            for entry in self.client.acl_log()
+            if entry["reason"] != "auth"
+        ]
+
+    def leaks(self):
+        """Name the logs that hold a password, as it is or as it is written in a URL."""
+        secrets = {form for password in self.passwords.values() for form in (password, quote(password, safe=""))}
+        return [
+            path.name for path in self.folder.glob("*.log") if any(secret in self.log(path.stem) for secret in secrets)
+        ]
 
     def stop(self):
         for child in reversed(self.children):

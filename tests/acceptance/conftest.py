@@ -1,19 +1,64 @@
 import itertools
+import os
+import subprocess
 
 import pytest
-from deployment import Deployment
+import redis
+from deployment import ROOT, Deployment, with_login
 
 from rowcache_tasks.embedded import Valkey
 
 numbers = itertools.count()
 
+PASSWORDS = {role: f"{role}:p@ss/w%rd#?" for role in ("reader", "application", "dispatcher", "worker", "operator")}
+"""With all characters that have a meaning in a URL."""
+
+READER = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rowcache_reader') THEN
+        CREATE ROLE rowcache_reader LOGIN;
+        ALTER ROLE rowcache_reader SET default_transaction_read_only = on;
+    END IF;
+END $$;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO rowcache_reader
+"""
+
+
+@pytest.fixture(scope="session")
+def users():
+    """The ACL file that deploy/users.sh makes; the tests themselves are the administrator, without a password."""
+    env = {f"VALKEY_{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()}
+    env |= {"VALKEY_PASSWORD": "unused", "VALKEY_BROKER_DATABASE": "1"}
+    command = ["sh", str(ROOT / "deploy" / "users.sh")]
+    printed = subprocess.run(command, env=os.environ | env, check=True, capture_output=True, text=True).stdout
+    _, *others = printed.splitlines()
+    return "\n".join(["user default on nopass ~* &* +@all", *others, ""])
+
 
 @pytest.fixture
-def deployment(postgres, tmp_path):
-    """Servers with an empty cache and a table inventory of the rows 1 to 1000; no process of ours runs yet."""
-    with Valkey(persistent=True) as valkey:
-        deployment = Deployment(valkey, postgres.create_database(f"acceptance_{next(numbers)}"), tmp_path)
+def deployment(postgres, users, tmp_path):
+    """Servers with an empty cache and a table inventory of the rows 1 to 1000; no process of ours runs yet.
+
+    Each process has the login of its role in Redis, and a role in the database that can only read.
+    """
+    users_file = tmp_path / "users.acl"
+    users_file.write_text(users)
+    with Valkey(persistent=True, args=("--aclfile", str(users_file))) as valkey:
+        url = postgres.create_database(f"acceptance_{next(numbers)}")
+        reader_url = with_login(url.replace("postgres@", "", 1), "rowcache_reader", PASSWORDS["reader"])
+        deployment = Deployment(valkey, url, tmp_path, passwords=PASSWORDS, reader_url=reader_url)
+        deployment.sql(READER)
         deployment.sql("CREATE TABLE inventory (id bigint PRIMARY KEY, name text, stock int NOT NULL)")
         deployment.sql("INSERT INTO inventory SELECT n, 'item ' || n, 0 FROM generate_series(1, 1000) n")
         yield deployment
+        refusals = ask_refusals(deployment)
         deployment.stop()
+        assert refusals == [], "the roles of deploy/users.sh are allowed all that they need"
+        assert deployment.leaks() == []
+
+
+def ask_refusals(deployment):
+    try:
+        return deployment.refusals()
+    except redis.ConnectionError:
+        return []  # the test has left no server

@@ -36,7 +36,10 @@ def test_compose_holds_no_secret(services):
 
 def test_missing_password_stops_with_a_clear_line(services):
     required = set(re.findall(r"\$\{(\w+):\?set \1 in \.env, see \.env\.example\}", str(services)))
-    assert required == {"VALKEY_PASSWORD", "POSTGRES_PASSWORD", "ROWCACHE_DB_PASSWORD", "FLOWER_PASSWORD"}
+    roles = {
+        f"VALKEY_{role.upper()}_PASSWORD" for role in ("reader", "application", "dispatcher", "worker", "operator")
+    }
+    assert required == roles | {"VALKEY_PASSWORD", "POSTGRES_PASSWORD", "ROWCACHE_DB_PASSWORD", "FLOWER_PASSWORD"}
     assert len(re.findall(r":\?", str(services))) == len(re.findall(r":\?set ", str(services)))
     example = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^(\w+)=$", example, re.MULTILINE)) == required
@@ -53,9 +56,26 @@ def test_valkey_keeps_the_schedule(services):
     command = services["valkey"]["command"][-1]
     assert "--maxmemory-policy noeviction" in command
     assert "--appendonly yes" in command
-    assert '--requirepass "$$VALKEY_PASSWORD"' in command
-    assert command.startswith("exec ")
+    assert command.split("; ")[-1].startswith("exec ")
     assert "valkey-data:/data" in services["valkey"]["volumes"]
+
+
+def test_valkey_gets_the_users_and_each_service_is_its_own(services):
+    valkey = services["valkey"]
+    assert "--aclfile" in valkey["command"][-1]
+    assert "./deploy/users.sh:/etc/valkey/users.sh:ro" in valkey["volumes"]
+    read = set(re.findall(r"VALKEY_[A-Z_]+", (ROOT / "deploy/users.sh").read_text()))
+    assert read <= set(valkey["environment"])
+    logins = {
+        name: re.match(r"redis://(\w+):\$\{VALKEY_(\w+)_PASSWORD:", services[name]["environment"]["ROWCACHE_REDIS_URL"])
+        for name in CELERY_SERVICES
+    }
+    assert {name: login[1] for name, login in logins.items()} == {
+        "dispatcher": "dispatcher",
+        "worker": "worker",
+        "flower": "operator",
+    }
+    assert all(login[1].upper() == login[2] for login in logins.values())
 
 
 def test_every_service_has_a_health_check_that_asks_the_thing_itself(services):
