@@ -4,10 +4,10 @@ SECONDS ?= 60
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit lint format bench clean
+.PHONY: help install demo test test-unit test-exhaustive lint format bench clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.dev  ## make .venv with the package and everything for development
 
@@ -19,6 +19,9 @@ test: .venv/.dev  ## run all tests, on servers that they start themselves
 
 test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
+
+test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand, for some minutes
+	PYTHONPATH=tests .venv/bin/python -m interleaving
 
 lint: .venv/.dev  ## check style, types, import directions and the Compose file
 	.venv/bin/ruff check

@@ -1,0 +1,31 @@
+"""Every order in which dispatchers, workers, applications, foreign clients and a database can take their steps."""
+
+import pytest
+from interleaving.explorer import CounterexampleError, Explorer
+from interleaving.mutant import MUTANTS
+from interleaving.program import SMALL
+from interleaving.world import World
+
+from rowcache_tasks.config import Table
+from rowcache_tasks.schedule import Schedule
+
+
+@pytest.fixture
+def schedule(client):
+    return Schedule(client, Table("inv", "inventory", missing_limit=2))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_guarantees_hold_in_every_interleaving_of(name, schedule, client, record_property):
+    before, program = SMALL[name]
+    explorer = Explorer(World(schedule, client), program).run(before)
+    record_property("interleavings", explorer.interleavings)
+    assert explorer.interleavings > 0
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_a_script_without_one_of_its_checks_is_found(mutant, schedule, client):
+    before, program = SMALL[mutant.program]
+    explorer = Explorer(World(mutant.infect(client, schedule.table), client), program)
+    with pytest.raises(CounterexampleError, match=" after "):
+        explorer.run(before)

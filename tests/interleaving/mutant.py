@@ -1,0 +1,140 @@
+"""Scripts with one check taken out. A program must find each of them, or the programs prove nothing."""
+
+from dataclasses import dataclass
+
+from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.scripts import load_script
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One script with one piece of text replaced."""
+
+    script: str
+    old: str
+    new: str
+    program: str
+    """Of SMALL: the one that finds it."""
+
+    def __str__(self):
+        return f"{self.script}: {' '.join(self.old.split())[:60]}"
+
+    def infect(self, client, table):
+        """Give a schedule that runs this script; all others are as they are."""
+        text = load_script(self.script)
+        assert text.count(self.old) == 1, f"{self.script} has {text.count(self.old)} times {self.old!r}"
+        schedule = Schedule(client, table)
+        schedule._scripts[self.script] = client.register_script(text.replace(self.old, self.new))
+        return schedule
+
+
+REQUEST = "two refreshes, a change and a request"
+HELD = "a lease that lasts, a change and a request"
+LATE = "a drop and a put between a read and its commit"
+DROP = "a drop and a put while refreshes are in flight"
+FOREIGN = "a foreign client drops and puts"
+REMOVED = "a foreign client removes the delay"
+FAILING = "a row that cannot be read"
+HANDED_BACK = "a batch that is handed back"
+DELETED = "a row that is deleted and comes back"
+ABSENT = "a row that is not there and asked for"
+ABSENT_TWICE = "a row that is not there for the second time"
+ABSENT_REMOVED = "a foreign client removes the delay of a row that is not there"
+ABSENT_LATE = "a drop and a put between the read of an absence and its commit"
+ORDER = "changes of the schedule that arrive in any order"
+LAST_DROP = "changes of the schedule, the last one a drop"
+CLOCK = "the clock steps back"
+CLOCK_DELETED = "the clock steps back while a row is away"
+CLOCK_CHANGES = "the clock steps back over changes of the schedule"
+HAND = "a refresh by hand"
+
+FENCE = "not fences[i] or tonumber(fences[i]) >= claimed_at or claimed_at > now then"
+OLDER = "tonumber(fences[i]) >= claimed_at or claimed_at > now then"
+
+MUTANTS = [
+    # claim
+    Mutant("claim_rows", "'-inf', now, 'BYSCORE'", "'-inf', '+inf', 'BYSCORE'", HELD),
+    Mutant("claim_rows", "tonumber(delays[i] or 0) > 0", "true", FOREIGN),
+    Mutant("claim_rows", "tonumber(delays[i] or 0) > 0", "delays[i]", FOREIGN),
+    Mutant("claim_rows", "tonumber(delays[i] or 0) > 0", "tonumber(delays[i] or 1) > 0", REMOVED),
+    Mutant("claim_rows", "redis.call('ZADD', schedule, unpack(leases))", "", HELD),
+    Mutant("claim_rows", "not fences[i] or tonumber(fences[i]) > now", "not fences[i]", CLOCK),
+    Mutant(
+        "claim_rows", "not fences[i] or tonumber(fences[i]) > now", "fences[i] and tonumber(fences[i]) > now", REQUEST
+    ),
+    Mutant("claim_rows", "now - 5e-7", "now", REQUEST),
+    Mutant("claim_rows", "redis.call('DEL', unpack(values))", "", FOREIGN),
+    Mutant("claim_rows", "redis.call('HDEL', failures, unpack(gone))", "", FAILING),
+    Mutant("claim_rows", "{refreshed, delay, schedule}", "{delay, schedule}", FOREIGN),
+    Mutant("claim_rows", "{refreshed, delay, schedule}", "{refreshed, delay}", FOREIGN),
+    # lease
+    Mutant("lease_rows", "tonumber(delays[i] or 0) > 0", "true", "a refresh by hand of a row that was dropped"),
+    Mutant("lease_rows", "redis.call('ZADD', refreshed, 'NX', unpack(fences))", "", HAND),
+    Mutant(
+        "lease_rows",
+        "redis.call('ZADD', refreshed, 'NX', unpack(fences))",
+        "redis.call('ZADD', refreshed, unpack(fences))",
+        HAND,
+    ),
+    # commit
+    Mutant("commit_rows", "if delay_s <= 0 then", "if false then", FOREIGN),
+    Mutant("commit_rows", "tonumber(delays[i] or 0), now", "tonumber(delays[i] or 1), now", REMOVED),
+    Mutant("commit_rows", f"elseif {FENCE}", f"elseif fences[i] and ({OLDER[:-5]}) then", LATE),
+    Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or claimed_at > now then", REQUEST),
+    Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or tonumber(fences[i]) >= claimed_at then", CLOCK),
+    Mutant("commit_rows", "cached[i] ~= value", "true", REQUEST),
+    Mutant("commit_rows", "if scores[i] and tonumber(scores[i]) == lease_until then", "if true then", HELD),
+    Mutant("commit_rows", "if scores[i] and tonumber(scores[i]) == lease_until then", "if scores[i] then", HELD),
+    Mutant(
+        "commit_rows",
+        "tonumber(delays[i] or 0), now\n",
+        "tonumber(delays[i] or 0), claimed_at + (delays[i] or 0)\n",
+        REQUEST,
+    ),
+    Mutant(
+        "commit_rows",
+        "if #fresh > 0 then\n  redis.call('ZADD', refreshed, unpack(fresh))",
+        "if #fresh > 0 then",
+        REQUEST,
+    ),
+    Mutant("commit_rows", "redis.call('HDEL', failures, unpack(committed))", "", FAILING),
+    Mutant("commit_rows", "#committed < count and redis.call('LLEN', wake) < 4", "#committed < count", DROP),
+    # miss
+    Mutant("miss_rows", "tonumber(delays[i] or 0) <= 0", "false", ABSENT_REMOVED),
+    Mutant("miss_rows", f"elseif {FENCE}", f"elseif fences[i] and ({OLDER[:-5]}) then", ABSENT_LATE),
+    Mutant("miss_rows", f"elseif {FENCE}", "elseif not fences[i] or claimed_at > now then", DELETED),
+    Mutant(
+        "miss_rows", f"elseif {FENCE}", "elseif not fences[i] or tonumber(fences[i]) >= claimed_at then", CLOCK_DELETED
+    ),
+    Mutant("miss_rows", "redis.call('DEL', value_prefix .. row_id)", "", DELETED),
+    Mutant("miss_rows", "redis.call('ZADD', refreshed, now, row_id)", "", DELETED),
+    Mutant("miss_rows", "tonumber(scores[i] or 'nan') == lease_until, now", "true, now", ABSENT),
+    Mutant("miss_rows", "if held and misses >= missing_limit then", "if misses >= missing_limit then", ABSENT_TWICE),
+    Mutant("miss_rows", "if held and misses >= missing_limit then", "if held then", DELETED),
+    # release
+    Mutant(
+        "release_rows", "if tonumber(scores[i] or 'nan') == tonumber(lease_until) then", "if true then", HANDED_BACK
+    ),
+    Mutant("release_rows", "tonumber(delays[i] or 0) > 0", "true", FAILING),
+    Mutant("release_rows", "message ~= '' and ", "", HANDED_BACK),
+    # drop
+    Mutant("drop_rows", "newest <= stamp or newest > now", "true", ORDER),
+    Mutant("drop_rows", "newest <= stamp or newest > now", "newest <= stamp", CLOCK_CHANGES),
+    Mutant("drop_rows", "newest <= stamp or newest > now", "newest > now", DROP),
+    Mutant("drop_rows", "redis.call('DEL', unpack(values))", "", DROP),
+    Mutant("drop_rows", "redis.call('HDEL', failures, unpack(applied))", "", "a drop of a row that cannot be read"),
+    Mutant("drop_rows", "redis.call('ZREM', refreshed, unpack(applied))", "", DROP),
+    Mutant("drop_rows", "redis.call('ZREM', schedule, unpack(applied))", "", DROP),
+    Mutant("drop_rows", "redis.call('ZREM', delay, unpack(applied))", "0", DROP),
+    Mutant("drop_rows", "redis.call('ZADD', changed, unpack(marks))", "", LAST_DROP),
+    # put
+    Mutant("put_rows", "newest <= stamp or newest > now", "true", LAST_DROP),
+    Mutant("put_rows", "newest <= stamp or newest > now", "newest <= stamp", CLOCK_CHANGES),
+    Mutant("put_rows", "redis.call('ZADD', changed, unpack(marks))", "", ORDER),
+    Mutant("put_rows", "redis.call('ZADD', schedule, unpack(due))", "", DROP),
+    # touch
+    Mutant("touch_rows", "tonumber(delays[i] or 0) > 0", "true", "a request for a row that was dropped"),
+    Mutant("touch_rows", "redis.call('ZADD', schedule, unpack(due))", "", HELD),
+    # repair
+    Mutant("repair_rows", "redis.call('ZADD', schedule, unpack(due))", "", CLOCK),
+]

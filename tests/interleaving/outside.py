@@ -1,0 +1,114 @@
+"""The steps of everybody else: the database, an application, a foreign client, the clock of the server."""
+
+from .registry import STEPS, step
+from .world import DELAY, HOUR, KEYS, ROW, World
+
+# The database
+
+
+@step
+def change(world: World, _):
+    world.model.version, world.model.exists = world.model.version + 1, True
+
+
+@step
+def delete(world: World, _):
+    world.model.version, world.model.exists = world.model.version + 1, False
+
+
+# An application
+
+
+@step
+def put(world: World, _):
+    apply(world, "", world.schedule.put_rows({ROW: (DELAY, 0)}), wanted=True)
+
+
+@step
+def drop(world: World, _):
+    apply(world, "", world.schedule.drop_rows([ROW]), wanted=False)
+
+
+def stamped(name, wanted, second):
+    """Make the step of a task that was enqueued before the program began."""
+
+    def run(world, _):
+        stamp = world.began - 100 + second
+        change = world.schedule.put_rows({ROW: (DELAY, 0)}, str(stamp)) if wanted else None
+        apply(world, stamp, change or world.schedule.drop_rows([ROW], str(stamp)), wanted=wanted)
+
+    STEPS[name] = run
+
+
+for number in (1, 2, 3):
+    stamped(f"put_{number}", True, number)
+    stamped(f"drop_{number}", False, number)
+
+
+def apply(world, stamp, changed, *, wanted):
+    model = world.model
+    stamp = stamp or world.now()
+    is_newest = stamp >= model.stamp or model.stamp > world.now()
+    assert changed.applied == is_newest, "G6: the order in which changes were enqueued is not kept"
+    if is_newest:
+        model.stamp, model.wanted, model.is_held = stamp, wanted, False
+        if wanted:
+            model.asked = model.version
+        else:
+            model.epoch += 1
+            left = [key for key in KEYS if key not in ("changed:", "wake:") and world.client.exists(key)]
+            assert not left, "G5: a dropped row is left in a key"
+
+
+@step
+def touch(world: World, _):
+    delay = world.score("delay:")
+    assert world.schedule.touch_rows([ROW]) == bool(delay and delay > 0)
+    reschedule(world)
+
+
+# A foreign client
+
+
+@step
+def delay_on(world: World, _):
+    world.client.zadd("delay:", {ROW: DELAY})
+    world.model.wanted = True if world.score("schedule:") is not None else None
+
+
+@step
+def delay_off(world: World, _):
+    world.client.zadd("delay:", {ROW: -1})
+    world.model.wanted = None
+
+
+@step
+def delay_gone(world: World, _):
+    world.client.zrem("delay:", ROW)
+    world.model.wanted = None
+
+
+@step
+def due_now(world: World, _):
+    world.client.zadd("schedule:", {ROW: world.now()})
+    reschedule(world)
+
+
+def reschedule(world):
+    delay = world.score("delay:")
+    if delay and delay > 0:
+        model = world.model
+        model.wanted, model.asked, model.is_held = True, model.version, False
+
+
+# The clock
+
+
+@step
+def clock_back(world: World, _):
+    world.move_clock(-HOUR)
+
+
+@step
+def clock_forward(world: World, _):
+    world.move_clock(HOUR)

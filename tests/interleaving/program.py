@@ -1,0 +1,118 @@
+"""The programs: small enough that all their interleavings can be run, each around one way to go wrong."""
+
+REFRESH = ("claim", "read", "commit")
+HELD = ("claim_long", "read", "commit")
+BY_HAND = ("lease", "read", "commit")
+PUT = ("put",)
+DELETED = ("put", "delete")
+
+SMALL = {
+    "two refreshes, a change and a request": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "database": ("change",), "application": ("touch",)},
+    ),
+    "a lease that lasts, a change and a request": (
+        PUT,
+        {"one": HELD, "two": HELD, "database": ("change",), "application": ("touch",)},
+    ),
+    "a drop and a put while refreshes are in flight": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "application": ("drop", "put")},
+    ),
+    "a drop and a put between the read of an absence and its commit": (
+        DELETED,
+        {"one": REFRESH, "two": ("refresh",), "application": ("drop", "put"), "database": ("change",)},
+    ),
+    "a drop and a put between a read and its commit": (
+        PUT,
+        {"one": REFRESH, "two": ("refresh",), "application": ("drop", "put"), "database": ("change",)},
+    ),
+    "a foreign client drops and puts": (
+        PUT,
+        {"one": REFRESH, "two": ("claim",), "client": ("delay_off", "due_now", "delay_on", "due_now")},
+    ),
+    "a foreign client removes the delay": (PUT, {"one": ("claim_long", "read", "commit"), "client": ("delay_gone",)}),
+    "a row that cannot be read": (
+        PUT,
+        {"one": ("claim_long", "fail"), "two": REFRESH, "application": ("touch",), "client": ("delay_off",)},
+    ),
+    "a batch that is handed back": (
+        PUT,
+        {"one": ("claim_long", "give_back"), "two": HELD, "application": ("touch",), "database": ("change",)},
+    ),
+    "a row that is deleted and comes back": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "database": ("delete", "change")},
+    ),
+    "a row that is not there and asked for": (DELETED, {"one": HELD, "two": HELD, "application": ("touch",)}),
+    "a row that is not there for the second time": (
+        (*DELETED, "refresh"),
+        {"one": HELD, "application": ("touch", "touch")},
+    ),
+    "a foreign client removes the delay of a row that is not there": (
+        DELETED,
+        {"one": HELD, "client": ("delay_gone",)},
+    ),
+    "changes of the schedule that arrive in any order": (
+        (),
+        {"a": ("put_1",), "b": ("drop_2",), "c": ("put_3",), "d": ("drop_2",), "one": ("claim_long", "read", "commit")},
+    ),
+    "changes of the schedule, the last one a drop": (
+        (),
+        {"a": ("put_1",), "b": ("put_2",), "c": ("drop_3",), "d": ("put_1",), "one": ("claim", "read", "commit")},
+    ),
+    "the clock steps back": (
+        PUT,
+        {"one": REFRESH, "two": ("refresh",), "clock": ("clock_back", "touch"), "database": ("change",)},
+    ),
+    "the clock steps back while a row is away": (
+        DELETED,
+        {"one": REFRESH, "two": ("refresh",), "clock": ("clock_back", "touch"), "database": ("change",)},
+    ),
+    "the clock steps back over changes of the schedule": (
+        PUT,
+        {"one": HELD, "application": ("drop", "put"), "clock": ("clock_back",)},
+    ),
+    "the clock steps forward": (
+        PUT,
+        {"one": REFRESH, "two": HELD, "clock": ("clock_forward",), "database": ("change",)},
+    ),
+    "a refresh by hand": (
+        PUT,
+        {"one": REFRESH, "hand": BY_HAND, "database": ("change",)},
+    ),
+    "a refresh by hand of a row that was dropped": (
+        PUT,
+        {"hand": BY_HAND, "application": ("drop",)},
+    ),
+    "a request for a row that was dropped": (
+        PUT,
+        {"one": ("claim", "read", "commit"), "application": ("drop", "touch")},
+    ),
+    "a drop of a row that cannot be read": (PUT, {"one": ("claim_long", "fail"), "application": ("drop",)}),
+}
+"""Name -> steps made before, and actor -> its steps. Some thousands of interleavings together."""
+
+LARGE = {
+    "three refreshes, a change and a request": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "three": REFRESH, "database": ("change",), "application": ("touch",)},
+    ),
+    "a drop, a put and changes while refreshes are in flight": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "database": ("change", "change"), "application": ("drop", "put")},
+    ),
+    "a foreign client drops and puts while refreshes are in flight": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "client": ("delay_off", "due_now", "delay_on", "due_now")},
+    ),
+    "a row that is deleted, comes back and is asked for": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "database": ("delete", "change"), "application": ("touch",)},
+    ),
+    "the clock steps back and forward": (
+        PUT,
+        {"one": REFRESH, "two": HELD, "clock": ("clock_back", "clock_forward"), "database": ("change",)},
+    ),
+}
+"""Hundreds of thousands of interleavings together."""
