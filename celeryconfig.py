@@ -103,13 +103,14 @@ if _transport in {"redis", "rediss", "redis+socket", "sentinel"}:
         # A message whose worker was killed is delivered again after this. Longer than any task runs, or running tasks
         # are delivered twice (harmless, but wasted); short, because a schedule change waits for it.
         "visibility_timeout": 600,
-        # A server that vanished without closing its connections (failover, firewall) must not block a send for ever.
-        # Far above the one second for which workers block in BRPOP.
-        "socket_timeout": 15,
+        # A server that vanished without closing its connections (failover, firewall) must not block a send for long;
+        # a worker may wait twice, for two acknowledgements. Well above the one second for which it blocks in BRPOP.
+        "socket_timeout": 3,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
-        # Workers test their idle connections this often, and drop one that does not answer.
-        "health_check_interval": 25,
+        # Workers test the connections on which they wait this often, and drop one that does not answer: a worker that
+        # is connected and consumes nothing has ended after twice as long.
+        "health_check_interval": 3,
         # Do not set retry_on_timeout: it turns kombu's batch publishing off.
     }
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import redis
 
+from rowcache_tasks.connection import SOCKET_TIMEOUT_S
+
 __all__ = ["Alarm"]
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ class Alarm:
         self._pool = client.connection_pool
         self._wake_keys = list(wake_keys)
         self._connection: Any = None
+        self._answer_by = 0.0
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep for `timeout_s` seconds or until woken; return whether woken. Without Redis it just sleeps."""
@@ -35,17 +38,24 @@ class Alarm:
         try:
             if self._connection is None:
                 self._connection = self._pool.get_connection()
-                self._connection.send_command("BLPOP", *self._wake_keys, BLOCK_S)
+                self._block()
             if not self._connection.can_read(timeout=max(0.0, deadline - time.monotonic())):
+                if time.monotonic() > self._answer_by:
+                    raise redis.TimeoutError("no answer to BLPOP")
                 return False
             woken = self._connection.read_response() is not None
-            self._connection.send_command("BLPOP", *self._wake_keys, BLOCK_S)
+            self._block()
         except (redis.RedisError, OSError) as error:
             logger.debug("alarm_lost", extra={"error": str(error)})
             self.close()
             time.sleep(max(0.0, deadline - time.monotonic()))
             return False
         return woken
+
+    def _block(self) -> None:
+        self._connection.send_command("BLPOP", *self._wake_keys, BLOCK_S)
+        # The server answers at the latest when its time-out ends. No answer is a connection that is gone.
+        self._answer_by = time.monotonic() + BLOCK_S + SOCKET_TIMEOUT_S
 
     def close(self) -> None:
         """Give the connection back, closed. Idempotent."""

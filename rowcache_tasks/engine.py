@@ -49,6 +49,10 @@ def create_source_engine(url: str, *, statement_timeout_s: float) -> Engine:
     if engine.dialect.is_async:
         raise ConfigError(f"rowcache_database_url names the asyncio driver {engine.driver!r}: {ALLOWED}")
 
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, arguments: Any, keywords: Any) -> Any:
+        return dialect.connect(arguments, keywords, statement_timeout_s)
+
     @event.listens_for(engine, "connect")
     def set_up_session(dbapi_connection: Any, _record: object) -> None:
         dialect.set_up_session(dbapi_connection, statement_timeout_s)

@@ -54,6 +54,10 @@ class Dialect:
         """Return the URL and the keyword arguments for create_engine. Raises ConfigError for a wrong driver."""
         return url, {}
 
+    def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:
+        """Make the driver's connection, never one that waits for ever; None: the driver's own way is good enough."""
+        return None
+
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
         """Prepare a new connection: read-only, UTC, ISO forms, bounded statements. Sent once a connection."""
 

@@ -52,6 +52,10 @@ ORDER BY attnum
 ROW_ERROR_CLASSES = {"21", "22", "23", "38", "39", "P0", "XX"}
 
 
+ANSWER_SLACK_S = 2.0
+"""The server ends a statement at its time-out; an answer that is so much later does not come."""
+
+
 class SqlType(UserDefinedType[Any]):
     """A type by its SQL text, for casts."""
 
@@ -87,6 +91,15 @@ class PostgreSQL(Dialect):
         }
         missing = {name: value for name, value in defaults.items() if name not in url.query}
         return url, {"connect_args": missing, "use_native_hstore": False, **AUTOCOMMIT}
+
+    def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:
+        """Give a server up that is silent for longer than a statement may run."""
+        # Late, because psycopg is an optional extra.
+        from rowcache_tasks.dialects.postgresql_connection import PatientConnection  # noqa: PLC0415
+
+        connection = PatientConnection.connect(*arguments, **keywords)
+        connection.patience_s = statement_timeout_s + ANSWER_SLACK_S
+        return connection
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
         """One round trip. The settings last as long as the connection."""
