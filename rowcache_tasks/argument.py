@@ -1,24 +1,30 @@
 """Own what callers may pass to tasks: turn it into row ids and delays, or raise ArgumentError. No I/O."""
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
+from typing import Any
 
-from rowcache_tasks.config import shorten
+from rowcache_tasks.config import MAX_BATCH_SIZE
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.quotation import shorten
 
-__all__ = ["parse_delay", "parse_delays", "parse_row_id", "parse_row_ids"]
+__all__ = ["parse_claim", "parse_delay", "parse_delays", "parse_row_id", "parse_row_ids", "parse_stamp"]
 
 MAX_ROW_ID_BYTES = 1024
 MIN_DELAY_S = 0.05
 """Below, one row alone keeps a dispatcher and a worker busy; most likely it was meant in another unit."""
 MAX_DELAY_S = 10 * 365 * 86400
+TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")
+"""As the scripts write a time: Unix seconds in plain digits."""
+CLAIM_FIELDS = {"claimed_at", "lease_until", "late_ms"}
 
 
 def parse_row_id(value: object) -> str:
     """Accept a non-empty text of up to MAX_ROW_ID_BYTES, or an integer."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 3 * MAX_ROW_ID_BYTES:
+        return int.__repr__(value)
     if not isinstance(value, str) or not value:
         raise ArgumentError(f"row id is {shorten(value)}: it must be a non-empty string or an integer")
     try:
@@ -34,14 +40,14 @@ def parse_row_ids(value: object) -> list[str]:
     """Accept a list of row ids, or a single one; each is returned once, in order."""
     if isinstance(value, str | int):
         return [parse_row_id(value)]
-    if not isinstance(value, Iterable) or isinstance(value, bytes | Mapping):
+    if not isinstance(value, list | tuple):
         raise ArgumentError(f"row_ids is {shorten(value)}: it must be a list of row ids")
     return list(dict.fromkeys(map(parse_row_id, value)))
 
 
 def parse_delay(value: object) -> float:
     """Accept a number of seconds from MIN_DELAY_S to MAX_DELAY_S."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
         raise ArgumentError(f"delay is {shorten(value)}: it must be a finite number of seconds")
     if not MIN_DELAY_S <= value <= MAX_DELAY_S:
         raise ArgumentError(
@@ -56,3 +62,50 @@ def parse_delays(value: object) -> dict[str, float]:
     if not isinstance(value, Mapping):
         raise ArgumentError(f'delays is {shorten(value)}: it must be a dictionary of row id -> seconds, {{"42": 10}}')
     return {parse_row_id(row_id): parse_delay(delay) for row_id, delay in value.items()}
+
+
+def parse_stamp(value: object) -> str:
+    """Accept the time at which a change was enqueued, as text; empty: now."""
+    if not isinstance(value, str) or (value and not TIME.fullmatch(value)):
+        raise ArgumentError(f"stamp is {shorten(value)}: it must be Unix seconds in plain digits, as text, or empty")
+    return value
+
+
+def parse_claim(row_ids: object, claim: object) -> dict[str, Any]:
+    """Accept the row ids and the claim of a message as a dispatcher sends it; returns the fields of a Claim.
+
+    Row ids are what a foreign client has put into the schedule: of any length, and with the escapes of bytes that are
+    not UTF-8.
+    """
+    if not isinstance(row_ids, list | tuple) or len(row_ids) > MAX_BATCH_SIZE or not all(map(is_member, row_ids)):
+        raise ArgumentError(f"row_ids is {shorten(row_ids)}: with a claim it must be up to {MAX_BATCH_SIZE} texts")
+    if not isinstance(claim, Mapping) or set(claim) != CLAIM_FIELDS:
+        raise ArgumentError(f"claim is {shorten(claim)}: it must have {', '.join(sorted(CLAIM_FIELDS))}")
+    for name in ("claimed_at", "lease_until"):
+        if not isinstance(claim[name], str) or not TIME.fullmatch(claim[name]):
+            raise ArgumentError(f"claim[{name!r}] is {shorten(claim[name])}: it must be a time as the scripts write it")
+    late_ms = claim["late_ms"]
+    if not isinstance(late_ms, list | tuple) or len(late_ms) != len(row_ids) or not all(map(is_lateness, late_ms)):
+        raise ArgumentError(f"claim['late_ms'] is {shorten(late_ms)}: it must be a whole number >= 0 for each row")
+    return {**claim, "row_ids": list(row_ids), "late_ms": list(late_ms)}
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number is finite; one too large for a float is."""
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def is_member(value: object) -> bool:
+    """Whether a text is the row id of some member of a schedule."""
+    if not isinstance(value, str):
+        return False
+    try:
+        encode_row_id(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_lateness(value: object) -> bool:
+    """Whether this is a number of milliseconds as a claim gives it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**15

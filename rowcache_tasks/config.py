@@ -4,7 +4,6 @@ The only reader of configuration. Must not know Celery, Redis clients or SQLAlch
 that only reads the cache stays light.
 """
 
-import difflib
 import importlib
 import os
 import re
@@ -13,15 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES, Keys
+from rowcache_tasks.quotation import redact, shorten, suggest
+from rowcache_tasks.redis_url import is_redis_url
 
 MAX_BATCH_SIZE = 1000
 """A script call works through one batch while the server does nothing else: 1000 rows are about 10 ms."""
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
+MAX_NAME = 100
+"""Characters of a table's name: it is in every message, and a label of the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,15 @@ class Settings:
 
     def table(self, name: str) -> Table:
         """Return a table by its name; raises ArgumentError that lists the names there are."""
-        if name in self.tables:
+        if isinstance(name, str) and name in self.tables:
             return self.tables[name]
         raise ArgumentError(
             f"table {shorten(name)} is not in rowcache_tables: "
-            f"found {', '.join(map(repr, self.tables))}; use one of these or add it"
+            f"found {', '.join(map(repr, self.tables))[:400]}; use one of these or add it"
         )
 
 
+QUOTES = "'\""
 SETTING_FIELDS = {f"rowcache_{field.name.removesuffix('_s')}": field.name for field in fields(Settings)}
 TABLE_OPTIONS = ("table", "namespace", "key", "columns", "ttl", "missing_limit")
 
@@ -102,10 +104,11 @@ def load_settings() -> Settings:
 
 def parse_settings(raw: Mapping[str, Any]) -> Settings:
     """Validate the rowcache_* entries of a mapping; others are ignored. Raises ConfigError, one line."""
-    given = {name: value for name, value in raw.items() if name.startswith("rowcache_") and value is not None}
+    ours = {name: value for name, value in raw.items() if isinstance(name, str) and name.startswith("rowcache_")}
+    given = {name: value for name, value in ours.items() if value is not None}
     for name in given:
         if name not in SETTING_FIELDS:
-            raise ConfigError(f"unknown setting {name}{suggest(name, SETTING_FIELDS)}")
+            raise ConfigError(f"unknown setting {shorten(name).strip(QUOTES)}{suggest(name, SETTING_FIELDS)}")
     values: dict[str, Any] = {SETTING_FIELDS[name]: PARSERS[name](name, value) for name, value in given.items()}
     for required in ("redis_url", "tables"):
         if required not in values:
@@ -131,14 +134,16 @@ def parse_tables(name: str, raw: object) -> Mapping[str, Table]:
 
 def parse_table(name: object, raw: object) -> Table:
     """Validate one entry of rowcache_tables."""
-    setting = f"rowcache_tables[{name!r}]"
-    if not isinstance(name, str) or not name:
-        raise ConfigError(f"{setting}: a table's name must be a non-empty string, found {shorten(name)}")
+    setting = f"rowcache_tables[{shorten(name)}]"
+    if not isinstance(name, str) or not name or not name.isprintable() or len(name) > MAX_NAME:
+        raise ConfigError(
+            f"{setting}: a table's name must be a non-empty string of up to {MAX_NAME} printable characters"
+        )
     if not isinstance(raw, Mapping):
         raise ConfigError(f'{setting} is {shorten(raw)}: allowed is a dictionary like {{"table": "inventory"}}')
     for option in raw:
         if option not in TABLE_OPTIONS:
-            raise ConfigError(f"{setting}: unknown option {option!r}{suggest(option, TABLE_OPTIONS)}")
+            raise ConfigError(f"{setting}: unknown option {shorten(option)}{suggest(option, TABLE_OPTIONS)}")
     ttl = raw.get("ttl")
     return Table(
         name=name,
@@ -151,41 +156,18 @@ def parse_table(name: object, raw: object) -> Table:
     )
 
 
-def redact(url: str) -> str:
-    """Hide the user and password of a URL, for messages; whatever stands before the last @ may be a password."""
-    return re.sub(r"(?<=password=)[^&]*", "***", re.sub(r"^([\w+]+://)?.*@", r"\1***@", url))
-
-
-def is_redis_url(url: str) -> bool:
-    """Whether redis-py reads the URL as it was meant; it ignores a database that is no number."""
-    try:
-        parts = urlsplit(url)
-        is_server = parts.scheme == "unix" or (parts.port or 1) > 0
-    except ValueError:
-        return False
-    databases = parse_qs(parts.query).get("db", [])
-    if parts.scheme != "unix" and parts.path.strip("/"):
-        databases = [*databases, parts.path.strip("/")]
-    return is_server and parts.scheme in REDIS_SCHEMES and "://" in url and all(map(str.isdecimal, databases))
-
-
-def suggest(name: object, allowed: object) -> str:
-    """End a message about an unknown name with the nearest known one, or with all of them."""
-    names = list(allowed) if isinstance(allowed, Mapping | tuple | list) else []
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.75)
-    return f": did you mean {near[0]}?" if near else f": allowed are {', '.join(names)}"
-
-
-def shorten(value: object) -> str:
-    """Show a wrong value within one line."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not is_storable(value):
         raise ConfigError(f"{name} is {shorten(value)}: allowed is a non-empty string")
     return value
+
+
+def _url(name: str, value: object) -> str:
+    """Validate a URL. What may hold a password without looking like a URL is not shown."""
+    if isinstance(value, str) and value.isprintable():
+        return _text(name, value)
+    found = shorten(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    raise ConfigError(f"{name} is {found}: allowed is a non-empty string of printable characters")
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
@@ -193,11 +175,16 @@ def _names(name: str, value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     names = (value,) if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) and n for n in names):
+    if not isinstance(names, list | tuple) or not names or not all(map(is_storable, names)):
         raise ConfigError(f"{name} is {shorten(value)}: allowed is a column name or a list of column names")
     if len(set(names)) != len(names):
         raise ConfigError(f"{name} is {shorten(value)}: a column is named twice")
     return tuple(names)
+
+
+def is_storable(name: object) -> bool:
+    """Whether a database could have something of this name."""
+    return isinstance(name, str) and name != "" and not re.search("[\0\ud800-\udfff]", name)
 
 
 def _namespace(name: str, value: object) -> str:
@@ -209,10 +196,10 @@ def _namespace(name: str, value: object) -> str:
 
 
 def _redis_url(name: str, value: object) -> str:
-    url = _text(name, value)
+    url = _url(name, value)
     if not is_redis_url(url):
         raise ConfigError(
-            f"{name} is {redact(url)!r}: allowed is redis://host:port/db, rediss://… or unix:///path?db=0"
+            f"{name} is {shorten(redact(url))}: allowed is redis://host:port/db, rediss://… or unix:///path?db=0"
             " (one server or a failover pair; not a Redis Cluster)"
         )
     return url
@@ -238,7 +225,7 @@ def _whole(low: int, high: int) -> Callable[[str, object], int]:
 
 PARSERS: Mapping[str, Callable[[str, Any], object]] = {
     "rowcache_redis_url": _redis_url,
-    "rowcache_database_url": _text,
+    "rowcache_database_url": _url,
     "rowcache_tables": parse_tables,
     "rowcache_batch_size": _whole(1, MAX_BATCH_SIZE),
     "rowcache_lease": _seconds(1, 3600),

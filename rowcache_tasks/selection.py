@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, TableClause, column, select, table
 
-from rowcache_tasks.config import Table, suggest
+from rowcache_tasks.config import Table
 from rowcache_tasks.dialects import Dialect, SourceColumn
 from rowcache_tasks.encoding import Column, RowEncoder
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.key_type import KeyType, RowKey
+from rowcache_tasks.quotation import suggest
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from rowcache_tasks.batch import Batch
-from rowcache_tasks.config import Table, shorten
+from rowcache_tasks.config import Table
 from rowcache_tasks.dialects import dialect_of
 from rowcache_tasks.encoding import RowEncoder
 from rowcache_tasks.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.quotation import shorten
 from rowcache_tasks.selection import Selection, select_table
 
 __all__ = ["Fetched", "Source", "create_source_engine"]

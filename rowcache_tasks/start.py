@@ -14,9 +14,10 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from rowcache_tasks.config import Settings, load_settings, redact
+from rowcache_tasks.config import Settings, load_settings
 from rowcache_tasks.connection import connect
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
+from rowcache_tasks.quotation import redact
 from rowcache_tasks.source import Source, create_source_engine
 
 __all__ = ["check_dispatcher", "check_worker"]

@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from inspect import signature
 from typing import Any
 
 import redis
 from celery import Task
 from celery.exceptions import Reject
 
-from rowcache_tasks.argument import parse_delay, parse_delays, parse_row_id, parse_row_ids
+from rowcache_tasks.argument import parse_claim, parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
 from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE, app
 from rowcache_tasks.config import MAX_BATCH_SIZE
-from rowcache_tasks.errors import RowCacheError, SourceError
+from rowcache_tasks.errors import ArgumentError, RowCacheError, SourceError
 from rowcache_tasks.refresh import refresh_claim
 from rowcache_tasks.runtime import current_runtime
 from rowcache_tasks.schedule import Claim, Schedule, cut
@@ -65,7 +66,11 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Check the arguments, add the time, send. Raises ArgumentError; redis.RedisError when Redis is away."""
         args, kwargs = args or (), dict(kwargs or {})
-        stamp = kwargs.pop("stamp", "")
+        stamp = parse_stamp(kwargs.pop("stamp", ""))
+        try:
+            signature(self.run).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(f"{self.run.__name__}: {error}") from error
         self.parse(*args, **kwargs)
         return super().apply_async(args, {**kwargs, "stamp": stamp or now_stamp()}, *rest, **options)
 
@@ -139,7 +144,7 @@ def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str
 
     Shows its progress as the state PROGRESS with the number of rows scheduled so far, at most twice a second.
     """
-    delay = parse_table(table, delay)
+    delay, stamp = parse_table(table, delay), parse_stamp(stamp)
     source = current_runtime().source(table)
     shown_at = 0.0
     try:
@@ -167,9 +172,10 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     hand without one, it claims the rows itself; rows that are not scheduled are then left out.
     """
     runtime = current_runtime()
+    runtime.settings.table(table)
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
-        claims = [Claim(row_ids=list(row_ids), **claim)]
+        claims = [Claim(**parse_claim(row_ids, claim))]
         runtime.backlog.start(claims[0])
     else:
         batches = cut(parse_row_ids(row_ids), MAX_BATCH_SIZE)
@@ -183,13 +189,13 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
 def put_delays(table: str, delays: Mapping[str, float], stamp: str) -> dict[str, int]:
     """Schedule rows, due now."""
     with changing(table) as schedule:
-        return asdict(schedule.put_rows({row_id: (delay, 0) for row_id, delay in delays.items()}, stamp))
+        return asdict(schedule.put_rows({row_id: (delay, 0) for row_id, delay in delays.items()}, parse_stamp(stamp)))
 
 
 def drop(table: str, row_ids: Sequence[str], stamp: str) -> dict[str, int]:
     """Unschedule rows."""
     with changing(table) as schedule:
-        return asdict(schedule.drop_rows(row_ids, stamp))
+        return asdict(schedule.drop_rows(row_ids, parse_stamp(stamp)))
 
 
 @contextmanager

@@ -9,10 +9,11 @@ import click
 import redis
 from celery import Celery
 
-from rowcache_tasks.config import Settings, load_settings, redact
+from rowcache_tasks.config import Settings, load_settings
 from rowcache_tasks.connection import connect
 from rowcache_tasks.display import show_line
 from rowcache_tasks.errors import ConfigError, RowCacheError
+from rowcache_tasks.quotation import redact
 from rowcache_tasks.schedule import Schedule
 
 __all__ = ["FailedError", "Session", "describe_redis_error", "find_app", "open_session"]

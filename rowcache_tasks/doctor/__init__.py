@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import redis
 from celery import Celery
 
-from rowcache_tasks.config import Settings, redact
+from rowcache_tasks.config import Settings
 from rowcache_tasks.display import show_count
 from rowcache_tasks.doctor.broker import examine_broker
 from rowcache_tasks.doctor.database import examine_database
@@ -16,6 +16,7 @@ from rowcache_tasks.doctor.finding import Finding, fail, ok
 from rowcache_tasks.doctor.keyspace import examine_keys
 from rowcache_tasks.doctor.process import examine_processes
 from rowcache_tasks.doctor.server import examine_server
+from rowcache_tasks.quotation import redact
 
 __all__ = ["Finding", "examine"]
 

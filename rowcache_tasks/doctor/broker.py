@@ -7,11 +7,12 @@ from celery import Celery
 from kombu.exceptions import KombuError
 
 from rowcache_tasks.celery import REFRESH_QUEUE
-from rowcache_tasks.config import Settings, redact
+from rowcache_tasks.config import Settings
 from rowcache_tasks.display import show_count
 from rowcache_tasks.doctor.finding import Finding, fail, ok, warn
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.queue import Queue
+from rowcache_tasks.quotation import redact
 from rowcache_tasks.start import check_broker, check_broker_url
 
 __all__ = ["examine_broker"]

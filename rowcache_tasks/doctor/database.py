@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from rowcache_tasks.config import Settings, redact
+from rowcache_tasks.config import Settings
 from rowcache_tasks.doctor.finding import Finding, fail, ok, warn
 from rowcache_tasks.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.quotation import redact
 from rowcache_tasks.source import Source
 
 __all__ = ["examine_database"]

@@ -31,27 +31,37 @@ class Changes(RuleBasedStateMachine):
         self.elapsed_s = 0.0
         self.is_sound = True
 
-    @initialize()
-    def start(self):
+    @initialize(is_scheduled=st.booleans())
+    def start(self, is_scheduled):
         self.world.reset()
         for row in STORABLE[:4]:
-            self.store(row, is_broken=False)
+            self.store(row, is_broken=False, is_told=False)
+        if is_scheduled:
+            for table in TABLES:
+                self.schedule_rows((table, -1), 100_000.0, is_run=True)
 
     def of(self, table, row_ids):
         return {row_id: self.rows[table, row_id] for row_id in row_ids}
 
     # the database
 
-    @rule(row=st.sampled_from(STORABLE), is_broken=st.sampled_from([False, False, False, True]))
-    def store(self, row, is_broken):
+    @rule(row=st.sampled_from(STORABLE), is_broken=st.sampled_from([False, False, False, True]), is_told=st.booleans())
+    def store(self, row, is_broken, is_told):
         self.version += 1
         self.world.store(*row, self.version, is_broken)
-        self.rows[row].store(Stored(self.version, is_broken))
+        self.changed(row, Stored(self.version, is_broken), is_told)
 
-    @rule(row=st.sampled_from(STORABLE))
-    def delete(self, row):
+    @rule(row=st.sampled_from(STORABLE), is_told=st.booleans())
+    def delete(self, row, is_told):
         self.world.delete(*row)
-        self.rows[row].store(None)
+        self.changed(row, None, is_told)
+
+    def changed(self, row, stored, is_told):
+        """The application may say that it changed the row, as it should."""
+        self.rows[row].store(stored)
+        if is_told:
+            table, row_id = row
+            self.enqueue(tasks.refresh_now, table, [row_id], ([row_id],), is_run=True)
 
     # the application; its changes may wait, be run twice, in any order or never
 

@@ -103,6 +103,18 @@ class Histories(Changes):
         for row in rows:
             row.end_claim(message["claim"]["lease_until"])
 
+    @rule()
+    def serve(self):
+        """Dispatchers and workers run until nothing is due. Messages from before stay in flight."""
+        for _ in range(100):
+            before = len(self.world.messages)
+            self.dispatch()
+            while len(self.world.messages) > before:
+                self.refresh(-1, is_kept=False)
+            self.check()
+            if not self.world.count_due():
+                break
+
     # time
 
     @rule(seconds=st.sampled_from([1, 6, 70, WINDOW_S]))
@@ -114,16 +126,9 @@ class Histories(Changes):
 
     @rule()
     def settle(self):
-        """All leases end; then dispatchers and workers run until nothing is due. Older messages stay in flight."""
+        """All leases end, and everything runs its course."""
         self.pass_time(WINDOW_S)
-        for _ in range(100):
-            before = len(self.world.messages)
-            self.dispatch()
-            while len(self.world.messages) > before:
-                self.refresh(-1, is_kept=False)
-            self.check()
-            if not self.world.count_due():
-                break
+        self.serve()
         for (table, row_id), row in self.rows.items():
             expected = row.stored and {"id": int(row_id) if table == "inv" else row_id, "version": row.stored.version}
             row.check_settled(self.world.readers[table].get(row_id), expected and expected | {"share": 1.0}, WINDOW_S)

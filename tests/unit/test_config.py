@@ -2,8 +2,9 @@ import sys
 
 import pytest
 
-from rowcache_tasks.config import MAX_BATCH_SIZE, Settings, Table, load_settings, parse_settings, redact
+from rowcache_tasks.config import MAX_BATCH_SIZE, Settings, Table, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.quotation import redact
 
 GOOD = {"rowcache_redis_url": "redis://localhost/0", "rowcache_tables": {"inv": {"table": "inventory"}}}
 

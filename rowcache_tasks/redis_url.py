@@ -1,0 +1,48 @@
+"""Own what a URL of a Redis server may be: one that redis-py reads as it was meant. Opens no connection.
+
+redis-py ignores a database that is no number, and fails only while it connects, or never, on options it does not
+know or must not be given.
+"""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+__all__ = ["is_redis_url"]
+
+SCHEMES = ("redis", "rediss", "unix")
+WHOLE = re.compile(r"[0-9]{1,9}")
+SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,9})?")
+NUMBERS = {
+    "db": WHOLE,
+    "health_check_interval": SECONDS,
+    "max_connections": WHOLE,
+    "protocol": re.compile("[23]"),
+    "socket_connect_timeout": SECONDS,
+    "socket_read_size": WHOLE,
+    "socket_timeout": SECONDS,
+    "timeout": SECONDS,
+}
+TEXTS = ("client_name", "password", "retry_on_timeout", "socket_keepalive", "username")
+TLS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_keyfile")
+
+
+def is_redis_url(url: str) -> bool:
+    """Whether redis-py reads the URL as it was meant."""
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme == "unix" or (parts.port or 1) > 0
+        (parts.hostname or "").encode("idna")
+        options = parse_qs(parts.query)
+    except ValueError:
+        return False
+    if parts.scheme != "unix" and parts.path.strip("/"):
+        options.setdefault("db", []).append(parts.path.strip("/"))
+    is_known = all(is_option(parts.scheme, name, value) for name, values in options.items() for value in values)
+    return is_server and parts.scheme in SCHEMES and "://" in url and is_known
+
+
+def is_option(scheme: str, name: str, value: str) -> bool:
+    """Whether an option of the query is known and, if it is to be a number, is one."""
+    if name in NUMBERS:
+        return NUMBERS[name].fullmatch(value) is not None
+    return name in TEXTS or (name in TLS and scheme == "rediss")
