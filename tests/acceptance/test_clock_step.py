@@ -1,0 +1,49 @@
+"""A Redis server whose clock really steps, under real processes. Needs libfaketime, which .ci/run installs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from deployment import wait_until
+
+pytestmark = pytest.mark.acceptance
+
+LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+HOUR = 3600
+
+
+@pytest.fixture
+def clock(deployment, tmp_path, monkeypatch):
+    """The file that says how many seconds the clock of the Redis server is ahead."""
+    if LIBRARY is None:
+        pytest.skip("needs libfaketime (Debian: apt install libfaketime)")
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    with monkeypatch.context() as environment:
+        environment.setenv("LD_PRELOAD", LIBRARY)
+        environment.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
+        environment.setenv("FAKETIME_NO_CACHE", "1")
+        environment.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        deployment.valkey.kill()
+        deployment.valkey.start()
+    return clock
+
+
+def test_steps_of_the_clock_lose_no_row_and_starve_none_for_longer_than_one_interval(deployment, clock):
+    for n in (1, 2):
+        deployment.start_beat(f"beat{n}")
+    deployment.start_worker()
+    rows = [str(n) for n in range(1, 1001)]
+    deployment.schedule.put_rows({row_id: (2, 0) for row_id in rows})
+
+    def is_fresh(stock):
+        values = deployment.client.mget([f"inv:{row_id}" for row_id in rows])
+        return all(value and json.loads(value)["stock"] == stock for value in values)
+
+    wait_until(lambda: is_fresh(0), "the rows are cached")
+    for stock, ahead_s in enumerate((-HOUR, 0, HOUR, 0), 1):
+        clock.write_text(f"{ahead_s:+d}")
+        deployment.sql(f"UPDATE inventory SET stock = {stock}")
+        wait_until(lambda stock=stock: is_fresh(stock), f"a clock {ahead_s:+d} s ahead starves no row", timeout_s=20)
+        assert deployment.client.zcard("schedule:") == len(rows)
+    assert "stepped back" in deployment.log("beat1") + deployment.log("beat2")
