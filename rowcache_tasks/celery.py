@@ -11,6 +11,7 @@ from celery import Celery
 from celery.signals import celeryd_init
 from kombu import Exchange, Queue
 
+from rowcache_tasks.shutdown import GiveBack
 from rowcache_tasks.start import check_worker
 
 __all__ = ["REFRESH_QUEUE", "SCHEDULE_QUEUE", "app"]
@@ -30,6 +31,7 @@ app.add_defaults(
         "broker_connection_max_retries": None,
     }
 )
+app.steps["consumer"].add(GiveBack)
 
 
 @celeryd_init.connect(weak=False)

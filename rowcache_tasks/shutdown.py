@@ -1,0 +1,56 @@
+"""Own what a worker gives back when it stops: the messages that it has fetched and not started. Must not know tasks.
+
+Left alone, Celery gives them back when the last running task has ended; and a message that the broker sends while
+the worker is already stopping lies in a socket that nobody reads for a second or two. Here they go back to the head
+of their queue at once, where the other workers find them. If the process dies on the way, the broker delivers the
+messages again after its visibility_timeout; of a batch to refresh, the rows are due again when their lease ends.
+"""
+
+import logging
+from queue import Empty
+from typing import Any
+
+from celery.bootsteps import CLOSE, StartStopStep  # type: ignore[attr-defined]
+from celery.worker import state
+from celery.worker.consumer import Tasks
+
+__all__ = ["GiveBack"]
+
+logger = logging.getLogger(__name__)
+
+
+class GiveBack(StartStopStep):
+    """A step of the consumer that stops before all others. On RabbitMQ the broker itself does the same."""
+
+    requires = (Tasks,)
+
+    def start(self, consumer: Any) -> None:
+        """Do nothing at the start."""
+
+    def stop(self, consumer: Any) -> None:
+        """Give back what is not running, unless only the connection is made anew."""
+        channel: Any = getattr(consumer.task_consumer, "channel", None)
+        if consumer.blueprint.state != CLOSE or not hasattr(getattr(channel, "qos", None), "restore_by_tag"):
+            return
+        consumer.task_consumer.on_message = ignore_message
+        read_last_reply(channel)
+        consumer.task_consumer.cancel()
+        running = {request.message.delivery_tag for request in tuple(state.active_requests)}
+        tags = [tag for tag in tuple(channel.qos._delivered) if tag not in running]
+        for tag in reversed(tags):  # the oldest last: it goes to the head
+            channel.qos.restore_by_tag(tag)
+            channel.qos.ack(tag)
+        logger.info("gave back %d messages that were not started", len(tags))
+
+
+def ignore_message(message: Any) -> None:
+    """Leave a message unacknowledged."""
+
+
+def read_last_reply(channel: Any) -> None:
+    """Wait for the answer to the BRPOP that is under way, for a second at most: it may be one message more."""
+    if channel._in_poll:  # as Channel.close() does, too late
+        try:
+            channel._brpop_read()
+        except (Empty, *channel.connection_errors) as error:
+            logger.debug("no message came any more: %r", error)

@@ -1,0 +1,85 @@
+"""SIGTERM of a worker: what it has started ends, what it has only fetched goes back at once."""
+
+import os
+import signal
+
+import psycopg
+import pytest
+from deployment import wait_until
+from stress.message import QUEUE, read_batches
+from stress.observer import Observer
+from stress.rolling_restart import replace, start_worker
+
+from rowcache_tasks.connection import connect
+
+pytestmark = pytest.mark.acceptance
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+def broker(deployment):
+    client = connect(deployment.valkey.url_for(1), "test")
+    yield client
+    client.close()
+
+
+def test_no_row_is_lost_or_late_when_all_workers_are_restarted_under_load(deployment):
+    rows = {str(n): 1.0 for n in range(1, 1001)}
+    deployment.env["ROWCACHE_LEASE"] = "60"  # a batch that is lost makes its rows late by as much
+    deployment.start_beat()
+    workers = [(name, start_worker(deployment, name)) for name in ("worker1", "worker2")]
+    deployment.schedule.put_rows({row_id: (1.0, int(row_id) / 1000) for row_id in rows})
+    with Observer(deployment, rows) as observer:
+        wait_until(lambda: not observer.missing(), "all rows are cached")
+        observer.reset()
+        for number in (3, 4):
+            replace(deployment, workers, number)
+        done = deployment.stat("unchanged")
+        wait_until(lambda: deployment.stat("unchanged") > done + 2000, "each row was refreshed since")
+        assert observer.missing() == []
+        row_id, late_s = observer.reset()
+    assert late_s < 5, f"row {row_id} was late by {late_s} s; a quiet machine shows 0.1 s"
+    assert deployment.stat("failed") == deployment.stat("superseded") == deployment.stat("missing") == 0
+
+
+def test_stopping_worker_gives_back_at_once_what_it_has_not_started(deployment, broker):
+    deployment.env["ROWCACHE_LEASE"] = "60"
+    deployment.start_beat()
+    worker = deployment.start_worker("worker", "--concurrency=1")
+    wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
+    with psycopg.connect(deployment.database_url.replace("+psycopg", "")) as connection:
+        connection.execute("LOCK TABLE inventory IN ACCESS EXCLUSIVE MODE")
+        for count, row_id in enumerate(("1", "2", "3"), start=1):
+            deployment.schedule.put_rows({row_id: (3600, 0)})
+            wait_until(lambda count=count: deployment.stat("claimed") == count, "the row is sent")
+        wait_until(
+            lambda: (broker.hlen("unacked"), broker.llen(QUEUE)) == (1, 1), "one runs, one is fetched, one waits"
+        )
+        os.kill(worker.pid, signal.SIGTERM)
+        deployment.schedule.put_rows({"4": (3600, 0)})
+        wait_until(lambda: (broker.hlen("unacked"), broker.llen(QUEUE)) == (0, 3), "all but the running one are back")
+        assert worker.is_running
+        assert read_batches(broker) == [["2"], ["3"], ["4"]], "in their order"
+    wait_until(lambda: deployment.client.get("inv:1"), "the running batch is committed")
+    assert worker.wait(30) == 0
+    deployment.start_worker("second")
+    wait_until(lambda: deployment.client.mget("inv:2", "inv:3", "inv:4").count(None) == 0, "the others took over")
+    assert deployment.stat("claimed") == 4
+
+
+def test_message_that_arrives_while_the_worker_stops_is_not_held_up(deployment, broker):
+    deployment.env["ROWCACHE_LEASE"] = "60"
+    deployment.start_beat()
+    worker = deployment.start_worker("worker", "--concurrency=1")
+    wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
+    with psycopg.connect(deployment.database_url.replace("+psycopg", "")) as connection:
+        connection.execute("LOCK TABLE inventory IN ACCESS EXCLUSIVE MODE")
+        deployment.schedule.put_rows({"1": (3600, 0)})
+        wait_until(lambda: deployment.sql(WAITING) == [(1,)] and not broker.hlen("unacked"), "a batch is running")
+        os.kill(worker.pid, signal.SIGTERM)
+        deployment.schedule.put_rows({"2": (3600, 0)})
+        wait_until(lambda: deployment.stat("claimed") == 2, "the next is sent")
+        wait_until(lambda: (broker.hlen("unacked"), broker.llen(QUEUE)) == (0, 1), "it is back in the queue")
+        assert worker.is_running
+    assert worker.wait(30) == 0

@@ -1,0 +1,73 @@
+"""Watch from outside how late rows are refreshed, by the times of their commits alone."""
+
+import threading
+import time
+
+from rowcache_tasks.connection import connect
+
+
+class Observer:
+    """Reads the commit times of all rows several times within a delay; longer delays make it exact.
+
+    A row is late by what lies between two of its commits beyond its delay; a row whose commit is still to come, by
+    what has passed beyond it already. Rows that were never committed are counted by missing().
+    """
+
+    def __init__(self, deployment, delays, pause_s=0.1):
+        """Take the rows: row id -> delay in seconds."""
+        self._client = connect(deployment.valkey.url, "observer")
+        self._delays = {row_id.encode(): delay for row_id, delay in delays.items()}
+        self._pause_s = pause_s
+        self._last = {}
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._is_over = threading.Event()
+        self.error = None
+        self.late_s = {}
+        """Row id -> the most that it was late since the start or reset(); seconds."""
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._is_over.set()
+        self._thread.join()
+        self._client.close()
+        if self.error is not None:
+            raise self.error
+
+    def reset(self):
+        """Forget how late rows were; returns the row that was latest, and by how many seconds."""
+        late_s, self.late_s = self.late_s, {}
+        return max(late_s.items(), key=lambda item: item[1], default=(None, 0.0))
+
+    def missing(self):
+        """Name the rows that are not in the schedule, or were never committed."""
+        scheduled = set(self._client.zrange("schedule:", 0, -1))
+        return sorted(row_id for row_id in self._delays if row_id not in scheduled or row_id not in self._last)
+
+    def _watch(self):
+        try:
+            while not self._is_over.wait(self._pause_s):
+                self._look()
+        except Exception as error:  # noqa: BLE001 raised where the observer is closed
+            self.error = error
+
+    def _look(self):
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.time()
+        pipeline.zrange("refreshed:", 0, -1, withscores=True)
+        (seconds, microseconds), found = pipeline.execute()
+        now = seconds + microseconds / 1e6
+        late_s, last = self.late_s, self._last
+        for row_id, committed_at in found:
+            before, delay = last.get(row_id), self._delays.get(row_id)
+            if before is not None and delay is not None:
+                until = committed_at if committed_at > before else now
+                late_s[row_id] = max(late_s.get(row_id, 0.0), until - before - delay)
+            last[row_id] = committed_at
+
+
+def wait_seconds(seconds):
+    """Let the system run for so long; a program measures, it does not test."""
+    time.sleep(seconds)
