@@ -1,0 +1,65 @@
+"""Schedule changes end in the state of the last one enqueued, in whatever order the workers run them."""
+
+import ast
+
+import pytest
+from deployment import wait_until
+
+from rowcache_tasks.connection import connect
+
+pytestmark = pytest.mark.acceptance
+
+QUEUE = "rowcache.schedule"
+WORKERS = [f"worker{n}" for n in range(1, 5)]
+
+# Stamps as an application takes them, one after another; only the sending is shuffled. Prints what is to be left.
+ENQUEUE = """
+import random
+from rowcache_tasks.celery import app
+from rowcache_tasks.tasks import now_stamp, schedule_row, unschedule_row
+
+choose = random.Random(20260101)
+calls, expected = [], {}
+for _ in range(10_000):
+    row_id, delay, stamp = str(choose.randrange(1, 101)), float(choose.randrange(1000, 2000)), now_stamp()
+    assert not calls or stamp > calls[-1][2]
+    if choose.random() < 0.5:
+        calls.append((schedule_row, ("inv", row_id, delay), stamp))
+        expected[row_id] = delay
+    else:
+        calls.append((unschedule_row, ("inv", row_id), stamp))
+        expected.pop(row_id, None)
+choose.shuffle(calls)
+with app.producer_pool.acquire() as producer, producer.batch():
+    for task, args, stamp in calls:
+        task.apply_async(args, {"stamp": stamp}, producer=producer)
+print(expected)
+"""
+
+
+@pytest.fixture
+def broker(deployment):
+    client = connect(deployment.valkey.url_for(1), "test")
+    yield client
+    client.close()
+
+
+def scheduled(deployment):
+    """Give row id -> delay of what is scheduled, and the row ids that have a due time, and those that have a value."""
+    client = deployment.client
+    delays = {row_id.decode(): delay for row_id, delay in client.zrange("delay:", 0, -1, withscores=True)}
+    due = {row_id.decode() for row_id in client.zrange("schedule:", 0, -1)}
+    return delays, due, {key.decode().removeprefix("inv:") for key in client.keys("inv:*")}
+
+
+def test_10000_shuffled_changes_of_100_rows_end_in_the_state_of_the_last_enqueued(deployment, broker):
+    expected = ast.literal_eval(deployment.run(ENQUEUE, CELERY_TASK_SEND_SENT_EVENT="off"))
+    assert broker.llen(QUEUE) == 10_000
+    assert 30 < len(expected) < 70
+    deployment.start_beat()  # refreshes are in flight meanwhile, and must not bring back what is dropped
+    for name in WORKERS:
+        deployment.start_worker(name, "--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
+    wait_until(lambda: not broker.llen(QUEUE) + broker.hlen("unacked"), "all changes ran", timeout_s=180, pause_s=0.05)
+    wait_until(lambda: len(scheduled(deployment)[2] & set(expected)) == len(expected), "what is scheduled is cached")
+    assert scheduled(deployment) == (expected, set(expected), set(expected))
+    assert all(deployment.log(name).count(" succeeded in ") > 500 for name in WORKERS), "all of them took part"
