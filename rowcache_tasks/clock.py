@@ -29,6 +29,7 @@ class Clock:
         self._check_at = 0.0
         self._cursor: int | None = None
         self._repaired = 0
+        self._is_failing = False
 
     def check(self) -> bool:
         """Look at the clock, once a second; after a step, repair about MAX_BATCH_SIZE rows a call.
@@ -40,10 +41,14 @@ class Clock:
             return False
         self._check_at = time.monotonic() + CHECK_INTERVAL_S
         try:
-            return self._has_stepped() and self._repair()
+            is_repairing = self._has_stepped() and self._repair()
+            self._is_failing = False
         except redis.RedisError as error:
-            logger.debug("clock_unknown", extra={"error": str(error)})
+            if not self._is_failing:
+                logger.warning("the clock of Redis cannot be watched for %s: %s", self._name, error)
+            self._is_failing = True
             return False
+        return is_repairing
 
     def _has_stepped(self) -> bool:
         if self._cursor is None and self._schedule.check_clock():

@@ -34,7 +34,7 @@ def test_steps_of_the_clock_lose_no_row_and_starve_none_for_longer_than_one_inte
         deployment.start_beat(f"beat{n}")
     deployment.start_worker()
     rows = [str(n) for n in range(1, 1001)]
-    deployment.schedule.put_rows({row_id: (2, 0) for row_id in rows})
+    deployment.schedule.put_rows(dict.fromkeys(rows, (2, 0)))
 
     def is_fresh(stock):
         values = deployment.client.mget([f"inv:{row_id}" for row_id in rows])
