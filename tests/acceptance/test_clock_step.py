@@ -23,7 +23,8 @@ def clock(deployment, tmp_path, monkeypatch):
         environment.setenv("LD_PRELOAD", LIBRARY)
         environment.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
         environment.setenv("FAKETIME_NO_CACHE", "1")
-        environment.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        for name in ("FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC"):  # of later and earlier versions
+            environment.setenv(name, "1")
         deployment.valkey.kill()
         deployment.valkey.start()
     return clock
