@@ -42,7 +42,7 @@ def _json(name: str, default: Any) -> Any:
         return default
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -52,7 +52,10 @@ def _broker_url(cache_url: str) -> str:
     They differ in unix sockets (redis+socket://), and options of redis-py stop kombu: only credentials, the
     database number and ssl_* go over.
     """
-    url = urlsplit(cache_url)
+    try:
+        url = urlsplit(cache_url)
+    except ValueError:
+        return cache_url
     if url.scheme not in {"redis", "rediss", "unix"}:
         return cache_url
     query = dict(parse_qsl(url.query))

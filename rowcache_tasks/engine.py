@@ -39,7 +39,7 @@ def create_source_engine(url: str, *, statement_timeout_s: float) -> Engine:
             hide_parameters=True,
             **arguments,
         )
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
         raise ConfigError(f"rowcache_database_url is not a URL that SQLAlchemy can open: {ALLOWED}") from error
     except ImportError as error:
         raise ConfigError(

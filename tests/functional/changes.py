@@ -15,7 +15,8 @@ ROWS = [*STORABLE, ("inv", "x")]
 """The last is no bigint: its refreshes fail for ever."""
 
 rows = st.sampled_from(ROWS)
-groups = st.tuples(st.sampled_from(list(TABLES)), st.integers(1, 15))
+ALL = 15
+groups = st.tuples(st.sampled_from(list(TABLES)), st.integers(1, ALL))
 delays = st.sampled_from([5.0, 100_000.0])
 places = st.integers(0, 5)
 
@@ -34,34 +35,35 @@ class Changes(RuleBasedStateMachine):
     @initialize(is_scheduled=st.booleans())
     def start(self, is_scheduled):
         self.world.reset()
-        for row in STORABLE[:4]:
-            self.store(row, is_broken=False, is_told=False)
-        if is_scheduled:
-            for table in TABLES:
-                self.schedule_rows((table, -1), 100_000.0, is_run=True)
+        for table in TABLES:
+            self.store((table, ALL), is_broken=False, is_told=False)
+            if is_scheduled:
+                self.schedule_rows((table, ALL), 100_000.0, is_run=True)
 
     def of(self, table, row_ids):
         return {row_id: self.rows[table, row_id] for row_id in row_ids}
 
     # the database
 
-    @rule(row=st.sampled_from(STORABLE), is_broken=st.sampled_from([False, False, False, True]), is_told=st.booleans())
-    def store(self, row, is_broken, is_told):
+    @rule(group=groups, is_broken=st.sampled_from([False, False, False, True]), is_told=st.booleans())
+    def store(self, group, is_broken, is_told):
         self.version += 1
-        self.world.store(*row, self.version, is_broken)
-        self.changed(row, Stored(self.version, is_broken), is_told)
+        for table, row_id in storable(group):
+            self.world.store(table, row_id, self.version, is_broken)
+            self.rows[table, row_id].store(Stored(self.version, is_broken))
+        self.tell(group, is_told)
 
-    @rule(row=st.sampled_from(STORABLE), is_told=st.booleans())
-    def delete(self, row, is_told):
-        self.world.delete(*row)
-        self.changed(row, None, is_told)
+    @rule(group=groups, is_told=st.booleans())
+    def delete(self, group, is_told):
+        for row in storable(group):
+            self.world.delete(*row)
+            self.rows[row].store(None)
+        self.tell(group, is_told)
 
-    def changed(self, row, stored, is_told):
-        """The application may say that it changed the row, as it should."""
-        self.rows[row].store(stored)
+    def tell(self, group, is_told):
+        """The application may say that it changed rows, as it should."""
         if is_told:
-            table, row_id = row
-            self.enqueue(tasks.refresh_now, table, [row_id], ([row_id],), is_run=True)
+            self.refresh_now(group, is_run=True)
 
     # the application; its changes may wait, be run twice, in any order or never
 
@@ -144,3 +146,9 @@ def members(group):
     table, bits = group
     row_ids = [row_id for name, row_id in ROWS if name == table]
     return table, [row_id for place, row_id in enumerate(row_ids) if bits >> place & 1] or row_ids
+
+
+def storable(group):
+    """Those of them that the database can hold."""
+    table, row_ids = members(group)
+    return [(table, row_id) for row_id in row_ids if (table, row_id) in STORABLE]
