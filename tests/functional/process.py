@@ -1,0 +1,30 @@
+"""This process as a worker: the tasks, called here, work on the servers of the test."""
+
+import warnings
+from contextlib import contextmanager
+
+from deployment import ROOT
+
+from rowcache_tasks import tasks
+from rowcache_tasks.runtime import current_runtime
+
+from .settings import write_settings
+
+
+@contextmanager
+def working(monkeypatch, folder, redis_url, **settings):
+    """Give the runtime that the tasks use meanwhile."""
+    monkeypatch.chdir(ROOT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Celery deprecates a task's attribute `queue`
+        tasks.app.finalize()  # reads celeryconfig.py, before the settings are others
+    write_settings(monkeypatch, folder, redis_url, **settings)
+    current_runtime.cache_clear()
+    runtime = current_runtime()
+    try:
+        yield runtime
+    finally:
+        runtime.client.close()
+        if runtime.settings.database_url:
+            runtime.engine.dispose()
+        current_runtime.cache_clear()
