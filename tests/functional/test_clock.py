@@ -66,6 +66,16 @@ def test_step_back_is_mended_once_by_whoever_sees_it(schedule, client, clock, ca
     assert caplog.text == ""
 
 
+def test_clock_that_was_ahead_for_a_moment_is_noticed_by_what_was_committed_then(schedule, client, clock):
+    schedule.put_rows({"1": (10, 0)})
+    client.hset("stats:", "committed_at", now(client) + HOUR)
+    client.zadd("schedule:", {"1": now(client) + HOUR})
+    check_at_once(clock)
+    assert client.zscore("schedule:", "1") <= now(client) + 10
+    assert float(client.hget("stats:", "committed_at")) <= now(client)
+    assert schedule.check_clock() is False
+
+
 def test_repair_that_was_interrupted_begins_anew(schedule, client, clock):
     schedule.put_rows({str(n): (10, 5) for n in range(3000)})
     step(client, -HOUR)
