@@ -14,10 +14,13 @@ import redis
 from rowcache_tasks.config import Settings, Table
 from rowcache_tasks.display import show_duration
 
-__all__ = ["Health", "default_max_overdue_s", "read_health"]
+__all__ = ["Health", "default_max_overdue_s", "is_halted", "read_health"]
 
 SAMPLE = 100
 """Rows looked at for each table: those due first, and those whose lease ends first."""
+
+AHEAD_S = 1.0
+"""A time further in the future was noted before the clock of Redis stepped back, and says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Health:
     waiting_s: float
     """For how long the row that waits longest has been due, claimed or not; failing rows wait on purpose. Seconds."""
     silent_s: float | None
-    """Seconds since the last commit; None: never."""
+    """Seconds since the last commit; None: never, or before the clock of Redis stepped back."""
 
     def is_stalled(self, max_overdue_s: float) -> bool:
         """Tell whether a row waits for longer than that and nothing was committed for as long."""
@@ -37,11 +40,19 @@ class Health:
 
     def describe(self) -> str:
         """Say it in a few words."""
-        committed = (
-            "nothing committed yet" if self.silent_s is None else f"last commit {show_duration(self.silent_s)} ago"
-        )
+        committed = "no commit is known" if self.silent_s is None else f"last commit {show_duration(self.silent_s)} ago"
         waiting = f"a row has been due for {show_duration(self.waiting_s)}" if self.waiting_s else "no row waits"
         return f"{self.table}: {waiting}, {committed}"
+
+
+def is_halted(tables: Sequence[Health], max_overdue_s: float) -> bool:
+    """Tell whether rows of some table wait for longer than that, and nothing of any table was committed for as long.
+
+    One table that stalls alone has a reason of its own, which no restart of the workers mends.
+    """
+    waiting_s = max((table.waiting_s for table in tables), default=0.0)
+    silent_s = [table.silent_s for table in tables if table.silent_s is not None]
+    return waiting_s > max_overdue_s and min(silent_s, default=waiting_s) > max_overdue_s
 
 
 def default_max_overdue_s(settings: Settings) -> float:
@@ -68,10 +79,11 @@ def read_health(client: "redis.Redis", tables: Iterable[Table], lease_s: float) 
             pipeline.hmget(table.keys.failures, row_ids)
     facts = iter(pipeline.execute())
     health = []
-    for table, first, committed_at in zip(tables, firsts, replies[1::2], strict=True):
+    for table, first, noted in zip(tables, firsts, replies[1::2], strict=True):
         rows = zip(first, *islice(facts, 4), strict=True) if first else ()
         waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in rows]
-        silent_s = None if committed_at is None else max(0.0, now - float(committed_at))
+        committed_at = past(now, None if noted is None else float(noted))
+        silent_s = None if committed_at is None else max(0.0, now - committed_at)
         health.append(Health(table.name, max([0.0, *waits]), silent_s))
     return health
 
@@ -90,7 +102,12 @@ def wait_of(
     The score of a row that may be claimed, since it is within a lease from now, is not when the row is due. Unless it
     is failing, it was to be refreshed within one delay of its last commit or change, whoever has claimed it since.
     """
-    is_settled = failure is not None or not delay or delay <= 0 or refreshed is None
-    if is_settled or score > now + lease_s:
+    known = [time for time in (past(now, refreshed), past(now, changed)) if time is not None]
+    if failure is not None or not delay or delay <= 0 or refreshed is None or not known or score > now + lease_s:
         return now - score
-    return max(now - score, now - max(refreshed or 0.0, changed or 0.0) - (delay or 0.0))
+    return max(now - score, now - max(known) - delay)
+
+
+def past(now: float, time: float | None) -> float | None:
+    """Give a time of the past; None for one that lies in the future."""
+    return time if time is not None and time <= now + AHEAD_S else None

@@ -2,8 +2,11 @@
 
 import click
 
-from rowcache_tasks.cli.session import FailedError, open_session
-from rowcache_tasks.health import default_max_overdue_s, read_health
+from rowcache_tasks.celery import REFRESH_QUEUE
+from rowcache_tasks.cli.session import FailedError, find_app, open_session
+from rowcache_tasks.display import show_line
+from rowcache_tasks.health import default_max_overdue_s, is_halted, read_health
+from rowcache_tasks.queue import Queue
 
 __all__ = ["health"]
 
@@ -15,11 +18,40 @@ __all__ = ["health"]
     metavar="SECONDS",
     help="How long rows may wait. Default: one lease, at least 10 s.",
 )
-def health(max_overdue: float | None) -> None:
+@click.option(
+    "--liveness",
+    is_flag=True,
+    help="For a check that restarts what fails: exit with status 1 only when nothing of any table was committed, and "
+    "Redis and the broker answer. A restart mends neither of them.",
+)
+@click.pass_context
+def health(ctx: click.Context, max_overdue: float | None, liveness: bool) -> None:
     """Exit with status 1 when rows have waited too long and nothing was committed for as long."""
+    try:
+        check(ctx, max_overdue, is_liveness=liveness)
+    except FailedError as error:
+        if not liveness or isinstance(error, StalledError):
+            raise
+        click.echo(f"not known: {show_line(error.message)}")
+
+
+class StalledError(FailedError):
+    """Rows wait and nothing is committed."""
+
+
+def check(ctx: click.Context, max_overdue_s: float | None, *, is_liveness: bool) -> None:
+    """Print one line, or raise StalledError; raises FailedError when it cannot be known."""
     with open_session() as session:
-        limit_s = default_max_overdue_s(session.settings) if max_overdue is None else max_overdue
+        limit_s = default_max_overdue_s(session.settings) if max_overdue_s is None else max_overdue_s
         tables = read_health(session.client, session.settings.tables.values(), session.settings.lease_s)
-    if stalled := [table.describe() for table in tables if table.is_stalled(limit_s)]:
-        raise FailedError(f"stalled for over {limit_s:g} s: {'; '.join(stalled)}: are workers and dispatchers running?")
-    click.echo(f"ok: {'; '.join(table.describe() for table in tables)}")
+    stalled = [table for table in tables if table.is_stalled(limit_s)]
+    if is_liveness and not is_halted(tables, limit_s):
+        stalled = []
+    if stalled and is_liveness and (app := find_app(ctx)):
+        queue = Queue(app, REFRESH_QUEUE)
+        if queue.length() is None:
+            raise FailedError(queue.error)
+    shown = "; ".join(table.describe() for table in stalled or tables)
+    if stalled:
+        raise StalledError(f"stalled for over {limit_s:g} s: {shown}: are workers and dispatchers running?")
+    click.echo(f"ok: {shown}")

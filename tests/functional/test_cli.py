@@ -245,14 +245,14 @@ def test_health_is_one_line_for_all_tables(run, schedule):
     assert done.exit_code == 0
     (line,) = done.stdout.splitlines()
     assert line.startswith("ok: inv: no row waits, last commit ")
-    assert line.endswith(" ago; users: no row waits, nothing committed yet")
+    assert line.endswith(" ago; users: no row waits, no commit is known")
 
 
 def test_health_fails_when_rows_wait_and_nothing_is_committed(run, schedule):
     schedule.put_rows({"1": (5, -60)})
     line = refusal(run("health"))
     assert line.startswith("stalled for over 30 s: inv: a row has been due for 60.")
-    assert "nothing committed yet" in line
+    assert "no commit is known" in line
     assert "users" not in line
 
 
@@ -260,6 +260,34 @@ def test_health_allows_what_it_is_told(run, schedule):
     schedule.put_rows({"1": (5, -60)})
     assert run("health", "--max-overdue", "1000").exit_code == 0
     assert run("health", "--max-overdue", "1").exit_code == 1
+
+
+def test_liveness_fails_like_health_while_the_broker_answers(run, schedule, broker):
+    schedule.put_rows({"1": (5, -60)})
+    assert refusal(run("health", "--liveness", app=broker.app)).startswith("stalled for over 30 s: inv: ")
+
+
+def test_liveness_does_not_fail_while_another_table_is_committed(run, schedule, client):
+    schedule.put_rows({"1": (5, -60)})
+    client.hset("stats:users", "committed_at", client.time()[0])
+    assert run("health").exit_code == 1
+    assert run("health", "--liveness").exit_code == 0
+
+
+def test_liveness_does_not_fail_for_a_broker_that_is_away(run, schedule):
+    schedule.put_rows({"1": (5, -60)})
+    app = Celery("rowcache_tasks", broker="redis://:secret@127.0.0.1:1/0", set_as_current=False)
+    done = run("health", "--liveness", app=app)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("not known: the broker does not answer: ")
+    assert "secret" not in done.output
+
+
+def test_liveness_does_not_fail_for_a_redis_that_is_away(run, monkeypatch, tmp_path):
+    write_settings(monkeypatch, tmp_path, SECRET_URL)
+    done = run("health", "--liveness")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("not known: Redis at redis://***@127.0.0.1:1/0 does not answer: ")
 
 
 # Redis or the settings are not there

@@ -1,7 +1,7 @@
 import pytest
 
 from rowcache_tasks.config import Table, parse_settings
-from rowcache_tasks.health import default_max_overdue_s, read_health
+from rowcache_tasks.health import Health, default_max_overdue_s, is_halted, read_health
 from rowcache_tasks.schedule import Backoff
 
 INV = Table("inv", "inventory")
@@ -28,7 +28,7 @@ def test_table_without_rows_is_healthy(client):
     (health,) = read_health(client, [INV], 30)
     assert (health.waiting_s, health.silent_s) == (0, None)
     assert not health.is_stalled(0)
-    assert health.describe() == "inv: no row waits, nothing committed yet"
+    assert health.describe() == "inv: no row waits, no commit is known"
 
 
 def test_rows_refreshed_in_time_are_healthy(client, schedule):
@@ -125,3 +125,31 @@ def test_a_row_may_wait_one_lease_and_at_least_ten_seconds():
     raw = {"rowcache_redis_url": "redis://localhost", "rowcache_tables": {"inv": {"table": "inventory"}}}
     assert default_max_overdue_s(parse_settings(raw | {"rowcache_lease": 2})) == 10
     assert default_max_overdue_s(parse_settings(raw | {"rowcache_lease": 60})) == 60
+
+
+def test_commit_time_in_the_future_is_not_taken_for_a_commit_just_now(client, schedule):
+    commit(schedule, "1")
+    age(client, 100, "1")
+    client.hset("stats:", "committed_at", client.time()[0] + 3600)  # as after a clock that stepped back
+    (health,) = read_health(client, [INV], 30)
+    assert health.silent_s is None
+    assert health.is_stalled(30)
+    assert health.describe().endswith(", no commit is known")
+
+
+def test_refresh_in_the_future_does_not_hide_that_a_row_waits(client, schedule):
+    commit(schedule, "1")
+    age(client, 100, "1")
+    client.zadd("refreshed:", {"1": client.time()[0] + 3600})
+    assert stalled(client) == ["inv"]
+
+
+def test_refreshing_is_halted_only_when_no_table_is_committed():
+    late, busy, idle = Health("late", 100, 100), Health("busy", 0, 1), Health("idle", 0, None)
+    assert is_halted([late], 30)
+    assert is_halted([late, idle], 30)
+    assert is_halted([Health("new", 100, None)], 30)
+    assert not is_halted([late, busy], 30)
+    assert not is_halted([late], 200)
+    assert not is_halted([idle], 30)
+    assert not is_halted([], 30)

@@ -79,13 +79,27 @@ def test_valkey_gets_the_users_and_each_service_is_its_own(services):
 
 
 def test_every_service_has_a_health_check_that_asks_the_thing_itself(services):
-    checks = {name: service["healthcheck"]["test"][-1] for name, service in services.items()}
+    checks = {name: " ".join(service["healthcheck"]["test"]) for name, service in services.items()}
     assert checks["valkey"].endswith("= PONG")
     assert "pg_isready" in checks["postgres"]
     assert "SELECT 1" in checks["postgres"]
-    assert "-d celerybeat@$$HOSTNAME" in checks["dispatcher"]
-    assert "-d celery@$$HOSTNAME" in checks["worker"]
+    assert "inspect ping" in checks["dispatcher"]
+    assert "inspect ping" in checks["worker"]
     assert "/healthcheck" in checks["flower"]
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "node"), [("dispatcher", "beat", "celerybeat"), ("worker", "worker", "celery")]
+)
+def test_health_check_that_fails_again_and_again_ends_the_program_of_the_service(services, name, program, node):
+    # What the script does is tested with real processes, in tests/acceptance/test_health.py.
+    *_, script, zeroth, first, second = services[name]["healthcheck"]["test"]
+    assert (zeroth, first, second) == ("sh", services[name]["command"][0], node)
+    assert first == program
+    assert "rowcache health --liveness" in script
+    assert "kill -s KILL -- -1" in script
+    assert "/tmp" in services[name]["tmpfs"], "the count of failures starts anew with each container"
+    assert services[name]["init"] is True, "kill spares process 1, which then ends by itself"
 
 
 def test_two_dispatchers_run_without_a_pid_file(services):
