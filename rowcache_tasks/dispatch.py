@@ -11,11 +11,13 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rowcache_tasks.alarm import Alarm
+from rowcache_tasks.argument import MAX_ROW_ID_BYTES
 from rowcache_tasks.backlog import Backlog
+from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.schedule import Backoff, Claim, Schedule
 
 __all__ = ["Broker", "Dispatcher", "Limits"]
@@ -129,6 +131,8 @@ class Dispatcher:
         """
         with self._shield:
             claim, next_due = schedule.claim_rows(self._limits.batch_size, self._limits.lease_s)
+            if claim and any(map(is_too_long, claim.row_ids)):
+                claim = set_aside(schedule, claim)
             if claim and claim.row_ids:
                 try:
                     self._broker.send(schedule.table.name, claim)
@@ -168,3 +172,20 @@ class Dispatcher:
                 logger.info("dispatch_recovered after %d failed passes", self._failures)
             self._failures = 0
         self._resume_at = time.monotonic() + pause_s
+
+
+def is_too_long(row_id: str) -> bool:
+    """Tell whether a row id is longer than this package allows; a foreign client may schedule any."""
+    return len(row_id) > MAX_ROW_ID_BYTES // 4 and len(encode_row_id(row_id)) > MAX_ROW_ID_BYTES
+
+
+def set_aside(schedule: Schedule, claim: Claim) -> Claim:
+    """Record rows whose ids would make huge messages as failures, and go on with the others."""
+    reasons = {
+        row_id: f"row id of {len(encode_row_id(row_id)):,} bytes: allowed are {MAX_ROW_ID_BYTES:,}"
+        for row_id in claim.row_ids
+        if is_too_long(row_id)
+    }
+    schedule.release_rows(claim, reasons, Backoff())
+    kept = [pair for pair in zip(claim.row_ids, claim.late_ms, strict=True) if pair[0] not in reasons]
+    return replace(claim, row_ids=[row_id for row_id, _ in kept], late_ms=[late_ms for _, late_ms in kept])

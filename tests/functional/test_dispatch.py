@@ -235,6 +235,16 @@ def test_alarm_survives_the_loss_of_its_connection(client):
     alarm.close()
 
 
+def test_row_id_too_long_for_a_message_is_recorded_and_the_others_are_sent(build, schedule, broker, client):
+    long = "é" * 600
+    client.zadd("delay:", {long: 10, "1": 10, "x" * 1024: 10})
+    client.zadd("schedule:", {long: 1, "1": 2, "x" * 1024: 3})
+    build().run_once()
+    assert broker.rows == ["1", "x" * 1024]
+    assert b"row id of 1,200 bytes: allowed are 1,024" in client.hget("failures:", long)
+    assert client.zscore("schedule:", long) > client.time()[0], "and tried again later"
+
+
 def test_every_table_gets_its_turn(build, client, broker):
     tables = [Schedule(client, Table(name, name, namespace=name)) for name in ("a", "b")]
     for one in tables:
