@@ -1,0 +1,42 @@
+"""Own the question which processes do their work: one that is connected and does nothing must not go unnoticed."""
+
+from chaos.stage import DISPATCHERS, WORKERS
+from rowcache_tasks.celery import app
+
+DONE = b"refresh_row[", b" succeeded in "
+"""What the log of a worker says of a batch that it has refreshed."""
+
+
+class Pulse:
+    """Feels which processes have worked since the last mark."""
+
+    def __init__(self, client, supervisor):
+        self._client = client
+        self._supervisor = supervisor
+        self._offsets = {}
+
+    def mark(self):
+        """Take up from here."""
+        self._offsets = {name: self._supervisor.log(name).stat().st_size for name in WORKERS}
+
+    def idle(self):
+        """The names of the processes that have not worked since, or not within the last second or two."""
+        idle = [name for name in WORKERS if not self._has_refreshed(name)]
+        claiming = [
+            client
+            for client in self._client.client_list()
+            if client["name"] == "rowcache-dispatcher" and client["cmd"].startswith("eval") and int(client["idle"]) <= 1
+        ]
+        if len(claiming) < len(DISPATCHERS):
+            idle.append(f"{len(DISPATCHERS) - len(claiming)} of the dispatchers")
+        return idle
+
+    def count_silent(self):
+        """How many processes do not answer `inspect ping`, by which the health checks of the deployment go."""
+        expected = len(DISPATCHERS) + len(WORKERS)
+        return expected - len(app.control.broadcast("ping", reply=True, limit=expected, timeout=10))
+
+    def _has_refreshed(self, name):
+        with self._supervisor.log(name).open("rb") as log:
+            log.seek(self._offsets[name])
+            return any(all(part in line for part in DONE) for line in log)
