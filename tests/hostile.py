@@ -1,6 +1,7 @@
 """Values that nobody means well: what the fuzz tests draw from."""
 
 import json
+import os
 from decimal import Decimal
 
 from hypothesis import HealthCheck, settings
@@ -9,8 +10,15 @@ from hypothesis import strategies as st
 MAX_MESSAGE = 1000
 """Characters of an error message that quotes what it found."""
 
+EXAMPLES = int(os.environ.get("ROWCACHE_EXAMPLES", "0"))
+"""Set it to look further, with other values at each run: ROWCACHE_EXAMPLES=5000 .venv/bin/pytest tests -k fuzz."""
+
 reproducible = settings(
-    derandomize=True, database=None, deadline=None, max_examples=200, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES or 60,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 
