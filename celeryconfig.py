@@ -19,6 +19,7 @@ is allowed.
 
 import json
 import os
+import socket
 import ssl
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -101,6 +102,8 @@ broker_transport_options: dict[str, Any] = {
     "interval_step": 0.2,
     "interval_max": 0.5,
 }
+_keepalive = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, seconds, times
+_keepalive = {getattr(socket, name): value for name, value in _keepalive.items() if hasattr(socket, name)}
 if _transport in {"redis", "rediss", "redis+socket", "sentinel"}:
     broker_transport_options |= {
         # A message whose worker was killed is delivered again after this. Longer than any task runs, or running tasks
@@ -110,7 +113,10 @@ if _transport in {"redis", "rediss", "redis+socket", "sentinel"}:
         # a worker may wait twice, for two acknowledgements. Well above the one second for which it blocks in BRPOP.
         "socket_timeout": 3,
         "socket_connect_timeout": 5,
+        # What waits for messages without a time-out, as for `inspect ping`, is cut off by the kernel after 25 seconds of
+        # a network that is gone; its own default is two hours.
         "socket_keepalive": True,
+        "socket_keepalive_options": _keepalive,
         # Workers test the connections on which they wait this often, and drop one that does not answer: a worker that
         # is connected and consumes nothing has ended after twice as long.
         "health_check_interval": 3,
