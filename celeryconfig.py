@@ -113,8 +113,8 @@ if _transport in {"redis", "rediss", "redis+socket", "sentinel"}:
         # a worker may wait twice, for two acknowledgements. Well above the one second for which it blocks in BRPOP.
         "socket_timeout": 3,
         "socket_connect_timeout": 5,
-        # What waits for messages without a time-out, as for `inspect ping`, is cut off by the kernel after 25 seconds of
-        # a network that is gone; its own default is two hours.
+        # What waits for messages without a time-out, as for `inspect ping`, is cut off by the kernel when the network
+        # has been gone for 25 seconds; the default would be two hours.
         "socket_keepalive": True,
         "socket_keepalive_options": _keepalive,
         # Workers test the connections on which they wait this often, and drop one that does not answer: a worker that
