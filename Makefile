@@ -1,10 +1,11 @@
 # Needs Python 3.11 or later and make; everything else goes into .venv. `make` alone lists the targets.
 
 SECONDS ?= 60
+SEED ?= 1
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-exhaustive lint format bench clean
+.PHONY: help install demo test test-unit test-exhaustive chaos lint format bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,9 @@ test-unit: .venv/.dev  ## run the tests that need no server
 
 test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand, for some minutes
 	PYTHONPATH=tests .venv/bin/python -m interleaving
+
+chaos: .venv/.dev  ## break a real deployment under load for SECONDS=600, in an order from SEED=1, and check every row
+	@PYTHONPATH=tests exec .venv/bin/python -m chaos --seconds $(SECONDS) --seed $(SEED)
 
 lint: .venv/.dev  ## check style, types, import directions and the Compose file
 	.venv/bin/ruff check

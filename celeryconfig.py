@@ -151,7 +151,7 @@ task_send_sent_event = os.environ.get("CELERY_TASK_SEND_SENT_EVENT", "on").lower
 # Workers. One message in reserve for each process: what waits in the queue is counted, and any worker can take it.
 worker_prefetch_multiplier = 1
 # SIGTERM lets running tasks end, and gives back at once what was only fetched. SIGQUIT gives running tasks so many
-# seconds; unfinished schedule changes then go back to their queue, and claimed rows are due again when their lease ends.
+# seconds; unfinished schedule changes then go back to their queue, and claimed rows are due when their lease ends.
 worker_soft_shutdown_timeout = 10.0
 # A refresh that lost its broker connection still commits to Redis, and the second delivery is then superseded:
 # better than killing it half-way.

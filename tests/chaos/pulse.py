@@ -1,5 +1,7 @@
 """Own the question which processes do their work: one that is connected and does nothing must not go unnoticed."""
 
+import socket
+
 from chaos.stage import DISPATCHERS, WORKERS
 from rowcache_tasks.celery import app
 
@@ -31,10 +33,13 @@ class Pulse:
             idle.append(f"{len(DISPATCHERS) - len(claiming)} of the dispatchers")
         return idle
 
-    def count_silent(self):
-        """How many processes do not answer `inspect ping`, by which the health checks of the deployment go."""
-        expected = len(DISPATCHERS) + len(WORKERS)
-        return expected - len(app.control.broadcast("ping", reply=True, limit=expected, timeout=10))
+    def silent(self):
+        """The nodes that do not answer `inspect ping`, by which the health checks of a deployment go."""
+        host = socket.gethostname()
+        expected = [f"{name}@{host}" for name in WORKERS] + [f"celerybeat@{host}"] * len(DISPATCHERS)
+        for reply in app.control.broadcast("ping", reply=True, limit=len(expected), timeout=10):
+            expected.remove(next(iter(reply)))
+        return expected
 
     def _has_refreshed(self, name):
         with self._supervisor.log(name).open("rb") as log:

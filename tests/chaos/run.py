@@ -19,8 +19,6 @@ from rowcache_tasks.schedule import Schedule
 SLACK_S = 10.0
 """What may come on top of one lease until all rows are fresh: delays, starts of processes, time-outs of sockets."""
 
-FIRST_DELAY_S = 1.0
-
 
 class Run:
     """One run on a stage of which nothing has been started."""
@@ -31,6 +29,7 @@ class Run:
         self._say = say
         self._random = random.Random(options.seed)
         self._started = time.monotonic()
+        self.notes = []
         self.report = Report(stage.lease_s + SLACK_S)
 
     def start(self):
@@ -41,7 +40,7 @@ class Run:
         stage.use_directly()
         stage.start_processes()
         row_ids = [str(n) for n in range(1, options.rows + 1)]
-        delays = {row_id: round(self._random.uniform(FIRST_DELAY_S, options.max_delay), 2) for row_id in row_ids}
+        delays = {row_id: round(self._random.uniform(0.2, 1) * options.max_delay, 2) for row_id in row_ids}
         ledger = Ledger(row_ids)
         self._client = connect(stage.cache.url, "chaos")
         self._writer = Writer(stage.database_url)
@@ -74,8 +73,10 @@ class Run:
         self._application.stop()
         self._recovery.measure(self._check)
         self.report.violations += self._recovery.find_lost()
-        if silent := self._pulse.count_silent():
-            self.report.violations.append(f"{silent} processes do not answer `inspect ping` at the end")
+        for node in self._pulse.silent():
+            # Celery 5.7 leaves a dispatcher deaf to commands, and working, when its connection for them hangs.
+            known = self.notes if node.startswith("celerybeat") else self.report.violations
+            known.append(f"{node} does not answer `inspect ping` at the end")
 
     def stop(self):
         for name in ("_application", "_observer", "_writer"):
@@ -92,6 +93,7 @@ class Run:
                 f"{self._observer.reads:,} readings of all rows, {self._writer.updates:,} changes of rows, "
                 f"{len(exits)} processes exited by themselves",
                 *self.report.violations,
+                *self.notes,
                 *exits,
             ]
         )
