@@ -29,6 +29,7 @@ app.add_defaults(
         "task_queues": [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
         "beat_scheduler": "rowcache_tasks.beat:DispatchScheduler",
         "broker_connection_max_retries": None,
+        "worker_consumer": "rowcache_tasks.consumer:RefusingConsumer",
     }
 )
 app.steps["consumer"].add(GiveBack)

@@ -1,0 +1,99 @@
+"""Own what a worker does with a message that is none: refuse it with one line, and go on with the others.
+
+Whoever can write to the broker can put anything into a queue. Celery's own consumer refuses what it foresees (another
+serializer, an unknown task). At the rest it ends, and the next worker gets the message; or a process of its pool is
+lost for good. Must not know tasks or rows.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker.consumer import Consumer
+
+__all__ = ["RefusingConsumer"]
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 200
+"""Characters of an error in the log: its text may hold what somebody else wrote."""
+
+
+class RefusingConsumer(Consumer):
+    """The consumer of every worker of the package."""
+
+    connection_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...]
+    loop: Callable[..., Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # kombu counts KeyError among the failures of a connection, but a message can cause it, too.
+        self._failures = tuple(
+            kind
+            for kind in (*self.connection_errors, *self.channel_errors)
+            if not issubclass(kind, LookupError | ValueError | TypeError | AttributeError)
+        )
+        self.loop = self._guard(self.loop)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Make what is called with each message; a message that it cannot make sense of is rejected."""
+        receive = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                check_task(message.headers, message.payload)
+                receive(message)
+            except self._failures:
+                raise
+            except Exception as error:  # noqa: BLE001 whatever is in a message, it must not end the worker
+                logger.error("message_refused: not a task: %s", describe(error))
+                if not message.acknowledged:
+                    message.reject_log_error(logger, self.connection_errors)
+
+        return on_task_received
+
+    def _guard(self, loop: Callable[..., Any]) -> Callable[..., Any]:
+        """Connect anew when something that came from the broker could not be read: it was taken out of its queue."""
+
+        def run(*args: Any) -> Any:
+            try:
+                return loop(*args)
+            except self._failures:
+                raise
+            except Exception as error:
+                logger.error("message_refused: not a message: %s", describe(error))
+                raise OSError("the broker sent what is not a message") from error
+
+        return run
+
+
+def check_task(headers: Any, body: Any) -> None:
+    """Raise ValueError or TypeError unless these are the headers and the body of a task, in Celery's protocol 2."""
+    for name in ("task", "id"):
+        expect(isinstance(headers[name], str), f"the header {name} is a string")
+    for name in ("root_id", "parent_id", "group", "expires", "eta", "argsrepr", "kwargsrepr", "shadow", "origin"):
+        expect(isinstance(headers.get(name), str | None), f"the header {name} is a string or null")
+    expect(isinstance(headers.get("retries"), int | None), "the header retries is a whole number")
+    limits = headers.get("timelimit") or [None, None]
+    is_pair = isinstance(limits, list) and len(limits) == 2
+    expect(is_pair and all(isinstance(limit, int | float | None) for limit in limits), "timelimit is two numbers")
+    expect(isinstance(body, list | tuple) and len(body) == 3, "the body is [args, kwargs, embed]")
+    args, kwargs, embed = body
+    expect(isinstance(args, list | tuple), "args is a list")
+    expect(isinstance(kwargs, dict) and isinstance(embed, dict), "kwargs and embed are objects")
+    for name in ("callbacks", "errbacks", "chain"):
+        tasks = embed.get(name) or []
+        expect(isinstance(tasks, list | tuple) and all(isinstance(task, dict) for task in tasks), f"{name} is tasks")
+    expect(isinstance(embed.get("chord"), dict | None), "chord is a task")
+
+
+def expect(is_so: bool, what: str) -> None:
+    """Raise ValueError unless it is so."""
+    if not is_so:
+        raise ValueError(f"expected: {what}")
+
+
+def describe(error: Exception) -> str:
+    """Say in one short line what is wrong."""
+    return f"{type(error).__name__}: {error}".replace("\n", " ")[:SHOWN]
