@@ -55,9 +55,10 @@ class Changes(RuleBasedStateMachine):
 
     @rule(group=groups, is_told=st.booleans())
     def delete(self, group, is_told):
+        self.version += 1
         for row in storable(group):
             self.world.delete(*row)
-            self.rows[row].store(None)
+            self.rows[row].delete(self.version)
         self.tell(group, is_told)
 
     def tell(self, group, is_told):
@@ -122,7 +123,7 @@ class Changes(RuleBasedStateMachine):
             else:
                 delay = arguments[-1]
                 row.put(delay if isinstance(delay, float) else max(delay.values()))
-                row.is_asked = task is not tasks.schedule_table  # which lets the rows start later
+                row.is_asked = row.is_due = task is not tasks.schedule_table  # which lets the rows start later
 
     # a foreign client, as in the book
 

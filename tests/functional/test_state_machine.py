@@ -16,7 +16,7 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 
 from rowcache_tasks.errors import SourceError
 
-from .changes import ROWS, Changes, groups, members, places
+from .changes import ROWS, Changes, groups, members, places, storable
 from .process import working
 from .wanted import LEASE_S, SLACK_S
 from .world import SCHEMA, TABLES, World
@@ -25,7 +25,7 @@ HISTORIES = int(os.environ.get("ROWCACHE_HISTORIES", "0"))
 STEPS = 40
 WINDOW_S = int(LEASE_S) + 1
 
-EVENTS = ["change", "delete", "schedule", "serve", "serve", "unschedule"]
+EVENTS = ["change", "renew", "delete", "unschedule", "replace", "foreign drop"]
 
 
 class Histories(Changes):
@@ -90,7 +90,7 @@ class Histories(Changes):
         counts = self.world.refresh({"table": table, "row_ids": row_ids})
         assert len(wanted) <= sum(counts.values()) <= 2 * len(wanted)
         for row in self.of(table, wanted).values():
-            row.lease = None
+            row.lease, row.is_due = None, False
 
     def note_misses(self, table, row_ids):
         for row in self.of(table, row_ids).values():
@@ -103,7 +103,7 @@ class Histories(Changes):
         for row in rows:
             row.end_claim(message["claim"]["lease_until"])
 
-    @rule(group=groups, events=st.lists(st.sampled_from(EVENTS), min_size=1, max_size=4))
+    @rule(group=groups, events=st.lists(st.sampled_from(EVENTS), min_size=1, max_size=3))
     def be_overtaken(self, group, events):
         """A worker reads rows; what happens to just these rows before it commits would rarely meet by chance."""
         self.refresh_now(group, is_run=True)
@@ -117,15 +117,19 @@ class Histories(Changes):
             self.check()
 
     def do(self, event, group):
-        if event == "change":
+        if event in ("change", "renew"):
             self.store(group, is_broken=False, is_told=True)
         elif event == "delete":
             self.delete(group, is_told=True)
-        elif event == "schedule":
-            self.schedule_rows(group, 100_000.0, is_run=True)
-        elif event == "unschedule":
+        elif event == "foreign drop":
+            for row in storable(group):
+                self.foreign_zadd(row, -1.0)
+        elif event in ("unschedule", "replace"):
             self.unschedule_rows(group, is_run=True)
-        else:
+            self.check()
+        if event == "replace":
+            self.schedule_rows(group, 100_000.0, is_run=True)
+        elif event == "renew":
             self.serve()
 
     @rule()
@@ -166,9 +170,10 @@ class Histories(Changes):
         for table, reader in self.world.readers.items():
             row_ids = [row_id for name, row_id in ROWS if name == table]
             read = reader.get_many(row_ids)
+            now = self.world.now()
             for row_id, (*keys, value) in self.world.raw(table, row_ids).items():
                 row = self.rows[table, row_id]
-                row.check_keys(*keys)
+                row.check_keys(now, *keys)
                 row.check_value(value, read[row_id])
                 assert read[row_id] == (value and json.loads(value))
                 assert value is None or str(read[row_id]["id"]) == row_id, "a row id gives its own row"

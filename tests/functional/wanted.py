@@ -34,6 +34,10 @@ class Wanted:
     stored: Stored | None = None
     is_asked: bool = False
     """A refresh was asked for since the row changed in the database."""
+    is_due: bool = False
+    """A refresh was asked for, and nobody has claimed the row since."""
+    absent_at: int = 0
+    """The version of the database since which it had no such row, the last time that it had none."""
     misses: int = 0
     """At most so many refreshes in a row did not find it."""
     seen: int = 0
@@ -44,14 +48,14 @@ class Wanted:
     def ask(self) -> None:
         """A refresh is asked for, whatever is in flight."""
         self.lease = None
-        self.is_asked = True
+        self.is_asked = self.is_due = True
 
     def put(self, delay: float) -> None:
         self.delay, self.is_pending = delay, False
         self.ask()
 
     def drop(self, *, is_pending: bool = False) -> None:
-        self.delay, self.lease, self.is_pending = None, None, is_pending
+        self.delay, self.lease, self.is_due, self.is_pending = None, None, False, is_pending
 
     def touch(self) -> None:
         """A foreign client makes it due: a refresh of a wanted row, a drop of one without a delay."""
@@ -67,14 +71,17 @@ class Wanted:
         self.stamp = stamp
         return True
 
-    def store(self, stored: Stored | None) -> None:
+    def store(self, stored: Stored) -> None:
         self.stored, self.is_asked = stored, False
+
+    def delete(self, version: int) -> None:
+        self.stored, self.is_asked, self.absent_at = None, False, version
 
     def claim(self, lease_until: str) -> None:
         """A dispatcher claims it."""
         assert self.delay is not None, "nobody claims a row that nobody wants"
         assert self.lease is None or self.lease[1] < SLACK_S, "nobody claims a row whose lease has not ended"
-        self.lease = (lease_until, LEASE_S)
+        self.lease, self.is_due = (lease_until, LEASE_S), False
 
     def end_claim(self, lease_until: str) -> None:
         """The holder of this lease commits it or gives it back; if it holds it no more, nothing happens."""
@@ -87,7 +94,7 @@ class Wanted:
             lease_until, left_s = self.lease
             self.lease = (f"{float(lease_until) - seconds:.17g}", left_s - seconds)
 
-    def check_keys(self, delay: float | None, due: float | None, fence: float | None, failure: Any) -> None:
+    def check_keys(self, now: float, delay: float | None, due: float | None, fence: float | None, failure: Any) -> None:
         """Compare with the keys of the row, after any step."""
         if self.delay is not None and due is None and delay is None:
             assert self.misses >= MISSING_LIMIT, "a scheduled row is never lost"
@@ -99,6 +106,7 @@ class Wanted:
         if self.delay is not None:
             assert due is not None, "a scheduled row is never lost"
             assert delay == self.delay
+            assert due <= now or not self.is_due, "what was asked for is done next, whatever was in flight"
         elif not self.is_pending:
             assert (delay, due, fence, failure) == (None, None, None, None), "a dropped row has left every key"
 
@@ -110,6 +118,8 @@ class Wanted:
             assert row["version"] >= self.seen, "a cached value never goes back"
             assert self.delay is not None or value == self.value, "a row that is to be dropped is not written"
             self.seen = row["version"]
+        elif self.value is not None and self.delay is not None:
+            assert self.absent_at > self.seen, "a value is not removed by what was read before it"
         self.value = value
 
     def check_settled(self, row: dict[str, Any] | None, expected: dict[str, Any] | None, window_s: float) -> None:

@@ -152,8 +152,12 @@ class World:
         pipeline.mget([keys.value(row_id) for row_id in row_ids])
         return dict(zip(row_ids, zip(*pipeline.execute(), strict=True), strict=True))
 
+    def now(self):
+        seconds, microseconds = self.client.time()
+        return seconds + microseconds / 1e6
+
     def count_due(self):
-        now = self.client.time()[0]
+        now = self.now()
         return sum(self.client.zcount(keys.schedule, "-inf", now) for keys in self.keys.values())
 
 
