@@ -1,4 +1,4 @@
-"""Own what a worker does with a message that is none: refuse it with one line, and go on with the others.
+"""Own what a worker does with a message that is none (refuse it with one line, and go on) and with a lost connection.
 
 Whoever can write to the broker can put anything into a queue. Celery's own consumer refuses what it foresees (another
 serializer, an unknown task). At the rest it ends, and the next worker gets the message; or a process of its pool is
@@ -52,6 +52,17 @@ class RefusingConsumer(Consumer):
                     message.reject_log_error(logger, self.connection_errors)
 
         return on_task_received
+
+    def on_connection_error_after_connected(self, error: Exception) -> None:
+        """Give a lost connection up. Celery would end the worker when it had fetched messages and the broker is gone.
+
+        kombu 5.7 closes the connection twice: the first time fails, since the broker does not answer; the second
+        wants to give the fetched messages back, has no address left for that, and raises AttributeError.
+        """
+        try:
+            super().on_connection_error_after_connected(error)
+        except AttributeError as failure:
+            logger.warning("fetched messages were not given back to the broker that is gone: %s", describe(failure))
 
     def _guard(self, loop: Callable[..., Any]) -> Callable[..., Any]:
         """Connect anew when something that came from the broker could not be read: it was taken out of its queue."""

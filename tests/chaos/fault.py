@@ -58,7 +58,7 @@ def stop_worker(stage, random):
 
 def restart_server(server_of, signal_number, stage, random):
     """Stop a server by a signal; start it after a pause. It is over when it answers again."""
-    server, pause_s = server_of(stage), random.uniform(0.5, 2.0)
+    server, pause_s = server_of(stage), random.uniform(0.3, 1.5)
     process = psutil.Process(server.pid)
     if signal_number == signal.SIGKILL:
         server.kill()
@@ -80,7 +80,7 @@ def flush_broker(stage, _random):
 
 
 def hang_link(name, stage, random):
-    seconds = random.uniform(2.0, 4.0)
+    seconds = random.uniform(0.5, 1.0) * min(4.0, stage.lease_s)
     stage.links[name].hang()
     time.sleep(seconds)
     stage.links[name].release()

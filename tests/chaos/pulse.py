@@ -37,7 +37,7 @@ class Pulse:
         """The nodes that do not answer `inspect ping`, by which the health checks of a deployment go."""
         host = socket.gethostname()
         expected = [f"{name}@{host}" for name in WORKERS] + [f"celerybeat@{host}"] * len(DISPATCHERS)
-        for reply in app.control.broadcast("ping", reply=True, limit=len(expected), timeout=10):
+        for reply in app.control.broadcast("ping", reply=True, limit=len(expected), timeout=3):
             expected.remove(next(iter(reply)))
         return expected
 

@@ -65,7 +65,7 @@ class Run:
             for fault in self._random.sample(faults, len(faults)):
                 if self.report.lines.keys() >= {one.name for one in faults} and self._is_over:
                     return
-                time.sleep(self._random.uniform(0.2, 1.0))
+                time.sleep(self._random.uniform(0.1, 0.5))
                 self._inject(fault)
 
     def finish(self):
