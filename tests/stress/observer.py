@@ -1,7 +1,7 @@
 """Watch from outside how late rows are refreshed, by the times of their commits alone."""
 
 import threading
-import time
+from collections import Counter
 
 from rowcache_tasks.connection import connect
 
@@ -24,6 +24,8 @@ class Observer:
         self.error = None
         self.late_s = {}
         """Row id -> the most that it was late since the start or reset(); seconds."""
+        self.commits = Counter()
+        """Row id -> how often it was seen committed."""
 
     def __enter__(self):
         self._thread.start()
@@ -65,9 +67,5 @@ class Observer:
             if before is not None and delay is not None:
                 until = committed_at if committed_at > before else now
                 late_s[row_id] = max(late_s.get(row_id, 0.0), until - before - delay)
+                self.commits[row_id] += committed_at > before
             last[row_id] = committed_at
-
-
-def wait_seconds(seconds):
-    """Let the system run for so long; a program measures, it does not test."""
-    time.sleep(seconds)

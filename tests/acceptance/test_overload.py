@@ -1,0 +1,52 @@
+"""Ten times more rows due than the workers can do: rows get late, work does not pile up."""
+
+import pytest
+from deployment import wait_until
+from stress.observer import Observer
+from stress.overload import DISPATCHERS, MAX_QUEUE, NORMAL_DELAY_S, OVERLOAD_DELAY_S, ROWS, Overload, watch
+
+pytestmark = pytest.mark.acceptance
+
+MIB = 2**20
+
+
+@pytest.fixture
+def overload(deployment):
+    overload = Overload(deployment)
+    overload.start()
+    yield overload
+    overload.close()
+
+
+def committed(deployment):
+    return deployment.stat("refreshed") + deployment.stat("unchanged")
+
+
+def test_overload_makes_rows_late_and_piles_up_nothing(deployment, overload):
+    rows = [str(n) for n in range(1, ROWS + 1)]
+    with Observer(deployment, dict.fromkeys(rows, OVERLOAD_DELAY_S)) as observer:
+        samples = watch(overload, seconds=8)  # leases are one second long, the whole queue takes longer
+        wait_until(lambda: observer.commits.total() > 3 * ROWS, "each row had its turn", timeout_s=60)
+        samples += watch(overload, seconds=0.5)
+        counts = [observer.commits[row_id.encode()] for row_id in rows]
+        assert min(counts) >= 1, "no row starves"
+        assert max(counts) <= 3 * sum(counts) / ROWS
+        assert observer.reset()[1] > 1, "this is an overload"
+    # Two dispatchers may both see room for one batch more.
+    assert MAX_QUEUE / 3 < max(sample.queued for sample in samples) <= MAX_QUEUE + len(DISPATCHERS)
+    assert set().union(*(sample.doubles for sample in samples)) == set(), "rows in two batches that nobody has started"
+    for number in range(len(DISPATCHERS)):
+        memory = [sample.dispatcher_bytes[number] for sample in samples]
+        assert memory[-1] - memory[0] < 8 * MIB
+    memory = [sample.broker_bytes for sample in samples]
+    assert max(memory) - memory[0] < 2 * MIB
+    assert deployment.stat("failed") == 0
+
+    overload.schedule(NORMAL_DELAY_S)
+    wait_until(lambda: overload.sample().queued == 0, "the queue is empty")
+    done = committed(deployment)
+    wait_until(lambda: committed(deployment) >= done + ROWS, "each row was refreshed by its new delay")
+    with Observer(deployment, dict.fromkeys(rows, NORMAL_DELAY_S)) as observer:
+        done = committed(deployment)
+        wait_until(lambda: committed(deployment) >= done + ROWS + 500, "some rows were refreshed twice", timeout_s=60)
+        assert observer.reset()[1] < 2, "lateness is back to normal; a quiet machine shows 0.1 s"
