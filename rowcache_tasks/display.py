@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 __all__ = ["show_count", "show_duration", "show_line", "show_row_ids", "show_text"]
 
+MAX_TEXT = 200
 LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
 
 
@@ -22,7 +23,12 @@ def show_duration(seconds: float) -> str:
 
 
 def show_text(text: str) -> str:
-    """Show a text from outside as it is; in quotes and escaped when it could be misread or command the terminal."""
+    """Show a text from outside as it is; in quotes and escaped when it could be misread or command the terminal.
+
+    A long one is cut.
+    """
+    if len(text) > MAX_TEXT:
+        return f"{text[:MAX_TEXT]!r}… ({len(text):,} characters)"
     return text if text and text.isprintable() and text == text.strip() else repr(text)
 
 

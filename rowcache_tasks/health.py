@@ -13,6 +13,7 @@ import redis
 
 from rowcache_tasks.config import Settings, Table
 from rowcache_tasks.display import show_duration
+from rowcache_tasks.status import parse_time
 
 __all__ = ["Health", "default_max_overdue_s", "is_halted", "read_health"]
 
@@ -82,7 +83,7 @@ def read_health(client: "redis.Redis", tables: Iterable[Table], lease_s: float) 
     for table, first, noted in zip(tables, firsts, replies[1::2], strict=True):
         rows = zip(first, *islice(facts, 4), strict=True) if first else ()
         waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in rows]
-        committed_at = past(now, None if noted is None else float(noted))
+        committed_at = past(now, parse_time(noted))
         silent_s = None if committed_at is None else max(0.0, now - committed_at)
         health.append(Health(table.name, max([0.0, *waits]), silent_s))
     return health

@@ -1,6 +1,7 @@
 """Own how the state of a table is read for people and monitors: counts, lateness, failures. Reads only."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,10 +12,14 @@ import redis
 from rowcache_tasks.config import Table
 from rowcache_tasks.keys import decode_row_id
 
-__all__ = ["Failure", "Snapshot", "percentile", "read_failures", "read_snapshot"]
+__all__ = ["Failure", "Snapshot", "parse_time", "percentile", "read_failures", "read_snapshot"]
 
 COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed")
 LATE = "late:"
+LATE_CLASSES = range(400)
+"""Up to 10^30 ms; what another client has written beyond is left out."""
+MAX_ERROR = 500
+"""Characters of a recorded error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +71,17 @@ def read_snapshot(client: "redis.Redis", table: Table) -> Snapshot:
     pipeline.hlen(keys.failures)
     pipeline.hgetall(keys.stats)
     scheduled, overdue, first, failing, raw = pipeline.execute()
-    stats: dict[str, bytes] = {name.decode(): value for name, value in raw.items()}
+    stats: dict[str, bytes] = {name.decode("utf-8", "replace"): value for name, value in raw.items()}
+    late = {name.removeprefix(LATE): parse_count(count) for name, count in stats.items() if name.startswith(LATE)}
     return Snapshot(
         at=now,
         scheduled=scheduled,
         overdue=overdue,
         overdue_s=max(0.0, now - float(first[0][1])) if first else 0.0,
         failing=failing,
-        committed_at=float(stats["committed_at"]) if "committed_at" in stats else None,
-        counters={name: int(stats.get(name, 0)) for name in COUNTERS},
-        lateness={int(name.removeprefix(LATE)): int(n) for name, n in stats.items() if name.startswith(LATE)},
+        committed_at=parse_time(stats.get("committed_at")),
+        counters={name: parse_count(stats.get(name)) for name in COUNTERS},
+        lateness={c: late[str(c)] for c in LATE_CLASSES if str(c) in late},
     )
 
 
@@ -89,9 +95,28 @@ def parse_failure(row_id: str, record: bytes) -> Failure:
     """Read a record of our scripts; what another client wrote there is shown as it is."""
     try:
         fields = json.loads(record)
-        return Failure(row_id, int(fields["failures"]), str(fields["error"]), float(fields["at"]))
-    except (ValueError, TypeError, KeyError):
+        error = str(fields["error"])[:MAX_ERROR]
+        at = float(fields["at"])
+        return Failure(row_id, int(fields["failures"]), error, at if math.isfinite(at) else 0.0)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Failure(row_id, 0, f"unreadable record: {record[:80]!r}", 0.0)
+
+
+def parse_count(value: bytes | None) -> int:
+    """Read a counter; one that is no number counts as 0."""
+    try:
+        return int(value or 0)
+    except ValueError:
+        return 0
+
+
+def parse_time(value: bytes | None) -> float | None:
+    """Read a time; None when there is none, or something else."""
+    try:
+        time = float("nan" if value is None else value)
+    except ValueError:
+        return None
+    return time if math.isfinite(time) else None
 
 
 def percentile(before: Mapping[int, int], after: Mapping[int, int], share: float) -> float | None:

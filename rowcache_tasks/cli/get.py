@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+import msgspec
 
 from rowcache_tasks.argument import parse_row_id
 from rowcache_tasks.cli.session import FailedError, Session, open_session
@@ -25,9 +26,23 @@ def get(table: str, row_id: str, age: bool) -> None:
         value, state = read_row(session, settings, parse_row_id(row_id))
         if value is None:
             raise FailedError(f"row {show_text(row_id)} of {table} is not cached: {state}")
+        if not is_row(value):
+            raise FailedError(
+                f"row {show_text(row_id)} of {table} is no JSON object, so readers find nothing: another client wrote "
+                f"it; have it written anew with celery -A rowcache_tasks rowcache refresh {table} ROW_ID"
+            )
     click.echo(value)
     if age:
         click.echo(f"row {show_text(row_id)} of {table} is {state}", err=True)
+
+
+def is_row(value: bytes) -> bool:
+    """Whether readers can read this."""
+    try:
+        msgspec.json.decode(value, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def read_row(session: Session, table: Table, row_id: str) -> tuple[bytes | None, str]:

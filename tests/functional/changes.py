@@ -28,7 +28,7 @@ class Changes(RuleBasedStateMachine):
         super().__init__()
         self.world = world
         self.rows = {row: Wanted() for row in ROWS}
-        self.version = 0
+        self.version = self.checks = 0
         self.elapsed_s = 0.0
         self.is_sound = True
 

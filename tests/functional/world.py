@@ -143,14 +143,18 @@ class World:
     # what there is to see
 
     def raw(self, table, row_ids):
-        """Row id -> delay, due time, fence, failure, value, as any client can read them; one round trip."""
+        """The time, the length of the wake list, and row id -> delay, due time, fence, failure, value."""
         keys = self.keys[table]
         pipeline = self.client.pipeline(transaction=False)
+        pipeline.time()
+        pipeline.llen(keys.wake)
         for name in (keys.delay, keys.schedule, keys.refreshed):
             pipeline.zmscore(name, row_ids)
         pipeline.hmget(keys.failures, row_ids)
         pipeline.mget([keys.value(row_id) for row_id in row_ids])
-        return dict(zip(row_ids, zip(*pipeline.execute(), strict=True), strict=True))
+        (seconds, microseconds), wakes, *columns = pipeline.execute()
+        rows = zip(*columns, strict=True)
+        return seconds + microseconds / 1e6, wakes, dict(zip(row_ids, rows, strict=True))
 
     def now(self):
         seconds, microseconds = self.client.time()
