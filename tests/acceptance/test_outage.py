@@ -1,0 +1,84 @@
+"""Rows that cannot be read: one alone, or all of them while the database is away."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from deployment import CELERY, ROOT, wait_until
+
+from rowcache_tasks.embedded import Postgres
+
+pytestmark = pytest.mark.acceptance
+
+LEASE_S = 4
+
+
+def rowcache(deployment, *arguments):
+    """Run a command of an operator; returns the lines that it printed."""
+    options = {"env": deployment.env_of("operator"), "cwd": ROOT, "capture_output": True, "text": True}
+    done = subprocess.run([*CELERY, "rowcache", *arguments], **options, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def failure(deployment, row_id):
+    return json.loads(deployment.client.hget("failures:", row_id) or "null")
+
+
+def test_bad_row_in_a_batch_of_500_costs_the_other_499_nothing(deployment):
+    rows = [str(n) for n in range(1, 501)]
+    deployment.sql("ALTER TABLE inventory ADD price double precision NOT NULL DEFAULT 1")
+    deployment.schedule.put_rows(dict.fromkeys(rows, (3600, 0)))
+    deployment.start_beat(ROWCACHE_BATCH_SIZE="500")
+    deployment.start_worker()
+    wait_until(lambda: deployment.stat("refreshed") == 500, "all rows are cached")
+    deployment.sql("UPDATE inventory SET stock = 7")
+    deployment.sql("UPDATE inventory SET price = 'Infinity' WHERE id = 250")
+    deployment.schedule.touch_rows(rows)
+    wait_until(lambda: deployment.stat("refreshed") == 999, "the 499 good rows are cached")
+    wait_until(lambda: "{'refreshed': 499, 'failed': 1}" in deployment.log("worker"), "that was one message")
+    assert json.loads(deployment.client.get("inv:499"))["stock"] == 7
+    assert json.loads(deployment.client.get("inv:250"))["stock"] == 0, "the last good value stays"
+
+    second = wait_until(
+        lambda: (found := failure(deployment, "250")) and found["failures"] >= 2 and found, "tried again"
+    )
+    pause_s = deployment.client.zscore("schedule:", "250") - second["at"]
+    assert 2 ** (second["failures"] - 2) <= pause_s <= 2 ** (second["failures"] - 1), "exponential, less up to half"
+    assert deployment.stat("refreshed") == 999, "it was tried again alone"
+    listed = rowcache(deployment, "errors")
+    assert listed[0] == "inv: 1 failing row:"
+    assert "price" in listed[1]
+
+    deployment.sql("UPDATE inventory SET price = 2 WHERE id = 250")
+    assert rowcache(deployment, "errors", "--release")[-1] == "inv: 1 row due now"
+    wait_until(lambda: deployment.stat("refreshed") == 1000, "the row is cached")
+    assert failure(deployment, "250") is None
+
+
+def test_rows_are_fresh_within_a_lease_after_an_outage_of_the_database_and_read_once(deployment):
+    rows = [str(n) for n in range(1, 201)]
+    deployment.env |= {"ROWCACHE_LEASE": str(LEASE_S)}
+    with Postgres() as server:
+        deployment.database_url = deployment.env["ROWCACHE_DATABASE_URL"] = server.create_database("shop")
+        deployment.sql("CREATE TABLE inventory (id bigint PRIMARY KEY, stock int NOT NULL)")
+        deployment.sql("INSERT INTO inventory SELECT n, 0 FROM generate_series(1, 200) n")
+        deployment.schedule.put_rows(dict.fromkeys(rows, (3600, 0)))
+        beat, worker = deployment.start_beat(), deployment.start_worker()
+        wait_until(lambda: deployment.stat("refreshed") == 200, "all rows are cached")
+        deployment.sql("UPDATE inventory SET stock = 7")
+        server.kill()
+        deployment.schedule.touch_rows(rows)
+        wait_until(lambda: failure(deployment, "1") and failure(deployment, "1")["failures"] >= 4, "it tries and tries")
+        assert deployment.client.hlen("failures:") == 200
+        assert deployment.stat("failed") <= 6 * 200, "with pauses that grow"
+        assert None not in deployment.client.mget([f"inv:{row_id}" for row_id in rows]), "the last good values stay"
+        server.start()
+        started, tries = time.monotonic(), deployment.stat("claimed")
+        wait_until(lambda: deployment.stat("refreshed") == 400, "all rows are fresh", timeout_s=LEASE_S + 20)
+        assert time.monotonic() - started < LEASE_S + 5, "each within one lease"
+        assert deployment.stat("claimed") <= tries + 2 * 200, "no herd: each row is read once, or was just being tried"
+        assert deployment.client.hlen("failures:") == 0
+        assert beat.is_running
+        assert worker.is_running
