@@ -7,12 +7,13 @@ that has one of its own.
 
 import os
 
+import click
 from celery import Celery
 from celery.signals import celeryd_init
 from kombu import Exchange, Queue
 
 from rowcache_tasks.shutdown import GiveBack
-from rowcache_tasks.start import check_worker
+from rowcache_tasks.start import check_worker, say
 
 __all__ = ["REFRESH_QUEUE", "SCHEDULE_QUEUE", "app"]
 
@@ -40,3 +41,20 @@ def check_before_start(instance: object = None, **_: object) -> None:
     """Refuse to start a worker of this application that could not work; other applications are left alone."""
     if getattr(instance, "app", None) is app:
         check_worker(app)
+
+
+@app.on_after_configure.connect(weak=False)
+def sign_messages(sender: Celery, **_: object) -> None:
+    """Sign what is sent and refuse what is not signed, when the settings ask for it; see docs/security.md.
+
+    A command stops when that cannot be done. Elsewhere Celery logs why, and every attempt to send raises.
+    """
+    if sender.conf.task_serializer != "auth":
+        return
+    try:
+        sender.setup_security()
+    except Exception as error:
+        if click.get_current_context(silent=True) is None:
+            raise
+        say(f"messages cannot be signed, which task_serializer 'auth' asks for: {' '.join(str(error).split())}")
+        raise SystemExit(1) from None

@@ -6,6 +6,7 @@ once. What is wrong for good stops the process at once.
 
 import logging
 import re
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
 from rowcache_tasks.quotation import redact
 from rowcache_tasks.source import Source, create_source_engine
 
-__all__ = ["check_dispatcher", "check_worker"]
+__all__ = ["check_dispatcher", "check_worker", "say"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +60,34 @@ def say(line: str) -> None:
 
 
 def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float) -> None:
-    """Call `check` until it does not raise a connection error; raise ConfigError after `timeout_s` seconds."""
+    """Call `check` until it does not raise a connection error; raise ConfigError after `timeout_s` seconds.
+
+    A certificate or a password that is wrong is not waited for.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             return check()
         except (redis.ConnectionError, redis.TimeoutError, SourceError, KombuError, OSError) as error:
             left_s = deadline - time.monotonic()
+            if (wrong := lasting_cause(error)) is not None:
+                raise ConfigError(f"{what} at {where} {wrong}") from error
             reason = " ".join(str(error).split())[:200]
             if left_s <= 0:
                 raise ConfigError(f"{what} at {where} cannot be reached after {timeout_s:g} s: {reason}") from error
             say(f"waiting for {what} at {where} ({left_s:.0f} s left): {reason}")
             time.sleep(min(1.0, max(0.05, left_s)))
+
+
+def lasting_cause(error: BaseException | None) -> str | None:
+    """Say what no waiting mends, if that is what the error comes from."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"cannot be trusted: its certificate is refused: {error.verify_message}"
+        if isinstance(error, redis.AuthenticationError):
+            return f"refuses the login: {error}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def check_redis(url: str) -> None:

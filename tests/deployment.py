@@ -1,9 +1,12 @@
 """A deployment of real processes: what `celery -A rowcache_tasks beat | worker | flower` starts, and applications."""
 
+import base64
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
@@ -85,6 +88,28 @@ class Deployment:
     def start_worker(self, name="worker", *arguments, **env):
         given = ("worker", "--loglevel=info", "--concurrency=2", f"--hostname={name}@%h", *arguments)
         return self.start(name, *given, **env)
+
+    def start_flower(self, name="flower", *arguments, **env):
+        """Start Flower behind basic auth and wait for it; gives a function that fetches the text of a path."""
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.start(name, "flower", f"--port={port}", *arguments, FLOWER_BASIC_AUTH="operator:pass", **env)
+        login = base64.b64encode(b"operator:pass").decode()
+
+        def fetch(path, headers=None):
+            given = {"Authorization": f"Basic {login}"} if headers is None else headers
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=given)
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return reply.read().decode()
+
+        def is_up():
+            try:
+                return fetch("/healthcheck")
+            except OSError:
+                return None
+
+        wait_until(is_up, "Flower is up")
+        return fetch
 
     def log(self, name):
         path = self.folder / f"{name}.log"

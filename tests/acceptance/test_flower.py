@@ -1,10 +1,7 @@
 """What an operator sees in Flower, asked of a real Flower over HTTP."""
 
-import base64
 import json
-import socket
 import urllib.error
-import urllib.request
 
 import pytest
 from deployment import wait_until
@@ -14,26 +11,7 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture
 def flower(deployment):
-    """Start Flower behind basic auth; gives a function that fetches a path as parsed JSON or text."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    deployment.start("flower", "flower", f"--port={port}", FLOWER_BASIC_AUTH="operator:pass")
-    login = base64.b64encode(b"operator:pass").decode()
-
-    def fetch(path, headers=None):
-        given = {"Authorization": f"Basic {login}"} if headers is None else headers
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=given)
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return reply.read().decode()
-
-    def is_up():
-        try:
-            return fetch("/healthcheck")
-        except OSError:
-            return None
-
-    wait_until(is_up, "Flower is up")
-    return fetch
+    return deployment.start_flower()
 
 
 def tasks_of(fetch, name):

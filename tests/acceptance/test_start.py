@@ -147,7 +147,7 @@ def test_dispatcher_warns_when_redis_may_evict_the_schedule(deployment):
         ("unschedule_rows.delay('inv', None)", "ArgumentError: row_ids is None"),
         ("refresh_now.delay('inv', [''])", "ArgumentError: row id is ''"),
         ("schedule_table.delay('inv', -1)", "ArgumentError: delay is -1"),
-        ("schedule_row.delay('inv', '1')", "TypeError: "),
+        ("schedule_row.delay('inv', '1')", "ArgumentError: schedule_row: missing a required argument: 'delay'"),
         # Called in place, as the worker does.
         ("schedule_row('inv', '1', -1)", "ArgumentError: delay is -1"),
         ("unschedule_row('nope', '1')", "ArgumentError: table 'nope'"),

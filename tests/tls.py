@@ -1,0 +1,64 @@
+"""A TLS server in front of a Unix socket: what a Redis with TLS is to its clients. Valkey's wheel has none built in."""
+
+import contextlib
+import socket
+import ssl
+import threading
+
+CHUNK = 65_536
+
+
+class TlsProxy:
+    """Ends TLS on 127.0.0.1 and passes the bytes on; a connection that closes on one side is closed on the other."""
+
+    def __init__(self, target, certificate):
+        """Take the path of a Unix socket and what trustme issued."""
+        self._target = str(target)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(self._context)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.handshakes = 0
+        self.refusals = []
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            secure = self._context.wrap_socket(connection, server_side=True)
+        except OSError as error:
+            self.refusals.append(str(error))
+            connection.close()
+            return
+        self.handshakes += 1
+        server = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            server.connect(self._target)
+            threading.Thread(target=pass_on, args=(server, secure), daemon=True).start()
+            pass_on(secure, server)
+        secure.close()
+        server.close()
+
+
+def pass_on(source, target):
+    """Copy until one side closes."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(CHUNK):
+            target.sendall(data)
+    for end in (source, target):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
