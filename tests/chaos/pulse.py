@@ -1,12 +1,13 @@
 """Own the question which processes do their work: one that is connected and does nothing must not go unnoticed."""
 
+import re
 import socket
 
-from chaos.stage import DISPATCHERS, WORKERS
+from chaos.stage import CONCURRENCY, DISPATCHERS, WORKERS
 from rowcache_tasks.celery import app
 
-DONE = b"refresh_row[", b" succeeded in "
-"""What the log of a worker says of a batch that it has refreshed."""
+DONE = re.compile(rb"(ForkPoolWorker-\d+)\] Task \S+refresh_row\[\S+ succeeded in ")
+"""What the log of a worker says of a batch, and which of its processes has refreshed it."""
 
 
 class Pulse:
@@ -22,8 +23,11 @@ class Pulse:
         self._offsets = {name: self._supervisor.log(name).stat().st_size for name in WORKERS}
 
     def idle(self):
-        """The names of the processes that have not worked since, or not within the last second or two."""
-        idle = [name for name in WORKERS if not self._has_refreshed(name)]
+        """The names of the processes that have not worked since, or not within the last second or two.
+
+        Of a worker, each process of its pool must have refreshed a batch.
+        """
+        idle = [name for name in WORKERS if len(self._refreshers(name)) < CONCURRENCY]
         claiming = [
             client
             for client in self._client.client_list()
@@ -41,7 +45,7 @@ class Pulse:
             expected.remove(next(iter(reply)))
         return expected
 
-    def _has_refreshed(self, name):
+    def _refreshers(self, name):
         with self._supervisor.log(name).open("rb") as log:
             log.seek(self._offsets[name])
-            return any(all(part in line for part in DONE) for line in log)
+            return {found[1] for line in log if (found := DONE.search(line))}

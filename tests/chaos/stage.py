@@ -13,6 +13,7 @@ from rowcache_tasks.embedded import Postgres, Valkey
 TABLES = {"inv": {"table": "stock", "key": "id"}}
 DISPATCHERS = ("dispatcher1", "dispatcher2")
 WORKERS = ("worker1", "worker2")
+CONCURRENCY = 2
 SLOW_ROWS = 20
 """One row in so many is slow to read, so that at any time some batches are being read."""
 
@@ -69,7 +70,7 @@ class Stage:
             port = self.links["workers-database"].port
             env["ROWCACHE_DATABASE_URL"] = f"postgresql+psycopg://postgres@127.0.0.1:{port}/chaos"
             # As in docker-compose.yml
-            options = ("--concurrency=2", "--without-gossip", "--without-mingle", "--loglevel=info")
+            options = (f"--concurrency={CONCURRENCY}", "--without-gossip", "--without-mingle", "--loglevel=info")
             self.supervisor.add(name, env, "worker", *options, f"--hostname={name}@%h")
 
     def use_directly(self):

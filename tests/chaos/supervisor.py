@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from chaos.activity import Activity
+from chaos.activity import Activity, wait_until
 from rowcache_tasks.embedded import Child
 
 RESTART_PAUSE_S = 0.1  # as Docker's
@@ -51,11 +51,13 @@ class Supervisor(Activity):
         return self._folder / f"{name}.log"
 
     def kill(self, name, signal):
-        """Send a signal to the process alone, not to its children, expecting it to exit; returns its pid."""
+        """End the process alone, not its children; returns its pid when its successor has been started."""
         with self._lock:
             pid = self.pid(name)
             self._killed.add(pid)
             os.kill(pid, signal)
+        # What it had started dies with it at the restart, as in a container.
+        wait_until(lambda: self.pid(name) != pid, f"{name} is started again")
         return pid
 
     def signal_all(self, name, signal):
