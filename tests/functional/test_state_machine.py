@@ -103,9 +103,11 @@ class Histories(Changes):
         for row in rows:
             row.end_claim(message["claim"]["lease_until"])
 
-    @rule(group=groups, events=st.lists(st.sampled_from(EVENTS), min_size=2, max_size=4))
-    def be_overtaken(self, group, events):
+    @rule(group=groups, events=st.lists(st.sampled_from(EVENTS), min_size=2, max_size=5), is_new=st.booleans())
+    def be_overtaken(self, group, events, is_new):
         """A worker reads rows; what happens to just these rows before it commits would rarely meet by chance."""
+        if is_new:
+            self.store(group, is_broken=False, is_told=False)
         self.refresh_now(group, is_run=True)
         before = len(self.world.reads)
         self.dispatch(is_read=True)
