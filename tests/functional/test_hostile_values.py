@@ -3,23 +3,17 @@
 import json
 import sqlite3
 import time
-from dataclasses import asdict
 
 import pytest
 import redis
 from hostile import EXAMPLES
 
-from rowcache_tasks import RowCache, tasks
-from rowcache_tasks.alarm import Alarm
-from rowcache_tasks.dispatch import Dispatcher, Limits
-from rowcache_tasks.keys import Keys
+from rowcache_tasks.keys import QUEUED_BATCHES
 
 from .process import working
+from .shop import KEYS, LEASE_S, TABLES, Shop
 
-TABLES = {"inv": {"table": "inventory"}, "note": {"table": "note", "namespace": "note"}}
-KEYS = {"inv": Keys.of(""), "note": Keys.of("note")}
 OURS = ("schedule", "delay", "refreshed", "changed", "failures", "stats", "wake")
-LEASE_S = 1
 
 WRONG = {
     "string": lambda client, key: client.set(key, "hostile\r\n\x1b[2J"),
@@ -30,103 +24,56 @@ WRONG = {
 RIGHT = {"failures": "hash", "stats": "hash", "wake": "list"}
 
 
-class Deployment:
-    """Two tables, and a dispatcher and a worker in this process, which never end."""
-
-    def __init__(self, client, runtime, database):
-        self.client, self.database = client, database
-        self.errors = []
-        self.alarm = Alarm(client, [keys.wake for keys in KEYS.values()])
-        schedules = [runtime.schedule(name) for name in TABLES]
-        limits = Limits(batch_size=100, lease_s=LEASE_S)
-        self.dispatcher = Dispatcher(schedules, self, self.alarm, runtime.backlog, limits)
-        self.caches = {name: RowCache(name) for name in TABLES}
-        self.schedule("inv", {"1": 100, "2": 100})
-        self.schedule("note", {"1": 100, "2": 100})
-        self.wait_for_stock("inv", 0)
-        self.wait_for_stock("note", 0)
-
-    def close(self):
-        self.alarm.close()
-        for cache in self.caches.values():
-            cache.close()
-
-    def send(self, table, claim):
-        """Run the task at once, as a worker that logs what it raises."""
-        fields = json.loads(json.dumps(asdict(claim)))
-        try:
-            tasks.refresh_row(table, fields.pop("row_ids"), fields)
-        except redis.RedisError as error:
-            self.errors.append(error)
-
-    def queue_length(self):
-        return 0
-
-    def run(self, is_done=lambda: False, timeout_s=30.0):
-        """Dispatch until something holds, or for so long; the dispatcher raises nothing."""
-        until = time.monotonic() + timeout_s
-        while not (done := is_done()) and time.monotonic() < until:
-            self.dispatcher.run(time.monotonic() + 0.05)
-        return done
-
-    def schedule(self, table, delays):
-        tasks.schedule_rows(table, delays)
-
-    def sell(self, stock):
-        """Change all rows and say so."""
-        for table in ("inventory", "note"):
-            self.database.execute(f"UPDATE {table} SET stock = ?", (stock,))
-        for table in TABLES:
-            try:
-                tasks.refresh_now(table, ["1", "2"])
-            except redis.ResponseError as error:
-                self.errors.append(error)
-
-    def wait_for_stock(self, table, stock):
-        def is_cached():
-            return [row and row["stock"] for row in self.caches[table].get_many(["1", "2"]).values()] == [stock, stock]
-
-        assert self.run(is_cached), f"{table} is refreshed"
-
-
 @pytest.fixture
-def deployment(client, valkey, monkeypatch, tmp_path):
+def shop(client, valkey, monkeypatch, tmp_path):
     database = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
     for table in ("inventory", "note"):
         database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, stock INTEGER)")
         database.executemany(f"INSERT INTO {table} VALUES (?, 0)", [(n,) for n in range(1, 11)])
     url = f"sqlite:///{tmp_path}/shop.db"
     with working(monkeypatch, tmp_path, valkey.url_for(9), database_url=url, tables=TABLES, lease=LEASE_S) as runtime:
-        deployment = Deployment(client, runtime, database)
-        yield deployment
-        deployment.close()
+        shop = Shop(client, runtime, database)
+        yield shop
+        shop.close()
     database.close()
 
 
 @pytest.mark.parametrize("kind", list(WRONG))
 @pytest.mark.parametrize("name", OURS)
-def test_key_of_another_type_harms_only_its_table_and_only_until_it_is_mended(deployment, client, name, kind, caplog):
+def test_key_of_another_type_harms_only_its_table_and_only_until_it_is_mended(shop, client, name, kind, caplog):
     if RIGHT.get(name, "zset") == kind:
         return
     key = getattr(KEYS["inv"], name)
     before = client.dump(key)
     client.delete(key)
     WRONG[kind](client, key)
-    deployment.sell(1)
-    deployment.wait_for_stock("note", 1)
-    deployment.run(timeout_s=0.2)
-    assert None not in deployment.caches["inv"].get_many(["1", "2"]).values(), "the last values stay readable"
-    for line in [*map(str, deployment.errors), *(record.getMessage() for record in caplog.records)]:
+    shop.sell(1)
+    shop.wait_for_stock("note", 1)
+    shop.run(timeout_s=0.2)
+    assert None not in shop.caches["inv"].get_many(["1", "2"]).values(), "the last values stay readable"
+    for line in [*map(str, shop.errors), *(record.getMessage() for record in caplog.records)]:
         assert "\n" not in line
         assert len(line) < 1000
 
     client.delete(key)
     if before:
         client.restore(key, 0, before)
-    deployment.sell(2)
-    deployment.wait_for_stock("inv", 2)
-    deployment.wait_for_stock("note", 2)
+    shop.sell(2)
+    shop.wait_for_stock("inv", 2)
+    shop.wait_for_stock("note", 2)
     assert client.zrange("delay:", 0, -1) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("kind", ["string", "list", "hash"])
+def test_key_that_all_tables_share_stops_them_until_it_is_mended_and_loses_nothing(shop, client, kind):
+    client.delete(QUEUED_BATCHES)
+    WRONG[kind](client, QUEUED_BATCHES)
+    shop.sell(1)
+    shop.run(timeout_s=0.2)
+    assert None not in shop.caches["inv"].get_many(["1", "2"]).values(), "the last values stay readable"
+    client.delete(QUEUED_BATCHES)
+    shop.wait_for_stock("inv", 1)
+    shop.wait_for_stock("note", 1)
 
 
 SCORES = ["-inf", "+inf", "1e300", "-1e300", "5e-324", "-5e-324", "0", "-1", "1e17"]
@@ -139,30 +86,30 @@ def test_redis_itself_refuses_a_score_that_is_no_number(client):
 
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("name", ["schedule", "delay", "refreshed", "changed"])
-def test_score_out_of_all_bounds_harms_no_other_row(deployment, client, name, score):
+def test_score_out_of_all_bounds_harms_no_other_row(shop, client, name, score):
     """The hostile row is 9; it may be refreshed over and over, never again, or dropped: what it asks for."""
-    deployment.schedule("inv", {"9": 100})
+    shop.schedule("inv", {"9": 100})
     client.execute_command("ZADD", getattr(KEYS["inv"], name), score, "9")
     client.zadd("schedule:", {"9": 1}, xx=name != "schedule")
     client.execute_command("ZADD", getattr(KEYS["inv"], name), score, "9")
-    deployment.sell(1)
-    deployment.wait_for_stock("inv", 1)
-    deployment.wait_for_stock("note", 1)
-    assert deployment.errors == []
-    deployment.schedule("inv", {"9": 100})
-    assert deployment.run(lambda: (deployment.caches["inv"].get("9") or {}).get("stock") == 1), "it is mended by a put"
+    shop.sell(1)
+    shop.wait_for_stock("inv", 1)
+    shop.wait_for_stock("note", 1)
+    assert shop.errors == []
+    shop.schedule("inv", {"9": 100})
+    assert shop.run(lambda: (shop.caches["inv"].get("9") or {}).get("stock") == 1), "it is mended by a put"
 
 
 @pytest.mark.parametrize("delay", ["1e-300", "5e-324", "1e-9"])
-def test_row_with_next_to_no_delay_takes_turns_with_the_others(deployment, client, delay):
+def test_row_with_next_to_no_delay_takes_turns_with_the_others(shop, client, delay):
     client.execute_command("ZADD", "delay:", delay, "2")
-    deployment.sell(1)
-    deployment.wait_for_stock("inv", 1)
+    shop.sell(1)
+    shop.wait_for_stock("inv", 1)
     before = int(client.hget("stats:", "claimed"))
-    deployment.run(timeout_s=0.5)
+    shop.run(timeout_s=0.5)
     assert int(client.hget("stats:", "claimed")) - before < 2000
-    deployment.sell(2)
-    deployment.wait_for_stock("inv", 2)
+    shop.sell(2)
+    shop.wait_for_stock("inv", 2)
 
 
 RECORDS = [
@@ -185,18 +132,18 @@ RECORDS = [
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: ascii(record[:30]))
-def test_record_of_a_failure_that_is_garbage_holds_up_no_row(deployment, client, record):
+def test_record_of_a_failure_that_is_garbage_holds_up_no_row(shop, client, record):
     """Of four rows that are refreshed together, 3 is not there and 4 cannot be read; both have a hostile record."""
-    deployment.database.execute("DELETE FROM inventory WHERE id = 3")
-    deployment.database.execute("UPDATE inventory SET stock = 9e999 WHERE id = 4")
+    shop.database.execute("DELETE FROM inventory WHERE id = 3")
+    shop.database.execute("UPDATE inventory SET stock = 9e999 WHERE id = 4")
     for row_id in ("1", "3", "4"):
         client.hset("failures:", row_id, record)
     client.zadd("delay:", {"3": 100, "4": 100})
     client.zadd("schedule:", {"1": 2, "2": 2, "3": 1, "4": 1})
-    deployment.database.execute("UPDATE inventory SET stock = 1 WHERE id IN (1, 2)")
-    deployment.wait_for_stock("inv", 1)
-    assert deployment.errors == []
-    assert deployment.run(lambda: b"failures" in (client.hget("failures:", "3") or b"") and hget(client, "4")["error"])
+    shop.database.execute("UPDATE inventory SET stock = 1 WHERE id IN (1, 2)")
+    shop.wait_for_stock("inv", 1)
+    assert shop.errors == []
+    assert shop.run(lambda: b"failures" in (client.hget("failures:", "3") or b"") and hget(client, "4")["error"])
     assert hget(client, "3")["error"] == "no such row in the database"
     assert "stock" in hget(client, "4")["error"]
     assert not client.hexists("failures:", "1")
@@ -212,30 +159,30 @@ STATS = {"refreshed": "many", "claimed": "9" * 30, "unchanged": "1.5", "failed":
 
 
 @pytest.mark.parametrize("field", list(STATS))
-def test_counter_that_is_no_number_harms_only_its_table_and_only_until_it_is_mended(deployment, client, field):
+def test_counter_that_is_no_number_harms_only_its_table_and_only_until_it_is_mended(shop, client, field):
     client.hset("stats:", field, STATS[field])
-    deployment.sell(1)
-    deployment.wait_for_stock("note", 1)
-    deployment.run(timeout_s=0.2)
+    shop.sell(1)
+    shop.wait_for_stock("note", 1)
+    shop.run(timeout_s=0.2)
     client.hdel("stats:", field)
-    deployment.sell(2)
-    deployment.wait_for_stock("inv", 2)
+    shop.sell(2)
+    shop.wait_for_stock("inv", 2)
 
 
-def test_million_wake_ups_hold_nothing_up(deployment, client):
+def test_million_wake_ups_hold_nothing_up(shop, client):
     for _ in range(10):
         client.rpush("wake:", *["x"] * 100_000)
-    deployment.sell(1)
+    shop.sell(1)
     started = time.monotonic()
-    deployment.wait_for_stock("inv", 1)
-    deployment.wait_for_stock("note", 1)
+    shop.wait_for_stock("inv", 1)
+    shop.wait_for_stock("note", 1)
     assert time.monotonic() - started < 20
 
 
-def test_flood_of_rows_without_a_delay_is_dropped_while_rows_are_served(deployment, client):
+def test_flood_of_rows_without_a_delay_is_dropped_while_rows_are_served(shop, client):
     for start in range(0, 1_000_000 if EXAMPLES else 100_000, 100_000):
         client.zadd("schedule:", {f"hostile {n}": 1 for n in range(start, start + 100_000)})
-    deployment.sell(1)
-    deployment.wait_for_stock("note", 1)
-    assert deployment.run(lambda: client.zcard("schedule:") == 2, timeout_s=120), "they are dropped"
-    deployment.wait_for_stock("inv", 1)
+    shop.sell(1)
+    shop.wait_for_stock("note", 1)
+    assert shop.run(lambda: client.zcard("schedule:") == 2, timeout_s=120), "they are dropped"
+    shop.wait_for_stock("inv", 1)
