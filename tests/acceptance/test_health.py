@@ -26,9 +26,9 @@ print(app.control.cancel_consumer("rowcache.refresh", reply=True, timeout=10, li
 """
 
 
-def health(deployment, *arguments):
+def health(deployment, *arguments, role="worker"):
     command = [*CELERY, "rowcache", "health", *arguments]
-    options = {"env": deployment.env_of("worker"), "cwd": ROOT, "capture_output": True, "text": True}
+    options = {"env": deployment.env_of(role), "cwd": ROOT, "capture_output": True, "text": True}
     return subprocess.run(command, **options, check=False, timeout=60)
 
 
@@ -60,7 +60,7 @@ def test_worker_that_consumes_nothing_is_found(deployment):
     assert health(deployment).stdout.startswith("ok: inv: no row waits, last commit ")
     stall(deployment)
     assert worker.is_running
-    found = health(deployment, "--liveness")
+    found = health(deployment, "--liveness", role="dispatcher")
     assert found.returncode == 1
     assert "stalled for over 10 s: inv: a row has been due for " in found.stderr
 
