@@ -23,7 +23,10 @@ NUMBERS = {
     "timeout": SECONDS,
 }
 TEXTS = ("client_name", "password", "retry_on_timeout", "socket_keepalive", "username")
-TLS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_keyfile")
+TLS = (
+    *("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname"),
+    *("ssl_ciphers", "ssl_keyfile", "ssl_password"),
+)
 
 
 def is_redis_url(url: str) -> bool:

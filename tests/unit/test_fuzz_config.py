@@ -124,3 +124,36 @@ def test_any_text_in_a_variable_gives_settings_or_one_line(variable, text):
 def test_variable_that_python_itself_cannot_read_gives_one_line(variable, text, monkeypatch):
     monkeypatch.setenv(variable, text)
     settings_of(runpy.run_path(str(ROOT / "celeryconfig.py")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host/0?foo=1",
+        "redis://host/0?decode_responses=true",
+        "redis://host/0?socket_timeout=soon",
+        "redis://host/0?max_connections=-1",
+        "redis://host/0?protocol=9",
+        "redis://host/1.5",
+        "redis://host/٢",
+        "redis://host/0?ssl_cert_reqs=none",
+        "redis://" + "h" * 70 + "/0",
+        "redis://ho\nst/0",
+    ],
+)
+def test_redis_url_that_would_fail_later_is_refused(url):
+    with pytest.raises(ConfigError, match="rowcache_redis_url is"):
+        parse_settings(GOOD | {"rowcache_redis_url": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host",
+        "redis://user:p%40ss@[::1]:6380/15?socket_timeout=2.5&socket_connect_timeout=1&health_check_interval=10",
+        "rediss://host/0?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=required&ssl_check_hostname=true",
+        "unix:///run/redis.sock?db=3&username=u&password=p",
+    ],
+)
+def test_redis_url_that_redis_py_reads_is_accepted(url):
+    connect(parse_settings(GOOD | {"rowcache_redis_url": url}).redis_url, "test").close()
