@@ -56,6 +56,8 @@ class Report:
     """The lines by fault, and the bound that both times must keep."""
 
     bound_s: float
+    order: tuple[str, ...] = ()
+    """The faults as the table is to list them."""
     lines: dict[str, Line] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
 
@@ -93,4 +95,5 @@ class Report:
         total = Line("all")
         for line in self.lines.values():
             total += line
-        return [HEAD, *(line.cells for line in [*self.lines.values(), total])]
+        lines = sorted(self.lines.values(), key=lambda line: (*self.order, line.fault).index(line.fault))
+        return [HEAD, *(line.cells for line in [*lines, total])]

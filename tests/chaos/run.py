@@ -30,7 +30,7 @@ class Run:
         self._random = random.Random(options.seed)
         self._started = time.monotonic()
         self.notes = []
-        self.report = Report(stage.lease_s + SLACK_S)
+        self.report = Report(stage.lease_s + SLACK_S, tuple(fault.name for fault in FAULTS))
 
     def start(self):
         """Start everything; return when all rows are cached."""
