@@ -87,7 +87,7 @@ def test_unreachable_broker_is_waited_for_visibly_then_stops(refuse, program):
 
 def test_unreachable_database_is_waited_for_visibly_then_stops_a_worker(refuse):
     url = "postgresql+psycopg://user:secret@127.0.0.1:1/shop"
-    first, *_, last = refuse("worker", ROWCACHE_DATABASE_URL=url)
+    first, *_, last = refuse("worker", ROWCACHE_DATABASE_URL=url, ROWCACHE_START_TIMEOUT="4")
     assert first.startswith("rowcache_tasks: waiting for the database at postgresql+psycopg://***@127.0.0.1:1/shop (")
     assert last.startswith(
         "rowcache_tasks: the database at postgresql+psycopg://***@127.0.0.1:1/shop cannot be reached"
