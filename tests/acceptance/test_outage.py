@@ -51,7 +51,7 @@ def test_bad_row_in_a_batch_of_500_costs_the_other_499_nothing(deployment):
     assert json.loads(deployment.client.get("inv:499"))["stock"] == 7
     assert json.loads(deployment.client.get("inv:250"))["stock"] == 0, "the last good value stays"
 
-    wait_until(lambda: is_backing_off(deployment, "250", failures=3), "the third pause is 2 to 4 seconds")
+    wait_until(lambda: is_backing_off(deployment, "250", failures=2), "the second pause is 1 to 2 seconds")
     assert deployment.stat("refreshed") == 999, "it was tried again alone"
     listed = rowcache(deployment, "errors", "--release")
     assert listed[0] == "inv: 1 failing row:"
@@ -77,7 +77,7 @@ def test_rows_are_fresh_within_a_lease_after_an_outage_of_the_database_and_read_
         deployment.sql("UPDATE inventory SET stock = 7")
         server.kill()
         deployment.schedule.touch_rows(rows)
-        wait_until(lambda: failure(deployment, "1") and failure(deployment, "1")["failures"] >= 4, "it tries and tries")
+        wait_until(lambda: failure(deployment, "1") and failure(deployment, "1")["failures"] >= 3, "it tries and tries")
         assert deployment.client.hlen("failures:") == 200
         assert deployment.stat("failed") <= 6 * 200, "with pauses that grow"
         assert None not in deployment.client.mget([f"inv:{row_id}" for row_id in rows]), "the last good values stay"
