@@ -11,16 +11,32 @@ from typing import Any
 
 from celery.worker.consumer import Consumer
 
+from rowcache_tasks.quotation import redact
+
 __all__ = ["RefusingConsumer"]
 
 logger = logging.getLogger(__name__)
 
+HIDDEN = ("password", "alternates", "transport_options", "credential_provider")
+"""What may hold a password: other brokers, Sentinel's options."""
 SHOWN = 200
 """Characters of an error in the log: its text may hold what somebody else wrote."""
 
 
 class RefusingConsumer(Consumer):
     """The consumer of every worker of the package."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]  # the stubs have it as a variable
+        """Tells `inspect stats`, and so Flower, about the parts of the consumer."""
+
+        def info(self, parent: Any) -> dict[str, Any]:
+            """Leave out the passwords of the broker's addresses; Celery only does so for one that is a host."""
+            found: dict[str, Any] = super().info(parent)
+            broker = found.get("broker")
+            if isinstance(broker, dict):
+                broker = {name: value for name, value in broker.items() if name not in HIDDEN}
+                found["broker"] = broker | {"hostname": redact(str(broker.get("hostname")))}
+            return found
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
