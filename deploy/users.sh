@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the users of Redis (7.0 or later) or Valkey, as an ACL file: who may do what, and nothing else.
+# Prints the users of Redis (7.2 or later) or Valkey, as an ACL file: who may do what, and nothing else.
 #
 #   sh deploy/users.sh > users.acl; valkey-server --aclfile users.acl
 #
