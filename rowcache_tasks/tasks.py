@@ -162,7 +162,7 @@ def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str
         return asdict(seed_table(schedule, source, delay, stamp, report))
 
 
-@app.task(queue=REFRESH_QUEUE, ignore_result=True, throws=(RowCacheError,))
+@app.task(queue=REFRESH_QUEUE, ignore_result=True, throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError))
 def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:
     """Refresh a batch of rows; returns how many were refreshed, unchanged, superseded, dropped, missing or failed.
 

@@ -1,7 +1,5 @@
 """Schedule changes as tasks: ordered by when they were enqueued, and not lost while Redis is away."""
 
-import random
-
 import pytest
 from deployment import wait_until
 
@@ -10,39 +8,12 @@ from rowcache_tasks.embedded import Valkey
 
 pytestmark = pytest.mark.acceptance
 
-QUEUE = "rowcache.schedule"
-
 
 @pytest.fixture
 def broker(deployment):
     client = connect(deployment.valkey.url_for(1), "test")
     yield client
     client.close()
-
-
-def test_changes_end_in_the_state_of_the_last_one_enqueued_in_whatever_order_they_run(deployment, broker):
-    choose = random.Random(1)
-    changes = [(str(choose.randrange(10)), choose.choice([0, *range(1, 90)])) for _ in range(300)]
-    deployment.run(
-        "from rowcache_tasks.tasks import schedule_row, unschedule_row\n"
-        f"for row_id, delay in {changes}:\n"
-        "    schedule_row.delay('inv', row_id, delay) if delay else unschedule_row.delay('inv', row_id)\n"
-    )
-    messages = broker.lrange(QUEUE, 0, -1)
-    assert len(messages) == len(changes)
-    choose.shuffle(messages)
-    broker.delete(QUEUE)
-    broker.rpush(QUEUE, *messages)
-    for n in (1, 2):
-        deployment.start_worker(f"worker{n}")
-
-    def finished():
-        return sum(deployment.log(f"worker{n}").count(" succeeded in ") for n in (1, 2))
-
-    wait_until(lambda: finished() == len(changes), "all changes ran")
-    expected = {row_id: float(delay) for row_id, delay in dict(changes).items() if delay}
-    found = {row_id.decode(): delay for row_id, delay in deployment.client.zrange("delay:", 0, -1, withscores=True)}
-    assert found == expected
 
 
 def test_change_is_kept_while_the_cache_is_away(deployment):

@@ -97,7 +97,6 @@ class Stage:
             "ROWCACHE_TABLES": json.dumps(TABLES),
             "ROWCACHE_LEASE": str(self.lease_s),
             # A row that fails is tried again within a lease; the default of a minute is for slower tables.
-            "ROWCACHE_MAX_BACKOFF": str(self.lease_s),
             "ROWCACHE_BATCH_SIZE": "25",
             "PYTHONPATH": str(self._root),
             "TMPDIR": str(self.folder),  # a worker that is killed leaves files there
