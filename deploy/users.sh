@@ -57,7 +57,7 @@ user application "${VALKEY_APPLICATION_PASSWORD:?}" "$send $(keys %W 'rowcache.*
 
 # dispatcher: claims rows, sends them, and drops values; it reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \
-    "$scripts $rows +zscan +blpop +info $send $asked $(keys %W 'celery*' 'rowcache.*')"
+    "$scripts $rows +zscan +blpop +ltrim +info $send $asked $(keys %W 'celery*' 'rowcache.*')"
 
 # worker: takes messages, and writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \

@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 BLOCK_S = 5
 """How long one BLPOP stands at the server."""
 
+FLOOD = 100
+"""Wakes in a row, with no time-out of the server between, after which the lists are shortened."""
+
 
 class Alarm:
     """Sleeps with a BLPOP outstanding on a connection of its own.
@@ -29,6 +32,7 @@ class Alarm:
         self._wake_keys = list(wake_keys)
         self._connection: Any = None
         self._answer_by = 0.0
+        self._woken = 0
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep for `timeout_s` seconds or until woken; return whether woken. Without Redis it just sleeps."""
@@ -44,6 +48,9 @@ class Alarm:
                     raise redis.TimeoutError("no answer to BLPOP")
                 return False
             woken = self._connection.read_response() is not None
+            self._woken = self._woken + 1 if woken else 0
+            if self._woken == FLOOD:
+                self._trim()
             self._block()
         except (redis.RedisError, OSError) as error:
             logger.debug("alarm_lost", extra={"error": str(error)})
@@ -51,6 +58,13 @@ class Alarm:
             time.sleep(max(0.0, deadline - time.monotonic()))
             return False
         return woken
+
+    def _trim(self) -> None:
+        """Shorten the lists: a foreign client has pushed more than anybody needs to wake."""
+        self._woken = 0
+        for key in self._wake_keys:
+            self._connection.send_command("LTRIM", key, 0, 3)
+            self._connection.read_response()
 
     def _block(self) -> None:
         self._connection.send_command("BLPOP", *self._wake_keys, BLOCK_S)

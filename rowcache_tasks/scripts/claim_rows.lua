@@ -38,12 +38,12 @@ if #gone > 0 then
   redis.call('DEL', unpack(values))
   redis.call('HDEL', failures, unpack(gone))
   for _, zset in ipairs({refreshed, delay, schedule}) do redis.call('ZREM', zset, unpack(gone)) end
-  redis.call('HINCRBY', stats, 'dropped', #gone)
+  redis.pcall('HINCRBY', stats, 'dropped', #gone)
 end
 if #leases > 0 then
   redis.call('ZADD', schedule, unpack(leases))
   redis.call('ZADD', queue, now, reply[1])
-  redis.call('HINCRBY', stats, 'claimed', #leases / 2)
+  redis.pcall('HINCRBY', stats, 'claimed', #leases / 2)
 end
 if #repairs > 0 then redis.call('ZADD', refreshed, unpack(repairs)) end
 reply[3] = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''

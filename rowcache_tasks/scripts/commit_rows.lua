@@ -38,7 +38,7 @@ if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end
 if #fresh > 0 then
   redis.call('ZADD', refreshed, unpack(fresh))
   redis.call('HDEL', failures, unpack(committed))
-  redis.call('HSET', stats, 'committed_at', string.format('%.17g', now))
+  redis.pcall('HSET', stats, 'committed_at', string.format('%.17g', now))
 end
 if #committed < count and redis.call('LLEN', wake) < 4 then redis.call('RPUSH', wake, '1') end
 local tally = {refreshed = #changed / 2, unchanged = #committed - #changed / 2, superseded = superseded, dropped = dropped}
@@ -46,5 +46,5 @@ for late_ms, n in pairs(late) do -- lateness in classes of 2^(class / 4) millise
   local class = 'late:' .. math.ceil(4 * math.log(math.max(late_ms + (now - claimed_at) * 1000, 1)) / math.log(2))
   tally[class] = (tally[class] or 0) + n
 end
-for field, n in pairs(tally) do if n > 0 then redis.call('HINCRBY', stats, field, n) end end
+for field, n in pairs(tally) do if n > 0 then redis.pcall('HINCRBY', stats, field, n) end end
 return {tally.refreshed, tally.unchanged, superseded, dropped}

@@ -26,7 +26,7 @@ if #applied > 0 then
   redis.call('HDEL', failures, unpack(applied))
   redis.call('ZREM', refreshed, unpack(applied))
   redis.call('ZREM', schedule, unpack(applied))
-  redis.call('HINCRBY', stats, 'dropped', redis.call('ZREM', delay, unpack(applied)))
+  redis.pcall('HINCRBY', stats, 'dropped', redis.call('ZREM', delay, unpack(applied)))
   redis.call('ZADD', changed, unpack(marks)) -- last: a server that is full allows it only after what frees memory
 end
 local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 1000)

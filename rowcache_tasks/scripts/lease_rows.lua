@@ -23,6 +23,6 @@ end
 if #leases > 0 then
   redis.call('ZADD', schedule, unpack(leases))
   redis.call('ZADD', refreshed, 'NX', unpack(fences)) -- as in claim_rows
-  redis.call('HINCRBY', stats, 'claimed', #leases / 2)
+  redis.pcall('HINCRBY', stats, 'claimed', #leases / 2)
 end
 return reply

@@ -7,6 +7,11 @@ local schedule, delay, refreshed, failures, stats = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, missing_limit, base_s, max_s, seed = unpack(ARGV)
 local row_ids = {unpack(ARGV, 8)}
 claimed_at, lease_until, missing_limit = tonumber(claimed_at), tonumber(lease_until), tonumber(missing_limit)
+-- What another client wrote into a record may be no count at all.
+local function count_of(value)
+  local n = tonumber(value) or 0
+  return n >= 0 and n < 1e6 and n or 0
+end
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -29,7 +34,7 @@ for i, row_id in ipairs(row_ids) do
     redis.call('DEL', value_prefix .. row_id)
     redis.call('ZADD', refreshed, now, row_id)
     tally.missing = tally.missing + 1
-    local n, misses = (tonumber(record.failures) or 0) + 1, (tonumber(record.missing) or 0) + 1
+    local n, misses = count_of(record.failures) + 1, count_of(record.missing) + 1
     due = now + math.min(max_s, base_s * 2 ^ (n - 1)) * (0.5 + math.random() / 2)
     local entry = {failures = n, missing = misses, error = 'no such row in the database', at = now}
     redis.call('HSET', failures, row_id, cjson.encode(entry))
@@ -41,5 +46,5 @@ for i, row_id in ipairs(row_ids) do
   end
   if held then redis.call('ZADD', schedule, due, row_id) end
 end
-for field, n in pairs(tally) do redis.call('HINCRBY', stats, field, n) end
+for field, n in pairs(tally) do redis.pcall('HINCRBY', stats, field, n) end
 return {tally.missing, tally.superseded, tally.dropped}

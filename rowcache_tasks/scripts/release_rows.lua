@@ -5,6 +5,11 @@
 local schedule, delay, failures, stats = unpack(KEYS)
 local lease_until, base_s, max_s, seed, count = unpack(ARGV)
 local row_ids = {unpack(ARGV, 6, 5 + count)}
+-- What another client wrote into a record may be no count at all.
+local function count_of(value)
+  local n = tonumber(value) or 0
+  return n >= 0 and n < 1e6 and n or 0
+end
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -20,7 +25,7 @@ for i, row_id in ipairs(row_ids) do
     -- An unscheduled row is due at once too, so that the next claim removes it.
     if message ~= '' and tonumber(delays[i] or 0) > 0 then
       local known, record = pcall(cjson.decode, records[i] or '{}')
-      local n = (known and type(record) == 'table' and tonumber(record.failures) or 0) + 1
+      local n = count_of(known and type(record) == 'table' and record.failures) + 1
       due = now + math.min(max_s, base_s * 2 ^ (n - 1)) * (0.5 + math.random() / 2)
       local entry = {failures = n, missing = 0, error = message, at = now}
       redis.call('HSET', failures, row_id, cjson.encode(entry))
@@ -30,6 +35,6 @@ for i, row_id in ipairs(row_ids) do
     released = released + 1
   end
 end
-if failed > 0 then redis.call('HINCRBY', stats, 'failed', failed) end
-if count - released > 0 then redis.call('HINCRBY', stats, 'superseded', count - released) end
+if failed > 0 then redis.pcall('HINCRBY', stats, 'failed', failed) end
+if count - released > 0 then redis.pcall('HINCRBY', stats, 'superseded', count - released) end
 return {released, count - released}

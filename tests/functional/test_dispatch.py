@@ -235,6 +235,14 @@ def test_alarm_survives_the_loss_of_its_connection(client):
     alarm.close()
 
 
+def test_flood_of_wakes_is_cut_off(client):
+    client.rpush("wake:", *["1"] * 5000)
+    alarm = Alarm(client, ["wake:"])
+    assert sum(alarm.wait(0.5) for _ in range(120)) < 120
+    assert client.llen("wake:") == 0
+    alarm.close()
+
+
 def test_row_id_too_long_for_a_message_is_recorded_and_the_others_are_sent(build, schedule, broker, client):
     long = "é" * 600
     client.zadd("delay:", {long: 10, "1": 10, "x" * 1024: 10})
