@@ -1,6 +1,8 @@
 """The deployment files keep their promises: no secret, nothing open, nothing that loses the schedule."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,33 @@ def test_one_image_is_built_once(services):
     # Two services that build the same tag at the same time race: "image … already exists".
     assert [name for name in services if "build" in services[name]] == ["worker"]
     assert len({services[name]["image"] for name in CELERY_SERVICES}) == 1
+
+
+# deploy/users.sh
+
+SCRIPTS = {
+    "dispatcher": ["claim_rows", "release_rows", "claim_entry", "check_clock", "repair_rows"],
+    "worker": ["commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"],
+    "operator": ["put_rows", "drop_rows", "touch_rows"],
+}
+"""Role -> the scripts that it calls."""
+
+
+def test_each_role_is_allowed_the_commands_of_its_scripts():
+    roles = ("", "READER_", "APPLICATION_", "DISPATCHER_", "WORKER_", "OPERATOR_")
+    env = os.environ | {f"VALKEY_{role}PASSWORD": "x" for role in roles}
+    command = ["sh", str(ROOT / "deploy/users.sh")]
+    printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    rules = {line.split()[1]: re.sub(r"\(.*?\)", "", line) for line in printed.splitlines()}
+    folder = ROOT / "rowcache_tasks/scripts"
+    for role, scripts in SCRIPTS.items():
+        called = {
+            name.lower()
+            for script in scripts
+            for name in re.findall(r"redis\.p?call\(\s*'(\w+)'", (folder / f"{script}.lua").read_text())
+        }
+        assert called - set(re.findall(r"\+([a-z]+)", rules[role])) == set(), role
+    assert {path.stem for path in folder.glob("*.lua")} == {name for names in SCRIPTS.values() for name in names}
 
 
 # Dockerfile
