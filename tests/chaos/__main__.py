@@ -21,7 +21,7 @@ def parse_options():
     parser.add_argument("--lease", type=float, default=5.0, help="seconds")
     parser.add_argument("--max-delay", type=float, default=5.0, help="longest delay of a row, seconds")
     parser.add_argument("--slow", type=float, default=0.15, help="seconds that it takes to read a slow row")
-    parser.add_argument("--only", default="", help="only faults whose name contains this")
+    parser.add_argument("--only", action="append", help="only faults whose name contains this; may be repeated")
     parser.add_argument("--logs", type=Path, help="a directory for the logs of all processes, kept")
     return parser.parse_args()
 

@@ -60,7 +60,8 @@ class Run:
 
     def inject(self):
         """Inject each chosen fault once, in an order from the seed, and so on until the time is over."""
-        faults = [fault for fault in FAULTS if self._options.only in fault.name]
+        only = self._options.only or [""]
+        faults = [fault for fault in FAULTS if any(part in fault.name for part in only)]
         while True:
             for fault in self._random.sample(faults, len(faults)):
                 if self.report.lines.keys() >= {one.name for one in faults} and self._is_over:
