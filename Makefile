@@ -25,7 +25,7 @@ test-unit: .venv/.dev  ## run the tests that need no server
 test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand, for some minutes
 	PYTHONPATH=tests .venv/bin/python -m interleaving
 
-chaos: .venv/.dev  ## break a real deployment under load for SECONDS=600, in an order from SEED=1, and check every row
+chaos: .venv/.dev  ## break a real deployment under load for SECONDS=60, in an order from SEED=1, and check every row
 	@PYTHONPATH=tests exec .venv/bin/python -m chaos --seconds $(SECONDS) --seed $(SEED)
 
 stress: .venv/.dev  ## measure a hard case, CASE=overload, outage or rolling_restart

@@ -89,6 +89,8 @@ _transport = broker_url.partition("://")[0]
 broker_connection_retry_on_startup = True
 # Retry for ever: a worker that gives up after 100 tries must be noticed and restarted by somebody.
 broker_connection_max_retries = None
+# The same for a broker that answers with an error: full, read-only after a failover. Workers would end without it.
+broker_channel_error_retry = True
 # Connections for sending, opened on demand: the dispatcher needs one. Flower holds 8 while it inspects the workers, and
 # each waits for a second one to send: below 10 it hangs for ever.
 broker_pool_limit = 16

@@ -116,7 +116,9 @@ class DispatchScheduler(Scheduler):
         tables = list(settings.tables.values())
         schedules = [Schedule(self._client, table) for table in tables]
         backoff = Backoff(max_s=settings.max_backoff_s)
-        self._clocks = [Clock(schedule, settings.lease_s, backoff) for schedule in schedules]
+        # About one look a second, however many tables there are.
+        interval_s = float(len(schedules))
+        self._clocks = [Clock(schedule, settings.lease_s, backoff, interval_s) for schedule in schedules]
         self._publisher = Publisher(self.app, settings.lease_s)
         self._alarm = Alarm(self._client, [table.keys.wake for table in tables])
         self._shield = Shield()

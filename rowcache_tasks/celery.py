@@ -54,6 +54,7 @@ app.add_defaults(
         "task_queues": [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
         "beat_scheduler": "rowcache_tasks.beat:DispatchScheduler",
         "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
         "worker_consumer": "rowcache_tasks.consumer:RefusingConsumer",
     }
 )

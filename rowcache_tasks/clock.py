@@ -15,31 +15,30 @@ __all__ = ["Clock"]
 
 logger = logging.getLogger(__name__)
 
-CHECK_INTERVAL_S = 1.0
-
 
 class Clock:
     """Watches the server's clock for the schedule of one table."""
 
-    def __init__(self, schedule: Schedule, lease_s: float, backoff: Backoff) -> None:
+    def __init__(self, schedule: Schedule, lease_s: float, backoff: Backoff, interval_s: float = 1.0) -> None:
         self._schedule = schedule
         self._name = schedule.table.name
         self._lease_s = lease_s
         self._backoff = backoff
+        self._interval_s = interval_s
         self._check_at = 0.0
         self._cursor: int | None = None
         self._repaired = 0
         self._is_failing = False
 
     def check(self) -> bool:
-        """Look at the clock, once a second; after a step, repair about MAX_BATCH_SIZE rows a call.
+        """Look at the clock, every interval_s seconds; after a step, repair about MAX_BATCH_SIZE rows a call.
 
         Returns whether there is more to repair; raises nothing when Redis is away. If the process dies meanwhile,
         another one begins anew: the step counts as mended only at the end. Two that repair at once do no harm.
         """
         if self._cursor is None and time.monotonic() < self._check_at:
             return False
-        self._check_at = time.monotonic() + CHECK_INTERVAL_S
+        self._check_at = time.monotonic() + self._interval_s
         try:
             is_repairing = self._has_stepped() and self._repair()
             self._is_failing = False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rowcache_tasks.errors import ArgumentError, ConfigError
-from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES, Keys
+from rowcache_tasks.keys import BROKER_PREFIXES, NAMESPACE, RESERVED_NAMESPACES, Keys
 from rowcache_tasks.quotation import redact, shorten, suggest
 from rowcache_tasks.redis_url import is_redis_url
 
@@ -190,7 +190,7 @@ def is_storable(name: object) -> bool:
 def _namespace(name: str, value: object) -> str:
     if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
         raise ConfigError(f"{name} is {shorten(value)}: allowed are letters, digits, '_', '.' and '-', or nothing")
-    if value in RESERVED_NAMESPACES:
+    if value in RESERVED_NAMESPACES or value.startswith(BROKER_PREFIXES):
         raise ConfigError(f"{name} is {value!r}: this name is a Redis key of another kind; choose another")
     return value
 

@@ -12,6 +12,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 from rowcache_tasks.quotation import redact
+from rowcache_tasks.unacked import drop_unreadable
 
 __all__ = ["RefusingConsumer"]
 
@@ -51,6 +52,17 @@ class RefusingConsumer(Consumer):
             if not issubclass(kind, LookupError | ValueError | TypeError | AttributeError)
         )
         self.loop = self._guard(self.loop)
+
+    def connect(self) -> Any:
+        """Connect; first drop what another program put among the fetched messages, if kombu trips over it."""
+        try:
+            return super().connect()
+        except self._failures:
+            raise
+        except (ValueError, TypeError, RecursionError) as error:
+            logger.error("message_refused: not a fetched message: %s", describe(error))
+            drop_unreadable(self.app)
+            return super().connect()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Make what is called with each message; a message that it cannot make sense of is rejected."""

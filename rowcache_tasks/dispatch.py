@@ -7,6 +7,7 @@ Any number of dispatchers may run: the claim is atomic. If one dies between clai
 """
 
 import logging
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.argument import MAX_ROW_ID_BYTES
-from rowcache_tasks.backlog import Backlog
+from rowcache_tasks.backlog import EXPIRY_SLACK_S, Backlog
 from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.schedule import Backoff, Claim, Schedule
 
@@ -81,7 +82,7 @@ class Dispatcher:
         self._grow_until = 0.0
         self._failures = 0
         self._failing: set[str] = set()
-        self._is_stuck = False
+        self._stuck_since: float | None = None
         self._resume_at = 0.0
 
     def run(self, until: float) -> None:
@@ -93,14 +94,9 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Make one pass; return the seconds after which the next makes sense. Raises what claim or send raise."""
-        if self._may_be_full:
-            waiting = self._broker.queue_length()
-            if waiting >= self._limits.max_queue:
-                logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
-                return self._poll_interval_s
-            if waiting >= SHALLOW and time.monotonic() < self._grow_until:
-                return 2 * LINGER_S
-        pause_s, sent, is_full = self._poll_interval_s, 0, False
+        if self._may_be_full and (pause_s := self._let_queue_shrink()):
+            return pause_s
+        pause_s, sent, is_full, is_stuck = self._poll_interval_s, 0, False, False
         errors: dict[str, Exception] = {}
         for schedule in self._schedules:
             try:
@@ -110,8 +106,8 @@ class Dispatcher:
                 continue
             self._failing.discard(schedule.table.name)
             if claim is None:
-                return self._wait_for_workers()
-            self._is_stuck = False
+                is_stuck = True
+                break
             sent += bool(claim.row_ids)
             is_full = is_full or len(claim.row_ids) == self._limits.batch_size
             if next_due is not None:
@@ -120,9 +116,20 @@ class Dispatcher:
             raise next(iter(errors.values()))
         for table, reason in errors.items():
             self._note_failure(table, reason)
+        if is_stuck:
+            return self._wait_for_workers()
+        self._stuck_since = None
         self._may_be_full = sent > 0
         self._grow_until = 0.0 if is_full else time.monotonic() + self._poll_interval_s
         return max(pause_s, LINGER_S if sent and not is_full else 0.0)
+
+    def _let_queue_shrink(self) -> float:
+        """Give the seconds for which nothing should be claimed, since enough batches wait; 0 when there is room."""
+        waiting = self._broker.queue_length()
+        if waiting >= self._limits.max_queue:
+            logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
+            return self._poll_interval_s
+        return 2 * LINGER_S if waiting >= SHALLOW and time.monotonic() < self._grow_until else 0.0
 
     def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float | None]:
         """Claim a batch and send it; if that fails, hand the rows back at once. None: the queue does not move.
@@ -143,15 +150,19 @@ class Dispatcher:
         return claim, next_due
 
     def _wait_for_workers(self) -> float:
-        """Claim nothing while batches wait that nobody starts, so that no row lies in two of them."""
-        if self._broker.queue_length() > 0:
-            if not self._is_stuck:
-                logger.warning("queue_stuck: no worker has started a batch for half a lease, nothing is claimed")
-            self._is_stuck = True
-            return self._poll_interval_s
-        lost = self._backlog.forget(self._limits.lease_s / 2)
-        logger.debug("batches_lost", extra={"batches": lost})
-        return 0.0
+        """Claim nothing while an old batch lies in the queue, so that no row lies in two of them."""
+        lease_s = self._limits.lease_s
+        if self._broker.queue_length() == 0:
+            self._backlog.forget(lease_s / 2)  # lost with the broker, or with a worker
+            return 0.0
+        self._backlog.forget(lease_s + EXPIRY_SLACK_S)  # expired: nobody starts them any more
+        now = time.monotonic()
+        if self._stuck_since is None:
+            self._stuck_since = now
+        elif now - self._stuck_since > lease_s:
+            logger.warning("queue_stuck: nothing was claimed for a lease, as no worker starts what is in the queue")
+            self._stuck_since = math.inf
+        return self._poll_interval_s
 
     def _note_failure(self, table: str, error: Exception) -> None:
         """Log the first of a table's failures in a row."""

@@ -12,6 +12,8 @@ from rowcache_tasks.errors import ArgumentError
 RESERVED_NAMESPACES = frozenset(
     {"schedule", "delay", "inv", "refreshed", "changed", "failures", "wake", "stats", "beat", "queue"}
 )
+BROKER_PREFIXES = ("rowcache.", "celery", "unacked", "_kombu")
+"""How keys of the broker begin, which may be on the same server: other rights go with them."""
 NAMESPACE = re.compile(r"[A-Za-z0-9_.-]*")
 
 BEAT_ENTRIES = "beat:"

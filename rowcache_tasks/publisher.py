@@ -10,14 +10,12 @@ from typing import Any
 from celery import Celery
 from kombu import Connection
 
+from rowcache_tasks.backlog import EXPIRY_SLACK_S
 from rowcache_tasks.celery import REFRESH_QUEUE
 from rowcache_tasks.schedule import Claim
 from rowcache_tasks.tasks import refresh_row
 
 __all__ = ["Publisher"]
-
-CLOCK_SLACK_S = 60
-"""Celery compares the clocks of two machines here: apart by more than a lease, each batch would be thrown away."""
 
 HANG_SLACK_S = 30
 
@@ -50,7 +48,7 @@ class Publisher:
                     }
                 },
                 producer=self._connected_producer(),
-                expires=self._lease_s + CLOCK_SLACK_S,
+                expires=self._lease_s + EXPIRY_SLACK_S,
                 time_limit=2 * self._lease_s + HANG_SLACK_S,
                 retry=False,
                 # What Flower shows. Also saves the cost of rendering hundreds of ids for each event.

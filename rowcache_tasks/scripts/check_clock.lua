@@ -8,9 +8,10 @@ local is_settled = unpack(ARGV)
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local noted = redis.call('HMGET', stats, 'clock', 'committed_at')
-local clock = tonumber(noted[1] or '-inf') or now - 1
+local clock, committed_at = tonumber(noted[1] or 'nan'), tonumber(noted[2] or 'nan')
+if not clock or clock ~= clock then clock = now - 1 end -- not noted yet, or no number
 -- A clock that was ahead for less than a second was perhaps noted by a commit only.
-local committed_at = tonumber(noted[2] or '-inf') or now
+if not committed_at or committed_at ~= committed_at then committed_at = now end
 if is_settled == '0' and math.max(clock, committed_at) > now + 1 then return 1 end
 if is_settled == '1' or clock <= now - 1 then redis.call('HSET', stats, 'clock', string.format('%.6f', now)) end
 if committed_at > now then redis.call('HSET', stats, 'committed_at', string.format('%.6f', now)) end

@@ -9,7 +9,7 @@ local value_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local reply = {string.format('%.17g', now), string.format('%.17g', now + lease_s), ''}
-local oldest = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 if oldest and now - oldest > tonumber(max_wait_s) then return {reply[1]} end
 local leases, repairs, gone, values = {}, {}, {}, {}
 local row_ids = redis.call('ZRANGE', schedule, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
@@ -42,7 +42,7 @@ if #gone > 0 then
 end
 if #leases > 0 then
   redis.call('ZADD', schedule, unpack(leases))
-  redis.call('ZADD', queue, now, reply[1])
+  redis.pcall('ZADD', queue, now, reply[1])
   redis.pcall('HINCRBY', stats, 'claimed', #leases / 2)
 end
 if #repairs > 0 then redis.call('ZADD', refreshed, unpack(repairs)) end

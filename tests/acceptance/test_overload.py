@@ -33,7 +33,7 @@ def late_s(deployment, observer):
 def test_overload_makes_rows_late_and_piles_up_nothing(deployment, overload):
     rows = [str(n) for n in range(1, ROWS + 1)]
     with Observer(deployment, dict.fromkeys(rows, OVERLOAD_DELAY_S)) as observer:
-        samples = watch(overload, seconds=8)  # leases are one second long, the whole queue takes longer
+        samples = watch(overload, seconds=8)  # a lease is two seconds, the whole queue takes longer
         wait_until(lambda: observer.commits.total() > 3 * ROWS, "each row had its turn", timeout_s=60)
         samples += watch(overload, seconds=0.5)
         counts = [observer.commits[row_id.encode()] for row_id in rows]
@@ -42,7 +42,7 @@ def test_overload_makes_rows_late_and_piles_up_nothing(deployment, overload):
         assert observer.reset()[1] > 1, "this is an overload"
     # Two dispatchers may both see room for one batch more.
     assert MAX_QUEUE / 3 < max(sample.queued for sample in samples) <= MAX_QUEUE + len(DISPATCHERS)
-    assert set().union(*(sample.doubles for sample in samples)) == set(), "rows in two batches that nobody has started"
+    assert set().union(*(sample.doubles for sample in samples)) == set(), "rows in two batches of the queue"
     for number in range(len(DISPATCHERS)):
         memory = [sample.dispatcher_bytes[number] for sample in samples]
         assert memory[-1] - memory[0] < 8 * MIB

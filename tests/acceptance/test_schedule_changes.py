@@ -1,5 +1,8 @@
 """Schedule changes as tasks: ordered by when they were enqueued, and not lost while Redis is away."""
 
+import os
+import signal
+
 import pytest
 from deployment import wait_until
 
@@ -42,6 +45,20 @@ def test_change_is_kept_while_the_cache_is_full(deployment):
         wait_until(lambda: "schedule change waits: " in deployment.log("worker"), "the worker tried")
         deployment.client.config_set("maxmemory", 0)
         wait_until(lambda: deployment.client.zscore("delay:", "1") == 10, "the change is applied")
+
+
+def test_worker_whose_broker_is_full_goes_on_when_there_is_room_again(deployment, broker):
+    """Cache and broker are one server, as they are by default."""
+    worker = deployment.start_worker()
+    wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
+    os.kill(worker.pid, signal.SIGSTOP)
+    deployment.run("from rowcache_tasks.tasks import schedule_row\nfor n in '1234': schedule_row.delay('inv', n, 10)")
+    deployment.client.config_set("maxmemory", 1)
+    os.kill(worker.pid, signal.SIGCONT)
+    wait_until(lambda: "OOM" in deployment.log("worker") or "maxmemory" in deployment.log("worker"), "it noticed")
+    deployment.client.config_set("maxmemory", 0)
+    wait_until(lambda: deployment.client.zcard("delay:") >= 3, "the changes are applied")
+    assert worker.is_running
 
 
 def test_rows_survive_the_loss_of_the_broker_with_everything_in_it(deployment, broker):

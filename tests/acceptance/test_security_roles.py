@@ -148,7 +148,7 @@ def compose_valkey(tmp_path, socket_folder):
     """The command of the service valkey, run as it stands but for its paths; gives what connects to it."""
     service = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]["valkey"]
     *shell, command = service["command"]
-    command = command.replace("$$", "$").replace("/etc/valkey/", f"{ROOT}/deploy/").replace("/tmp/", f"{tmp_path}/")
+    command = command.replace("$$", "$").replace("/tmp/", f"{tmp_path}/").replace("/etc/valkey/", f"{ROOT}/deploy/")
     command += f" --port 0 --unixsocket {socket_folder}/valkey.sock --dir {tmp_path}"
     names = [name for name in service["environment"] if name.endswith("_PASSWORD")]
     env = {name: f"secret of {name}" for name in names} | {"VALKEY_MAXMEMORY": "10mb", "VALKEY_NAMESPACES": "inv users"}

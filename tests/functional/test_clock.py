@@ -148,7 +148,10 @@ def test_clock_that_cannot_be_asked_raises_nothing(schedule, client, clock):
     assert clock.check() is False
 
 
-def test_text_where_the_time_belongs_counts_as_unset(schedule, client, clock):
-    client.hset("stats:", "clock", "soon")
+@pytest.mark.parametrize("nonsense", ["soon", "nan", "-inf", "1e999", "-1"])
+@pytest.mark.parametrize("field", ["clock", "committed_at"])
+def test_nonsense_where_the_time_belongs_is_replaced(schedule, client, clock, nonsense, field):
+    client.hset("stats:", field, nonsense)
+    check_at_once(clock)
     assert schedule.check_clock() is False
-    assert float(client.hget("stats:", "clock")) <= now(client)
+    assert now(client) - 5 < float(client.hget("stats:", "clock")) <= now(client)

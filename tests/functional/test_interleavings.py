@@ -1,5 +1,7 @@
 """Every order in which dispatchers, workers, applications, foreign clients and a database can take their steps."""
 
+from math import factorial, prod
+
 import pytest
 from interleaving.explorer import CounterexampleError, Explorer
 from interleaving.mutant import MUTANTS
@@ -21,6 +23,14 @@ def test_guarantees_hold_in_every_interleaving_of(name, schedule, client, record
     explorer = Explorer(World(schedule, client), program).run(before)
     record_property("interleavings", explorer.interleavings)
     assert explorer.interleavings > 0
+
+
+def test_there_are_some_thousand_interleavings():
+    count = 0
+    for _, program in SMALL.values():
+        lengths = [len(steps) for steps in program.values()]
+        count += factorial(sum(lengths)) // prod(map(factorial, lengths))
+    assert count > 5000
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)

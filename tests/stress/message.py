@@ -11,18 +11,6 @@ def read_batches(broker):
     return [rows_of(message) for message in reversed(broker.lrange(QUEUE, 0, -1))]
 
 
-def read_unstarted(broker):
-    """Give the row ids of each batch in the queue or fetched by a worker and not started, at one moment; no order."""
-    pipeline = broker.pipeline(transaction=True)
-    pipeline.lrange(QUEUE, 0, -1)
-    pipeline.hvals("unacked")
-    queued, fetched = pipeline.execute()
-    fetched = (json.loads(message) for message in fetched)
-    return [rows_of(message) for message in queued], [
-        rows_of(json.dumps(message)) for message, _, queue in fetched if queue == QUEUE
-    ]
-
-
 def rows_of(message):
     """Give the row ids of a message as it lies in the queue."""
     arguments, _, _ = json.loads(base64.b64decode(json.loads(message)["body"]))

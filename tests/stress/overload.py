@@ -14,7 +14,7 @@ from itertools import chain
 
 import psutil
 from deployment import wait_until
-from stress.message import read_unstarted
+from stress.message import read_batches
 from stress.observer import Observer
 from stress.setup import open_deployment
 
@@ -31,7 +31,7 @@ ENV = {
     "ROWCACHE_TABLES": '{"inv": {"table": "slow", "key": "id"}}',
     "ROWCACHE_BATCH_SIZE": "50",
     "ROWCACHE_MAX_QUEUE": str(MAX_QUEUE),
-    "ROWCACHE_LEASE": "1",
+    "ROWCACHE_LEASE": "2",
 }
 
 
@@ -75,9 +75,9 @@ class Overload:
 
     def sample(self):
         """Look once."""
-        queued, fetched = read_unstarted(self._broker)
+        queued = read_batches(self._broker)
         seen, doubles = set(), set()
-        for row_id in chain.from_iterable(queued + fetched):
+        for row_id in chain.from_iterable(queued):
             (doubles if row_id in seen else seen).add(row_id)
         return Sample(
             queued=len(queued),

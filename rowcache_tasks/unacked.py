@@ -1,0 +1,39 @@
+"""Own the broker's list of messages that workers have fetched and not finished, as kombu keeps it in Redis.
+
+Every worker puts those of dead workers back into their queues, when it connects and from time to time. An entry that
+is none would end it, and the next one.
+"""
+
+import json
+import logging
+from typing import Any
+
+from celery import Celery
+
+__all__ = ["drop_unreadable"]
+
+logger = logging.getLogger(__name__)
+
+
+def drop_unreadable(app: Celery) -> int:
+    """Remove what kombu could not put back: all but JSON lists of [message, exchange, routing key]; return how many."""
+    dropped = 0
+    with app.connection_for_write() as connection:
+        channel: Any = connection.default_channel
+        if not hasattr(channel, "unacked_key"):
+            return 0  # another broker than Redis, which keeps such a list by itself
+        client = channel.client
+        for tag in client.zrange(channel.unacked_index_key, 0, -1):
+            if not is_readable(client.hget(channel.unacked_key, tag)):
+                client.zrem(channel.unacked_index_key, tag)
+                dropped += client.hdel(channel.unacked_key, tag)
+    logger.error("message_refused: %d unreadable entries of the list of fetched messages", dropped)
+    return dropped
+
+
+def is_readable(entry: bytes | None) -> bool:
+    """Tell whether kombu could unpack an entry; one that is gone meanwhile does no harm."""
+    try:
+        return entry is None or len(json.loads(entry)) == 3
+    except (ValueError, TypeError, RecursionError):
+        return False
