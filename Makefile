@@ -22,7 +22,7 @@ test: .venv/.dev  ## run all tests, on servers that they start themselves
 test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
 
-test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand, for some minutes
+test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand; half an hour
 	PYTHONPATH=tests .venv/bin/python -m interleaving
 
 chaos: .venv/.dev  ## break a real deployment under load for SECONDS=60, in an order from SEED=1, and check every row
