@@ -15,6 +15,7 @@ from rowcache_tasks.connection import connect
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule import Backoff, Schedule
 from rowcache_tasks.source import Source, create_source_engine
+from rowcache_tasks.stamp import Stamps
 
 __all__ = ["Runtime", "current_runtime"]
 
@@ -25,6 +26,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.backoff = Backoff(max_s=settings.max_backoff_s)
+        self.stamps = Stamps()
         self._schedules: dict[str, Schedule] = {}
         self._sources: dict[str, Source] = {}
 

@@ -217,5 +217,5 @@ def changing(table: str) -> Iterator[Schedule]:
 
 def now_stamp() -> str:
     """Read the clock of Redis: the same for every application, whatever its own clock says."""
-    seconds, microseconds = current_runtime().client.time()
-    return f"{int(seconds)}.{int(microseconds):06d}"
+    runtime = current_runtime()
+    return runtime.stamps.stamp(runtime.client.time())
