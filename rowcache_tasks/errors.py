@@ -5,13 +5,14 @@
     ├── ArgumentError    a caller passed something that cannot be meant; nothing was changed
     ├── SourceError      the database as a whole cannot be read just now
     ├── EncodingError    one row or one value has no faithful JSON form
+    ├── RowTypeError     a cached row does not fit the type that a reader asked for
     └── EmbeddedError    a server of the demo or the tests cannot be started (embedded/error.py)
 
 Each message says what was asked, what was found and what to do. "Not there" is None and "superseded, not
 written" is an outcome: neither is an exception.
 """
 
-__all__ = ["ArgumentError", "ConfigError", "EncodingError", "RowCacheError", "SourceError"]
+__all__ = ["ArgumentError", "ConfigError", "EncodingError", "RowCacheError", "RowTypeError", "SourceError"]
 
 
 class RowCacheError(Exception):
@@ -32,3 +33,15 @@ class SourceError(RowCacheError):
 
 class EncodingError(RowCacheError):
     """One value has no faithful JSON form; the message names its column and the reason."""
+
+
+class RowTypeError(RowCacheError):
+    """A cached row does not fit the reader's type. One line: table, row id, column, what was found and expected.
+
+    `table` is the table's name, `row_id` the id as it was asked for. Nothing of the row's contents is shown.
+    """
+
+    def __init__(self, message: str, table: str = "", row_id: object = None) -> None:
+        super().__init__(message)
+        self.table = table
+        self.row_id = row_id
