@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rowcache_tasks.errors import ArgumentError
 
 RESERVED_NAMESPACES = frozenset(
-    {"schedule", "delay", "inv", "refreshed", "changed", "failures", "wake", "stats", "beat", "queue"}
+    {"schedule", "delay", "inv", "refreshed", "changed", "failures", "wake", "stats", "beat", "queue", "fill"}
 )
 BROKER_PREFIXES = ("rowcache.", "celery", "unacked", "_kombu")
 """How keys of the broker begin, which may be on the same server: other rights go with them."""
@@ -24,6 +24,10 @@ QUEUED_BATCHES = "queue:"
 
 Of all tables, since they share one queue at the broker.
 """
+
+
+FILL_PREFIX = "fill:"
+"""STRING at FILL_PREFIX + the key of a value, expires: who reads the row for readers that miss it, or what came of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import redis
 
 from rowcache_tasks.config import MAX_BATCH_SIZE, Table
-from rowcache_tasks.keys import QUEUED_BATCHES, decode_row_id, encode_row_id
+from rowcache_tasks.keys import FILL_PREFIX, QUEUED_BATCHES, decode_row_id, encode_row_id
 from rowcache_tasks.outcome import Changed, Committed, Missed
 from rowcache_tasks.scripts import load_script
 
@@ -68,7 +68,7 @@ class Schedule:
         reply = self._run(
             "claim_rows",
             [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats, QUEUED_BATCHES],
-            [self._prefix, lease_s, limit, lease_s / 2],
+            [self._prefix, FILL_PREFIX, lease_s, limit, lease_s / 2],
         )
         if len(reply) == 1:
             return None, None
@@ -163,6 +163,7 @@ class Schedule:
                 "put_rows",
                 [keys.schedule, keys.delay, keys.changed, keys.failures, keys.wake],
                 [
+                    self._prefix,
                     stamp,
                     len(batch),
                     *(encode_row_id(row_id) for row_id, _ in batch),
@@ -181,16 +182,23 @@ class Schedule:
             reply = self._run(
                 "drop_rows",
                 [keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures, keys.stats],
-                [self._prefix, stamp, *map(encode_row_id, batch)],
+                [self._prefix, FILL_PREFIX, stamp, *map(encode_row_id, batch)],
             )
             total = Changed(total.applied + reply[0], total.ignored + reply[1])
         return total
 
     def touch_rows(self, row_ids: Iterable[str]) -> int:
-        """Make scheduled rows due now; returns how many there were."""
+        """Make scheduled rows due now; returns how many there were.
+
+        Of the others, what readers filled in is removed. A fill in flight writes nothing.
+        """
         keys = self._keys
         return sum(
-            self._run("touch_rows", [keys.schedule, keys.delay, keys.wake], [*map(encode_row_id, batch)])
+            self._run(
+                "touch_rows",
+                [keys.schedule, keys.delay, keys.wake],
+                [self._prefix, FILL_PREFIX, *map(encode_row_id, batch)],
+            )
             for batch in cut(row_ids, MAX_BATCH_SIZE)
         )
 

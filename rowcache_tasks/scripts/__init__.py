@@ -2,7 +2,7 @@
 
 One file is one atomic operation in Redis. Each starts with a header: what it does, KEYS and ARGV as `name TYPE` in
 the order in which the body unpacks them (`...`: as many as are left), and what it RETURNS. A script reads the time
-from the server and touches only its KEYS and the values at value_prefix + row id, all of which lie on one server.
+from the server and touches only its KEYS and the values at value_prefix + row id (and the notes of fills before which fill_prefix stands), all of which lie on one server.
 Statistics and the list of batches are used with pcall: nothing that is wrong with them holds up a row.
 """
 
@@ -12,11 +12,13 @@ from importlib.resources import files
 __all__ = ["SCRIPT_NAMES", "load_script"]
 
 SCRIPT_NAMES = (
+    "begin_fill",
     "check_clock",
     "claim_entry",
     "claim_rows",
     "commit_rows",
     "drop_rows",
+    "end_fill",
     "lease_rows",
     "miss_rows",
     "put_rows",

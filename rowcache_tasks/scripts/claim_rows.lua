@@ -1,10 +1,10 @@
 -- Claims the due rows, earliest first: pushes the due time of each to the end of a lease.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, queue ZSET
--- ARGV value_prefix text, lease_s seconds, limit rows, max_wait_s seconds
+-- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds
 -- RETURNS {claimed_at, lease_until, due time of the next row or "", row id, ms late, row id, ms late, ...},
 --         or {claimed_at} and no claim: a batch sent max_wait_s ago was not started, its rows may be in the queue still
 local schedule, delay, refreshed, failures, stats, queue = unpack(KEYS)
-local value_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
+local value_prefix, fill_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -30,7 +30,7 @@ if #row_ids > 0 then
     else
       -- No delay, or one <= 0, is how any client says: stop caching this row.
       table.insert(gone, row_id)
-      table.insert(values, value_prefix .. row_id)
+      table.insert(values, value_prefix .. row_id); table.insert(values, fill_prefix .. value_prefix .. row_id)
     end
   end
 end

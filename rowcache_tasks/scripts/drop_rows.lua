@@ -1,10 +1,10 @@
 -- Unschedules rows and removes their values at once. The change is remembered, so that an older one cannot undo it.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, changed ZSET, failures HASH, stats HASH
--- ARGV value_prefix text, stamp time ("": now), row_id text...
+-- ARGV value_prefix text, fill_prefix text, stamp time ("": now), row_id text...
 -- RETURNS {applied, ignored}
 local schedule, delay, refreshed, changed, failures, stats = unpack(KEYS)
-local value_prefix, stamp = unpack(ARGV)
-local row_ids = {unpack(ARGV, 3)}
+local value_prefix, fill_prefix, stamp = unpack(ARGV)
+local row_ids = {unpack(ARGV, 4)}
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -17,6 +17,7 @@ for i, row_id in ipairs(row_ids) do
   if newest <= stamp or newest > now then
     table.insert(applied, row_id)
     table.insert(values, value_prefix .. row_id)
+    table.insert(values, fill_prefix .. value_prefix .. row_id) -- a fill in flight must not write the value back
     table.insert(marks, stamp)
     table.insert(marks, row_id)
   end

@@ -1,10 +1,10 @@
 -- Schedules rows: each has a delay from now on and is due once its start offset has passed.
 -- KEYS schedule ZSET, delay ZSET, changed ZSET, failures HASH, wake LIST
--- ARGV stamp time ("": now), count rows, row_id text..., delay_s seconds..., start_in_s seconds from now...
+-- ARGV value_prefix text, stamp time ("": now), count rows, row_id text..., delay_s seconds..., start_in_s seconds from now...
 -- RETURNS {applied, ignored}
 local schedule, delay, changed, failures, wake = unpack(KEYS)
-local stamp, count = unpack(ARGV)
-local row_ids = {unpack(ARGV, 3, 2 + count)}
+local value_prefix, stamp, count = unpack(ARGV)
+local row_ids = {unpack(ARGV, 4, 3 + count)}
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -15,12 +15,13 @@ for i, row_id in ipairs(row_ids) do
   local newest = tonumber(stamps[i] or '-inf')
   -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
   if newest <= stamp or newest > now then
-    local start_in_s = tonumber(ARGV[2 + 2 * count + i])
+    local start_in_s = tonumber(ARGV[3 + 2 * count + i])
     starts_now = starts_now or start_in_s <= 0
     table.insert(due, now + start_in_s); table.insert(due, row_id)
-    table.insert(delays, ARGV[2 + count + i]); table.insert(delays, row_id)
+    table.insert(delays, ARGV[3 + count + i]); table.insert(delays, row_id)
     table.insert(marks, stamp); table.insert(marks, row_id)
     table.insert(applied, row_id)
+    redis.call('PERSIST', value_prefix .. row_id) -- what a reader filled in, for a row not scheduled, would expire
   end
 end
 if #applied > 0 then
