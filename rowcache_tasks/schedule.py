@@ -17,7 +17,7 @@ from rowcache_tasks.keys import FILL_PREFIX, QUEUED_BATCHES, decode_row_id, enco
 from rowcache_tasks.outcome import Changed, Committed, Missed
 from rowcache_tasks.scripts import load_script
 
-__all__ = ["Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut"]
+__all__ = ["Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut", "touch_calls"]
 
 T = TypeVar("T")
 
@@ -192,15 +192,7 @@ class Schedule:
 
         Of the others, what readers filled in is removed. A fill in flight writes nothing.
         """
-        keys = self._keys
-        return sum(
-            self._run(
-                "touch_rows",
-                [keys.schedule, keys.delay, keys.wake],
-                [self._prefix, FILL_PREFIX, *map(encode_row_id, batch)],
-            )
-            for batch in cut(row_ids, MAX_BATCH_SIZE)
-        )
+        return sum(self._run("touch_rows", keys, arguments) for keys, arguments in touch_calls(self.table, row_ids))
 
     def check_clock(self, is_settled: bool = False) -> bool:
         """Note the server's time; return whether its clock has stepped back by over a second since the last note.
@@ -242,3 +234,11 @@ def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def touch_calls(table: Table, row_ids: Iterable[str]) -> Iterator[tuple[list[str], list[Any]]]:
+    """Give keys and arguments of the calls of touch_rows for these rows: for a pipeline of several tables, too."""
+    keys = table.keys
+    for batch in cut(row_ids, MAX_BATCH_SIZE):
+        arguments = [encode_row_id(keys.value_prefix), FILL_PREFIX, *map(encode_row_id, batch)]
+        yield [keys.schedule, keys.delay, keys.wake], arguments
