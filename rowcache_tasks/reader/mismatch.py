@@ -14,7 +14,8 @@ MAX_REASON = 200
 """Characters of msgspec's words, or of those of a type's own check."""
 
 PATH = re.compile(r" - at `\$(.*)`\Z", re.DOTALL)
-MEMBER = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`\Z", re.DOTALL)
+MISSING = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL)
+UNKNOWN = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
 SHOWN = frozenset({"infinity", "-infinity", "NaN", "Infinity", "-Infinity"})
 """Values of dates and numbers that most types do not have."""
 KINDS = ((bool, "a boolean"), (int, "an integer"), (float, "a number"), (list, "an array"), (dict, "an object"))
@@ -25,8 +26,10 @@ def describe_mismatch(
 ) -> str:
     """Say in one line which column is wrong and how. `columns` are those of the type: none of a dictionary."""
     words = str(error)
-    if member := MEMBER.match(words):
-        return f"column {show(member[1])}: {words.partition(' field')[0].removeprefix('Object ')}"
+    if missing := MISSING.match(words):
+        return f"column {show(missing[1])}: found none, and the field has no default"
+    if unknown := UNKNOWN.match(words):
+        return f"column {show(unknown[1])}: found one, and the type has no such field"
     path = PATH.search(words)
     reason = " ".join(PATH.sub("", words).split())[:MAX_REASON]
     column = find_column(path[1] if path else "", row, columns, decode)
