@@ -12,6 +12,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 from rowcache_tasks.quotation import redact
+from rowcache_tasks.shutdown import keep_handed_over
 from rowcache_tasks.unacked import drop_unreadable
 
 __all__ = ["RefusingConsumer"]
@@ -42,6 +43,7 @@ class RefusingConsumer(Consumer):
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
     loop: Callable[..., Any]
+    pool: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,6 +65,11 @@ class RefusingConsumer(Consumer):
             logger.error("message_refused: not a fetched message: %s", describe(error))
             drop_unreadable(self.app)
             return super().connect()
+
+    def on_close(self) -> None:
+        """Forget the messages that were fetched and not started."""
+        with keep_handed_over(self.pool):
+            super().on_close()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Make what is called with each message; a message that it cannot make sense of is rejected."""

@@ -7,14 +7,17 @@ messages again after its visibility_timeout; of a batch to refresh, the rows are
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
+from billiard.pool import CLOSE as POOL_CLOSE
 from celery.bootsteps import CLOSE, StartStopStep  # type: ignore[attr-defined]
 from celery.worker import state
 from celery.worker.consumer import Tasks
 
-__all__ = ["GiveBack"]
+__all__ = ["GiveBack", "keep_handed_over"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,29 @@ class GiveBack(StartStopStep):
             channel.qos.restore_by_tag(tag)
             channel.qos.ack(tag)
         logger.info("gave back %d messages that were not started", len(tags))
+
+
+@contextmanager
+def keep_handed_over(pool: Any) -> Iterator[None]:
+    """See that Celery does not forget, at a stop, the tasks that lie in the pipe to a process and will be run by it.
+
+    It takes them for not started until the process says that it has begun: their messages would be given back, and
+    run a second time.
+    """
+    processes = getattr(pool, "_pool", None)
+    jobs = getattr(processes, "_cache", {}) if getattr(processes, "_state", None) == POOL_CLOSE else {}
+    kept = {number: job for number, job in jobs.items() if not job._accepted and is_written(job)}
+    for request in tuple(state.reserved_requests):
+        if request._apply_result is not None and request._apply_result() in kept.values():
+            state.active_requests.add(request)
+    yield
+    jobs.update(kept)
+
+
+def is_written(job: Any) -> bool:
+    """Tell whether a process has all of a job in its pipe."""
+    writer = job._writer() if getattr(job, "_writer", None) is not None else None
+    return job._write_to is not None and (writer is None or writer.gi_frame is None)
 
 
 def ignore_message(message: Any) -> None:
