@@ -61,7 +61,7 @@ user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $
 
 # worker: takes messages, and writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +mget +mset +pexpire +info $send $asked $(keys %RW 'celery*' 'rowcache.*')" \
+    "$scripts $rows +mget +mset +pexpire +zscan +info $send $asked $(keys %RW 'celery*' 'rowcache.*')" \
     "&${channel}celeryev/worker.* +rpop"
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.

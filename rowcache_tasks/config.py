@@ -15,6 +15,7 @@ from typing import Any
 
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import BROKER_PREFIXES, NAMESPACE, RESERVED_NAMESPACES, Keys
+from rowcache_tasks.query import Query, parse_queries
 from rowcache_tasks.quotation import redact, shorten, suggest
 from rowcache_tasks.redis_url import is_redis_url
 
@@ -42,6 +43,8 @@ class Table:
     """A value not refreshed for so long vanishes; None: it stays until the row is dropped."""
     missing_limit: int = 5
     """A row that was not found in the database so many times in a row is dropped."""
+    queries: tuple[Query, ...] = ()
+    """SELECTs that name rows to schedule."""
 
     @property
     def keys(self) -> Keys:
@@ -52,6 +55,14 @@ class Table:
     def setting(self) -> str:
         """How messages name the entry of this table in the configuration."""
         return f"rowcache_tables[{self.name!r}]"
+
+    def query(self, name: str) -> Query:
+        """Return a query by its name; raises ArgumentError that lists the names there are."""
+        for query in self.queries:
+            if query.name == name:
+                return query
+        found = ", ".join(repr(query.name) for query in self.queries)[:400] or "none"
+        raise ArgumentError(f"query {shorten(name)} is not in {self.setting}['queries']: found {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class Settings:
 
 QUOTES = "'\""
 SETTING_FIELDS = {f"rowcache_{field.name.removesuffix('_s')}": field.name for field in fields(Settings)}
-TABLE_OPTIONS = ("table", "namespace", "key", "columns", "ttl", "missing_limit")
+TABLE_OPTIONS = ("table", "namespace", "key", "columns", "ttl", "missing_limit", "queries")
 
 
 def load_settings() -> Settings:
@@ -153,6 +164,7 @@ def parse_table(name: object, raw: object) -> Table:
         columns=_names(f"{setting}['columns']", raw.get("columns")),
         ttl_s=None if ttl is None else _seconds(0.001, 10 * 365 * 86400)(f"{setting}['ttl']", ttl),
         missing_limit=_whole(1, 1_000_000)(f"{setting}['missing_limit']", raw.get("missing_limit", 5)),
+        queries=parse_queries(f"{setting}['queries']", raw.get("queries")),
     )
 
 

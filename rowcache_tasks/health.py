@@ -4,6 +4,7 @@ Due rows alone say little: rows that workers never commit are claimed again each
 they were being worked on. So the sign is a row that waits too long, claimed or not, while nothing is committed.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +14,7 @@ import redis
 
 from rowcache_tasks.config import Settings, Table
 from rowcache_tasks.display import show_duration
-from rowcache_tasks.status import parse_time
+from rowcache_tasks.status import parse_pause, parse_time
 
 __all__ = ["Health", "default_max_overdue_s", "is_halted", "read_health"]
 
@@ -33,6 +34,8 @@ class Health:
     """For how long the row that waits longest has been due, claimed or not; failing rows wait on purpose. Seconds."""
     silent_s: float | None
     """Seconds since the last commit; None: never, or before the clock of Redis stepped back."""
+    paused_s: float | None = None
+    """For how long the table has been paused, so that no row is said to wait; None: it is not. Seconds."""
 
     def is_stalled(self, max_overdue_s: float) -> bool:
         """Tell whether a row waits for longer than that and nothing was committed for as long."""
@@ -42,6 +45,8 @@ class Health:
     def describe(self) -> str:
         """Say it in a few words."""
         committed = "no commit is known" if self.silent_s is None else f"last commit {show_duration(self.silent_s)} ago"
+        if self.paused_s is not None:
+            return f"{self.table}: paused for {show_duration(self.paused_s)}, {committed}"
         waiting = f"a row has been due for {show_duration(self.waiting_s)}" if self.waiting_s else "no row waits"
         return f"{self.table}: {waiting}, {committed}"
 
@@ -68,7 +73,7 @@ def read_health(client: "redis.Redis", tables: Iterable[Table], lease_s: float) 
     pipeline.time()
     for table in tables:
         pipeline.zrange(table.keys.schedule, 0, SAMPLE - 1, withscores=True)
-        pipeline.hget(table.keys.stats, "committed_at")
+        pipeline.hmget(table.keys.stats, "committed_at", "paused", "resumed")
     (seconds, microseconds), *replies = pipeline.execute()
     now = int(seconds) + int(microseconds) / 1e6
     firsts: Sequence[Any] = replies[0::2]
@@ -80,12 +85,18 @@ def read_health(client: "redis.Redis", tables: Iterable[Table], lease_s: float) 
             pipeline.hmget(table.keys.failures, row_ids)
     facts = iter(pipeline.execute())
     health = []
-    for table, first, noted in zip(tables, firsts, replies[1::2], strict=True):
+    for table, first, (noted, paused, resumed) in zip(tables, firsts, replies[1::2], strict=True):
         rows = zip(first, *islice(facts, 4), strict=True) if first else ()
         waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in rows]
-        committed_at = past(now, parse_time(noted))
+        committed_at, resumed_at = past(now, parse_time(noted)), past(now, parse_time(resumed))
+        paused_at = parse_pause(paused)
         silent_s = None if committed_at is None else max(0.0, now - committed_at)
-        health.append(Health(table.name, max([0.0, *waits]), silent_s))
+        if paused_at is not None:
+            health.append(Health(table.name, 0.0, silent_s, max(0.0, now - paused_at)))
+            continue
+        # What waited because of a pause has waited since the end of it.
+        longest_s = math.inf if resumed_at is None else max(0.0, now - resumed_at)
+        health.append(Health(table.name, min(longest_s, max([0.0, *waits])), silent_s))
     return health
 
 

@@ -38,6 +38,8 @@ class RowKey:
 
     def __init__(self, types: Sequence[KeyType]) -> None:
         self._types = tuple(types)
+        self.width = len(self._types)
+        """How many columns it has."""
         self.parse: Callable[[str], Any] = types[0].parse if len(types) == 1 else self._parse_parts
         """Row id -> key; raises ValueError that says what is wrong with it."""
 

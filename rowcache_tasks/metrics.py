@@ -77,10 +77,12 @@ def gauges(snapshots: Mapping[str, Snapshot], health: Iterable[Health]) -> Itera
     )
     waiting_s = GaugeMetricFamily(
         "rowcache_waiting_seconds",
-        "For how long the row that waits longest has been due, claimed or not; failing rows left out.",
+        "For how long the row that waits longest has been due, claimed or not; failing rows, paused tables left out.",
         labels=["table"],
     )
+    paused = GaugeMetricFamily("rowcache_paused", "1 when the table is paused, else 0.", labels=["table"])
     for table, snapshot in snapshots.items():
+        paused.add_metric([table], snapshot.paused_at is not None)
         scheduled.add_metric([table], snapshot.scheduled)
         overdue.add_metric([table], snapshot.overdue)
         overdue_s.add_metric([table], snapshot.overdue_s)
@@ -89,7 +91,7 @@ def gauges(snapshots: Mapping[str, Snapshot], health: Iterable[Health]) -> Itera
             committed_at.add_metric([table], snapshot.committed_at)
     for one in health:
         waiting_s.add_metric([one.table], one.waiting_s)
-    yield from (scheduled, overdue, overdue_s, failing, committed_at, waiting_s)
+    yield from (scheduled, overdue, overdue_s, failing, committed_at, waiting_s, paused)
 
 
 def counters(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:

@@ -30,7 +30,18 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """How many rows a schedule change applied to, and how many ignored it because a later one was there before."""
+    """How many rows a schedule change applied to, and how many it left as they are."""
 
-    applied: int
-    ignored: int
+    applied: int = 0
+    ignored: int = 0
+    """A change enqueued later was there before."""
+    kept: int = 0
+    """Scheduled already, when only others were meant."""
+
+    def __add__(self, other: "Changed") -> "Changed":
+        """Count both."""
+        return Changed(self.applied + other.applied, self.ignored + other.ignored, self.kept + other.kept)
+
+    def as_result(self) -> dict[str, int]:
+        """Give what a task returns."""
+        return {"applied": self.applied, "ignored": self.ignored}

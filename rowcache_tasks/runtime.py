@@ -16,6 +16,7 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule import Backoff, Schedule
 from rowcache_tasks.source import Source, create_source_engine
 from rowcache_tasks.stamp import Stamps
+from rowcache_tasks.table_state import TableState
 
 __all__ = ["Runtime", "current_runtime"]
 
@@ -52,6 +53,10 @@ class Runtime:
         if table not in self._schedules:
             self._schedules[table] = Schedule(self.client, self.settings.table(table))
         return self._schedules[table]
+
+    def table_state(self, table: str) -> TableState:
+        """Return what is kept about a table as a whole; raises ArgumentError for an unknown one."""
+        return TableState(self.client, self.settings.table(table))
 
     def source(self, table: str) -> Source:
         """Return the source of a table; raises ArgumentError for an unknown one."""

@@ -154,37 +154,41 @@ class Schedule:
         )
         return int(reply[0])
 
-    def put_rows(self, rows: Mapping[str, tuple[float, float]], stamp: str = "") -> Changed:
-        """Schedule rows: row id -> (seconds between refreshes, seconds until the first). Stamp: when enqueued."""
+    def put_rows(self, rows: Mapping[str, tuple[float, float]], stamp: str = "", *, only_new: bool = False) -> Changed:
+        """Schedule rows: row id -> (seconds between refreshes, seconds until the first). Stamp: when enqueued.
+
+        With `only_new`, rows that are scheduled already are left alone.
+        """
         keys = self._keys
-        total = Changed(0, 0)
+        total = Changed()
         for batch in cut(rows.items(), MAX_BATCH_SIZE):
             reply = self._run(
                 "put_rows",
-                [keys.schedule, keys.delay, keys.changed, keys.failures, keys.wake],
+                [keys.schedule, keys.delay, keys.changed, keys.failures, keys.stats, keys.wake],
                 [
                     self._prefix,
                     stamp,
+                    int(only_new),
                     len(batch),
                     *(encode_row_id(row_id) for row_id, _ in batch),
                     *(delay for _, (delay, _) in batch),
                     *(start_in for _, (_, start_in) in batch),
                 ],
             )
-            total = Changed(total.applied + reply[0], total.ignored + reply[1])
+            total += Changed(*reply)
         return total
 
     def drop_rows(self, row_ids: Iterable[str], stamp: str = "") -> Changed:
         """Unschedule rows and remove their values at once. Stamp: when the change was enqueued."""
         keys = self._keys
-        total = Changed(0, 0)
+        total = Changed()
         for batch in cut(row_ids, MAX_BATCH_SIZE):
             reply = self._run(
                 "drop_rows",
                 [keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures, keys.stats],
                 [self._prefix, FILL_PREFIX, stamp, *map(encode_row_id, batch)],
             )
-            total = Changed(total.applied + reply[0], total.ignored + reply[1])
+            total += Changed(*reply)
         return total
 
     def touch_rows(self, row_ids: Iterable[str]) -> int:

@@ -1,31 +1,59 @@
-"""Own the use case "schedule every row of a table". Must not know Celery: progress is passed in."""
+"""Own the use cases "schedule every row of a table" and "schedule what a query returns". Must not know Celery.
 
-from collections.abc import Callable
+Row ids are streamed, a batch in memory at a time, and progress is reported to what is passed in. Repeating either
+after a failure does no harm.
+"""
 
-from rowcache_tasks.schedule import Changed, Schedule
+from collections.abc import Callable, Iterable
+
+from rowcache_tasks.outcome import Changed
+from rowcache_tasks.query import Query
+from rowcache_tasks.schedule import Schedule
 from rowcache_tasks.source import Source
 
-__all__ = ["seed_table"]
+__all__ = ["SEED_BATCH", "seed_query", "seed_table", "spread"]
 
 GOLDEN_RATIO = 0.6180339887498949
 
 SEED_BATCH = 200
 """Rows in one script call: about 2 ms, between which refreshes and readers get their turn."""
 
+Report = Callable[[int], None]
+"""Takes the number of rows so far, after each batch."""
 
-def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, report: Callable[[int], None]) -> Changed:
-    """Schedule all rows with the same delay, the first refreshes spread evenly over one delay.
 
-    The keys are streamed, a batch in memory at a time. The n-th row starts at the fraction n * golden ratio (mod 1)
-    of the delay: even at every length, with no need to know how many rows there are. Calls `report` with the number
-    of rows so far after each batch. Repeating it after a failure does no harm.
-    """
-    total = Changed(0, 0)
-    count = 0
-    for row_ids in source.stream_row_ids(SEED_BATCH):
-        rows = {row_id: (delay, (count + place) * GOLDEN_RATIO % 1 * delay) for place, row_id in enumerate(row_ids)}
-        changed = schedule.put_rows(rows, stamp)
-        total = Changed(total.applied + changed.applied, total.ignored + changed.ignored)
-        count += len(row_ids)
+def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, report: Report) -> Changed:
+    """Schedule all rows with the same delay, the first refreshes spread evenly over one delay."""
+    batches = (dict.fromkeys(row_ids, delay) for row_ids in source.stream_row_ids(SEED_BATCH))
+    return seed_batches(schedule, batches, stamp, report)
+
+
+def seed_query(schedule: Schedule, source: Source, query: Query, delay: float, stamp: str, report: Report) -> Changed:
+    """Schedule the rows that a query returns with the delay that it gives, or else with `delay`; spread likewise."""
+    batches = (
+        {row_id: delay if own is None else own for row_id, own in rows}
+        for rows in source.stream_query(query, SEED_BATCH)
+    )
+    return seed_batches(schedule, batches, stamp, report)
+
+
+def seed_batches(schedule: Schedule, batches: Iterable[dict[str, float]], stamp: str, report: Report) -> Changed:
+    """Schedule batches of row id -> delay."""
+    total, count = Changed(), 0
+    for delays in batches:
+        total += schedule.put_rows(spread(delays, count), stamp)
+        count += len(delays)
         report(count)
     return total
+
+
+def spread(delays: dict[str, float], count: int) -> dict[str, tuple[float, float]]:
+    """Give for each row its delay and the seconds until its first refresh; `count` rows were spread before.
+
+    The n-th row starts at the fraction n * golden ratio (mod 1) of its delay: even at every length, with no need to
+    know how many rows there are.
+    """
+    return {
+        row_id: (delay, (count + place) * GOLDEN_RATIO % 1 * delay)
+        for place, (row_id, delay) in enumerate(delays.items())
+    }

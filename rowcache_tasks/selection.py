@@ -32,6 +32,8 @@ class Selection:
     """SELECT of the rows with the keys given as parameters."""
     keys: Select[*tuple[Any, ...]]
     """SELECT of every row's key columns, none of them NULL."""
+    keys_by_key: Select[*tuple[Any, ...]]
+    """SELECT of the key columns of the rows with the keys given as parameters."""
 
 
 def relation_of(settings: Table) -> TableClause:
@@ -71,6 +73,7 @@ def select_table(settings: Table, dialect: Dialect, connection: Connection) -> S
         key_of=row_key.reader([positions[name] for name in key_names]),
         encoder=RowEncoder([Column(part.name, part.convert) for part in columns]),
         by_key=select(*(part.expression for part in read)).select_from(relation).where(dialect.match(key)),
+        keys_by_key=select(*(part.expression for part in key)).select_from(relation).where(dialect.match(key)),
         keys=select(*(part.expression for part in key))
         .select_from(relation)
         .where(*(column(name).is_not(None) for name in key_names)),

@@ -5,11 +5,12 @@ Must not know Redis, Celery or what becomes of the rows. Errors of the database 
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, Select, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from rowcache_tasks.batch import Batch
@@ -18,6 +19,8 @@ from rowcache_tasks.dialects import dialect_of
 from rowcache_tasks.encoding import RowEncoder
 from rowcache_tasks.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.query import Query
+from rowcache_tasks.query_row import QueryRow
 from rowcache_tasks.quotation import shorten
 from rowcache_tasks.selection import Selection, select_table
 
@@ -84,7 +87,7 @@ class Source:
             else:
                 if first.setdefault(key, row_id) != row_id:
                     aliases.append((row_id, key))
-        batch = Batch(self._select, selection.key_of, self._row_reason)
+        batch = Batch(partial(self._select, selection.by_key), selection.key_of, self._row_reason)
         if first:
             with self._wrapped_errors():
                 batch.read(list(first))
@@ -118,6 +121,54 @@ class Source:
                 for rows in result.partitions():
                     yield [write(row) for row in rows]
 
+    def stream_query(self, query: Query, size: int) -> Iterator[list[tuple[str, float | None]]]:
+        """Yield the row ids that a query returns, each with its delay or None, `size` at a time, in bounded memory.
+
+        As stream_row_ids. Raises ConfigError for what is no key or no delay, SourceError when it cannot be run.
+        """
+        self.load()
+        row_key = self._loaded().row_key
+        options = {"yield_per": size, "no_parameters": True, **self._dialect.stream_options}
+        with self._wrapped_errors(f"{query.setting}: cannot run the statement"), self._engine.connect() as connection:
+            self._dialect.set_up_stream(connection)
+            with connection.execution_options(**options).exec_driver_sql(query.sql) as result:
+                reader = QueryRow(query, row_key, len(result.keys()))
+                for rows in result.partitions():
+                    yield [found for found in map(reader.read, rows) if found]
+
+    def check_query(self, query: Query) -> None:
+        """See whether a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
+        row_key = self._loaded().row_key
+        statement = f"SELECT * FROM (\n{query.sql}\n) AS wanted WHERE 1 = 0"  # noqa: S608 from the settings
+        try:
+            with (
+                self._wrapped_errors(f"{query.setting}: cannot run the statement"),
+                self._engine.connect() as connection,
+            ):
+                result = connection.execution_options(no_parameters=True).exec_driver_sql(statement)
+                QueryRow(query, row_key, len(result.keys()))
+        except SourceError as error:
+            self.load()  # a database that cannot be reached says so
+            raise ConfigError(str(error)) from error
+
+    def find_missing(self, row_ids: Sequence[str]) -> list[str]:
+        """Give those that the database has no row for, texts that are no key among them. One SELECT of keys.
+
+        Raises SourceError when the database as a whole cannot be read.
+        """
+        selection = self._loaded()
+        keys: dict[str, Any] = {}
+        for row_id in row_ids:
+            with suppress(ValueError):
+                keys[row_id] = selection.row_key.parse(row_id)
+        read_key = selection.row_key.reader(range(selection.row_key.width))
+        batch = Batch(partial(self._select, selection.keys_by_key), read_key, self._row_reason)
+        if keys:
+            with self._wrapped_errors():
+                batch.read(list(dict.fromkeys(keys.values())))
+        there = batch.rows.keys() | batch.reasons.keys()
+        return [row_id for row_id in row_ids if row_id not in keys or keys[row_id] not in there]
+
     def count_rows(self) -> int:
         """Count the rows now."""
         count = select(func.count()).select_from(self._loaded().relation)
@@ -133,11 +184,11 @@ class Source:
     def _look_up(self, connection: Connection) -> None:
         self._selection = select_table(self._table, self._dialect, connection)
 
-    def _select(self, keys: list[Any]) -> Sequence[Any]:
+    def _select(self, statement: Select[*tuple[Any, ...]], keys: list[Any]) -> Sequence[Any]:
         parameters = self._dialect.parameters(keys)
 
         def ask(connection: Connection) -> Sequence[Any]:
-            result = connection.execute(self._loaded().by_key, parameters)
+            result = connection.execute(statement, parameters)
             # The driver's tuples: SQLAlchemy's rows would cost as much as the encoding.
             rows: Sequence[Any] = result.cursor.fetchall() if result.cursor else []
             result.close()
@@ -172,13 +223,14 @@ class Source:
         return None
 
     @contextmanager
-    def _wrapped_errors(self) -> Iterator[None]:
+    def _wrapped_errors(self, what: str = "") -> Iterator[None]:
         """Make SourceErrors of the library's errors: SQLAlchemy's, and the driver's bare ones while it connects."""
         try:
             yield
         except (SQLAlchemyError, self._driver_error) as error:
             words = self._dialect.message(original(error))
-            raise SourceError(one_line(f"{self._table.setting}: cannot read {self._table.table!r}: {words}")) from error
+            what = what or f"{self._table.setting}: cannot read {self._table.table!r}"
+            raise SourceError(one_line(f"{what}: {words}")) from error
 
 
 def original(error: BaseException) -> BaseException:

@@ -159,10 +159,13 @@ def unreadable(url: str, error: Exception) -> ConfigError:
 
 
 def check_database(settings: Settings, url: str) -> None:
-    """Look up every table and column. The connections are closed again: nothing is left for a fork to share."""
+    """Look up every table, column and query. The connections are closed again: nothing is left for a fork to share."""
     engine = create_source_engine(url, statement_timeout_s=settings.lease_s)
     try:
         for table in settings.tables.values():
-            Source(engine, table).load()
+            source = Source(engine, table)
+            source.load()
+            for query in table.queries:
+                source.check_query(query)
     finally:
         engine.dispose()

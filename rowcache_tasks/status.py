@@ -12,7 +12,7 @@ import redis
 from rowcache_tasks.config import Table
 from rowcache_tasks.keys import decode_row_id
 
-__all__ = ["Failure", "Snapshot", "parse_time", "percentile", "read_failures", "read_snapshot"]
+__all__ = ["Failure", "Snapshot", "parse_pause", "parse_time", "percentile", "read_failures", "read_snapshot"]
 
 COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed")
 LATE = "late:"
@@ -37,6 +37,8 @@ class Snapshot:
     """Rows whose last refresh failed or found nothing."""
     committed_at: float | None
     """When the last value was accepted; None: never."""
+    paused_at: float | None
+    """Since when the table is paused; None: it is not."""
     counters: Mapping[str, int]
     """The COUNTERS since the statistics began."""
     lateness: Mapping[int, int] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def read_snapshot(client: "redis.Redis", table: Table) -> Snapshot:
         overdue_s=max(0.0, now - float(first[0][1])) if first else 0.0,
         failing=failing,
         committed_at=parse_time(stats.get("committed_at")),
+        paused_at=parse_pause(stats.get("paused")),
         counters={name: parse_count(stats.get(name)) for name in COUNTERS},
         lateness={c: late[str(c)] for c in LATE_CLASSES if str(c) in late},
     )
@@ -117,6 +120,15 @@ def parse_time(value: bytes | None) -> float | None:
     except ValueError:
         return None
     return time if math.isfinite(time) else None
+
+
+def parse_pause(value: bytes | None) -> float | None:
+    """Read since when a table is paused, None when it is not: as dispatchers do, any number counts."""
+    try:
+        time = float("nope" if value is None else value)
+    except ValueError:
+        return None
+    return time if math.isfinite(time) else 0.0
 
 
 def percentile(before: Mapping[int, int], after: Mapping[int, int], share: float) -> float | None:

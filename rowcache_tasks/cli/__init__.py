@@ -15,6 +15,12 @@ COMMANDS = {
     "schedule": "schedule",
     "unschedule": "schedule",
     "refresh": "schedule",
+    "schedule-table": "warmup",
+    "schedule-query": "warmup",
+    "reconcile": "warmup",
+    "pause": "table",
+    "resume": "table",
+    "drop-table": "table",
     "get": "get",
     "errors": "errors",
     "doctor": "doctor",
@@ -37,7 +43,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name]}"), cmd_name)
+        command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         return command
 

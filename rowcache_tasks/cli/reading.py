@@ -45,6 +45,7 @@ class TableReading:
             "late_p50_ms": self.late_ms(0.5),
             "late_p99_ms": self.late_ms(0.99),
             "committed_at": now.committed_at,
+            "paused_at": now.paused_at,
             "stalled": self.is_stalled,
             **now.counters,
         }

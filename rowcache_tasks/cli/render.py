@@ -63,6 +63,11 @@ def notes(reading: Reading, queue: str) -> list[str]:
         for table in reading.tables.values()
         if table.is_stalled
     ]
+    found += [
+        f"PAUSED  {table.health.describe()}: `rowcache resume {show_text(name)}` lets it go on"
+        for name, table in reading.tables.items()
+        if table.health.paused_s is not None
+    ]
     failing = [name for name, table in reading.tables.items() if table.now.failing]
     if failing:
         found.append(f"failing rows: `rowcache errors {show_text(failing[0])}` tells why")

@@ -15,6 +15,9 @@ from rowcache_tasks.display import show_line
 from rowcache_tasks.errors import ConfigError, RowCacheError
 from rowcache_tasks.quotation import redact
 from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.source import Source, create_source_engine
+from rowcache_tasks.stamp import Stamps
+from rowcache_tasks.table_state import TableState
 
 __all__ = ["FailedError", "Session", "describe_redis_error", "find_app", "open_session"]
 
@@ -37,6 +40,29 @@ class Session:
     def schedule(self, table: str) -> Schedule:
         """Return the schedule of a table; raises ArgumentError for an unknown one."""
         return Schedule(self.client, self.settings.table(table))
+
+    def table_state(self, table: str) -> TableState:
+        """Return what is kept about a table as a whole; raises ArgumentError for an unknown one."""
+        return TableState(self.client, self.settings.table(table))
+
+    def stamp(self) -> str:
+        """Give the time of a change that takes many steps, by the clock of Redis."""
+        return Stamps().stamp(self.client.time())
+
+    @contextmanager
+    def open_source(self, table: str) -> Iterator[Source]:
+        """Give the source of a table. Raises ArgumentError for an unknown one, ConfigError without a database."""
+        found, url = self.settings.table(table), self.settings.database_url
+        if url is None:
+            raise ConfigError(
+                "rowcache_database_url is not set here: this command reads the database; "
+                "run it where a worker runs, or let a worker do it: the task of the same name"
+            )
+        engine = create_source_engine(url, statement_timeout_s=self.settings.lease_s)
+        try:
+            yield Source(engine, found)
+        finally:
+            engine.dispose()
 
 
 @contextmanager

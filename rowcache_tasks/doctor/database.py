@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from rowcache_tasks.config import Settings
+from rowcache_tasks.display import show_count
 from rowcache_tasks.doctor.finding import Finding, fail, ok, warn
 from rowcache_tasks.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError, SourceError
@@ -26,12 +27,16 @@ def examine_database(settings: Settings) -> Iterator[Finding]:
     try:
         for table in settings.tables.values():
             try:
-                Source(engine, table).load()
+                source = Source(engine, table)
+                source.load()
+                for query in table.queries:
+                    source.check_query(query)
             except ConfigError as error:
                 yield fail(f"database: {error}")
             except SourceError as error:
                 yield fail(f"database at {redact(url)}: {error}: start it, or correct rowcache_database_url")
             else:
-                yield ok(f"database: {table.setting} is {table.table!r}, with its key and columns")
+                queries = f" and {show_count(len(table.queries), 'query', 'queries')}" if table.queries else ""
+                yield ok(f"database: {table.setting} is {table.table!r}, with its key and columns{queries}")
     finally:
         engine.dispose()

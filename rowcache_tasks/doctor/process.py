@@ -42,6 +42,11 @@ def dispatchers_of(client: "redis.Redis", is_needed: bool) -> Finding:
 
 def commits_of(health: Health, max_overdue_s: float) -> Finding:
     """Judge whether a table is refreshed, and in time."""
+    if health.paused_s is not None:
+        return warn(
+            f"workers: {health.describe()}: nothing is refreshed until celery -A rowcache_tasks rowcache resume "
+            f"{health.table}"
+        )
     if health.is_stalled(max_overdue_s):
         return fail(
             f"workers: {health.describe()}: start celery -A rowcache_tasks worker; when they run, look at their log, "

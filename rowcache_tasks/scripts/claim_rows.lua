@@ -2,13 +2,14 @@
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, queue ZSET
 -- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds
 -- RETURNS {claimed_at, lease_until, due time of the next row or "", row id, ms late, row id, ms late, ...},
---         or {claimed_at} and no claim: a batch sent max_wait_s ago was not started, its rows may be in the queue still
+--         no rows when the table is paused; or {claimed_at}, no claim: a batch sent max_wait_s ago was not started yet
 local schedule, delay, refreshed, failures, stats, queue = unpack(KEYS)
 local value_prefix, fill_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local reply = {string.format('%.17g', now), string.format('%.17g', now + lease_s), ''}
+if tonumber(redis.pcall('HGET', stats, 'paused')) then return reply end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 if oldest and now - oldest > tonumber(max_wait_s) then return {reply[1]} end
 local leases, repairs, gone, values = {}, {}, {}, {}
@@ -19,8 +20,7 @@ if #row_ids > 0 then
   local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
   for i, row_id in ipairs(row_ids) do
     if tonumber(delays[i] or 0) > 0 then
-      table.insert(leases, now + lease_s); table.insert(leases, row_id)
-      table.insert(reply, row_id)
+      table.insert(leases, now + lease_s); table.insert(leases, row_id); table.insert(reply, row_id)
       table.insert(reply, string.format('%.0f', math.min((now - due[i]) * 1000, 1e12)))
       -- No fence: a new or dropped row, where refreshes from before must not be written. One in the future, left
       -- from before the server's clock stepped back, would refuse every commit.

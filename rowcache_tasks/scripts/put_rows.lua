@@ -1,24 +1,32 @@
 -- Schedules rows: each has a delay from now on and is due once its start offset has passed.
--- KEYS schedule ZSET, delay ZSET, changed ZSET, failures HASH, wake LIST
--- ARGV value_prefix text, stamp time ("": now), count rows, row_id text..., delay_s seconds..., start_in_s seconds from now...
--- RETURNS {applied, ignored}
-local schedule, delay, changed, failures, wake = unpack(KEYS)
-local value_prefix, stamp, count = unpack(ARGV)
-local row_ids = {unpack(ARGV, 4, 3 + count)}
+-- KEYS schedule ZSET, delay ZSET, changed ZSET, failures HASH, stats HASH, wake LIST
+-- ARGV value_prefix text, stamp time ("": now), is_new 1 (leave rows alone that are scheduled already) or 0, count rows,
+--      row_id text..., delay_s seconds..., start_in_s seconds from now...
+-- RETURNS {applied, ignored, left alone}
+local schedule, delay, changed, failures, stats, wake = unpack(KEYS)
+local value_prefix, stamp, is_new, count = unpack(ARGV)
+local row_ids = {unpack(ARGV, 5, 4 + count)}
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 stamp = tonumber(stamp) or now
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local due, delays, marks, applied, starts_now = {}, {}, {}, {}, false
+local due, delays, marks, applied, starts_now, left, held = {}, {}, {}, {}, false, 0, {{}, {}}
+if is_new == '1' then
+  held = {redis.call('ZMSCORE', schedule, unpack(row_ids)), redis.call('ZMSCORE', delay, unpack(row_ids))}
+end
+local dropped_at = tonumber(redis.pcall('HGET', stats, 'dropped_at')) or 0 -- the whole table
+if dropped_at > now then dropped_at = 0 end
 for i, row_id in ipairs(row_ids) do
   local newest = tonumber(stamps[i] or '-inf')
   -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
-  if newest <= stamp or newest > now then
-    local start_in_s = tonumber(ARGV[3 + 2 * count + i])
+  if held[1][i] and held[2][i] then
+    left = left + 1
+  elseif not (stamp < dropped_at) and (newest <= stamp or newest > now) then
+    local start_in_s = tonumber(ARGV[4 + 2 * count + i])
     starts_now = starts_now or start_in_s <= 0
     table.insert(due, now + start_in_s); table.insert(due, row_id)
-    table.insert(delays, ARGV[3 + count + i]); table.insert(delays, row_id)
+    table.insert(delays, ARGV[4 + count + i]); table.insert(delays, row_id)
     table.insert(marks, stamp); table.insert(marks, row_id)
     table.insert(applied, row_id)
     redis.call('PERSIST', value_prefix .. row_id) -- what a reader filled in, for a row not scheduled, would expire
@@ -33,4 +41,4 @@ if #applied > 0 then
 end
 local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 1000)
 if #old > 0 then redis.call('ZREM', changed, unpack(old)) end
-return {#applied, count - #applied}
+return {#applied, count - #applied - left, left}

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from deployment import ROOT
 
-from rowcache_tasks import tasks
+from rowcache_tasks.celery import app
 from rowcache_tasks.runtime import current_runtime
 
 from .settings import write_settings
@@ -17,7 +17,7 @@ def working(monkeypatch, folder, redis_url, **settings):
     monkeypatch.chdir(ROOT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Celery deprecates a task's attribute `queue`
-        tasks.app.finalize()  # reads celeryconfig.py, before the settings are others
+        app.finalize()  # reads celeryconfig.py, before the settings are others
     write_settings(monkeypatch, folder, redis_url, **settings)
     current_runtime.cache_clear()
     runtime = current_runtime()

@@ -13,7 +13,10 @@ from rowcache_tasks.errors import ArgumentError
 
 from .process import working
 
-CHANGES = [getattr(tasks, name) for name in tasks.__all__ if name != "refresh_row"]
+NO_CHANGES = {"refresh_row", "ScheduleChange", "changing", "now_stamp"}
+CHANGES = [getattr(tasks, name) for name in tasks.__all__ if name not in NO_CHANGES]
+
+TABLES = {"inv": {"table": "inventory", "queries": {"all": "SELECT id FROM inventory"}}}
 
 row_ids = st.one_of(
     any_object, texts, st.lists(texts | numbers, max_size=3), st.dictionaries(texts, numbers, max_size=3)
@@ -29,7 +32,9 @@ def world(valkey, tmp_path_factory):
     database.executemany("INSERT INTO inventory VALUES (?, 0)", [(1,), (42,)])
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
-        working(monkeypatch, folder, valkey.url_for(9), database_url=f"sqlite:///{folder}/shop.db") as runtime,
+        working(
+            monkeypatch, folder, valkey.url_for(9), database_url=f"sqlite:///{folder}/shop.db", tables=TABLES
+        ) as runtime,
         Connection(valkey.broker_url(8)) as broker,
     ):
         yield runtime.client, broker
@@ -64,6 +69,11 @@ def test_change_with_any_arguments_is_done_or_refused(world, task, table, ids, d
         tasks.schedule_row: (ids, delay),
         tasks.schedule_rows: (ids if isinstance(ids, dict) else {"1": delay},),
         tasks.schedule_table: (delay,),
+        tasks.schedule_query: (ids if isinstance(ids, str) and ids else "all", delay),
+        tasks.reconcile_table: (delay,),
+        tasks.pause_table: (),
+        tasks.resume_table: (),
+        tasks.drop_table: (),
     }
     if run(world[0], lambda: task(table, *arguments.get(task, (ids,)), stamp=stamp)):
         assert table == "inv"
@@ -97,8 +107,15 @@ def test_refresh_with_a_claim_wrong_in_one_field_is_refused_or_harmless(world, i
     assert client.mget(["inv:1", "inv:42"]) == [b'{"id":1,"stock":-1}', None], "it was no claim of these rows"
 
 
-@pytest.mark.parametrize("task", CHANGES)
-@pytest.mark.parametrize(("args", "kwargs"), [((), {}), (("inv",), {}), (("inv", "1", 5, 6), {}), (("inv",), {"x": 1})])
+OF_TABLES_ALONE = {"pause_table", "resume_table", "drop_table"}
+WRONG_CALLS = [((), {}), (("inv", "1", 5, 6), {}), (("inv",), {"x": 1})]
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "kwargs"),
+    [(task, args, kwargs) for task in CHANGES for args, kwargs in WRONG_CALLS]
+    + [(getattr(tasks, name), ("inv",), {}) for name in tasks.__all__ if name not in NO_CHANGES | OF_TABLES_ALONE],
+)
 def test_wrong_number_of_arguments_is_refused_by_the_name_of_the_task(world, task, args, kwargs):
     with pytest.raises(ArgumentError, match=task.__name__):
         task.apply_async(args, kwargs)

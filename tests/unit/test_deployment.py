@@ -155,8 +155,9 @@ def test_one_image_is_built_once(services):
 
 SCRIPTS = {
     "dispatcher": ["claim_rows", "release_rows", "claim_entry", "check_clock", "repair_rows"],
-    "worker": ["commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"],
-    "operator": ["put_rows", "drop_rows", "touch_rows"],
+    "worker": ["commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"]
+    + ["pause_table", "drop_table"],
+    "operator": ["put_rows", "drop_rows", "touch_rows", "pause_table", "drop_table"],
 }
 """Role -> the scripts that it calls."""
 

@@ -1,0 +1,98 @@
+"""Own what all schedule changes have in common: checked and stamped when enqueued, kept until Redis has taken them.
+
+Must not know what they change.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import signature
+from typing import Any
+
+import redis
+from celery import Task
+from celery.exceptions import Reject
+
+from rowcache_tasks.argument import parse_stamp
+from rowcache_tasks.celery import SCHEDULE_QUEUE
+from rowcache_tasks.errors import ArgumentError, RowCacheError
+from rowcache_tasks.runtime import current_runtime
+from rowcache_tasks.schedule import Schedule
+
+__all__ = ["ScheduleChange", "changing", "now_stamp"]
+
+PROGRESS_INTERVAL_S = 0.5
+
+LASTING_ERRORS = ("WRONGTYPE", "attempt to")
+"""A key that another client made of another type, or a mistake in a script."""
+
+RETRY_PAUSE_S = 1.0
+"""Between two tries of a change that Redis cannot take; the process has nothing better to do meanwhile."""
+
+logger = logging.getLogger(__name__)
+
+
+class ScheduleChange(Task):  # type: ignore[type-arg]
+    """A task that changes the schedule: checked and stamped when enqueued, kept when Redis is away or a worker dies.
+
+    It may run twice, which does no harm: the second time carries the same stamp.
+    """
+
+    abstract = True
+    queue = SCHEDULE_QUEUE
+    acks_late = True
+    reject_on_worker_lost = True
+    ignore_result = True
+    throws = (RowCacheError,)
+    parse: Callable[..., Any]
+    """Turns the task's arguments into what it works on, or raises ArgumentError."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Check the arguments, add the time, send. Raises ArgumentError; redis.RedisError when Redis is away."""
+        args, kwargs = args or (), dict(kwargs or {})
+        stamp = parse_stamp(kwargs.pop("stamp", ""))
+        try:
+            signature(self.run).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(f"{self.run.__name__}: {error}") from error
+        self.parse(*args, **kwargs)
+        return super().apply_async(args, {**kwargs, "stamp": stamp or now_stamp()}, *rest, **options)
+
+    def progress(self, form: str) -> Callable[..., None]:
+        """Make what a long change reports to: numbers, shown in `form` as the state PROGRESS, at most twice a second.
+
+        `form` is a format string for the numbers. Called outside a worker, the change shows nothing.
+        """
+        shown_at = 0.0
+
+        def report(*numbers: int) -> None:
+            nonlocal shown_at
+            if self.request.id and time.monotonic() - shown_at >= PROGRESS_INTERVAL_S:
+                shown_at = time.monotonic()
+                self.send_event("task-progress", result=form.format(*numbers))
+
+        return report
+
+
+@contextmanager
+def changing(table: str) -> Iterator[Schedule]:
+    """Give the schedule of a table; when Redis cannot take the change now, put the task back into its queue.
+
+    Away, full, a replica after a failover: all of that passes. Only what no waiting mends fails the task.
+    """
+    try:
+        yield current_runtime().schedule(table)
+    except redis.RedisError as error:
+        if any(words in str(error) for words in LASTING_ERRORS):
+            raise
+        logger.warning("schedule change waits: %s", error)
+        current_runtime().client.connection_pool.disconnect()
+        time.sleep(RETRY_PAUSE_S)
+        raise Reject(str(error), requeue=True) from None
+
+
+def now_stamp() -> str:
+    """Read the clock of Redis: the same for every application, whatever its own clock says."""
+    runtime = current_runtime()
+    return runtime.stamps.stamp(runtime.client.time())

@@ -1,0 +1,47 @@
+"""Own the task that dispatchers send: refresh a batch of rows."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+
+from rowcache_tasks.argument import parse_claim, parse_row_ids
+from rowcache_tasks.celery import REFRESH_QUEUE, app
+from rowcache_tasks.config import MAX_BATCH_SIZE
+from rowcache_tasks.errors import RowCacheError
+from rowcache_tasks.refresh import refresh_claim
+from rowcache_tasks.runtime import current_runtime
+from rowcache_tasks.schedule import Claim, cut
+
+__all__ = ["refresh_row"]
+
+
+@app.task(
+    name="rowcache_tasks.tasks.refresh_row",
+    queue=REFRESH_QUEUE,
+    ignore_result=True,
+    throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError),
+)
+def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """Refresh a batch of rows; returns how many were refreshed, unchanged, superseded, dropped, missing or failed.
+
+    Counts of 0 are left out, so that the rest fits into a column of Flower.
+
+    Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late_ms": [milliseconds, …]}. Called by
+    hand without one, it claims the rows itself, also those of a table that is paused; rows that are not scheduled are
+    then left out.
+    """
+    runtime = current_runtime()
+    runtime.settings.table(table)
+    schedule, source = runtime.schedule(table), runtime.source(table)
+    if claim is not None:
+        claims = [Claim(**parse_claim(row_ids, claim))]
+        runtime.backlog.start(claims[0])
+    else:
+        batches = cut(parse_row_ids(row_ids), MAX_BATCH_SIZE)
+        claims = [schedule.lease_rows(batch, runtime.settings.lease_s) for batch in batches]
+    counts: Counter[str] = Counter()
+    for one in claims:
+        counts.update(refresh_claim(schedule, source, one, runtime.backoff))
+    return {name: count for name, count in counts.items() if count}
