@@ -3,7 +3,29 @@
 Importing this package, as a web application that reads the cache does, imports neither SQLAlchemy nor Celery.
 """
 
-from rowcache_tasks.client import RowCache
-from rowcache_tasks.errors import ArgumentError, ConfigError, EncodingError, RowCacheError, SourceError
+from rowcache_tasks.errors import (
+    ArgumentError,
+    CacheError,
+    ConfigError,
+    EncodingError,
+    FillError,
+    RowCacheError,
+    RowTypeError,
+    SourceError,
+)
+from rowcache_tasks.reader import AsyncRowCache, CachedRow, ReadThrough, RowCache
 
-__all__ = ["ArgumentError", "ConfigError", "EncodingError", "RowCache", "RowCacheError", "SourceError"]
+__all__ = [
+    "ArgumentError",
+    "AsyncRowCache",
+    "CacheError",
+    "CachedRow",
+    "ConfigError",
+    "EncodingError",
+    "FillError",
+    "ReadThrough",
+    "RowCache",
+    "RowCacheError",
+    "RowTypeError",
+    "SourceError",
+]

@@ -6,7 +6,7 @@ a converter to each column that needs one; docs/json.md is the table of it.
 
 import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -51,6 +51,17 @@ class RowEncoder:
             return encode_json(self._pack(*values))
         except FAILURES as error:
             raise self._explain(row, error) from error
+
+    def encode_all(self, rows: Mapping[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
+        """Encode each row by itself: row id -> JSON, and row id -> reason for those that have none."""
+        values: dict[str, bytes] = {}
+        errors: dict[str, str] = {}
+        for row_id, row in rows.items():
+            try:
+                values[row_id] = self.encode(row)
+            except EncodingError as error:
+                errors[row_id] = str(error)
+        return values, errors
 
     def _explain(self, row: Sequence[object], error: Exception) -> EncodingError:
         """Find the column that cannot be encoded. The slow path, once it is known that there is one."""

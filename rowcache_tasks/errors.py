@@ -5,6 +5,8 @@
     ├── ArgumentError    a caller passed something that cannot be meant; nothing was changed
     ├── SourceError      the database as a whole cannot be read just now
     ├── EncodingError    one row or one value has no faithful JSON form
+    ├── CacheError       Redis cannot be read just now
+    ├── FillError        a row that is not cached cannot be read from the database for its reader
     ├── RowTypeError     a cached row does not fit the type that a reader asked for
     └── EmbeddedError    a server of the demo or the tests cannot be started (embedded/error.py)
 
@@ -12,7 +14,16 @@ Each message says what was asked, what was found and what to do. "Not there" is 
 written" is an outcome: neither is an exception.
 """
 
-__all__ = ["ArgumentError", "ConfigError", "EncodingError", "RowCacheError", "RowTypeError", "SourceError"]
+__all__ = [
+    "ArgumentError",
+    "CacheError",
+    "ConfigError",
+    "EncodingError",
+    "FillError",
+    "RowCacheError",
+    "RowTypeError",
+    "SourceError",
+]
 
 
 class RowCacheError(Exception):
@@ -33,6 +44,14 @@ class SourceError(RowCacheError):
 
 class EncodingError(RowCacheError):
     """One value has no faithful JSON form; the message names its column and the reason."""
+
+
+class CacheError(RowCacheError):
+    """Redis does not answer a reader, or refuses to. Raised within the reader's time-out."""
+
+
+class FillError(RowCacheError):
+    """A row that is not cached cannot be read from the database just now, or has no faithful JSON form."""
 
 
 class RowTypeError(RowCacheError):

@@ -1,11 +1,8 @@
 """Own the use case "refresh a claimed batch": fetch, encode, commit; release what failed. Must not know Celery."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Protocol
 
-from rowcache_tasks.errors import EncodingError
 from rowcache_tasks.schedule import Backoff, Claim, Schedule
 from rowcache_tasks.source import Source
 
@@ -24,7 +21,7 @@ def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Bac
     """
     try:
         fetched = source.fetch(claim.row_ids)
-        values, errors = encode_rows(source.encoder, fetched.rows)
+        values, errors = source.encoder.encode_all(fetched.rows)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:500]
         logger.warning("%d rows of %s are tried again later: %s", len(claim.row_ids), schedule.table.name, reason)
@@ -39,22 +36,3 @@ def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Bac
     counts["dropped"] += missed.dropped
     counts["superseded"] += missed.superseded + len(errors) - released
     return counts | {"missing": missed.missing, "failed": released}
-
-
-class Encoder(Protocol):
-    """What is needed of an encoder."""
-
-    def encode(self, row: Sequence[object]) -> bytes:
-        """Give the JSON of a row; raises EncodingError."""
-
-
-def encode_rows(encoder: Encoder, rows: dict[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Encode each row by itself: row id -> JSON, and row id -> reason for those that have none."""
-    values: dict[str, bytes] = {}
-    errors: dict[str, str] = {}
-    for row_id, row in rows.items():
-        try:
-            values[row_id] = encoder.encode(row)
-        except EncodingError as error:
-            errors[row_id] = str(error)
-    return values, errors

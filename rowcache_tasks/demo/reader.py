@@ -4,9 +4,10 @@ import random
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
-from rowcache_tasks.client import RowCache
 from rowcache_tasks.demo.account import COUNT, DELAYS, delay_of
+from rowcache_tasks.reader import RowCache
 
 PAUSE_S = 0.02
 SINGLE_READS = 4
@@ -27,7 +28,7 @@ class Ages:
 class Reader:
     """Reads random accounts at a steady pace, one by one and many at once."""
 
-    def __init__(self, cache: RowCache) -> None:
+    def __init__(self, cache: RowCache[dict[str, Any]]) -> None:
         self._cache = cache
         self._ages: dict[int, deque[tuple[float, float]]] = {delay: deque() for delay in DELAYS}
         self.rows = 0

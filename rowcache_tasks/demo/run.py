@@ -6,7 +6,6 @@ from collections.abc import Callable
 import psycopg
 import redis
 
-from rowcache_tasks.client import RowCache
 from rowcache_tasks.connection import connect
 from rowcache_tasks.demo.account import COUNT, DELAYS, KEY, LONGEST_DELAY, TABLE
 from rowcache_tasks.demo.comparison import Comparison, compare_rows
@@ -16,6 +15,7 @@ from rowcache_tasks.demo.gauge import Gauge, Reading
 from rowcache_tasks.demo.reader import Reader
 from rowcache_tasks.demo.settlement import Settlement
 from rowcache_tasks.demo.view import View, milliseconds
+from rowcache_tasks.reader import RowCache
 
 TICK_S = 0.5
 POLL_S = 0.05

@@ -3,8 +3,8 @@
 -- ARGV value_prefix text, fill_prefix text, token text, hold_ms milliseconds, max_age_s seconds ("": any),
 --      row_id text...
 -- RETURNS {now, value JSON or "", age seconds or "", note text or "", value, age, note, ...}: a value that is not too
---         old, or what is noted in the row's fill key: another's token, "-" (no such row) or "!" and a reason; nothing
---         when the row is now ours to read
+--         old, or what is noted in the row's fill key: another's token, "-" (there is no such row), "!" or "?" and a
+--         reason (the database, or this row, cannot be read); nothing when the row is now ours to read
 local refreshed = unpack(KEYS)
 local value_prefix, fill_prefix, token, hold_ms, max_age_s = unpack(ARGV)
 local row_ids, values, fills = {unpack(ARGV, 6)}, {}, {}
@@ -22,7 +22,8 @@ local cached = redis.call('MGET', unpack(values))
 local notes = redis.call('MGET', unpack(fills))
 for i, row_id in ipairs(row_ids) do
   local age_s = fences[i] and math.max(0, now - fences[i])
-  if cached[i] and (age_s or math.huge) <= max_age_s then
+  -- What does not begin like an object was written by another client, and counts as not cached.
+  if cached[i] and cached[i]:sub(1, 1) == '{' and (age_s or math.huge) <= max_age_s then
     table.insert(reply, cached[i]); table.insert(reply, age_s and string.format('%.17g', age_s) or '')
     table.insert(reply, '')
   else

@@ -20,7 +20,7 @@ for i, row_id in ipairs(row_ids) do
   local fill = fill_prefix .. value
   if redis.pcall('GET', fill) ~= token then
     superseded = superseded + 1 -- Dropped or asked for anew since, or another reads it: what was read may be old.
-  elseif outcome:sub(1, 1) == '!' then
+  elseif outcome:find('^[!?]') then
     redis.call('SET', fill, outcome, 'PX', failed_ms)
   elseif (fences[i] and tonumber(fences[i]) >= began_at) or began_at > now or tonumber(delays[i] or 1) <= 0 then
     redis.call('DEL', fill)

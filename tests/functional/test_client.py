@@ -1,9 +1,8 @@
 import os
 
 import pytest
-import redis
 
-from rowcache_tasks import ArgumentError, ConfigError, RowCache
+from rowcache_tasks import ArgumentError, CacheError, ConfigError, RowCache
 from rowcache_tasks.config import Table
 from rowcache_tasks.schedule import Schedule
 
@@ -80,7 +79,7 @@ def test_wrong_url_is_a_clear_error():
 
 def test_no_connection_is_opened_before_the_first_read():
     cache = RowCache("inv", url="unix:///nowhere/valkey.sock")
-    with pytest.raises(redis.ConnectionError):
+    with pytest.raises(CacheError):
         cache.get("42")
 
 

@@ -1,0 +1,132 @@
+"""Own what callers ask and get: arguments checked, values decoded, age and absence told. Does no I/O itself.
+
+One implementation for RowCache and AsyncRowCache: each method gives the steps of a read.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from rowcache_tasks.argument import is_finite, parse_delay
+from rowcache_tasks.errors import ArgumentError, FillError
+from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.quotation import shorten
+from rowcache_tasks.reader.cached_row import CachedRow
+from rowcache_tasks.reader.fill import BAD_ROW, reason_of
+from rowcache_tasks.reader.flight import Event, Flights
+from rowcache_tasks.reader.near_cache import NearCache
+from rowcache_tasks.reader.port import Found, Steps, Wanted
+from rowcache_tasks.reader.reading import Reading
+from rowcache_tasks.reader.row_type import RowDecoder
+from rowcache_tasks.reader.target import Target
+
+__all__ = ["Answers", "RowId", "parse_wanted", "text_of"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RowId = str | int
+
+AS_IT_IS = Wanted()
+
+
+class Answers(Generic[T]):
+    """The reads of one table, from the arguments of a caller to rows of their type."""
+
+    def __init__(self, table: str, reading: Reading, decoder: RowDecoder[T]) -> None:
+        self._table = table
+        self._reading = reading
+        self.decode = decoder.decode
+
+    @classmethod
+    def of(
+        cls, target: Target, row_type: type[T] | None, make_event: Callable[[], Event], near: NearCache | None
+    ) -> "Answers[T]":
+        """Put the parts together."""
+        reading = Reading(target.table, target.options, Flights(make_event), near)
+        decoder: RowDecoder[Any] = RowDecoder(target.table.name, row_type)
+        return cls(target.table.name, reading, decoder)
+
+    def get(self, row_id: RowId, wanted: Wanted) -> Steps[T | None]:
+        """Give a row; None when it is not cached, or too old and not filled."""
+        text = text_of(row_id)
+        if wanted == AS_IT_IS:
+            value = yield from self._reading.value(text)
+        else:
+            found = yield from self._reading.found([text], wanted)
+            value = None if is_stale(found[text], wanted) else found[text][0]
+        return self._row(row_id, value)
+
+    def get_many(self, row_ids: Iterable[RowId], wanted: Wanted) -> Steps[dict[RowId, T | None]]:
+        """Give rows in the order asked."""
+        asked = {row_id: text_of(row_id) for row_id in row_ids}
+        if not asked:
+            return {}
+        if wanted == AS_IT_IS:
+            values = yield from self._reading.values(list(asked.values()))
+            return {row_id: self._row(row_id, value, is_one=False) for row_id, value in zip(asked, values, strict=True)}
+        found = yield from self._reading.found(list(asked.values()), wanted)
+        return {
+            row_id: None if is_stale(found[text], wanted) else self._row(row_id, found[text][0], is_one=False)
+            for row_id, text in asked.items()
+        }
+
+    def get_with_age(self, row_id: RowId, wanted: Wanted) -> Steps[CachedRow[T] | None]:
+        """Give a row, too old or not, with its age."""
+        text = text_of(row_id)
+        found = yield from self._reading.found([text], wanted)
+        value, age = found[text]
+        row = self._row(row_id, value)
+        return None if row is None else CachedRow(row, age, is_stale(found[text], wanted))
+
+    def age(self, row_id: RowId) -> Steps[float | None]:
+        """Give the age of a row."""
+        return (yield from self._reading.age(text_of(row_id)))
+
+    def exists(self, row_id: RowId) -> Steps[bool]:
+        """Tell whether a row is cached."""
+        return (yield from self._reading.exists(text_of(row_id)))
+
+    def _row(self, row_id: RowId, value: bytes | None, *, is_one: bool = True) -> T | None:
+        """Decode a value. A row that the database has and cannot give is an error; among others it is logged."""
+        if value is None:
+            return None
+        if value[:1] == BAD_ROW:
+            reason = f"row {shorten(row_id)} of {self._table} cannot be filled: {reason_of(value, BAD_ROW)}"
+            if is_one:
+                raise FillError(reason)
+            logger.warning("%s", reason)
+            return None
+        return self.decode(row_id, value)
+
+
+def text_of(row_id: RowId) -> str:
+    """Give a row id as text. Raises ArgumentError for what no row can have."""
+    if isinstance(row_id, str | int):
+        try:
+            text = str(row_id)
+            encode_row_id(text)
+        except ValueError as error:  # a lone surrogate, or an integer of thousands of digits
+            raise ArgumentError(f"row id is {shorten(row_id)}: no row can have it") from error
+        return text
+    raise ArgumentError(f"row id is {shorten(row_id)}: it must be a string or an integer")
+
+
+def parse_wanted(max_age: object, delay: object, *, fill: bool) -> Wanted:
+    """Check the options of a read. Raises ArgumentError."""
+    if max_age is None and delay is None and not fill:
+        return AS_IT_IS
+    if max_age is not None and (
+        isinstance(max_age, bool) or not isinstance(max_age, int | float) or not is_finite(max_age) or max_age < 0
+    ):
+        raise ArgumentError(f"max_age is {shorten(max_age)}: it must be a number of seconds from 0 on, or None")
+    if delay is not None and not fill:
+        raise ArgumentError("delay is given without fill=True: it says how often a row is refreshed once it was filled")
+    return Wanted(None if max_age is None else float(max_age), fill, None if delay is None else parse_delay(delay))
+
+
+def is_stale(found: Found, wanted: Wanted) -> bool:
+    """Whether a value is older than asked for, or of unknown age; what was just filled is not."""
+    _, age = found
+    return wanted.max_age is not None and not wanted.is_filled and (age is None or age > wanted.max_age)

@@ -1,0 +1,49 @@
+"""Own the connections of readers: one pool for a server in a process, one in an event loop. Must not know keys."""
+
+import asyncio
+import weakref
+from functools import cache
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from rowcache_tasks.connection import connection_options
+
+__all__ = ["shared_async_client", "shared_client"]
+
+MAX_ASYNC_CONNECTIONS = 50
+"""Of one event loop: further tasks wait for a free one. Threads need no bound, each uses one connection at most."""
+
+RETRIED: Any = (redis.ConnectionError,)
+"""A connection that the server has closed meanwhile is replaced once. One that does not answer is not asked again."""
+
+loops: "weakref.WeakKeyDictionary[Any, dict[tuple[str, float], redis.asyncio.Redis]]" = weakref.WeakKeyDictionary()
+
+
+@cache
+def shared_client(url: str, timeout_s: float) -> "redis.Redis":
+    """Return this process's client of a server; no read takes longer than timeout_s. Safe across a fork."""
+    retry = Retry(NoBackoff(), retries=1, supported_errors=RETRIED)
+    return redis.Redis.from_url(url, **connection_options(url, "reader", timeout_s / 2), retry=retry)
+
+
+def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
+    """Return the running event loop's client of a server; no read takes longer than timeout_s.
+
+    A read may have to wait for a connection before that, for as long at most.
+    """
+    clients = loops.setdefault(asyncio.get_running_loop(), {})
+    if (url, timeout_s) not in clients:
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url,
+            **connection_options(url, "reader", timeout_s / 2),
+            retry=AsyncRetry(NoBackoff(), retries=1, supported_errors=RETRIED),
+            max_connections=MAX_ASYNC_CONNECTIONS,
+            timeout=timeout_s,
+        )
+        clients[url, timeout_s] = redis.asyncio.Redis.from_pool(pool)
+    return clients[url, timeout_s]

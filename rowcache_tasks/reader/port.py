@@ -1,0 +1,45 @@
+"""Own the line between what a read does and the I/O that it does it with, sync or asyncio."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from rowcache_tasks.reader.flight import Flight
+
+__all__ = ["Found", "Port", "Steps", "Wanted"]
+
+R = TypeVar("R")
+
+Found = tuple[bytes | None, float | None]
+"""A value (None: there is none; a note of fill.py: why it cannot be read) and its age in seconds, None when unknown."""
+
+
+class Port(Protocol):
+    """The I/O of a read: each method returns what it says, or an awaitable of it."""
+
+    @property
+    def client(self) -> Any:
+        """redis.Redis or redis.asyncio.Redis."""
+
+    def fetch(self, row_ids: Sequence[str]) -> Any:
+        """Read rows of the database: row id -> JSON or note. Raises FillError."""
+
+    def keep(self, keys: Sequence[bytes]) -> Any:
+        """Read values through the near cache, which keeps them: in the order asked, b"" for none; None: ask Redis."""
+
+    def wait(self, flight: Flight[Any] | None, seconds: float) -> Any:
+        """Wait until a flight has ended, but not for longer; None: for so long."""
+
+
+Steps = Generator[Callable[[Port], Any], Any, R]
+"""A read, step by step: yields functions of the port, is sent what they return, awaited; returns what was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a row is asked for. Times are seconds."""
+
+    max_age: float | None = None
+    is_filled: bool = False
+    delay: float | None = None
+    """With which a row that is filled is scheduled; None: it is not."""

@@ -1,0 +1,137 @@
+"""Own what each read does, step by step, for RowCache and AsyncRowCache alike. Does no I/O itself; knows no SQL."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from rowcache_tasks.config import MAX_BATCH_SIZE, Table
+from rowcache_tasks.errors import CacheError
+from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.reader.fill import Fill
+from rowcache_tasks.reader.filling import Filling, Flown
+from rowcache_tasks.reader.near_cache import NearCache
+from rowcache_tasks.reader.port import Found, Port, Steps, Wanted
+from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.reader.server import Server
+
+__all__ = ["Reading"]
+
+R = TypeVar("R")
+
+
+class Reading:
+    """The reads of one table in one process. Row ids are text."""
+
+    def __init__(self, table: Table, options: ReadThrough, flights: Flown, near: NearCache | None) -> None:
+        self._prefix = table.keys.value_prefix
+        self._refreshed = table.keys.refreshed
+        self._server = Server(table.name)
+        self._filling = Filling(table.name, Fill(table, options), self._server, flights)
+        self._falls_back = options.when_redis_is_down
+        self._near = near
+
+    def value(self, row_id: str) -> Steps[bytes | None]:
+        """Give the value of a row: what most reads are."""
+        key = encode_row_id(self._prefix + row_id)
+        if self._near is not None:
+            kept = yield from self._keep([key])
+            if kept is not None:
+                return kept[0]
+        try:
+            value: bytes | None = yield from self._server.ask(lambda port: port.client.get(key))
+        except CacheError:
+            if not self._falls_back:
+                raise
+        else:
+            return value
+        found = yield from self._filling.from_database([row_id])
+        return found[row_id][0]
+
+    def values(self, row_ids: Sequence[str]) -> Steps[list[bytes | None]]:
+        """Give the values of rows; one MGET."""
+        keys = [encode_row_id(self._prefix + row_id) for row_id in row_ids]
+        if self._near is not None:
+            kept = yield from self._keep(keys)
+            if kept is not None:
+                return kept
+        try:
+            values: list[bytes | None] = yield from self._server.ask(lambda port: port.client.mget(keys))
+        except CacheError:
+            if not self._falls_back:
+                raise
+        else:
+            return values
+        found = yield from self._in_batches(row_ids, self._filling.from_database)
+        return [found[row_id][0] for row_id in row_ids]
+
+    def found(self, row_ids: Sequence[str], wanted: Wanted) -> Steps[dict[str, Found]]:
+        """Give values with their ages, filled when that is wanted; of a row that is not there (None, None)."""
+        if wanted.is_filled:
+            return (yield from self._in_batches(row_ids, lambda batch: self._filling.found(batch, wanted)))
+        try:
+            return (yield from self._aged(row_ids))
+        except CacheError:
+            if not self._falls_back:
+                raise
+        return (yield from self._in_batches(row_ids, self._filling.from_database))
+
+    def age(self, row_id: str) -> Steps[float | None]:
+        """Give the age of a row in seconds; None when it is not cached."""
+        key, member = encode_row_id(self._prefix + row_id), encode_row_id(row_id)
+
+        def ask(port: Port) -> Any:
+            pipeline = port.client.pipeline(transaction=False)
+            pipeline.exists(key).zscore(self._refreshed, member).time()
+            return pipeline.execute()
+
+        exists, refreshed, now = yield from self._server.ask(ask)
+        return age_of(refreshed, now) if exists else None
+
+    def exists(self, row_id: str) -> Steps[bool]:
+        """Tell whether a row is cached."""
+        key = encode_row_id(self._prefix + row_id)
+        return bool((yield from self._server.ask(lambda port: port.client.exists(key))))
+
+    def _keep(self, keys: Sequence[bytes]) -> Steps[list[bytes | None] | None]:
+        """Read what is in this process, and the rest through the near cache; None when that cannot be used now."""
+        assert self._near is not None  # noqa: S101 - for the type checker
+        kept = [self._near.get(key) for key in keys]
+        asked = [key for key, value in zip(keys, kept, strict=True) if value is None]
+        if asked:
+            fetched = yield lambda port: port.keep(asked)
+            if fetched is None:
+                return None
+            answers = iter(fetched)
+            kept = [next(answers) if value is None else value for value in kept]
+        return [value or None for value in kept]
+
+    def _aged(self, row_ids: Sequence[str]) -> Steps[dict[str, Found]]:
+        """Read values and ages in one round trip."""
+        keys = [encode_row_id(self._prefix + row_id) for row_id in row_ids]
+        members = [encode_row_id(row_id) for row_id in row_ids]
+
+        def ask(port: Port) -> Any:
+            pipeline = port.client.pipeline(transaction=False)
+            pipeline.mget(keys).zmscore(self._refreshed, members).time()
+            return pipeline.execute()
+
+        values, refreshed, now = yield from self._server.ask(ask)
+        ages = [age_of(score, now) for score in refreshed]
+        return {
+            row_id: (None, None) if value is None else (value, age)
+            for row_id, value, age in zip(row_ids, values, ages, strict=True)
+        }
+
+    @staticmethod
+    def _in_batches(
+        row_ids: Sequence[str], read: Callable[[Sequence[str]], Steps[dict[str, Found]]]
+    ) -> Steps[dict[str, Found]]:
+        found: dict[str, Found] = {}
+        distinct = list(dict.fromkeys(row_ids))
+        for start in range(0, len(distinct), MAX_BATCH_SIZE):
+            found |= yield from read(distinct[start : start + MAX_BATCH_SIZE])
+        return found
+
+
+def age_of(refreshed: float | None, now: tuple[int, int]) -> float | None:
+    """Give the seconds since the last accepted commit, by the server's clock; None when there was none."""
+    return None if refreshed is None else max(0.0, int(now[0]) + int(now[1]) / 1e6 - float(refreshed))

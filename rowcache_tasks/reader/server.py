@@ -1,0 +1,45 @@
+"""Own how readers ask Redis: a circuit breaker before it, and its errors as CacheError. Knows no keys."""
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from rowcache_tasks.errors import CacheError
+from rowcache_tasks.reader.breaker import Breaker
+from rowcache_tasks.reader.port import Port, Steps
+
+__all__ = ["Server"]
+
+
+class Server:
+    """Redis as the readers of one table see it. Thread-safe."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self.breaker = Breaker()
+
+    def ask(self, step: Callable[[Port], Any]) -> Steps[Any]:
+        """Give the reply. Raises CacheError: at once when Redis was down a moment ago, else within its time-outs.
+
+        A value that is no text, which only a foreign client can have written, is read as an empty one.
+        """
+        if not self.breaker.allows():
+            raise CacheError(f"{self._table}: Redis was down less than a second ago: try again")
+        try:
+            reply = yield step
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            self.breaker.fail()
+            raise CacheError(f"{self._table}: Redis does not answer: {one_line(error)}") from error
+        except redis.RedisError as error:
+            self.breaker.succeed()
+            if "WRONGTYPE" in str(error):
+                return b""
+            raise CacheError(f"{self._table}: Redis refuses: {one_line(error)}") from error
+        self.breaker.succeed()
+        return reply
+
+
+def one_line(error: Exception) -> str:
+    """Cut an error's text to a line."""
+    return " ".join(str(error).split())[:200]
