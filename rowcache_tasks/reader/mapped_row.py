@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Column, inspect
 from sqlalchemy.orm import Mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.types import NullType
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.quotation import shorten
@@ -41,9 +42,13 @@ class MappedRow:
         if not isinstance(mapper, Mapper) or mapper.class_ is not wanted:
             raise ArgumentError(f"type is {shorten(wanted)}, which SQLAlchemy does not map: give the mapped class")
         self._mapper: Mapper[Any] = mapper
-        self._attributes = read_attributes(mapper)
         self._discriminator = discriminator_of(mapper)
         self._subclasses: dict[Any, MappedRow] = {}
+        self._is_configured = mapper.configured
+        self._load()
+
+    def _load(self) -> None:
+        self._attributes = read_attributes(self._mapper)
         fields = {}
         for name, attribute in self._attributes.items():
             annotation = attribute.reading.annotation
@@ -51,15 +56,22 @@ class MappedRow:
             if attribute.is_required or name == self._discriminator:
                 fields[name] = Required[fields[name]]
         typed_dict: Any = TypedDict
-        self._decode = msgspec.json.Decoder(typed_dict(mapper.class_.__name__, fields, total=False)).decode
+        self._decode = msgspec.json.Decoder(typed_dict(self._mapper.class_.__name__, fields, total=False)).decode
 
-    @property
+    def _configure(self) -> None:
+        """Complete the mapping: late, when all classes that a relationship or a foreign key may name are there."""
+        self._mapper.registry.configure()
+        self._load()
+        self._is_configured = True
+
     def columns(self) -> tuple[str, ...]:
-        """The columns that are read, as the database names them."""
+        """Return the columns that are read, as the database names them."""
         return tuple(self._attributes)
 
     def decode(self, value: bytes | str) -> Any:
         """Return the instance. Raises msgspec.DecodeError when the value does not fit the mapping."""
+        if not self._is_configured:
+            self._configure()
         row = self._decode(value)
         converted = {name: self._convert(name, found) for name, found in row.items()}
         if self._discriminator is not None:
@@ -90,8 +102,6 @@ class MappedRow:
             raise msgspec.ValidationError(f"{type(error).__name__} in the column's type - at `$.{name}`") from error
 
     def _make(self, row: dict[str, Any]) -> Any:
-        if not self._mapper.configured:
-            self._mapper.registry.configure()  # late, when all classes that a relationship may name are there
         instance = self._mapper.class_manager.new_instance()
         for name, value in row.items():
             set_committed_value(instance, self._attributes[name].key, value)
@@ -108,14 +118,14 @@ def read_attributes(mapper: Mapper[Any]) -> dict[str, Attribute]:
             continue  # an SQL expression, which no row holds
         name = "".join(column.name)
         reading = read_column(column.type)
-        if name in attributes:
+        if name in attributes and attributes[name].key != key:
             raise ArgumentError(
                 f"type {mapper.class_.__name__} maps two columns {name!r}, as {attributes[name].key} and {key}: "
                 "a cached row has one; give a class of one table"
             )
         if reading is not None:
             attributes[name] = Attribute(key, reading, bool(column.nullable), key in identity)
-        elif key in identity:
+        elif key in identity and not isinstance(column.type, NullType):  # a foreign key, until it finds its table
             raise ArgumentError(
                 f"type {mapper.class_.__name__}: {key} is part of its primary key, and {column.type!r} "
                 "cannot be read from JSON"

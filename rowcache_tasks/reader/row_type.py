@@ -5,7 +5,7 @@ Must not know Redis, and must not import SQL or Celery: mapped_row.py does, for 
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast, get_origin, overload
 
 import msgspec
@@ -46,7 +46,7 @@ class RowDecoder(Generic[T]):
         self._table = table
         self._type_name = shorten(wanted) if get_origin(wanted) else getattr(wanted, "__name__", shorten(wanted))
         self._is_plain = wanted == dict[str, Any]
-        self._columns: tuple[str, ...]
+        self._columns: Callable[[], Sequence[str]]
         if hasattr(wanted, "__mapper__"):
             # Late: whoever has a mapped class has imported SQLAlchemy.
             from rowcache_tasks.reader.mapped_row import MappedRow  # noqa: PLC0415
@@ -54,7 +54,8 @@ class RowDecoder(Generic[T]):
             mapped = MappedRow(wanted)
             self._columns, self._decode = mapped.columns, cast("Any", mapped.decode)
         else:
-            self._columns = check_type(wanted, self._type_name)
+            columns = check_type(wanted, self._type_name)
+            self._columns = lambda: columns
             self._decode = msgspec.json.Decoder(wanted).decode
 
     def decode(self, row_id: object, value: bytes | str) -> T | None:
@@ -64,7 +65,7 @@ class RowDecoder(Generic[T]):
         """
         try:
             return cast("T", self._decode(value))
-        except (ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return self._decode_otherwise(row_id, value, error)
 
     def _decode_otherwise(self, row_id: object, value: bytes | str, error: Exception) -> T | None:
@@ -80,7 +81,7 @@ class RowDecoder(Generic[T]):
             return None
         if self._is_plain:
             return cast("T", row)  # a json column may hold "\ud800", which is JSON, but no text to msgspec
-        reason = describe_mismatch(error, row, self._columns, self._decode)
+        reason = describe_mismatch(error, row, self._columns(), self._decode)
         raise RowTypeError(
             f"row {shorten(row_id)} of {self._table} does not fit {self._type_name}: {reason}; "
             "docs/json.md says which annotation fits which column",

@@ -1,6 +1,8 @@
 """Databases for the tests of the reading side: `db` stands for PostgreSQL and SQLite in turn."""
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from .database import Database
 
@@ -25,3 +27,12 @@ def sqlite(tmp_path):
 @pytest.fixture(params=["pg", "sqlite"])
 def db(request):
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def session(db):
+    """A session of the application's own, on the same database."""
+    engine = create_engine(db.url)
+    with Session(engine) as session:
+        yield session
+    engine.dispose()

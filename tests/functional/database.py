@@ -50,3 +50,9 @@ def statements_of(engine):
     sent = []
     event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
     return sent
+
+
+def cached(db, table, row_id="42", **options):
+    """Give what workers would cache of a row."""
+    source = db.source(table, **options)
+    return source.encoder.encode(source.fetch([row_id]).rows[row_id])
