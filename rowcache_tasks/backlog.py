@@ -1,12 +1,17 @@
 """Own the list of batches that were sent and that no worker has started yet. Must not know Celery or rows.
 
-It keeps a row out of two batches in the queue at once. The queue is first in, first out: as long as the oldest batch
-on the list was claimed less than half a lease ago, no lease of a batch in the queue has ended. Beyond that
-dispatchers claim nothing until a worker starts a batch, or the queue at the broker turns out to be empty: then what is
-on the list was lost with the broker, or with a worker that had fetched it. Batches that have expired are forgotten too.
+It keeps a row out of two batches in the queue at once. As long as the oldest batch on the list was claimed less than
+half a lease ago, no lease of a batch in the queue has ended. Beyond that dispatchers claim nothing until a worker
+starts that batch, or the queue at the broker turns out to be empty: then what is on the list was lost with the broker,
+or is with a worker that has fetched it. Batches that have expired are forgotten too.
+
+Two dispatchers do not send in the order of their claims. Only a batch that was claimed SEND_SHARE of a lease before
+another one lies before it in the queue, since a dispatcher that takes longer does not send, or notes the batch again.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -14,7 +19,7 @@ import redis
 from rowcache_tasks.keys import QUEUED_BATCHES
 from rowcache_tasks.schedule import Claim
 
-__all__ = ["EXPIRY_SLACK_S", "Backlog"]
+__all__ = ["EXPIRY_SLACK_S", "SEND_SHARE", "Backlog"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +28,9 @@ EXPIRY_SLACK_S = 60
 
 Celery compares the clocks of two machines there: apart by more than a lease and this, each batch would be.
 """
+
+SEND_SHARE = 0.25
+"""Of its lease: a batch that was not sent so long after its claim is late. Less than the half that is waited for."""
 
 
 class Backlog:
@@ -33,14 +41,42 @@ class Backlog:
 
     def start(self, claim: Claim) -> None:
         """Note that a worker has taken this batch out of the queue, and so every batch that was sent before it."""
-        try:
-            self._client.zremrangebyscore(QUEUED_BATCHES, "-inf", claim.claimed_at)
-        except redis.ResponseError as error:  # another program's key: no reason not to refresh the rows
-            logger.warning("%s is not usable: %s", QUEUED_BATCHES, error)
+        claimed_at = float(claim.claimed_at)
+        sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
+        with unless_of_another_type():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.zrem(QUEUED_BATCHES, claim.claimed_at)
+            pipeline.zremrangebyscore(QUEUED_BATCHES, "-inf", f"({sent_before!r}")
+            pipeline.execute()
 
-    def forget(self, min_age_s: float) -> int:
-        """Take batches older than this off the list, which cannot be in the queue. Returns how many there were."""
+    def note_again(self, claim: Claim) -> None:
+        """Put a batch that was sent late on the list, since it may have been forgotten before it was in the queue.
+
+        When a worker has started it already, it stays there until the queue is empty: claims may pause until then.
+        """
+        with unless_of_another_type():
+            self._client.zadd(QUEUED_BATCHES, {claim.claimed_at: float(claim.claimed_at)})
+
+    def cancel(self, claim: Claim) -> None:
+        """Take a batch off the list that was not sent."""
+        with unless_of_another_type():
+            self._client.zrem(QUEUED_BATCHES, claim.claimed_at)
+
+    def now(self) -> float:
+        """Read the clock by which batches are claimed; Unix seconds."""
         seconds, microseconds = self._client.time()
-        oldest = int(seconds) + int(microseconds) / 1e6 - min_age_s
-        forgotten: Any = self._client.zremrangebyscore(QUEUED_BATCHES, "-inf", oldest)
+        return int(seconds) + int(microseconds) / 1e6
+
+    def forget(self, until: float) -> int:
+        """Take batches claimed until then off the list, which cannot be in the queue. Returns how many there were."""
+        forgotten: Any = self._client.zremrangebyscore(QUEUED_BATCHES, "-inf", until)
         return int(forgotten)
+
+
+@contextmanager
+def unless_of_another_type() -> Iterator[None]:
+    """Log that the list is another program's key: no reason not to refresh rows."""
+    try:
+        yield
+    except redis.ResponseError as error:
+        logger.warning("%s is not usable: %s", QUEUED_BATCHES, error)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.argument import MAX_ROW_ID_BYTES
-from rowcache_tasks.backlog import EXPIRY_SLACK_S, Backlog
+from rowcache_tasks.backlog import EXPIRY_SLACK_S, SEND_SHARE, Backlog
 from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.schedule import Backoff, Claim, Schedule
 
@@ -137,25 +137,39 @@ class Dispatcher:
         A message that arrived all the same does no harm. If the process dies in between, the rows wait one lease.
         """
         with self._shield:
+            asked_at = time.monotonic()
             claim, next_due = schedule.claim_rows(self._limits.batch_size, self._limits.lease_s)
             if claim and any(map(is_too_long, claim.row_ids)):
                 claim = set_aside(schedule, claim)
+                if not claim.row_ids:
+                    self._backlog.cancel(claim)
             if claim and claim.row_ids:
-                try:
-                    self._broker.send(schedule.table.name, claim)
-                except BaseException:
-                    schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
-                    raise
-                logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
+                self._send(schedule, claim, asked_at)
         return claim, next_due
+
+    def _send(self, schedule: Schedule, claim: Claim, asked_at: float) -> None:
+        """Send a batch, unless it is late already: SEND_SHARE of its lease after the claim was asked for."""
+        late_at = asked_at + SEND_SHARE * self._limits.lease_s
+        try:
+            if time.monotonic() > late_at:
+                raise TimeoutError(f"the process or Redis stood still for over {SEND_SHARE} of a lease")
+            self._broker.send(schedule.table.name, claim)
+        except BaseException:
+            schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
+            self._backlog.cancel(claim)
+            raise
+        if time.monotonic() > late_at:
+            self._backlog.note_again(claim)
+        logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
 
     def _wait_for_workers(self) -> float:
         """Claim nothing while an old batch lies in the queue, so that no row lies in two of them."""
         lease_s = self._limits.lease_s
+        asked_at = self._backlog.now()  # before: what is sent after a look at the queue is not forgotten
         if self._broker.queue_length() == 0:
-            self._backlog.forget(lease_s / 2)  # lost with the broker, or with a worker
+            self._backlog.forget(asked_at - lease_s / 2)  # lost with the broker, or with a worker
             return 0.0
-        self._backlog.forget(lease_s + EXPIRY_SLACK_S)  # expired: nobody starts them any more
+        self._backlog.forget(asked_at - lease_s - EXPIRY_SLACK_S)  # expired: nobody starts them any more
         now = time.monotonic()
         if self._stuck_since is None:
             self._stuck_since = now

@@ -7,6 +7,7 @@ import pytest
 from deployment import wait_until
 from interleaving.mutant import Mutant
 
+from rowcache_tasks import dispatch
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.backlog import Backlog
 from rowcache_tasks.config import Table
@@ -22,15 +23,21 @@ class Broker:
         self.length = 0
         self.asked = 0
         self.error = None
+        self.before_send = self.after_look = lambda: None
+        """Called once: what happens while the dispatcher stands still."""
 
     def send(self, table, claim):
+        happen, self.before_send = self.before_send, lambda: None
+        happen()
         if self.error:
             raise self.error
         self.sent.append((table, claim))
 
     def queue_length(self):
         self.asked += 1
-        return self.length
+        length, happen, self.after_look = self.length, self.after_look, lambda: None
+        happen()
+        return length
 
     @property
     def rows(self):
@@ -46,10 +53,10 @@ def broker():
 def build(client, schedule, broker):
     alarms = []
 
-    def build(schedules=(schedule,), batch_size=10, max_queue=5, poll_interval_s=0.05):
+    def build(schedules=(schedule,), batch_size=10, max_queue=5, poll_interval_s=0.05, lease_s=30):
         alarm = Alarm(client, [one.table.keys.wake for one in schedules])
         alarms.append(alarm)
-        limits = Limits(batch_size, 30, poll_interval_s, max_queue)
+        limits = Limits(batch_size, lease_s, poll_interval_s, max_queue)
         return Dispatcher(schedules, broker, alarm, Backlog(client), limits)
 
     yield build
@@ -244,13 +251,79 @@ def test_claim_without_the_look_at_the_queue_is_found(client, schedule, broker, 
     assert broker.rows == ["1"]
 
 
-def test_worker_that_starts_a_batch_takes_it_and_all_older_ones_off_the_list(schedule, client):
-    backlog, claims = Backlog(client), []
-    for n in range(3):
-        schedule.put_rows({str(n): (100, 0)})
-        claims.append(schedule.claim_rows(10, 30)[0])
-    backlog.start(claims[1])
-    assert client.zrange("queue:", 0, -1) == [claims[2].claimed_at.encode()]
+def test_worker_that_starts_a_batch_takes_it_and_those_sent_before_off_the_list(schedule, client):
+    schedule.put_rows({"1": (100, 0)})
+    claim, _ = schedule.claim_rows(10, 30)
+    at = float(claim.claimed_at)
+    client.zadd("queue:", {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
+    Backlog(client).start(claim)
+    assert client.zrange("queue:", 0, -1) == [b"perhaps before", b"after"]
+
+
+def test_batch_that_another_dispatcher_overtakes_stays_on_the_list(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0), "2": (100, 0)})
+    one, two = build(batch_size=1), build(batch_size=1)
+
+    def overtake():
+        two.run_once()
+        Backlog(client).start(broker.sent[0][1])
+
+    broker.before_send = overtake
+    one.run_once()
+    (_, first), (_, last) = broker.sent
+    assert float(last.claimed_at) < float(first.claimed_at)
+    assert client.zrange("queue:", 0, -1) == [last.claimed_at.encode()]
+
+
+def test_batch_that_is_late_before_it_is_sent_is_handed_back(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0)})
+    with pytest.raises(TimeoutError, match=r"stood still for over 0\.25 of a lease"):
+        build(lease_s=1e-6).run_once()
+    assert broker.sent == []
+    assert client.zcard("queue:") == 0
+    assert client.zscore("schedule:", "1") <= client.time()[0] + 1
+    assert client.exists("failures:") == 0
+
+
+def test_batch_that_was_sent_late_is_on_the_list_again(build, schedule, broker, client, monkeypatch):
+    schedule.put_rows({"1": (100, 0)})
+    now = time.monotonic()
+
+    def stand_still():
+        client.delete("queue:")
+        monkeypatch.setattr(dispatch.time, "monotonic", lambda: now + 100)
+
+    broker.before_send = stand_still
+    build().run_once()
+    assert client.zrange("queue:", 0, -1, withscores=True) == [
+        (broker.sent[0][1].claimed_at.encode(), float(broker.sent[0][1].claimed_at))
+    ]
+
+
+def test_batch_that_was_not_sent_is_not_on_the_list(build, schedule, broker, client):
+    client.zadd("delay:", {"x" * 2000: 10})
+    client.zadd("schedule:", {"x" * 2000: 1})
+    build().run_once()
+    schedule.put_rows({"1": (100, 0)})
+    broker.error = OSError("broker is away")
+    with pytest.raises(OSError, match="broker is away"):
+        build().run_once()
+    assert client.zcard("queue:") == 0
+
+
+def test_batch_sent_after_the_queue_was_seen_empty_is_not_forgotten(build, client, broker):
+    backlog, dispatcher = Backlog(client), build(lease_s=0.03)
+    dispatcher.run_once()
+    client.zadd("queue:", {"lost": backlog.now() - 20})
+
+    def send():
+        sent_at = backlog.now()
+        client.zadd("queue:", {"sent meanwhile": sent_at})
+        wait_until(lambda: backlog.now() > sent_at + 0.02, "half a lease is over")
+
+    broker.after_look = send
+    dispatcher.run_once()
+    assert client.zrange("queue:", 0, -1) == [b"sent meanwhile"]
 
 
 def test_alarm_returns_early_when_woken_and_on_time_when_not(client):
