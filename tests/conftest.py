@@ -35,7 +35,7 @@ def schedule(client):
 
 @pytest.fixture(scope="session")
 def postgres():
-    with Postgres() as server:
+    with Postgres(args=("-c", "max_prepared_transactions=4")) as server:
         yield server
 
 

@@ -1,0 +1,104 @@
+"""Own which rows one bulk statement changes: session.execute(update(…)), delete(…) or insert(…), ORM or Core.
+
+Must not know transactions or Redis.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Dialect, Row, select
+from sqlalchemy.engine import CursorResult, Result
+from sqlalchemy.orm import ORMExecuteState
+
+from rowcache_tasks.orm.mapped_key import MappedKey
+
+__all__ = ["BulkStatement"]
+
+logger = logging.getLogger(__name__)
+
+
+class BulkStatement:
+    """One statement on a table of registered classes. `run` runs it; then `rows` has what it has changed.
+
+    - With a list of parameters, as for an ORM UPDATE by primary key, the keys are among them, or are not known.
+    - Otherwise the database RETURNs the keys, in a way that changes nothing for the application.
+    - Where it cannot, or the application has a RETURNING of its own, the keys are SELECTed just before. Rows that match
+      only since then are not found.
+    - The keys of an INSERT that the server generates are not needed: nobody can have cached such a row.
+    """
+
+    def __init__(self, state: ORMExecuteState, keys: Sequence[MappedKey], warned: set[str]) -> None:
+        """Take the statement, the keys of the tables that it changes, and the tables that were warned of already."""
+        self._state = state
+        self._statement: Any = state.statement
+        self._keys = keys
+        self._warned = warned
+        self._dialect: Dialect = state.session.get_bind(**state.bind_arguments).dialect
+        self.rows: list[tuple[str, str]] = []
+        """Table and row id of each row."""
+
+    def run(self) -> Result[Any]:
+        """Run the statement; returns its result as the application expects it."""
+        parameters = self._state.parameters
+        if isinstance(parameters, Mapping):
+            parameters = [parameters] if self._state.is_insert and parameters else None
+        if parameters:
+            return self._run_with(parameters)
+        returning = {key: columns for key in self._keys if (columns := self._can_return(key))}
+        if not self._state.is_insert:
+            for key in self._keys:
+                if key not in returning:
+                    self._ask(key)
+        if not returning:
+            return self._state.invoke_statement()
+        columns = [column for key_columns in returning.values() for column in key_columns]
+        statement = self._statement.return_defaults(supplemental_cols=columns)
+        result: CursorResult[Any] = self._state.invoke_statement(statement=statement)  # type: ignore[assignment]
+        for key, key_columns in returning.items():
+            for row in result.returned_defaults_rows or ():
+                self._add(key, [row._mapping[column] for column in key_columns])
+        return result
+
+    def _run_with(self, parameters: Sequence[Mapping[str, Any]]) -> Result[Any]:
+        """Run the statement; the keys are in its parameters, by the names of the attributes."""
+        result = self._state.invoke_statement()
+        for key in self._keys:
+            if all(name in given for given in parameters for name in key.names):
+                for given in parameters:
+                    self._add(key, [given[name] for name in key.names])
+            elif not self._state.is_insert and key.table not in self._warned:
+                self._warned.add(key.table)
+                logger.warning(
+                    "rows of %s that a bulk statement changes are not refreshed at once: their keys are not among its "
+                    "parameters; name them with touched(session, %r, row_ids)",
+                    *(key.table, key.table),
+                )
+        return result
+
+    def _can_return(self, key: MappedKey) -> list[Any] | None:
+        """Give the columns that the statement can return beside what the application asks for; None: it cannot."""
+        statement, dialect = self._statement, self._dialect
+        if statement.exported_columns:  # of a RETURNING
+            return None
+        if self._state.is_insert:
+            able = dialect.insert_returning and statement.select is None
+        elif self._state.is_update:
+            able = dialect.update_returning and dialect.update_returning_multifrom
+        else:
+            able = dialect.delete_returning and dialect.delete_returning_multifrom
+        return key.columns_of(statement.table) if able else None
+
+    def _ask(self, key: MappedKey) -> None:
+        """Select the keys that the statement is about to change."""
+        where = self._statement.whereclause
+        asked = select(*key.columns) if where is None else select(*key.columns).where(where)
+        session, state = self._state.session, self._state
+        rows: Sequence[Row[Any]] = session.execute(asked, state.parameters or {}).all()
+        for row in rows:
+            self._add(key, row)
+
+    def _add(self, key: MappedKey, values: Sequence[Any]) -> None:
+        row_id = key.row_id(values, self._dialect)
+        if row_id is not None:
+            self.rows.append((key.table, row_id))

@@ -1,0 +1,92 @@
+"""Own how the rows of a commit are handed over: never an exception, never a long wait. Knows neither keys nor SQL.
+
+The commit has happened by then. What cannot be handed over is seen at the row's next refresh.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from sqlalchemy.util import await_
+from sqlalchemy.util.concurrency import in_greenlet
+
+from rowcache_tasks.config import MAX_BATCH_SIZE
+from rowcache_tasks.reader.breaker import Breaker
+from rowcache_tasks.schedule import cut
+
+__all__ = ["Delivery", "Route", "TaskRoute"]
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 1.0
+"""After a failure nothing is tried for about so long."""
+
+
+class Route(Protocol):
+    """A way to ask for refreshes: a Refresher, or tasks."""
+
+    def refresh_tables(self, rows: Mapping[str, Sequence[str]]) -> object:
+        """Ask for a refresh of rows: table -> row ids. Raises when it cannot."""
+
+
+class TaskRoute:
+    """Asks through the task refresh_now, for applications that may not change the schedule themselves."""
+
+    def refresh_tables(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """Send one message a table, of up to MAX_BATCH_SIZE rows each. Takes as long as the broker's time-outs."""
+        # Late, because an application that touches Redis itself has no use for Celery.
+        from rowcache_tasks.tasks import refresh_now  # noqa: PLC0415
+
+        for table, row_ids in rows.items():
+            for batch in cut(row_ids, MAX_BATCH_SIZE):
+                # A stamp of our own, which this task has no use for: without it, Redis would be asked for the time.
+                refresh_now.apply_async((table, batch), {"stamp": "0"}, retry=False)
+
+
+class Delivery:
+    """Hands rows over by a route. Thread-safe and fork-safe."""
+
+    def __init__(self, route: Route, patience_s: float) -> None:
+        """`patience_s`: for how long a coroutine waits at most for its commit to be handed over; seconds."""
+        self._route = route
+        self._patience_s = patience_s
+        self._breaker = Breaker(threshold=1, pause_s=PAUSE_S)
+        self._skipped = 0
+
+    def send(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """Hand over table -> row ids. Below an AsyncSession a thread does it, and the event loop goes on."""
+        if "greenlet" in sys.modules and in_greenlet():
+            await_(self._send_aside(rows))
+        else:
+            self._send(rows)
+
+    async def _send_aside(self, rows: Mapping[str, Sequence[str]]) -> None:
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._send, rows), self._patience_s)
+        except TimeoutError:
+            logger.warning("%s may not be refreshed at once: it takes over %s s", count(rows), self._patience_s)
+
+    def _send(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """Try once; while the other side is away, only now and then."""
+        if not self._breaker.allows():
+            self._skipped += 1
+            return
+        skipped, self._skipped = self._skipped, 0
+        try:
+            self._route.refresh_tables(rows)
+        except Exception as error:  # the outer edge: the application's commit has succeeded
+            self._breaker.fail()
+            logger.warning(
+                "%s and those of %d other commits are not refreshed at once, but when their delay ends: %s: %s",
+                *(count(rows), skipped, type(error).__name__, error),
+            )
+            logger.debug("where it failed", exc_info=True)
+        else:
+            self._breaker.succeed()
+
+
+def count(rows: Mapping[str, Sequence[str]]) -> str:
+    """Name tables and numbers of rows, for the log."""
+    return ", ".join(f"{len(row_ids)} rows of {table}" for table, row_ids in rows.items())

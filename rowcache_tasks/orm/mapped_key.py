@@ -1,0 +1,123 @@
+"""Own how an object of a mapped class is one row of a cached table: its row id, before and after a change.
+
+Must not know sessions' transactions or Redis.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Dialect, inspect, select
+from sqlalchemy import Table as SqlTable
+from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import InstanceState, Mapper
+
+from rowcache_tasks.config import Table
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.orm.key_text import KeyText
+from rowcache_tasks.quotation import shorten, suggest
+
+__all__ = ["MappedKey"]
+
+
+class MappedKey:
+    """The key of one cached table, as a mapped class has it.
+
+    Raises ArgumentError, one line, when the class is not mapped or has not the columns of the key.
+    """
+
+    def __init__(self, mapped: type, table: Table) -> None:
+        self.mapper = mapper_of(mapped)
+        self.table = table.name
+        found = key_columns(self.mapper, table)
+        self._parts = [self.mapper.get_property_by_column(column) for column in found]
+        self._names = [part.key for part in self._parts]
+        self._text = KeyText(found)
+        self.columns = [part.class_attribute for part in self._parts]
+        """What to select, or to return, for `row_id`."""
+        self._primary = [self.mapper.get_property_by_column(column).key for column in self.mapper.primary_key]
+
+    @property
+    def names(self) -> list[str]:
+        """The attributes of the key, as parameters of bulk statements name them."""
+        return self._names
+
+    def columns_of(self, sql_table: Any) -> list[Column[Any]] | None:
+        """Give the columns of the key as one table has them, of an inherited class; None when it has not all."""
+        found: list[Column[Any]] = []
+        for part in self._parts:
+            here = [column for column in part.columns if isinstance(column, Column) and column.table == sql_table]
+            if not here:
+                return None
+            found.append(here[0])
+        return found
+
+    def row_id(self, values: Sequence[Any], dialect: Dialect) -> str | None:
+        """Write values of `columns` as a row id; None when one is NULL."""
+        return self._text.write(values, dialect)
+
+    def id_now(self, state: InstanceState[Any], dialect: Dialect) -> str | None:
+        """Give the row id that an object has now. An attribute that is not loaded is loaded, by SQLAlchemy."""
+        instance = state.obj()
+        return self.row_id([getattr(instance, name) for name in self._names], dialect)
+
+    def id_before(self, state: InstanceState[Any], connection: Connection) -> str | None:
+        """Give the row id that an object has in the database, before it is written.
+
+        Costs a SELECT only when the key is not the primary key and was not loaded.
+        """
+        identity = dict(zip(self._primary, state.identity or (), strict=False))
+        values: list[Any] = []
+        for name in self._names:
+            history = state.attrs[name].history
+            stored = [*(history.deleted or ()), *(history.unchanged or ())]
+            if stored:
+                values.append(stored[0])
+            elif name in identity:
+                values.append(identity[name])
+            else:
+                values = self._stored(identity, connection)
+                break
+        return self.row_id(values, connection.dialect)
+
+    def _stored(self, identity: dict[str, Any], connection: Connection) -> list[Any]:
+        attributes = self.mapper.attrs
+        conditions = [attributes[name].class_attribute == value for name, value in identity.items()]
+        columns: list[Any] = self.columns
+        row: Any = connection.execute(select(*columns).where(*conditions)).first()
+        return [None] * len(columns) if row is None else list(row)
+
+
+def mapper_of(mapped: type) -> Mapper[Any]:
+    """Return the mapper of a class; raises ArgumentError for what is not mapped."""
+    found: Any
+    try:
+        found = inspect(mapped)
+    except NoInspectionAvailable:
+        found = None
+    if not isinstance(found, Mapper):
+        raise ArgumentError(f"refresh_on_commit: {shorten(mapped)} is not a mapped class of SQLAlchemy")
+    return found
+
+
+def key_columns(mapper: Mapper[Any], table: Table) -> list[ColumnElement[Any]]:
+    """Find the columns of the key in the class, in the order of row ids."""
+    local = mapper.local_table
+    nearest = [column for column in mapper.columns if column.table is local]
+    columns = {column.name: column for column in (*mapper.columns, *nearest)}
+    if table.key:
+        for name in table.key:
+            if name not in columns:
+                raise ArgumentError(
+                    f"refresh_on_commit: {mapper.class_.__name__} has no column {name!r}, "
+                    f"of the key of {table.setting}{suggest(name, columns)}"
+                )
+        return [columns[name] for name in table.key]
+    own = local.primary_key if isinstance(local, SqlTable) else ()
+    primary: list[Any] = [column for column in own if column in set(nearest)] or list(mapper.primary_key)
+    if len(primary) > 1:
+        raise ArgumentError(
+            f"refresh_on_commit: {mapper.class_.__name__} has a primary key of {len(primary)} columns, "
+            f'and {table.setting} does not say their order in row ids: add "key": '
+            f"{[column.name for column in primary]!r}, in the order that the primary key has in the database"
+        )
+    return primary
