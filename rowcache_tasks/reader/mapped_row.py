@@ -39,7 +39,7 @@ class MappedRow:
 
     def __init__(self, wanted: Any) -> None:
         mapper = inspect(wanted, raiseerr=False)
-        if not isinstance(mapper, Mapper) or mapper.class_ is not wanted:
+        if not isinstance(mapper, Mapper):
             raise ArgumentError(f"type is {shorten(wanted)}, which SQLAlchemy does not map: give the mapped class")
         self._mapper: Mapper[Any] = mapper
         self._discriminator = discriminator_of(mapper)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import ForeignKey, inspect
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, relationship, validates
 
 from rowcache_tasks.errors import ArgumentError, RowTypeError
 from rowcache_tasks.reader.row_type import RowDecoder
@@ -74,6 +74,18 @@ def test_mapped_dataclass_is_made_without_its_init():
     assert inspect(row).detached
 
 
+def test_validators_do_not_look_at_what_the_database_holds():
+    class Checked(Base):
+        __tablename__ = "checked"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+        @validates("id")
+        def refuse(self, _key, _value):
+            raise AssertionError("a row that exists is checked again")
+
+    assert RowDecoder("checked", Checked).decode("1", b'{"id":1}').id == 1
+
+
 def test_decoder_may_be_made_before_all_classes_are_mapped():
     class Early(DeclarativeBase):
         pass
@@ -81,7 +93,7 @@ def test_decoder_may_be_made_before_all_classes_are_mapped():
     class Order(Early):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
-        customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id"))
+        customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id"), primary_key=True)
         customer: Mapped["Customer"] = relationship("Customer")
 
     decoder = RowDecoder("orders", Order)
