@@ -1,0 +1,82 @@
+"""Items of a shop over HTTP, with FastAPI, AsyncRowCache and SQLAlchemy's asyncio. README.md says how to start it."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Literal, NoReturn
+
+from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from sqlalchemy import exc, select
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+
+from examples.inventory import InventoryRow, Item
+from rowcache_tasks import AsyncRowCache, CacheError, FillError, ReadThrough
+from rowcache_tasks.orm import refresh_on_commit
+
+
+@dataclass
+class Change:
+    """What a client may change."""
+
+    quantity: Annotated[int, Field(ge=0, lt=2**31)]
+
+
+UNAVAILABLE = (CacheError, FillError, exc.OperationalError, exc.TimeoutError)  # the last one: no connection is free
+
+
+async def unavailable(_request: Request, _error: Exception) -> JSONResponse:
+    """Say that nobody can answer: the item is not cached, and the database is away."""
+    return JSONResponse({"detail": "neither the cache nor the database can answer just now"}, 503, {"Retry-After": "1"})
+
+
+app = FastAPI(exception_handlers=dict.fromkeys(UNAVAILABLE, unavailable))
+engine = create_async_engine(os.environ["SHOP_DATABASE_URL"], pool_size=16)
+sessions = async_sessionmaker(engine, expire_on_commit=False)
+# An item that is not scheduled is read from the database once and cached for a minute; see docs/reading.md.
+inventory = AsyncRowCache("inv", type=Item, read_through=ReadThrough(when_redis_is_down=True))
+refresh_on_commit(sessions, {InventoryRow: "inv"})  # items that are changed through these sessions
+
+ItemId = Annotated[int, Path(ge=0, lt=2**63)]
+Ids = Annotated[str, Query(pattern=r"^\d{1,18}(,\d{1,18}){0,99}$")]
+Source = Literal["cache", "database"]
+
+
+@app.get("/items/{item_id}")
+async def read_item(item_id: ItemId, response: Response, source: Source = "cache") -> Item:
+    """Answer one item from the cache; with ?source=database as a service without a cache would."""
+    if source == "database":
+        async with sessions() as session:
+            row = await session.get(InventoryRow, item_id)
+        item = row and row.item()
+    else:
+        cached = await inventory.get_with_age(item_id, fill=True)
+        item = cached and cached.row
+        if cached:
+            response.headers["Age"] = f"{cached.age:.0f}"
+    return item or not_found(item_id)
+
+
+@app.get("/items")
+async def read_items(ids: Ids, source: Source = "cache") -> dict[int, Item | None]:
+    """Answer {id: item, or null where there is none} for ?ids=1,2,3, in that order."""
+    wanted = [int(item_id) for item_id in ids.split(",")]
+    if source == "database":
+        async with sessions() as session:
+            rows = await session.scalars(select(InventoryRow).where(InventoryRow.id.in_(wanted)))
+            return dict.fromkeys(wanted) | {row.id: row.item() for row in rows}
+    return await inventory.get_many(wanted, fill=True)
+
+
+@app.put("/items/{item_id}")
+async def change_item(item_id: ItemId, change: Change) -> Item:
+    """Change an item. Once this is committed, readers of the cache see it within milliseconds."""
+    async with sessions.begin() as session:
+        row = await session.get(InventoryRow, item_id) or not_found(item_id)
+        row.quantity = change.quantity
+    return row.item()
+
+
+def not_found(item_id: int) -> NoReturn:
+    """Answer 404."""
+    raise HTTPException(404, f"there is no item {item_id}")

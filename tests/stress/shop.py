@@ -1,0 +1,103 @@
+"""The services of examples/, served as their README says, on a deployment; and what writes and reads meanwhile."""
+
+import json
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import suppress
+
+from deployment import ROOT, wait_until
+from sqlalchemy import make_url
+
+from rowcache_tasks.embedded import Child
+
+SERVERS = {
+    "fastapi": ["uvicorn", "examples.fastapi_shop:app", "--no-access-log", "--port={port}"],
+    "flask": ["waitress", "--threads=16", "--listen=127.0.0.1:{port}", "examples.flask_shop:app"],
+    "fixed": ["tests.stress.fixed", "{port}"],
+}
+"""Service -> the module that serves it, and its arguments."""
+
+TABLE = """
+CREATE TABLE inventory (
+    id         bigint PRIMARY KEY,
+    name       text NOT NULL,
+    quantity   integer NOT NULL,
+    price      numeric(10, 2) NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+ROWS = "INSERT INTO inventory SELECT id, 'item ' || id, 0, id * 31 % 1000 + 0.99 FROM generate_series(1, {}) id"
+SALE = """
+\\set id random(1, {})
+UPDATE inventory SET quantity = quantity + 1, price = (id * 31 + (quantity + 1) * 17) % 1000 + 0.99, updated_at = now()
+WHERE id = :id;
+"""
+
+
+def price_of(item_id, quantity):
+    """Give the only price that goes with the quantity of an item, in whatever state it is, as JSON has it."""
+    return f"{(item_id * 31 + quantity * 17) % 1000}.99"
+
+
+def create_items(deployment, rows):
+    """Make the table anew, with the items 1 to `rows`."""
+    deployment.sql("DROP TABLE IF EXISTS inventory")
+    deployment.sql(TABLE)
+    deployment.sql(ROWS.format(rows))
+
+
+def start_service(deployment, name, **env):
+    """Serve an example as a process and wait until it answers; gives its URL and its process."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    module, *arguments = (argument.format(port=port) for argument in SERVERS[name])
+    env = deployment.env_of("filler", SHOP_DATABASE_URL=deployment.database_url, **env)
+    service = Child(
+        [sys.executable, "-m", module, *arguments], env=env, log=deployment.folder / f"{name}.log", cwd=ROOT
+    )
+    service.start()
+    deployment.children.append(service)
+
+    def answers():
+        assert service.is_running, service.log_tail()
+        with suppress(OSError):
+            return socket.create_connection(("127.0.0.1", port), 1).close() is None
+
+    wait_until(answers, f"{name} answers", timeout_s=60)
+    return f"http://127.0.0.1:{port}", service
+
+
+def start_pgbench(deployment, postgres, rows, *, rate, seconds):
+    """Sell items: so many a second, for so many seconds."""
+    script = deployment.folder / "sale.sql"
+    script.write_text(SALE.format(rows))
+    database = make_url(deployment.database_url).database
+    options = ("--no-vacuum", f"--rate={rate}", f"--time={seconds}", "--client=2", f"--file={script}")
+    pgbench = Child(postgres.tool("pgbench", "-d", database, *options), log=deployment.folder / "pgbench.log")
+    pgbench.start()
+    deployment.children.append(pgbench)
+    return pgbench
+
+
+def run_client(url, *arguments):
+    """Run stress.load against a service; gives what it measured."""
+    command = [sys.executable, "-m", "stress.load", url, *arguments]
+    done = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, check=False, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def ask(url, path, change=None):
+    """Ask a service for one thing, or put a change to it; gives the status, the headers and the JSON of the answer."""
+    body = None if change is None else json.dumps(change).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url + path, body, headers, method="GET" if body is None else "PUT")
+    try:
+        reply = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        reply = error
+    with reply:
+        return reply.status, reply.headers, json.loads(reply.read())
