@@ -129,6 +129,14 @@ class NearCache:
         rows = 0 if session is None else session.row_count
         return NearStatistics(rows, counts.hits, counts.misses, counts.invalidations, counts.sessions)
 
+    def forget(self, keys: Sequence[bytes]) -> None:
+        """Forget rows that this process knows to have changed: it then reads what was written, or something newer.
+
+        Without it, a process that writes may read the old value until the server's message has arrived.
+        """
+        if (session := self._tracking.session) is not None:
+            session.forget(keys)
+
     def clear(self) -> None:
         """Forget all rows of this process; the server is not asked."""
         if (session := self._tracking.session) is not None:

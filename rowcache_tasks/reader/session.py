@@ -46,7 +46,7 @@ class Question:
 
     keys: Sequence[bytes] = ()
     rows: Rows = field(default_factory=OrderedDict)
-    """Where the answer goes: what was cleared since gets nothing that was asked before."""
+    """Where the answer goes: what was forgotten since gets nothing that was asked before."""
     future: "Future[list[bytes] | None] | None" = None
     sent_at: float = 0.0
 
@@ -133,12 +133,12 @@ class Session:
             if question is None or not is_answer(reply, question):
                 raise redis.InvalidResponse(f"the server sent {type(reply).__name__} that is no answer")
             self._sent.popleft()
-        self.proven_at = question.sent_at
-        if question.future is None:
-            return
-        values = None if isinstance(reply, Exception) else [ABSENT if value is None else value for value in reply]
-        if values is not None:
-            self._store(question.rows, question.keys, values)
+            self.proven_at = question.sent_at
+            if question.future is None:
+                return
+            values = None if isinstance(reply, Exception) else [ABSENT if value is None else value for value in reply]
+            if values is not None:
+                self._store(question.rows, question.keys, values)
         settle(question.future, values)
 
     def _store(self, rows: Rows, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
@@ -160,9 +160,18 @@ class Session:
                 self._counts.invalidations += 1
         return PUSHED
 
+    def forget(self, keys: Sequence[bytes]) -> None:
+        """Forget rows that are known to have changed. What was asked before is answered, and not kept."""
+        with self._lock:
+            for question in self._sent:
+                question.rows = OrderedDict()
+            for key in keys:
+                self._rows.pop(key, None)
+
     def clear(self) -> None:
-        """Forget all rows; those that are asked for already are answered, and not kept."""
-        self._rows = OrderedDict()
+        """Forget all rows. What was asked before is answered, and not kept."""
+        with self._lock:
+            self._rows = OrderedDict()
 
     def end(self) -> None:
         """Forget all rows and answer None to all questions; may be repeated."""

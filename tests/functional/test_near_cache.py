@@ -373,7 +373,9 @@ def test_nothing_is_opened_before_the_first_fetch_and_nothing_left_after_close(m
     near.close()
     assert threads() == []
     assert near.get(b"inv:none") is None
-    wait_until(lambda: "rowcache-test-near" not in {one["name"] for one in client.client_list()}, "the connection is closed")
+    wait_until(
+        lambda: "rowcache-test-near" not in {one["name"] for one in client.client_list()}, "the connection is closed"
+    )
     assert warm(near, b"inv:none") == ABSENT
     assert near.statistics().sessions == 2
 
@@ -384,6 +386,14 @@ def test_near_cache_that_nobody_has_any_more_ends_its_thread(client):
     del near
     gc.collect()
     wait_until(lambda: threads() == [], "the thread has ended")
+
+
+def test_process_that_forgets_what_it_writes_reads_what_it_wrote(near, client):
+    for number in range(200):
+        client.set(KEY, number)
+        near.forget([KEY])
+        assert (near.get(KEY) or near.fetch(KEY)) == b"%d" % number
+        assert near.get(KEY) in {b"%d" % number, None}
 
 
 def test_clear_forgets_the_rows_of_this_process(near, client):

@@ -74,6 +74,17 @@ def test_answer_asked_before_a_clear_is_given_and_not_kept(session):
     assert session.get(b"a") is None
 
 
+def test_forgotten_row_is_asked_for_again_and_an_answer_from_before_is_not_kept(session):
+    fetch(session, a=b"old", b=b"1")
+    future = ask(session, b"a")
+    session.forget([b"a", b"other"])
+    session.answer([b"old"])
+    assert future.result(0) == [b"old"]
+    assert kept(session, b"a", b"b") == [b"b"]
+    fetch(session, a=b"new")
+    assert session.get(b"a") == b"new"
+
+
 def test_nothing_is_served_when_the_server_was_silent_for_too_long(session):
     fetch(session, a=b"1")
     session.proven_at -= 31
