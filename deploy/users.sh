@@ -49,11 +49,18 @@ asked="$asked +unwatch +rpush"
 echo "user default on #$(hash "${VALKEY_PASSWORD:?}") ~* &* +@all"
 
 # reader: RowCache only. One that can be told to be anything may read values, and how old they are.
-user reader "${VALKEY_READER_PASSWORD:?}" "$(keys %R $values 'refreshed:*') +get +mget +exists +zscore"
+# What it has read, the server can tell when it changes: the near cache.
+read='+get +mget +exists +zscore +zmscore +hello +client|tracking'
+user reader "${VALKEY_READER_PASSWORD:?}" "$(keys %R $values 'refreshed:*') $read"
 
 # application: sends tasks, stamped with the server's time, and reads values. It changes no schedule and no value.
 user application "${VALKEY_APPLICATION_PASSWORD:?}" "$send $(keys %W 'rowcache.*')" \
-    "$(keys %R $values 'refreshed:*') +get +mget +zscore"
+    "$(keys %R $values 'refreshed:*') $read"
+
+# filler: an application that also fills what it misses from the database (read-through), and has rows refreshed by
+# itself, without a task. So it writes values and the schedule.
+user filler "${VALKEY_FILLER_PASSWORD:?}" "$send $(keys %W 'rowcache.*') $state $(keys %RW $values)" \
+    "$read $scripts +set +del +zadd +hdel +hincrby +rpush +llen"
 
 # dispatcher: claims rows, sends them, and drops values; it reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \

@@ -10,7 +10,8 @@ from rowcache_tasks.embedded import Valkey
 
 numbers = itertools.count()
 
-PASSWORDS = {role: f"{role}:p@ss/w%rd#?" for role in ("reader", "application", "dispatcher", "worker", "operator")}
+ROLES = ("reader", "application", "filler", "dispatcher", "worker", "operator")
+PASSWORDS = {role: f"{role}:p@ss/w%rd#?" for role in ROLES}
 """With all characters that have a meaning in a URL."""
 
 READER = """

@@ -10,8 +10,10 @@ from deployment import CELERY, ROOT, wait_until, with_login
 from ruamel.yaml import YAML
 
 from rowcache_tasks import RowCache
+from rowcache_tasks.config import Table
 from rowcache_tasks.connection import connect
 from rowcache_tasks.embedded import Child, binary
+from rowcache_tasks.schedule import Schedule
 
 pytestmark = pytest.mark.acceptance
 
@@ -24,6 +26,7 @@ FOR_ADMINISTRATORS = (
 REFUSED = {
     "reader": ["SET inv:1 x", "DEL inv:1", "ZSCORE schedule: 1", "LPUSH rowcache.schedule x", "LLEN rowcache.schedule"],
     "application": ["SET inv:1 x", "DEL inv:1", "ZADD schedule: 0 1", "ZADD delay: 0 1", "BRPOP rowcache.schedule 1"],
+    "filler": ["BRPOP rowcache.schedule 1", "LLEN other", "HSET beat: entry 0", "ZRANGE schedule: 0 -1", "CLIENT LIST"],
     "dispatcher": ["GET inv:1", "SET inv:1 x", "MSET inv:1 x", "BRPOP rowcache.refresh 1", "BRPOP celery 1"],
     "worker": ["HSET beat: entry 0", "CLIENT LIST"],
     "operator": ["SET inv:1 x", "MSET inv:1 x", "BRPOP rowcache.schedule 1", "HSET beat: entry 0"],
@@ -56,7 +59,8 @@ def test_each_process_is_logged_in_as_its_role(deployment):
 
     wait_until(lambda: users() == wanted, "all have logged in", pause_s=0.1)
     who = deployment.run(
-        "from rowcache_tasks import RowCache; print(RowCache('inv')._client.execute_command('ACL WHOAMI'))", check=False
+        "from rowcache_tasks.runtime import current_runtime; current_runtime().client.execute_command('ACL WHOAMI')",
+        check=False,
     )
     assert "User application has no permissions to run the 'acl|whoami' command" in who.stderr
     deployment.client.acl_log_reset()
@@ -70,7 +74,34 @@ def test_reader_reads_values_and_their_age(deployment):
     assert cache.get("1") == {"id": 1}
     assert cache.get_many(["1", "2"]) == {"1": {"id": 1}, "2": None}
     assert cache.age("1") < 60
+    assert cache.get_with_age("1", max_age=60).row == {"id": 1}
+    assert cache.exists("1")
     cache.close()
+
+
+def test_reader_has_a_near_cache(deployment):
+    url = with_login(deployment.valkey.url, "reader", deployment.passwords["reader"])
+    deployment.client.set("inv:1", '{"id":1}')
+    cache = RowCache("inv", url=url, near=10)
+    wait_until(lambda: cache.get("1") == {"id": 1} and cache.near_statistics().hits, "the row is kept")
+    deployment.client.set("inv:1", '{"id":2}')
+    wait_until(lambda: cache.get("1") == {"id": 2}, "the server has told that it changed")
+    cache.close()
+
+
+def test_filler_fills_schedules_and_touches(deployment):
+    url = with_login(deployment.valkey.url, "filler", deployment.passwords["filler"])
+    code = (
+        "from rowcache_tasks import RowCache\n"
+        "inv = RowCache('inv')\n"
+        "print(inv.get('1', fill=True)['id'], inv.get('2', fill=True, delay=3600)['id'], inv.get('4711', fill=True))\n"
+    )
+    assert deployment.run(code, role="filler") == "1 2 None"
+    assert deployment.client.zrange("delay:", 0, -1) == [b"2"]
+    client = connect(url, "test")
+    assert Schedule(client, Table("inv", "inventory")).touch_rows(["1", "2"]) == 1
+    assert deployment.client.exists("inv:1") == 0, "what was filled in was removed"
+    client.close()
 
 
 def test_operator_may_run_every_command(deployment):
