@@ -23,22 +23,22 @@ class Refresher:
 
     `Refresher()` takes Redis and the tables from the configuration module that the workers use;
     `Refresher(url="redis://…", tables={"inv": {"table": "inventory"}})` needs none. Thread-safe and fork-safe; make
-    one and keep it. No connection is opened before the first call. `timeout` is in seconds, to connect and for each
-    answer; nothing is tried twice.
+    one and keep it. No connection is opened before the first call. No call takes longer than about `timeout` seconds:
+    half of it to connect, half for each answer; nothing is tried twice.
 
     Raises ConfigError for wrong settings, ArgumentError for a table or a row id that cannot be, and, from the calls,
     redis.RedisError when Redis does not answer.
     """
 
     def __init__(
-        self, *, url: str | None = None, tables: Mapping[str, Mapping[str, Any]] | None = None, timeout: float = 0.5
+        self, *, url: str | None = None, tables: Mapping[str, Mapping[str, Any]] | None = None, timeout: float = 1.0
     ) -> None:
         self.settings: Settings = (
             load_settings() if url is None else parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables})
         )
         self._client = redis.Redis.from_url(
             self.settings.redis_url,
-            **connection_options(self.settings.redis_url, "refresher", timeout),
+            **connection_options(self.settings.redis_url, "refresher", timeout / 2),
             health_check_interval=0,  # a connection that the server has closed is found without one
             retry=Retry(NoBackoff(), retries=0),
         )

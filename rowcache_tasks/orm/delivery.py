@@ -6,9 +6,11 @@ The commit has happened by then. What cannot be handed over is seen at the row's
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import redis
 from sqlalchemy.util import await_
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -53,7 +55,8 @@ class Delivery:
         self._route = route
         self._patience_s = patience_s
         self._breaker = Breaker(threshold=1, pause_s=PAUSE_S)
-        self._skipped = 0
+        self._untold = 0
+        self._silent_until = 0.0
 
     def send(self, rows: Mapping[str, Sequence[str]]) -> None:
         """Hand over table -> row ids. Below an AsyncSession a thread does it, and the event loop goes on."""
@@ -71,20 +74,31 @@ class Delivery:
     def _send(self, rows: Mapping[str, Sequence[str]]) -> None:
         """Try once; while the other side is away, only now and then."""
         if not self._breaker.allows():
-            self._skipped += 1
+            self._untold += 1
             return
-        skipped, self._skipped = self._skipped, 0
         try:
             self._route.refresh_tables(rows)
-        except Exception as error:  # the outer edge: the application's commit has succeeded
-            self._breaker.fail()
-            logger.warning(
-                "%s and those of %d other commits are not refreshed at once, but when their delay ends: %s: %s",
-                *(count(rows), skipped, type(error).__name__, error),
-            )
-            logger.debug("where it failed", exc_info=True)
+        except Exception as error:  # noqa: BLE001 the outer edge: the application's commit has succeeded
+            if isinstance(error, redis.ResponseError):  # about one table; the server is there
+                self._breaker.succeed()
+            else:
+                self._breaker.fail()
+            self._warn(rows, error)
         else:
             self._breaker.succeed()
+
+    def _warn(self, rows: Mapping[str, Sequence[str]], error: Exception) -> None:
+        """Log a failure, but no more than one in a pause; the others are counted."""
+        if time.monotonic() < self._silent_until:
+            self._untold += 1
+            return
+        untold, self._untold = self._untold, 0
+        self._silent_until = time.monotonic() + PAUSE_S / 2
+        logger.warning(
+            "%s, and those of %d commits before, are not refreshed at once but at the end of their delay: %s: %s",
+            *(count(rows), untold, type(error).__name__, error),
+        )
+        logger.debug("where it failed", exc_info=error)
 
 
 def count(rows: Mapping[str, Sequence[str]]) -> str:

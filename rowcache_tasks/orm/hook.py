@@ -34,14 +34,15 @@ def refresh_on_commit(
     via: Literal["redis", "task"] = "redis",
     url: str | None = None,
     tables: Mapping[str, Mapping[str, Any]] | None = None,
-    timeout: float = 0.5,
+    timeout: float = 1.0,
 ) -> "CommitHook":
     """Refresh the rows that sessions write, as soon as they are committed; docs/writing.md tells which are seen.
 
     `session`: a Session class, sessionmaker, scoped_session, their counterparts of asyncio, or one session. `classes`:
-    mapped class -> the cached table, or tables, that its rows are in; those of its subclasses are as well. Settings are
-    those of the configuration module, or of `url` and `tables`, as for a Refresher. `timeout` is in seconds, for each
-    answer of Redis; a Redis that is away neither raises nor delays more than one commit in about a second.
+    mapped class -> the cached table, or tables, that its rows are in; those of its subclasses are as well.
+
+    Settings are those of the configuration module, or of `url` and `tables`, and `timeout` is in seconds, as for a
+    Refresher. A Redis that is away raises nothing, and delays about one commit in a second.
 
     `via="task"` sends the task refresh_now instead, with the broker's time-outs.
 
@@ -53,7 +54,7 @@ def refresh_on_commit(
     settings = refresher.settings if refresher else load_settings()
     route: Route = refresher or TaskRoute()
     keys = list(mapped_keys(classes, settings))
-    return CommitHook(target_of(session), keys, Delivery(route, 2 * timeout), settings, refresher)
+    return CommitHook(target_of(session), keys, Delivery(route, timeout), settings, refresher)
 
 
 def mapped_keys(classes: Mapping[type, str | Sequence[str]], settings: Settings) -> Iterable[MappedKey]:

@@ -1,10 +1,13 @@
-"""Databases for the tests of the reading side: `db` stands for PostgreSQL and SQLite in turn."""
+"""Databases, where `db` stands for PostgreSQL and SQLite in turn; and an application, with what its hooks touch."""
 
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
+
+from rowcache_tasks.orm import refresh_on_commit
 
 from .database import Database
+from .warehouse import CLASSES, TABLES, Base, Cache, Inventory
 
 
 @pytest.fixture
@@ -36,3 +39,46 @@ def session(db):
     with Session(engine) as session:
         yield session
     engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def warehouse(postgres_url):
+    """The engine of an application, whose tables are there."""
+    engine = create_engine(postgres_url)
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def maker(warehouse):
+    """A maker of sessions on empty tables; items 1 to 3 are there."""
+    maker = sessionmaker(warehouse)
+    with maker.begin() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
+        session.add_all([Inventory(id=n) for n in (1, 2, 3)])
+    return maker
+
+
+@pytest.fixture
+def cache(client):
+    """What is scheduled for later, items 1 to 9 at first; shows what was touched."""
+    cache = Cache(client)
+    cache.schedule("inv", *map(str, range(1, 10)))
+    return cache
+
+
+@pytest.fixture
+def listen(valkey):
+    """Make hooks that are removed at the end."""
+    hooks = []
+
+    def listen(target, classes=CLASSES, **options):
+        given = {"url": valkey.url_for(9), "tables": TABLES, "timeout": 60} | options
+        hooks.append(refresh_on_commit(target, classes, **given))
+        return hooks[-1]
+
+    yield listen
+    for hook in hooks:
+        hook.remove()

@@ -12,76 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer, scoped_session, sessionmaker
 
 from rowcache_tasks import ArgumentError
-from rowcache_tasks.config import Table, parse_tables
-from rowcache_tasks.orm import refresh_on_commit, touched
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.config import Table
+from rowcache_tasks.orm import touched
 from rowcache_tasks.source import Source, create_source_engine
 
 from .warehouse import TABLES, Base, Boss, Inventory, Line, Mood, Seat, Staff, Temp, Thing, Untold, User
-
-CLASSES = {Inventory: "inv", User: "users", Seat: "seat", Staff: "staff", Boss: "boss", Line: "line", Thing: "thing"}
-LATER_S = 1000
-
-
-class Cache:
-    """Rows that are due later, until somebody touches them."""
-
-    def __init__(self, client):
-        self.client = client
-        self.tables = parse_tables("tables", TABLES)
-
-    def schedule(self, table, *row_ids):
-        Schedule(self.client, self.tables[table]).put_rows(dict.fromkeys(row_ids, (3600, LATER_S)))
-
-    def touched(self):
-        """Name the rows that were touched since the last time: table -> row ids."""
-        now = self.client.time()[0]
-        found = {}
-        for name, table in self.tables.items():
-            if due := sorted(row.decode() for row in self.client.zrangebyscore(table.keys.schedule, "-inf", now + 1)):
-                found[name] = due
-                self.client.zadd(table.keys.schedule, dict.fromkeys(due, now + LATER_S), xx=True)
-        return found
-
-
-@pytest.fixture
-def cache(client):
-    cache = Cache(client)
-    cache.schedule("inv", *map(str, range(1, 10)))
-    return cache
-
-
-@pytest.fixture(scope="module")
-def engine(postgres_url):
-    engine = create_engine(postgres_url)
-    Base.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def maker(engine):
-    """A maker of sessions on empty tables; items 1 to 3 are there."""
-    maker = sessionmaker(engine)
-    with maker.begin() as session:
-        for table in reversed(Base.metadata.sorted_tables):
-            session.execute(table.delete())
-        session.add_all([Inventory(id=n) for n in (1, 2, 3)])
-    return maker
-
-
-@pytest.fixture
-def listen(valkey):
-    """Make hooks that are removed at the end."""
-    hooks = []
-
-    def listen(target, classes=CLASSES, **options):
-        hooks.append(refresh_on_commit(target, classes, url=valkey.url_for(9), tables=TABLES, **options))
-        return hooks[-1]
-
-    yield listen
-    for hook in hooks:
-        hook.remove()
 
 
 @pytest.fixture
@@ -106,12 +41,12 @@ def test_new_changed_and_deleted_rows_are_touched_after_the_commit(db, cache):
         assert cache.touched() == {"inv": ["1", "2", "4"]}
 
 
-def test_row_is_touched_when_the_change_is_already_visible_to_others(db, cache, engine):
+def test_row_is_touched_when_the_change_is_already_visible_to_others(db, cache, warehouse):
     seen = []
 
     def look(_session, transaction):
         if transaction.parent is None:
-            with engine.connect() as other:
+            with warehouse.connect() as other:
                 seen.append((cache.touched(), other.scalar(select(Inventory.stock).where(Inventory.id == 1))))
 
     with db() as session:
@@ -421,13 +356,13 @@ def test_sessions_and_classes_that_are_not_registered_are_left_alone(maker, list
 
 
 @pytest.mark.parametrize("kind", ["class", "maker", "scoped", "session"])
-def test_each_kind_of_target_is_listened_to_until_the_hook_is_removed(engine, maker, listen, cache, kind):
+def test_each_kind_of_target_is_listened_to_until_the_hook_is_removed(warehouse, maker, listen, cache, kind):
     class Own(Session):
         pass
 
-    makers = {"class": sessionmaker(engine, class_=Own), "maker": maker}
+    makers = {"class": sessionmaker(warehouse, class_=Own), "maker": maker}
     makers["scoped"] = scoped_session(maker)
-    session = Own(engine) if kind == "session" else makers[kind]()
+    session = Own(warehouse) if kind == "session" else makers[kind]()
     targets = {"class": Own, "session": session}
     hook = listen(targets.get(kind) or makers[kind])
     sell(session)
@@ -517,11 +452,11 @@ def test_script_that_the_server_has_forgotten_is_loaded_again(db, cache, client)
         assert cache.touched() == {"inv": [str(row_id)]}
 
 
-def test_deferred_columns_that_are_no_key_are_not_loaded(db, engine, cache):
+def test_deferred_columns_that_are_no_key_are_not_loaded(db, warehouse, cache):
     sent = []
-    event.listen(engine, "before_cursor_execute", listener := lambda *args: sent.append(args[2]))
+    event.listen(warehouse, "before_cursor_execute", listener := lambda *args: sent.append(args[2]))
     with db.begin() as session:
         session.scalars(select(Inventory).where(Inventory.id == 1).options(defer(Inventory.stock))).one().stock = 3
-    event.remove(engine, "before_cursor_execute", listener)
+    event.remove(warehouse, "before_cursor_execute", listener)
     assert [sql.split()[0] for sql in sent] == ["SELECT", "UPDATE"]
     assert cache.touched() == {"inv": ["1"]}

@@ -8,6 +8,9 @@ from decimal import Decimal
 from sqlalchemy import CHAR, ForeignKey, Numeric, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from rowcache_tasks.config import parse_tables
+from rowcache_tasks.schedule import Schedule
+
 TABLES = {
     "inv": {"table": "inventory"},
     "users": {"table": "users", "namespace": "users", "key": "login"},
@@ -111,3 +114,28 @@ class Untold(Base):
     __tablename__ = "untold"
     a: Mapped[int] = mapped_column(primary_key=True)
     b: Mapped[int] = mapped_column(primary_key=True)
+
+
+CLASSES = {Inventory: "inv", User: "users", Seat: "seat", Staff: "staff", Boss: "boss", Line: "line", Thing: "thing"}
+LATER_S = 1000
+
+
+class Cache:
+    """Rows that are due later, until somebody touches them."""
+
+    def __init__(self, client):
+        self.client = client
+        self.tables = parse_tables("tables", TABLES)
+
+    def schedule(self, table, *row_ids):
+        Schedule(self.client, self.tables[table]).put_rows(dict.fromkeys(row_ids, (3600, LATER_S)))
+
+    def touched(self):
+        """Name the rows that were touched since the last time: table -> row ids."""
+        now = self.client.time()[0]
+        found = {}
+        for name, table in self.tables.items():
+            if due := sorted(row.decode() for row in self.client.zrangebyscore(table.keys.schedule, "-inf", now + 1)):
+                found[name] = due
+                self.client.zadd(table.keys.schedule, dict.fromkeys(due, now + LATER_S), xx=True)
+        return found
