@@ -6,12 +6,12 @@ Imported by readers only when they first fill: it brings SQLAlchemy. Must not kn
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from rowcache_tasks.config import Table
 from rowcache_tasks.engine import create_source_engine
-from rowcache_tasks.errors import FillError, RowCacheError
+from rowcache_tasks.errors import ConfigError, FillError, RowCacheError
 from rowcache_tasks.reader.breaker import Breaker
 from rowcache_tasks.reader.fill import ABSENT, bad_row
 from rowcache_tasks.source import Source
@@ -27,9 +27,8 @@ class Database:
         self.timeout_s = timeout_s
         self.concurrency = concurrency
         self.breaker = Breaker()
-        self.places = threading.BoundedSemaphore(concurrency)
         self.executor = ThreadPoolExecutor(concurrency, thread_name_prefix="rowcache-fill")
-        """For asyncio, whose event loop must not wait; as many threads as there are places."""
+        """As many threads as statements may run at a time. Who waits for one can stop waiting: a driver cannot."""
 
 
 class Origin:
@@ -41,53 +40,80 @@ class Origin:
         self._source = Source(database.engine, table)
 
     @property
-    def executor(self) -> ThreadPoolExecutor:
-        """The threads in which asyncio runs `fetch`."""
-        return self._database.executor
+    def limit_s(self) -> float:
+        """How long to wait for rows: as long as a statement may run, after another one."""
+        return 2 * self._database.timeout_s
 
     def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         """Read rows with one SELECT: row id -> its JSON, ABSENT, or the note of a row that cannot be read.
 
-        Raises FillError: at once when the database was down a moment ago, and after the time-out when as many
-        statements as may run at a time are still running.
+        Raises FillError: within limit_s, and at once when the database was down a moment ago.
         """
-        database, asked = self._database, f"{len(row_ids)} row(s) of {self._table.name}"
-        if not database.breaker.allows():
-            raise FillError(f"{asked}: the database was down less than a second ago: try again")
-        if not database.places.acquire(timeout=database.timeout_s):
-            raise FillError(
-                f"{asked}: {database.concurrency} statements ran for {database.timeout_s:g} s: try again, or raise "
-                "the concurrency of ReadThrough"
-            )
+        reading = self.submit(row_ids)
+        try:
+            return reading.result(self.limit_s)
+        except TimeoutError as error:
+            reading.cancel()
+            raise self.late(row_ids) from error
+
+    def submit(self, row_ids: Sequence[str]) -> "Future[dict[str, bytes]]":
+        """Begin to read rows, as fetch does; who waits for no longer than limit_s then raises what `late` gives."""
+        if not self._database.breaker.allows():
+            raise FillError(f"{self._words(row_ids)}: the database was down less than a second ago: try again")
+        return self._database.executor.submit(self._read, row_ids)
+
+    def late(self, row_ids: Sequence[str]) -> FillError:
+        """Count the database as down for a moment; give the error that says so."""
+        self._database.breaker.fail()
+        return FillError(
+            f"{self._words(row_ids)}: not read within {self.limit_s:g} s: the database hangs, or more is asked of it "
+            f"than {self._database.concurrency} statements at a time can read: try again"
+        )
+
+    def _read(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         try:
             fetched = self._source.fetch(row_ids)
             values, errors = self._source.encoder.encode_all(fetched.rows)
         except RowCacheError as error:
-            database.breaker.fail()
-            raise FillError(f"{asked}: {error}") from error
-        finally:
-            database.places.release()
-        database.breaker.succeed()
+            if not isinstance(error, ConfigError):  # of one table: the others can be read
+                self._database.breaker.fail()
+            raise FillError(f"{self._words(row_ids)}: {error}") from error
+        self._database.breaker.succeed()
         notes = {row_id: bad_row(reason) for row_id, reason in (errors | fetched.errors).items()}
         return values | notes | dict.fromkeys(fetched.missing, ABSENT)
 
-
-@cache
-def open_database(url: str, timeout_s: float, concurrency: int) -> Database:
-    """Return this process's part of a database, the same for all tables."""
-    return Database(url, timeout_s, concurrency)
+    def _words(self, row_ids: Sequence[str]) -> str:
+        return f"{len(row_ids)} row(s) of {self._table.name}"
 
 
-@cache
+opening = threading.Lock()
+"""Threads that begin together must not get an engine each."""
+
+
 def open_origin(table: Table, url: str, timeout_s: float, concurrency: int) -> Origin:
     """Return this process's part of a table; a forked child makes its own. Raises ConfigError for a wrong URL."""
-    return Origin(open_database(url, timeout_s, concurrency), table)
+    with opening:
+        return make_origin(table, url, timeout_s, concurrency)
+
+
+@cache
+def make_origin(table: Table, url: str, timeout_s: float, concurrency: int) -> Origin:
+    """Make it, once."""
+    return Origin(make_database(url, timeout_s, concurrency), table)
+
+
+@cache
+def make_database(url: str, timeout_s: float, concurrency: int) -> Database:
+    """Make this process's part of a database, once for all tables."""
+    return Database(url, timeout_s, concurrency)
 
 
 def forget() -> None:
     """Let a forked child make its own connections."""
-    open_origin.cache_clear()
-    open_database.cache_clear()
+    global opening  # noqa: PLW0603 - a thread of the parent may hold it for ever
+    opening = threading.Lock()
+    make_origin.cache_clear()
+    make_database.cache_clear()
 
 
 os.register_at_fork(after_in_child=forget)

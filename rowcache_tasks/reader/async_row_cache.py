@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar, overload
 import redis.asyncio
 
 from rowcache_tasks.config import Table
-from rowcache_tasks.errors import FillError
 from rowcache_tasks.reader.answer import Answers, RowId, parse_wanted
 from rowcache_tasks.reader.cached_row import CachedRow
 from rowcache_tasks.reader.flight import Flight
@@ -195,13 +194,11 @@ class TaskPort:
     async def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         """Read rows of the database in a thread."""
         origin = await asyncio.to_thread(self._target.open_origin)
-        loop, limit_s = asyncio.get_running_loop(), 2 * self._target.options.timeout
-        reading = loop.run_in_executor(origin.executor, origin.fetch, row_ids)
         try:
-            outcomes: dict[str, bytes] = await asyncio.wait_for(reading, limit_s)
+            reading = asyncio.wrap_future(origin.submit(row_ids))
+            outcomes: dict[str, bytes] = await asyncio.wait_for(reading, origin.limit_s)
         except TimeoutError as error:
-            asked = f"{len(row_ids)} row(s) of {self._target.table.name}"
-            raise FillError(f"{asked}: not read within {limit_s:g} s: try again") from error
+            raise origin.late(row_ids) from error
         return outcomes
 
     async def keep(self, keys: Sequence[bytes]) -> list[bytes] | None:

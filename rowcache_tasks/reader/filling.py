@@ -3,9 +3,9 @@
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from rowcache_tasks.errors import CacheError, FillError
+from rowcache_tasks.errors import CacheError, FillError, RowCacheError
 from rowcache_tasks.quotation import shorten
 from rowcache_tasks.reader.fill import ABSENT, FAILED, Begun, Fill, failure, reason_of
 from rowcache_tasks.reader.flight import Flights
@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 POLL_S = (0.005, 0.05)
 """First and longest pause between two questions whether another process has filled a row."""
 
+DATABASE_ALONE = Wanted(max_age=-1.0)
+"""How callers are told apart that may not have a value from Redis."""
+
 Flown = Flights[tuple[str, Wanted], Found]
 
 
@@ -31,7 +34,20 @@ class Filling:
         self._limit_s = 2.5 * self._options.timeout
 
     def found(self, row_ids: Sequence[str], wanted: Wanted) -> Steps[dict[str, Found]]:
-        """Read rows from the cache or else from the database, once for all callers in this process.
+        """Read rows from the cache or else from the database, once for all callers in this process."""
+        return (yield from self._together(row_ids, wanted, lambda left, at: self._lead(left, wanted, at)))
+
+    def from_database(self, row_ids: Sequence[str]) -> Steps[dict[str, Found]]:
+        """Read rows from the database alone, as while Redis is down; once for all callers in this process, too."""
+        return (yield from self._together(row_ids, DATABASE_ALONE, fetch))
+
+    def _together(
+        self,
+        row_ids: Sequence[str],
+        wanted: Wanted,
+        lead: Callable[[Sequence[str], float], Steps[dict[str, Found]]],
+    ) -> Steps[dict[str, Found]]:
+        """Read what nobody in this process is reading, and wait for the rest. Who waits has the reader's errors, too.
 
         What was read before this call may be older than a change of the caller: then it asks again.
         """
@@ -42,23 +58,24 @@ class Filling:
             led, others = self._flights.enter((row_id, wanted) for row_id in left)
             try:
                 if led:
-                    found |= yield from self._lead([row_id for row_id, _ in led], wanted, called_at)
+                    found |= yield from lead([row_id for row_id, _ in led], called_at)
                     for (row_id, _), flight in led.items():
                         flight.found = found[row_id]
+            except RowCacheError as error:
+                for flight in led.values():
+                    flight.error = error
+                raise
             finally:
                 self._flights.leave(led)
             for (row_id, _), other in others.items():
                 left_s = self._left_s(row_id, called_at)
                 yield lambda port, flight=other, seconds=left_s: port.wait(flight, seconds)  # type: ignore[misc]
+                if other.error is not None:
+                    raise type(other.error)(str(other.error)) from other.error
                 if other.found is not None and other.started_at >= called_at:
                     found[row_id] = other.found
             left = [row_id for row_id in left if row_id not in found]
         return found
-
-    def from_database(self, row_ids: Sequence[str]) -> Steps[dict[str, Found]]:
-        """Read rows from the database alone, as while Redis is down."""
-        outcomes = yield lambda port: port.fetch(row_ids)
-        return read_outcomes(outcomes)
 
     def _lead(self, row_ids: Sequence[str], wanted: Wanted, called_at: float) -> Steps[dict[str, Found]]:
         """Read rows from the cache or else from the database, once for all processes."""
@@ -70,9 +87,9 @@ class Filling:
             if begun is None:
                 return found | (yield from self.from_database(left))
             found |= begun.cached
-            found |= read_outcomes(begun.notes)
-            if begun.ours:
+            if begun.ours:  # first, since others wait for them
                 found |= yield from self._read(begun, token, wanted.delay)
+            found |= read_outcomes(begun.notes)
             left = begun.held
             if not left:
                 return found
@@ -94,7 +111,7 @@ class Filling:
         """Read our rows from the database, and write what came of it for everybody else."""
         try:
             outcomes = yield lambda port: port.fetch(begun.ours)
-        except FillError as error:
+        except RowCacheError as error:
             yield from self._end(begun, token, dict.fromkeys(begun.ours, failure(str(error))), delay)
             raise
         yield from self._end(begun, token, outcomes, delay)
@@ -118,6 +135,12 @@ class Filling:
                 "try again"
             )
         return left_s
+
+
+def fetch(row_ids: Sequence[str], _called_at: float) -> Steps[dict[str, Found]]:
+    """Read rows of the database, and leave no trace in Redis."""
+    outcomes = yield lambda port: port.fetch(row_ids)
+    return read_outcomes(outcomes)
 
 
 def read_outcomes(outcomes: Mapping[str, bytes]) -> dict[str, Found]:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
+from rowcache_tasks.errors import RowCacheError
+
 __all__ = ["Event", "Flight", "Flights"]
 
 K = TypeVar("K", bound=Hashable)
@@ -26,14 +28,15 @@ class Event(Protocol):
 
 
 class Flight(Generic[V]):
-    """The filling of one row. `found` is set before `event` when there is something that others may take."""
+    """The filling of one row. `found` or `error` is set before `event` when there is something that others may take."""
 
-    __slots__ = ("event", "found", "started_at")
+    __slots__ = ("error", "event", "found", "started_at")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.started_at = time.monotonic()
         self.found: V | None = None
+        self.error: RowCacheError | None = None
 
 
 class Flights(Generic[K, V]):

@@ -16,7 +16,9 @@ from rowcache_tasks.connection import connection_options
 __all__ = ["shared_async_client", "shared_client"]
 
 MAX_ASYNC_CONNECTIONS = 50
-"""Of one event loop: further tasks wait for a free one. Threads need no bound, each uses one connection at most."""
+"""Of one event loop: further tasks wait for a free one."""
+UNBOUND = 2**31
+"""Threads need no bound, each uses one connection at most; redis-py's own is 100, and more is an error."""
 
 RETRIED: Any = (redis.ConnectionError,)
 """A connection that the server has closed meanwhile is replaced once. One that does not answer is not asked again."""
@@ -28,7 +30,8 @@ loops: "weakref.WeakKeyDictionary[Any, dict[tuple[str, float], redis.asyncio.Red
 def shared_client(url: str, timeout_s: float) -> "redis.Redis":
     """Return this process's client of a server; no read takes longer than timeout_s. Safe across a fork."""
     retry = Retry(NoBackoff(), retries=1, supported_errors=RETRIED)
-    return redis.Redis.from_url(url, **connection_options(url, "reader", timeout_s / 2), retry=retry)
+    options = connection_options(url, "reader", timeout_s / 2)
+    return redis.Redis.from_url(url, **options, retry=retry, max_connections=UNBOUND)
 
 
 def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":

@@ -37,7 +37,7 @@ class Reading:
             if kept is not None:
                 return kept[0]
         try:
-            value: bytes | None = yield from self._server.ask(lambda port: port.client.get(key))
+            value: bytes | None = yield from self._server.ask(lambda port: port.client.get(key), other_type=b"")
         except CacheError:
             if not self._falls_back:
                 raise

@@ -19,10 +19,10 @@ class Server:
         self._table = table
         self.breaker = Breaker()
 
-    def ask(self, step: Callable[[Port], Any]) -> Steps[Any]:
+    def ask(self, step: Callable[[Port], Any], *, other_type: Any = None) -> Steps[Any]:
         """Give the reply. Raises CacheError: at once when Redis was down a moment ago, else within its time-outs.
 
-        A value that is no text, which only a foreign client can have written, is read as an empty one.
+        other_type: what to give for a key of another type, which only a foreign client can have written.
         """
         if not self.breaker.allows():
             raise CacheError(f"{self._table}: Redis was down less than a second ago: try again")
@@ -33,8 +33,8 @@ class Server:
             raise CacheError(f"{self._table}: Redis does not answer: {one_line(error)}") from error
         except redis.RedisError as error:
             self.breaker.succeed()
-            if "WRONGTYPE" in str(error):
-                return b""
+            if other_type is not None and str(error).startswith("WRONGTYPE"):
+                return other_type
             raise CacheError(f"{self._table}: Redis refuses: {one_line(error)}") from error
         self.breaker.succeed()
         return reply

@@ -27,6 +27,7 @@ for i, row_id in ipairs(row_ids) do
     table.insert(reply, cached[i]); table.insert(reply, age_s and string.format('%.17g', age_s) or '')
     table.insert(reply, '')
   else
+    if notes[i] == '-' and cached[i] then notes[i] = nil end -- a commit has found the row since
     table.insert(reply, ''); table.insert(reply, '')
     table.insert(reply, notes[i] or '')
     if not notes[i] then redis.call('SET', fills[i], token, 'PX', hold_ms) end

@@ -15,6 +15,8 @@ local now = time[1] + time[2] / 1e6
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 local filled, superseded = 0, 0
+local dropped_at = tonumber(redis.pcall('HGET', stats, 'dropped_at')) or 0
+local is_old = began_at > now or (began_at < dropped_at and dropped_at <= now) -- the whole table was dropped since
 for i, row_id in ipairs(row_ids) do
   local outcome, value, lives_ms = ARGV[10 + count + i], value_prefix .. row_id, ttl_ms
   local fill = fill_prefix .. value
@@ -22,12 +24,11 @@ for i, row_id in ipairs(row_ids) do
     superseded = superseded + 1 -- Dropped or asked for anew since, or another reads it: what was read may be old.
   elseif outcome:find('^[!?]') then
     redis.call('SET', fill, outcome, 'PX', failed_ms)
-  elseif (fences[i] and tonumber(fences[i]) >= began_at) or began_at > now or tonumber(delays[i] or 1) <= 0 then
+  elseif is_old or tonumber(fences[i] or '-inf') >= began_at or tonumber(delays[i] or 1) <= 0 then
     redis.call('DEL', fill)
     superseded = superseded + 1 -- Committed since, the clock stepped back, or another client drops the row.
   elseif outcome == '-' then
-    redis.call('SET', fill, outcome, 'PX', missing_ms)
-    redis.call('DEL', value)
+    redis.call('SET', fill, outcome, 'PX', missing_ms); redis.call('DEL', value)
     redis.call('ZADD', refreshed, 'XX', now, row_id)
   else
     if not delays[i] then
@@ -41,8 +42,7 @@ for i, row_id in ipairs(row_ids) do
     if tonumber(lives_ms) > 0 then redis.call('SET', value, outcome, 'PX', lives_ms)
     elseif redis.pcall('GET', value) ~= outcome then redis.call('SET', value, outcome) end
     redis.call('ZADD', refreshed, now, row_id)
-    redis.call('HDEL', failures, row_id)
-    redis.call('DEL', fill)
+    redis.call('HDEL', failures, row_id); redis.call('DEL', fill)
     filled = filled + 1
   end
 end

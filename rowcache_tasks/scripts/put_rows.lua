@@ -11,16 +11,15 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 stamp = tonumber(stamp) or now
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local due, delays, marks, applied, starts_now, left, held = {}, {}, {}, {}, false, 0, {{}, {}}
-if is_new == '1' then
-  held = {redis.call('ZMSCORE', schedule, unpack(row_ids)), redis.call('ZMSCORE', delay, unpack(row_ids))}
-end
+local due, delays, marks, applied, starts_now, left, held = {}, {}, {}, {}, false, 0, {}
+local before = redis.call('ZMSCORE', delay, unpack(row_ids))
+if is_new == '1' then held = redis.call('ZMSCORE', schedule, unpack(row_ids)) end
 local dropped_at = tonumber(redis.pcall('HGET', stats, 'dropped_at')) or 0 -- the whole table
 if dropped_at > now then dropped_at = 0 end
 for i, row_id in ipairs(row_ids) do
   local newest = tonumber(stamps[i] or '-inf')
   -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
-  if held[1][i] and held[2][i] then
+  if held[i] and before[i] then
     left = left + 1
   elseif not (stamp < dropped_at) and (newest <= stamp or newest > now) then
     local start_in_s = tonumber(ARGV[4 + 2 * count + i])
@@ -29,7 +28,8 @@ for i, row_id in ipairs(row_ids) do
     table.insert(delays, ARGV[4 + count + i]); table.insert(delays, row_id)
     table.insert(marks, stamp); table.insert(marks, row_id)
     table.insert(applied, row_id)
-    redis.call('PERSIST', value_prefix .. row_id) -- what a reader filled in, for a row not scheduled, would expire
+    -- What a reader has filled in, for a row not scheduled, would expire.
+    if tonumber(before[i] or 0) <= 0 then redis.call('PERSIST', value_prefix .. row_id) end
   end
 end
 if #applied > 0 then
