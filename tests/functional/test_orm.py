@@ -1,5 +1,6 @@
 """The hook that touches the rows of a commit, with real sessions on a real PostgreSQL, and a real Valkey."""
 
+import json
 import uuid
 from contextlib import suppress
 from datetime import date
@@ -14,6 +15,8 @@ from sqlalchemy.orm import Session, defer, scoped_session, sessionmaker
 from rowcache_tasks import ArgumentError
 from rowcache_tasks.config import Table
 from rowcache_tasks.orm import touched
+from rowcache_tasks.refresh import refresh_claim
+from rowcache_tasks.schedule import Backoff, Schedule
 from rowcache_tasks.source import Source, create_source_engine
 
 from .warehouse import TABLES, Base, Boss, Inventory, Line, Mood, Seat, Staff, Temp, Thing, Untold, User
@@ -450,6 +453,25 @@ def test_script_that_the_server_has_forgotten_is_loaded_again(db, cache, client)
         with db.begin() as session:
             sell(session, row_id)
         assert cache.touched() == {"inv": [str(row_id)]}
+
+
+def test_value_read_before_the_commit_does_not_stay(db, cache, client, postgres_url):
+    """A worker has read the row when it is changed, and writes it when the change is committed."""
+    engine = create_source_engine(postgres_url, statement_timeout_s=10)
+    schedule, source = Schedule(client, cache.tables["inv"]), Source(engine, cache.tables["inv"])
+    schedule.touch_rows(["1"])
+    claim, _ = schedule.claim_rows(10, 3600)
+    read = source.fetch(claim.row_ids)
+    with db.begin() as session:
+        sell(session, 1, 5)
+    values = {row_id: source.encoder.encode(row) for row_id, row in read.rows.items()}
+    schedule.commit_rows(claim, values)
+    assert json.loads(client.get("inv:1"))["stock"] == 0
+    again, _ = schedule.claim_rows(10, 3600)
+    assert again.row_ids == ["1"]
+    refresh_claim(schedule, source, again, Backoff())
+    engine.dispose()
+    assert json.loads(client.get("inv:1"))["stock"] == 5
 
 
 def test_deferred_columns_that_are_no_key_are_not_loaded(db, warehouse, cache):
