@@ -39,8 +39,10 @@ def node():
 @pytest.fixture(scope="module")
 def example(node, request, tmp_path_factory):
     """A copy of the example with its packages, which are installed once and kept in pytest's cache."""
+    cache = getattr(request.config, "cache", None)  # pytest may be run without it
+    parent = cache.mkdir("node") if cache else tmp_path_factory.mktemp("npm")
     lock = (EXAMPLE / "package-lock.json").read_bytes()
-    kept = request.config.cache.mkdir("node") / hashlib.sha256(lock).hexdigest()[:16]
+    kept = parent / hashlib.sha256(lock).hexdigest()[:16]
     if not kept.exists():
         install(kept)
     folder = tmp_path_factory.mktemp("node")
@@ -59,14 +61,15 @@ def install(target):
     try:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(EXAMPLE / name, folder)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1"]
+        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+        command = [npm, "ci", *quiet, "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
         except subprocess.TimeoutExpired:
             pytest.skip("npm did not install the package redis within 120 s")
         if done.returncode:
-            reason = next(iter(re.findall(r"npm error (?!code)(.*)", done.stderr)), done.stderr[-200:])
-            pytest.skip(f"npm cannot install the package redis: {reason}")
+            reason = " · ".join(re.findall(r"npm error (\S.*)", done.stderr)) or done.stderr
+            pytest.skip(f"npm cannot install the package redis: {reason[:200]}")
         try:
             folder.rename(target)
         except OSError:
