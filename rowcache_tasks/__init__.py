@@ -14,6 +14,7 @@ from rowcache_tasks.errors import (
     SourceError,
 )
 from rowcache_tasks.reader import AsyncRowCache, CachedRow, ReadThrough, RowCache
+from rowcache_tasks.refresher import Refresher
 
 __all__ = [
     "ArgumentError",
@@ -24,6 +25,7 @@ __all__ = [
     "EncodingError",
     "FillError",
     "ReadThrough",
+    "Refresher",
     "RowCache",
     "RowCacheError",
     "RowTypeError",

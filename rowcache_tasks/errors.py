@@ -5,7 +5,7 @@
     ├── ArgumentError    a caller passed something that cannot be meant; nothing was changed
     ├── SourceError      the database as a whole cannot be read just now
     ├── EncodingError    one row or one value has no faithful JSON form
-    ├── CacheError       Redis cannot be read just now
+    ├── CacheError       Redis cannot be read, or asked for a refresh, just now
     ├── FillError        a row that is not cached cannot be read from the database for its reader
     ├── RowTypeError     a cached row does not fit the type that a reader asked for
     └── EmbeddedError    a server of the demo or the tests cannot be started (embedded/error.py)
@@ -47,7 +47,7 @@ class EncodingError(RowCacheError):
 
 
 class CacheError(RowCacheError):
-    """Redis does not answer a reader, or refuses to. Raised within the reader's time-out."""
+    """Redis does not answer a reader or a Refresher, or refuses to. Raised within its time-out."""
 
 
 class FillError(RowCacheError):

@@ -12,6 +12,7 @@ from redis.retry import Retry
 from rowcache_tasks.argument import parse_row_ids
 from rowcache_tasks.config import Settings, load_settings, parse_settings
 from rowcache_tasks.connection import connection_options
+from rowcache_tasks.errors import CacheError
 from rowcache_tasks.schedule import touch_calls
 from rowcache_tasks.scripts import load_script
 
@@ -26,8 +27,8 @@ class Refresher:
     one and keep it. No connection is opened before the first call. No call takes longer than about `timeout` seconds:
     half of it to connect, half for each answer; nothing is tried twice.
 
-    Raises ConfigError for wrong settings, ArgumentError for a table or a row id that cannot be, and, from the calls,
-    redis.RedisError when Redis does not answer.
+    Raises ConfigError for wrong settings, ArgumentError for a table or a row id that cannot be, and CacheError when
+    Redis does not answer or refuses; the rows are then refreshed when their delay ends.
     """
 
     def __init__(
@@ -57,12 +58,15 @@ class Refresher:
     def refresh_tables(self, rows: Mapping[str, Iterable[str]]) -> int:
         """Do the same for rows of several tables (table -> row ids), all in one round trip."""
         calls = [call for table, row_ids in rows.items() for call in touch_calls(self.settings.table(table), row_ids)]
-        replies = self._run(calls)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            replies = self._run(calls, load=True)  # all of them once more: to touch a row twice does no harm
+        try:
+            replies = self._run(calls)
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                replies = self._run(calls, load=True)  # all of them once more: to touch a row twice does no harm
+        except redis.RedisError as error:
+            raise CacheError(f"{', '.join(rows)}: Redis does not answer: {error}") from error
         for reply in replies:
             if isinstance(reply, Exception):
-                raise reply
+                raise CacheError(f"{', '.join(rows)}: Redis refuses: {reply}") from reply
         return sum(replies)
 
     def _run(self, calls: list[tuple[list[str], list[Any]]], *, load: bool = False) -> list[Any]:

@@ -60,7 +60,8 @@ class Delivery:
 
     def send(self, rows: Mapping[str, Sequence[str]]) -> None:
         """Hand over table -> row ids. Below an AsyncSession a thread does it, and the event loop goes on."""
-        if "greenlet" in sys.modules and in_greenlet():
+        # greenlet is installed only where asyncio is used.
+        if sys.modules.get("greenlet") and in_greenlet():
             await_(self._send_aside(rows))
         else:
             self._send(rows)
@@ -79,7 +80,7 @@ class Delivery:
         try:
             self._route.refresh_tables(rows)
         except Exception as error:  # noqa: BLE001 the outer edge: the application's commit has succeeded
-            if isinstance(error, redis.ResponseError):  # about one table; the server is there
+            if isinstance(error.__cause__, redis.ResponseError):  # about one table; the server is there
                 self._breaker.succeed()
             else:
                 self._breaker.fail()

@@ -1,8 +1,6 @@
 import pytest
-import redis
 
-from rowcache_tasks import ArgumentError, ConfigError
-from rowcache_tasks.refresher import Refresher
+from rowcache_tasks import ArgumentError, CacheError, ConfigError, Refresher
 
 from .settings import write_settings
 from .warehouse import TABLES
@@ -57,5 +55,12 @@ def test_wrong_settings_are_a_clear_error():
 
 
 def test_server_that_is_away_is_an_error_by_hand():
-    with pytest.raises(redis.ConnectionError):
+    with pytest.raises(CacheError, match="inv: Redis does not answer: "):
         Refresher(url="unix:///nowhere/valkey.sock", tables=TABLES).refresh_now("inv", "1")
+
+
+def test_table_that_redis_refuses_is_an_error_and_the_others_are_touched(refresher, cache, client):
+    client.set("delay:users", "nonsense")
+    with pytest.raises(CacheError, match="users, inv: Redis refuses: WRONGTYPE"):
+        refresher.refresh_tables({"users": ["ann"], "inv": ["1"]})
+    assert cache.touched() == {"inv": ["1"]}

@@ -24,3 +24,31 @@ def test_importing_the_tasks_leaves_the_current_celery_application_alone():
 def test_all_is_what_there_is():
     assert all(hasattr(rowcache_tasks, name) for name in rowcache_tasks.__all__)
     assert rowcache_tasks.__all__ == sorted(rowcache_tasks.__all__)
+
+
+WITHOUT_GREENLET = """
+import sys
+sys.modules["greenlet"] = None  # as if it were not installed
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from rowcache_tasks.orm import refresh_on_commit
+
+class Base(DeclarativeBase): ...
+
+class Item(Base):
+    __tablename__ = "item"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+Session = sessionmaker(create_engine("sqlite://"))
+refresh_on_commit(Session, {Item: "item"}, url="unix:///nowhere", tables={"item": {"table": "item"}})
+with Session.begin() as session:
+    Base.metadata.create_all(session.connection())
+    session.add(Item(id=1))
+print([module for module in ("celery", "kombu") if module in sys.modules])
+"""
+
+
+def test_hook_of_sqlalchemy_needs_neither_celery_nor_greenlet():
+    shown = subprocess.run([sys.executable, "-c", WITHOUT_GREENLET], check=True, capture_output=True, text=True)
+    assert shown.stdout.strip() == "[]"
+    assert "1 rows of item, and those of 0 commits before, are not refreshed at once" in shown.stderr
