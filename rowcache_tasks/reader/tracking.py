@@ -136,18 +136,21 @@ class Tracking:
 
     def _serve(self, connection: Any, session: Session, bell: Bell) -> None:
         """Send questions, take answers and invalidations, until the connection is lost or not wanted any more."""
-        next_ping, is_more = 0.0, False
+        next_ping, is_more, sock = 0.0, False, connection._get_socket()
         with selectors.DefaultSelector() as selector:
-            selector.register(connection._get_socket(), selectors.EVENT_READ)
+            selector.register(sock, selectors.EVENT_READ)
             selector.register(bell, selectors.EVENT_READ)
             while not self._is_stopping:
                 is_ping_due = monotonic() >= next_ping
                 if is_ping_due:
                     next_ping = monotonic() + self._max_silence_s / PINGS
                 send(connection, session.send(with_ping=is_ping_due))
-                selector.select(0 if is_more else max(0.0, next_ping - monotonic()))
-                bell.hush()
-                is_more = take(connection, session)
+                ready = {key.fileobj for key, _ in selector.select(0 if is_more else max(0.0, next_ping - monotonic()))}
+                # Each system call hands the interpreter to threads that compute, so there are few on this way.
+                if is_more or sock in ready:
+                    is_more = take(connection, session)
+                if bell in ready:
+                    bell.hush()
                 if session.is_silent or (session.is_over and not self._is_stopping):
                     raise redis.TimeoutError(f"the server has not answered for {self._max_silence_s:g} s")
 
@@ -175,18 +178,18 @@ def send(connection: Any, questions: Sequence[Question]) -> None:
 
 
 def take(connection: Any, session: Session) -> bool:
-    """Take what has arrived, in its order; return whether there may be more of it.
+    """Take the messages that have arrived, at least one, in their order; return whether there are more of them.
 
     redis-py calls session.invalidate for each push, and gives what that gave.
     """
     for _ in range(MAX_TAKEN):
         try:
             # Without push_request, redis-py would recurse for each push that follows another one.
-            reply = connection.read_response(timeout=0, disconnect_on_error=False, push_request=True)
-        except redis.TimeoutError:
-            return False
+            reply = connection.read_response(disconnect_on_error=False, push_request=True)
         except redis.ResponseError as error:
             reply = error
         if reply is not PUSHED:
             session.answer(reply)
+        if not connection.can_read():
+            return False
     return True
