@@ -4,7 +4,8 @@
 
 A dispatcher and a worker of two processes keep every item fresh while pgbench sells some. One process serves an
 example, one asks it for items at random; the cache and the database take turns, so that whatever else the machine does
-hits both. First as fast as 32 connections can; then at a rate that both can do, so that no question waits for others. Prints tables for docs/figures.md; the figures are medians of the rounds.
+hits both. First as fast as 32 connections can; then at a rate that both can do, so that no question waits for others.
+Prints tables for docs/figures.md; the figures are medians of the rounds.
 """
 
 import argparse

@@ -89,6 +89,8 @@ class Client:
             return reply.status, json.loads(await reply.read())
 
     def _is_right(self, item_id, seen, item):
+        if item is None:
+            return False
         quantity = item["quantity"]
         self._seen[item_id] = max(self._seen[item_id], quantity)
         return item["id"] == item_id and item["price"] == price_of(item_id, quantity) and quantity >= seen
