@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.listener import AnyClient, listener_of
-from rowcache_tasks.reader.session import ABSENT, Counts
+from rowcache_tasks.reader.session import ABSENT, Counts, Session
 from rowcache_tasks.reader.tracking import Tracking
 
 __all__ = ["ABSENT", "MAX_SILENCE_S", "NearCache", "NearStatistics"]
@@ -63,10 +63,18 @@ class NearCache:
     forked child starts with nothing and opens a connection of its own.
 
     max_silence_s: a value is served only if the server was there so many seconds ago; it is asked four times within.
+    wait_s: how long a fetch waits; None: for max_silence_s.
     Raises ArgumentError for numbers that cannot be meant, or a client whose server is not one address.
     """
 
-    def __init__(self, client: AnyClient, *, max_rows: int = 10_000, max_silence_s: float = MAX_SILENCE_S) -> None:
+    def __init__(
+        self,
+        client: AnyClient,
+        *,
+        max_rows: int = 10_000,
+        max_silence_s: float = MAX_SILENCE_S,
+        wait_s: float | None = None,
+    ) -> None:
         if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
             raise ArgumentError(f"near is {max_rows!r:.100}: allowed is a number of rows, from 1, or 0 for none")
         if isinstance(max_silence_s, bool) or not 0.05 <= max_silence_s <= 60:
@@ -74,6 +82,7 @@ class NearCache:
         self._make_connection = listener_of(client, max_silence_s)
         self._max_rows = max_rows
         self._max_silence_s = max_silence_s
+        self._wait_s = max_silence_s if wait_s is None else wait_s
         self._renew()
         caches.add(self)
 
@@ -85,19 +94,20 @@ class NearCache:
     def fetch(self, key: bytes) -> bytes | None:
         """Ask the server for a row and keep it; ABSENT if it is not there. None: ask with the client.
 
-        Waits for max_silence_s at most.
+        Waits for wait_s at most.
         """
         values = self.fetch_many((key,))
         return None if values is None else values[0]
 
     def fetch_many(self, keys: Sequence[bytes]) -> list[bytes] | None:
         """Ask for rows, at least one, in one round trip; values in the order asked. As fetch()."""
-        future = self._ask(keys)
-        if future is None:
+        session, future = self._ask(keys)
+        if session is None or future is None:
             return None
         try:
-            return future.result(2 * self._max_silence_s)
-        except TimeoutError:  # a thread that gets no time; the session ends all that it can end earlier
+            return future.result(self._wait_s)
+        except TimeoutError:
+            session.forget(keys)  # what the client is told now may be newer than the answer that comes too late
             return None
 
     async def fetch_async(self, key: bytes) -> bytes | None:
@@ -107,21 +117,22 @@ class NearCache:
 
     async def fetch_many_async(self, keys: Sequence[bytes]) -> list[bytes] | None:
         """As fetch_many(), awaited."""
-        future = self._ask(keys)
-        if future is None:
+        session, future = self._ask(keys)
+        if session is None or future is None:
             return None
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), 2 * self._max_silence_s)
+            return await asyncio.wait_for(asyncio.wrap_future(future), self._wait_s)
         except TimeoutError:
+            session.forget(keys)
             return None
 
-    def _ask(self, keys: Sequence[bytes]) -> "Future[list[bytes] | None] | None":
+    def _ask(self, keys: Sequence[bytes]) -> "tuple[Session | None, Future[list[bytes] | None] | None]":
         tracking = self._tracking
         tracking.start()
         session = tracking.session
         future = None if session is None else session.ask(keys)
         tracking.wake()
-        return future
+        return session, future
 
     def statistics(self) -> NearStatistics:
         """Give the counts of this process."""

@@ -319,6 +319,26 @@ def test_one_who_waits_when_the_network_falls_silent_is_let_go(link, make, clien
     linked.close()
 
 
+def test_fetch_waits_no_longer_than_it_is_told_and_keeps_nothing_that_comes_later(near, make, client, valkey):
+    hasty = make(client, wait_s=0.05)
+    warm(hasty)
+    stopped = make(client, wait_s=0.05)
+    warm(stopped, b"inv:other")
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert stopped.fetch(KEY) is None
+        assert time.monotonic() - started >= 0.05
+        assert near.get(KEY) == OLD, "which is not older than 30 s"
+        asynchronous = asyncio.run(hasty.fetch_async(b"inv:2"))
+        assert asynchronous is None
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+    client.ping()
+    wait_until(lambda: stopped.fetch(b"inv:other") is not None, "the server answers again")
+    assert stopped.get(KEY) is None, "the answer that came too late is not kept"
+
+
 FROZEN = """
 import sys
 from rowcache_tasks.connection import connect
