@@ -128,12 +128,12 @@ class Source:
         """
         self.load()
         row_key = self._loaded().row_key
-        options = {"yield_per": size, "no_parameters": True, **self._dialect.stream_options}
+        options = {"stream_results": True, "no_parameters": True, **self._dialect.stream_options}
         with self._wrapped_errors(f"{query.setting}: cannot run the statement"), self._engine.connect() as connection:
             self._dialect.set_up_stream(connection)
             with connection.execution_options(**options).exec_driver_sql(query.sql) as result:
                 reader = QueryRow(query, row_key, len(result.keys()))
-                for rows in result.partitions():
+                for rows in result.yield_per(size).partitions():
                     yield [found for found in map(reader.read, rows) if found]
 
     def check_query(self, query: Query) -> None:
