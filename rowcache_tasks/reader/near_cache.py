@@ -107,7 +107,7 @@ class NearCache:
         try:
             return future.result(self._wait_s)
         except TimeoutError:
-            session.forget(keys)  # what the client is told now may be newer than the answer that comes too late
+            session.clear()  # what the client is told now may be newer than what is kept, or answered too late
             return None
 
     async def fetch_async(self, key: bytes) -> bytes | None:
@@ -123,7 +123,7 @@ class NearCache:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._wait_s)
         except TimeoutError:
-            session.forget(keys)
+            session.clear()
             return None
 
     def _ask(self, keys: Sequence[bytes]) -> "tuple[Session | None, Future[list[bytes] | None] | None]":
