@@ -61,13 +61,13 @@ class BulkStatement:
         return result
 
     def _run_with(self, parameters: Sequence[Mapping[str, Any]]) -> Result[Any]:
-        """Run the statement; the keys are in its parameters, by the names of the attributes."""
+        """Run the statement; the keys are in its parameters."""
         result = self._state.invoke_statement()
         for key in self._keys:
-            if all(name in given for given in parameters for name in key.names):
-                for given in parameters:
-                    self._add(key, [given[name] for name in key.names])
-            elif not self._state.is_insert and key.table not in self._warned:
+            found = [values for given in parameters if (values := key.values_in(given)) is not None]
+            for values in found:
+                self._add(key, values)
+            if len(found) < len(parameters) and not self._state.is_insert and key.table not in self._warned:
                 self._warned.add(key.table)
                 logger.warning(
                     "rows of %s that a bulk statement changes are not refreshed at once: their keys are not among its "

@@ -6,7 +6,7 @@ Must not know Redis or how keys are written.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Dialect, event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import Result
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 
@@ -148,13 +148,13 @@ class CommitHook:
         is_ours = isinstance(session, target) if isinstance(target, type) else session is target
         return session if is_ours else None
 
-    def _insert(self, _mapper: Mapper[Any], _connection: Connection, state: InstanceState[Any]) -> None:
+    def _insert(self, _mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if (session := self._session_of(state)) and (frame := self._ledger(session).current(session)):
-            frame.flushing[state] = None
+            frame.flushing[state] = connection.dialect, None
 
     def _update(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if (session := self._session_of(state)) and (frame := self._ledger(session).current(session)):
-            frame.flushing.setdefault(state, self._before(mapper, connection, state))
+            frame.flushing[state] = connection.dialect, self._before(mapper, connection, state)
 
     def _delete(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if (session := self._session_of(state)) and (frame := self._ledger(session).current(session)):
@@ -170,16 +170,12 @@ class CommitHook:
         if frame is None or not frame.flushing:
             return
         flushing, frame.flushing = frame.flushing, {}
-        for state, before in flushing.items():
+        for state, (dialect, before) in flushing.items():
             if before is not None and not session.is_modified(state.obj(), include_collections=False):
                 continue
-            dialect = self._dialect_of(session, state.mapper)
             found = ((key.table, key.id_now(state, dialect)) for key in self._of(state.mapper))
             frame.add(before or ())
             frame.add((table, row_id) for table, row_id in found if row_id is not None)
-
-    def _dialect_of(self, session: Session, mapper: Mapper[Any]) -> Dialect:
-        return session.get_bind(mapper).dialect
 
     def _execute(self, state: ORMExecuteState) -> Result[Any] | None:
         """Run a bulk statement that changes a registered class; leave all others alone."""

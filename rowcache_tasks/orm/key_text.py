@@ -4,7 +4,7 @@ Must not know mapped classes. The forms are those of docs/json.md, "Row ids".
 """
 
 from collections.abc import Callable, Sequence
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import CHAR, ColumnElement, Dialect, Numeric
@@ -63,5 +63,8 @@ def write_plain(value: Any) -> str:
 
 def write_decimal(value: Any, scale: int) -> str:
     """Write a number with as many digits after the point as its column has."""
-    number = Decimal(str(value))
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:  # the database knows better what it is
+        return str(value)
     return format(number.quantize(Decimal((0, (1,), -scale)), context=EXACT) if number.is_finite() else number, "f")

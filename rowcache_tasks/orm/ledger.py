@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Dialect
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 
 __all__ = ["Frame", "Ledger"]
@@ -18,8 +19,8 @@ class Frame:
 
     rows: dict[Row, None] = field(default_factory=dict)
     """In the order in which they were changed, each once."""
-    flushing: dict[InstanceState[Any], list[Row] | None] = field(default_factory=dict)
-    """Objects that are being written -> their rows before; None: it had none. Empty but within a flush."""
+    flushing: dict[InstanceState[Any], tuple[Dialect, list[Row] | None]] = field(default_factory=dict)
+    """Objects that are being written -> where, and their rows before; None: it is new. Empty but within a flush."""
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows."""

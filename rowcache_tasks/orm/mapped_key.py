@@ -3,7 +3,7 @@
 Must not know sessions' transactions or Redis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Dialect, inspect, select
@@ -36,10 +36,16 @@ class MappedKey:
         """What to select, or to return, for `row_id`."""
         self._primary = [self.mapper.get_property_by_column(column).key for column in self.mapper.primary_key]
 
-    @property
-    def names(self) -> list[str]:
-        """The attributes of the key, as parameters of bulk statements name them."""
-        return self._names
+    def values_in(self, given: Mapping[str, Any]) -> list[Any] | None:
+        """Take the key out of the parameters of a bulk statement; None when it is not there.
+
+        An ORM statement names attributes, one of Core columns.
+        """
+        values = [
+            next((given[name] for name in (part.key, *(column.key for column in part.columns)) if name in given), None)
+            for part in self._parts
+        ]
+        return None if None in values else values
 
     def columns_of(self, sql_table: Any) -> list[Column[Any]] | None:
         """Give the columns of the key as one table has them, of an inherited class; None when it has not all."""

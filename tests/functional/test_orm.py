@@ -190,7 +190,7 @@ def test_row_whose_key_changes_is_touched_under_both(db, cache):
 
 @pytest.fixture
 def users(db, cache):
-    cache.schedule("users", "ann", "bob", "eve", "zoe")
+    cache.schedule("users", "amy", "ann", "bob", "eve", "zoe")
     with db.begin() as session:
         session.add_all([User(user_id=1, nick="ann"), User(user_id=2, nick="bob"), User(user_id=3, nick="eve")])
     assert cache.touched() == {"users": ["ann", "bob", "eve"]}
@@ -311,7 +311,8 @@ def test_bulk_statements_with_a_list_of_parameters_touch_the_keys_among_them(db,
             session.execute(update(User), [{"user_id": 1, "name": name}])
     with db.begin() as session:
         session.execute(insert(User), [{"nick": "zoe", "user_id": 4}])
-    assert cache.touched() == {"users": ["zoe"]}
+        session.execute(insert(User.__table__), [{"login": "amy", "user_id": 5}, {"login": "tom", "user_id": 6}])
+    assert cache.touched() == {"users": ["amy", "zoe"]}
     warnings = [record.message for record in caplog.records if "not among its parameters" in record.message]
     assert len(warnings) == 1
     assert "touched(session, 'users', row_ids)" in warnings[0]
