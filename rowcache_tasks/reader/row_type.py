@@ -47,12 +47,13 @@ class RowDecoder(Generic[T]):
         self._type_name = shorten(wanted) if get_origin(wanted) else getattr(wanted, "__name__", shorten(wanted))
         self._is_plain = wanted == dict[str, Any]
         self._columns: Callable[[], Sequence[str]]
+        self._decode: Callable[[bytes | str], T]
         if hasattr(wanted, "__mapper__"):
             # Late: whoever has a mapped class has imported SQLAlchemy.
             from rowcache_tasks.reader.mapped_row import MappedRow  # noqa: PLC0415
 
             mapped = MappedRow(wanted)
-            self._columns, self._decode = mapped.columns, cast("Any", mapped.decode)
+            self._columns, self._decode = mapped.columns, mapped.decode
         else:
             columns = check_type(wanted, self._type_name)
             self._columns = lambda: columns
@@ -64,7 +65,7 @@ class RowDecoder(Generic[T]):
         Only a foreign client can have written such a value. Raises RowTypeError for an object that does not fit.
         """
         try:
-            return cast("T", self._decode(value))
+            return self._decode(value)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return self._decode_otherwise(row_id, value, error)
 
