@@ -9,7 +9,6 @@ from typing import Any, Required, TypedDict
 import msgspec
 from sqlalchemy import Column, inspect
 from sqlalchemy.orm import Mapper, make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.types import NullType
 
 from rowcache_tasks.errors import ArgumentError
@@ -103,8 +102,10 @@ class MappedRow:
 
     def _make(self, row: dict[str, Any]) -> Any:
         instance = self._mapper.class_manager.new_instance()
-        for name, value in row.items():
-            set_committed_value(instance, self._attributes[name].key, value)
+        attributes = self._attributes
+        # What is in the dictionary of an instance counts as loaded once it is detached; set_committed_value, which
+        # takes three times as long for a row, would do the same one by one.
+        instance.__dict__.update({attributes[name].key: value for name, value in row.items()})
         make_transient_to_detached(instance)
         return instance
 
