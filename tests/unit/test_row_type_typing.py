@@ -6,6 +6,7 @@ from typing import Any, TypedDict, assert_type
 import msgspec
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from rowcache_tasks import AsyncRowCache, RowCache
 from rowcache_tasks.reader.row_type import RowDecoder
 
 VALUE = b'{"id":42}'
@@ -44,3 +45,15 @@ def test_type_checker_knows_the_type_of_a_row() -> None:
     assert row is not None
     assert_type(row.id, int)
     assert row.id == 42
+
+
+async def never_run() -> None:
+    """Only for the type checker: the readers hand the type through."""
+    inv = RowCache("inv", url="redis://localhost", type=Inventory)
+    assert_type(inv.get("42"), Inventory | None)
+    assert_type(RowCache("inv").get("42"), dict[str, Any] | None)
+    found = inv.get_with_age("42")
+    assert found is not None
+    assert_type(found.row, Inventory)
+    users = AsyncRowCache("users", url="redis://localhost", type=Struct)
+    assert_type(await users.get("7"), Struct | None)
