@@ -28,7 +28,7 @@ test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hund
 chaos: .venv/.dev  ## break a real deployment under load for SECONDS=60, in an order from SEED=1, and check every row
 	@PYTHONPATH=tests exec .venv/bin/python -m chaos --seconds $(SECONDS) --seed $(SEED)
 
-stress: .venv/.dev  ## measure a hard case, CASE=overload, outage, rolling_restart or near_cache
+stress: .venv/.dev  ## measure a hard case, CASE=overload, outage, rolling_restart, near_cache or examples
 	@PYTHONPATH=tests exec .venv/bin/python -m stress.$(CASE)
 
 lint: .venv/.dev  ## check style, types, import directions and the Compose file

@@ -52,8 +52,8 @@ async def read_item(item_id: ItemId, response: Response, source: Source = "cache
     else:
         cached = await inventory.get_with_age(item_id, fill=True)
         item = cached and cached.row
-        if cached:
-            response.headers["Age"] = f"{cached.age:.0f}"
+        if cached and cached.age is not None:  # not known of a row that another program wrote
+            response.headers["Age"] = str(int(cached.age))
     return item or not_found(item_id)
 
 

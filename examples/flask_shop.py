@@ -38,7 +38,8 @@ def read_item(item_id: int) -> Response:
             row = session.get(InventoryRow, item_id) or not_found(item_id)
         return as_json(row.item())
     cached = inventory.get_with_age(item_id, fill=True) or not_found(item_id)
-    return as_json(cached.row, {"Age": f"{cached.age:.0f}"})
+    # The age is not known of a row that another program wrote.
+    return as_json(cached.row, {} if cached.age is None else {"Age": str(int(cached.age))})
 
 
 @app.get("/items")

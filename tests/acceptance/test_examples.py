@@ -1,6 +1,7 @@
 """The services of examples/, served for real and asked by a real HTTP client."""
 
 import itertools
+import json
 import os
 import signal
 
@@ -89,6 +90,15 @@ def test_item_that_nobody_asked_for_is_read_from_the_database_once(shop, url):
     shop.sql("UPDATE inventory SET quantity = 9 WHERE id = %s", item_id)
     assert ask(url, f"/items/{item_id}")[2]["quantity"] == 0, "it is cached now"
     assert ask(url, f"/items/{item_id}?source=database")[2]["quantity"] == 9
+
+
+def test_row_that_another_program_wrote_has_no_age(shop, url):
+    item_id = next(unused)
+    written = ask(url, f"/items/{item_id}?source=database")[2]
+    shop.client.set(f"inv:{item_id}", json.dumps(written))
+    status, headers, item = ask(url, f"/items/{item_id}")
+    assert (status, item) == (200, written)
+    assert "Age" not in headers
 
 
 def test_what_does_not_exist_or_makes_no_sense_is_refused(url):

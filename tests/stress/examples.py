@@ -37,12 +37,14 @@ def measure(url, process, *arguments):
     found = run_client(url, f"--seconds={SECONDS}", f"--connections={CONNECTIONS}", *arguments)
     assert not found["wrong"], found["wrong"]
     latencies = sorted(found["latencies_ms"])
+    service_s = processor_s(service) - used
     return {
         "rate": len(latencies) / found["seconds"],
+        "cost": 1000 * service_s / len(latencies),
         "p50": latencies[len(latencies) // 2],
         "p99": latencies[len(latencies) * 99 // 100],
         "client": found["cpu_s"] / found["seconds"],
-        "service": (processor_s(service) - used) / found["seconds"],
+        "service": service_s / found["seconds"],
     }
 
 
@@ -66,10 +68,12 @@ def report(service, full, easy):
         fast, slow = full[source], easy[source]
         print(
             f"| {service}, {source} | {fast['rate']:,.0f} | {fast['p50']:.0f} ms | {fast['p99']:.0f} ms"
-            f" | {slow['p50']:.1f} ms | {slow['p99']:.1f} ms | {fast['service']:.2f} | {fast['client']:.2f} |"
+            f" | {slow['p50']:.1f} ms | {slow['p99']:.1f} ms"
+            f" | {fast['cost']:.2f} ms | {fast['service']:.2f} | {fast['client']:.2f} |"
         )
     ratios = [cache["rate"] / database["rate"], *(database[name] / cache[name] for name in ("p50", "p99"))]
     ratios += [easy["database"][name] / easy["cache"][name] for name in ("p50", "p99")]
+    ratios += [database["cost"] / cache["cost"]]
     print(f"| {service}, ratio | {' | '.join(f'{ratio:.1f}' for ratio in ratios)} | | |", flush=True)
 
 
@@ -89,8 +93,8 @@ def main():
         wait_until(lambda: deployment.stat("refreshed") >= options.rows, "all items are cached", timeout_s=120)
         pgbench = start_pgbench(deployment, postgres, options.rows, rate=options.sales, seconds=3600)
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {options.rounds} rounds of {SECONDS:.0f} s")
-        print("| | requests/s | p50 | p99 | p50 at a fixed rate | p99 | service, cores | client, cores |")
-        print("|---|---|---|---|---|---|---|---|")
+        print(f"| | requests/s | p50 | p99 | at {RATE}/s: p50 | p99 | processor, a request | service, cores | client |")
+        print("|---|---|---|---|---|---|---|---|---|")
         for service in SERVICES:
             url, process = start_service(deployment, service)
             full = compare(url, process, options)
