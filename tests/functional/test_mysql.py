@@ -1,13 +1,16 @@
 """MariaDB, where it is installed: the table of docs/json.md, keys, errors and the session."""
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, delete, update
+from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.orm import sessionmaker
 
 from rowcache_tasks.config import Table
 from rowcache_tasks.errors import ConfigError, EncodingError, SourceError
 from rowcache_tasks.source import Source, create_source_engine
 
 from .mariadb import MariaDB, missing_programs
+from .warehouse import Inventory
 
 pytestmark = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
 
@@ -225,3 +228,19 @@ def test_connection_that_the_server_closed_is_replaced(admin, engine):
         number = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
     admin(f"KILL {number}")
     assert list(source.fetch(["1"]).rows) == ["1"]
+
+
+def test_rows_that_bulk_statements_change_are_asked_for_where_there_is_no_returning(server, listen, cache):
+    engine = create_engine(server.url("other"))
+    Inventory.__table__.create(engine)
+    maker = sessionmaker(engine)
+    with maker.begin() as session:
+        session.add_all([Inventory(id=n) for n in range(1, 6)])
+    listen(maker)
+    with maker.begin() as session:
+        session.execute(update(Inventory).where(Inventory.id < 3).values(stock=1))
+        session.execute(delete(Inventory).where(Inventory.id == 4))
+        session.execute(insert(Inventory).values(id=5).on_duplicate_key_update(stock=3))
+        session.get_one(Inventory, 3).stock = 2
+    engine.dispose()
+    assert cache.touched() == {"inv": ["1", "2", "3", "4", "5"]}

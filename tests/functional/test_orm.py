@@ -1,7 +1,9 @@
 """The hook that touches the rows of a commit, with real sessions on a real PostgreSQL, and a real Valkey."""
 
+import gc
 import json
 import uuid
+import weakref
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -109,6 +111,22 @@ def test_session_is_used_again_after_a_commit_a_rollback_and_a_failure(db, cache
         assert cache.touched() == {"inv": ["3"]}
         session.commit()
         assert cache.touched() == {}
+
+
+def test_nothing_is_kept_of_transactions_that_have_ended(db):
+    with db() as session:
+        ends = []
+        for end in (session.rollback, session.commit, session.close):
+            sell(session)
+            with session.begin_nested() as savepoint:
+                sell(session, 2)
+                session.flush()
+                savepoint.rollback()
+            ends += [weakref.ref(session.get_transaction()), weakref.ref(savepoint)]
+            del savepoint
+            end()
+        gc.collect()
+        assert [end() for end in ends] == [None] * 6
 
 
 def test_rolled_back_savepoint_touches_nothing_and_a_released_one_waits_for_the_commit(db, cache):
@@ -220,14 +238,16 @@ def test_key_of_several_columns_is_joined_in_the_order_of_the_settings(db, cache
 
 def test_key_of_each_type_is_written_as_a_scan_of_the_table_writes_it(db, cache, postgres_url):
     thing = {"id": uuid.uuid4(), "price": Decimal("1.5"), "code": "OSL", "day": date(2026, 11, 22), "mood": Mood.SO_SO}
+    row_id = f"{thing['id']},1.50,OSL,2026-11-22,SO_SO,tag-x"
+    cache.schedule("thing", row_id)
     with db.begin() as session:
         session.add(Thing(**thing, tag="x"))
+    assert cache.touched() == {"thing": [row_id]}
     engine = create_source_engine(postgres_url, statement_timeout_s=10)
     options = TABLES["thing"]
-    [[row_id]] = Source(engine, Table("thing", "thing", key=tuple(options["key"]))).stream_row_ids(10)
+    source = Source(engine, Table("thing", "thing", key=tuple(options["key"])))
+    assert list(source.stream_row_ids(10)) == [[row_id]]
     engine.dispose()
-    assert row_id == f"{thing['id']},1.50,OSL,2026-11-22,SO_SO,tag-x"
-    cache.schedule("thing", row_id)
     with db.begin() as session:
         session.scalars(select(Thing)).one().n = 1
     assert cache.touched() == {"thing": [row_id]}
@@ -356,6 +376,7 @@ def test_sessions_and_classes_that_are_not_registered_are_left_alone(maker, list
         sell(other)
         other.execute(update(Inventory).values(stock=3))
         other.commit()
+        assert other.info == {}, "nothing is collected"
     assert cache.touched() == {}
 
 
