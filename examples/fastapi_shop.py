@@ -47,14 +47,12 @@ async def read_item(item_id: ItemId, response: Response, source: Source = "cache
     """Answer one item from the cache; with ?source=database as a service without a cache would."""
     if source == "database":
         async with sessions() as session:
-            row = await session.get(InventoryRow, item_id)
-        item = row and row.item()
-    else:
-        cached = await inventory.get_with_age(item_id, fill=True)
-        item = cached and cached.row
-        if cached and cached.age is not None:  # not known of a row that another program wrote
-            response.headers["Age"] = str(int(cached.age))
-    return item or not_found(item_id)
+            row = await session.get(InventoryRow, item_id) or not_found(item_id)
+        return row.item()
+    cached = await inventory.get_with_age(item_id, fill=True) or not_found(item_id)
+    if cached.age is not None:  # not known of a row that another program wrote
+        response.headers["Age"] = str(int(cached.age))
+    return cached.row
 
 
 @app.get("/items")
