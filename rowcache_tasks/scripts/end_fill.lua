@@ -14,8 +14,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
-local filled, superseded = 0, 0
-local dropped_at = tonumber(redis.pcall('HGET', stats, 'dropped_at')) or 0
+local filled, superseded, dropped_at = 0, 0, tonumber(redis.pcall('HGET', stats, 'dropped_at')) or 0
 local is_old = began_at > now or (began_at < dropped_at and dropped_at <= now) -- the whole table was dropped since
 for i, row_id in ipairs(row_ids) do
   local outcome, value, lives_ms = ARGV[10 + count + i], value_prefix .. row_id, ttl_ms
@@ -37,7 +36,8 @@ for i, row_id in ipairs(row_ids) do
         redis.call('ZADD', changed, 'GT', began_at, row_id)
         redis.call('ZADD', delay, delay_s, row_id)
       else lives_ms = keep_ms end
-      redis.call('ZADD', schedule, delay_s ~= '' and began_at + delay_s or now + keep_ms / 1000, row_id)
+      -- Removed a little after it expires: a drop just then would cancel the fill that follows.
+      redis.call('ZADD', schedule, delay_s ~= '' and began_at + delay_s or now + keep_ms / 1000 + 10, row_id)
     end
     if tonumber(lives_ms) > 0 then redis.call('SET', value, outcome, 'PX', lives_ms)
     elseif redis.pcall('GET', value) ~= outcome then redis.call('SET', value, outcome) end

@@ -36,6 +36,6 @@ def test_there_are_some_thousand_interleavings():
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_script_without_one_of_its_checks_is_found(mutant, schedule, client):
     before, program = SMALL[mutant.program]
-    explorer = Explorer(World(mutant.infect(client, schedule.table), client), program)
+    explorer = Explorer(mutant.infect(client, schedule.table), program)
     with pytest.raises(CounterexampleError, match=" after "):
         explorer.run(before)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from . import outside, refreshing  # noqa: F401 they register their steps
+from . import filling, outside, refreshing  # noqa: F401 they register their steps
 from .registry import STEPS
 from .world import World
 

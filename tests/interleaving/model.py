@@ -19,6 +19,23 @@ class Work:
 
 
 @dataclass
+class Fill:
+    """What a reader holds that fills the row."""
+
+    token: bytes
+    began_at: str
+    asked: int
+    """The version at the begin."""
+    epoch: int
+    read: int | None = None
+    found: bool = True
+    is_outdated: bool = False
+    """Whether the row was claimed since, so that the fill may be refused."""
+    is_cancelled: bool = False
+    """Whether the row was dropped or asked for since, so that the fill must be refused."""
+
+
+@dataclass
 class Model:
     """One row. Versions count the changes of the row in the database, its removal included."""
 
@@ -41,10 +58,19 @@ class Model:
     leases: frozenset[float] = frozenset()
     """The ends of leases of claims that were neither committed nor released."""
     work: dict[str, Work] = field(default_factory=dict)
+    fills: dict[str, Fill] = field(default_factory=dict)
+    is_retried: bool = False
+    """Whether a reader has filled the row while it waited for a retry, which still comes."""
     epoch: int = 0
     """Counts what makes a refresh in flight outdated: commits, drops, steps of the clock."""
     has_stepped: bool = False
     """Whether the clock stepped back."""
 
     def copy(self) -> "Model":
-        return replace(self, work={actor: replace(work) for actor, work in self.work.items()})
+        work = {actor: replace(work) for actor, work in self.work.items()}
+        return replace(self, work=work, fills={actor: replace(fill) for actor, fill in self.fills.items()})
+
+    def cancel_fills(self):
+        """Note that nothing of what is being read now may be written."""
+        for fill in self.fills.values():
+            fill.is_cancelled = True

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
+from redis import Redis
+from redis.commands.core import Script
+
 from rowcache_tasks.schedule import Schedule
 from rowcache_tasks.scripts import load_script
+
+from .world import World
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,24 @@ class Mutant:
         return f"{self.script}: {' '.join(self.old.split())[:60]}"
 
     def infect(self, client, table):
-        """Give a schedule that runs this script; all others are as they are."""
+        """Give a world that runs this script; all others are as they are."""
         text = load_script(self.script)
         assert text.count(self.old) == 1, f"{self.script} has {text.count(self.old)} times {self.old!r}"
         schedule = Schedule(client, table)
-        schedule._scripts[self.script] = client.register_script(text.replace(self.old, self.new))
-        return schedule
+        mutant = schedule._scripts[self.script] = client.register_script(text.replace(self.old, self.new))
+        return World(schedule, client, Infected(client, text, mutant))
+
+
+@dataclass(frozen=True)
+class Infected:
+    """A reader's client that runs a mutant instead of one script."""
+
+    client: Redis
+    text: str
+    mutant: Script
+
+    def register_script(self, text):
+        return self.mutant if text == self.text else self.client.register_script(text)
 
 
 REQUEST = "two refreshes, a change and a request"
@@ -47,6 +64,18 @@ CLOCK = "the clock steps back"
 CLOCK_DELETED = "the clock steps back while a row is away"
 CLOCK_CHANGES = "the clock steps back over changes of the schedule"
 HAND = "a refresh by hand"
+FILL = "a fill while the row is refreshed for the first time"
+FILL_OLD = "a fill of a value that is too old"
+FILL_TWICE = "two fills of a row that is not scheduled"
+FILL_LATE = "a fill that takes too long"
+FILL_DROP = "a fill that schedules, a drop and a put"
+FILL_CHANGES = "a fill that schedules, and changes enqueued before"
+FILL_FOREIGN = "a fill while a foreign client drops and puts"
+FILL_REMOVED = "a fill while a foreign client removes the delay"
+FILL_ABSENT = "a fill of a row that is not there"
+FILL_DELETED = "a fill of a row that was deleted, while it is refreshed"
+FILL_FAILING = "a fill of a row that cannot be refreshed"
+FILL_CLOCK = "a fill while the clock steps back"
 
 FENCE = "not fences[i] or tonumber(fences[i]) >= claimed_at or claimed_at > now then"
 OLDER = "tonumber(fences[i]) >= claimed_at or claimed_at > now then"
@@ -135,6 +164,33 @@ MUTANTS = [
     # touch
     Mutant("touch_rows", "tonumber(delays[i] or 0) > 0", "true", "a request for a row that was dropped"),
     Mutant("touch_rows", "redis.call('ZADD', schedule, unpack(due))", "", HELD),
+    Mutant("touch_rows", "table.insert(outdated, value_prefix .. row_id)", "", FILL_TWICE),
+    Mutant("touch_rows", "table.insert(outdated, fill_prefix .. value_prefix .. row_id)", "", FILL_TWICE),
+    # begin of a fill
+    Mutant("begin_fill", "if not notes[i] then redis", "if true then redis", FILL_TWICE),
+    Mutant("begin_fill", "(age_s or math.huge) <= max_age_s", "true", FILL_OLD),
+    Mutant("begin_fill", "(age_s or math.huge) <= max_age_s", "false", FILL),
+    Mutant("begin_fill", "if notes[i] == '-' and cached[i] then notes[i] = nil end", "", FILL_ABSENT),
+    Mutant("begin_fill", "redis.call('ZADD', refreshed, now - 5e-7, row_id)", "", FILL_CLOCK),
+    # end of a fill
+    Mutant("end_fill", "redis.pcall('GET', fill) ~= token", "false", FILL_DROP),
+    Mutant("end_fill", "redis.pcall('GET', fill) ~= token", "not redis.call('GET', fill)", FILL_LATE),
+    Mutant("end_fill", "is_old or tonumber(fences[i] or '-inf') >= began_at or", "is_old or", FILL_OLD),
+    Mutant("end_fill", "is_old = began_at > now or", "is_old =", FILL_CLOCK),
+    Mutant("end_fill", "tonumber(delays[i] or 1) <= 0", "false", FILL_FOREIGN),
+    Mutant("end_fill", "DEL', fill)\n    superseded", "EXISTS', fill)\n    superseded", FILL_OLD),
+    Mutant("end_fill", "redis.call('DEL', value)", "", FILL_DELETED),
+    Mutant("end_fill", "redis.call('ZADD', refreshed, 'XX', now, row_id)", "", FILL_DELETED),
+    Mutant("end_fill", "if not delays[i] then", "if true then", FILL_OLD),
+    Mutant("end_fill", "redis.call('ZADD', changed, 'GT', began_at, row_id)", "", FILL_CHANGES),
+    Mutant("end_fill", "redis.call('ZADD', delay, delay_s, row_id)", "", FILL_CHANGES),
+    Mutant("end_fill", "redis.call('ZADD', schedule, delay_s", "tostring(delay_s", FILL_CHANGES),
+    Mutant("end_fill", "redis.call('ZADD', refreshed, now, row_id)", "", FILL_OLD),
+    Mutant("end_fill", "redis.call('HDEL', failures, row_id)", "", FILL_FAILING),
+    Mutant("end_fill", "redis.call('DEL', fill)\n    filled", "filled", FILL_OLD),
+    # what drops must do for fills
+    Mutant("drop_rows", "table.insert(values, fill_prefix .. value_prefix .. row_id)", "", FILL_DROP),
+    Mutant("claim_rows", "table.insert(values, fill_prefix .. value_prefix .. row_id)", "", FILL_REMOVED),
     # repair
     Mutant("repair_rows", "redis.call('ZADD', schedule, unpack(due))", "", CLOCK),
 ]

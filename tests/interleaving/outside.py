@@ -1,7 +1,7 @@
 """The steps of everybody else: the database, an application, a foreign client, the clock of the server."""
 
 from .registry import STEPS, step
-from .world import DELAY, HOUR, KEYS, ROW, World
+from .world import DELAY, FILL, HOUR, KEYS, ROW, World
 
 # The database
 
@@ -56,6 +56,7 @@ def apply(world, stamp, changed, *, wanted):
             model.asked = model.version
         else:
             model.epoch += 1
+            model.cancel_fills()
             left = [key for key in KEYS if key not in ("changed:", "wake:") and world.client.exists(key)]
             assert not left, "G5: a dropped row is left in a key"
 
@@ -63,7 +64,11 @@ def apply(world, stamp, changed, *, wanted):
 @step
 def touch(world: World, _):
     delay = world.score("delay:")
-    assert world.schedule.touch_rows([ROW]) == bool(delay and delay > 0)
+    is_scheduled = bool(delay and delay > 0)
+    assert world.schedule.touch_rows([ROW]) == is_scheduled
+    assert is_scheduled or not world.client.exists(f"inv:{ROW}"), "G4: what a reader filled in outlives a request"
+    assert not world.client.exists(FILL), "G4: what was read before a request is not forgotten"
+    world.model.cancel_fills()
     reschedule(world)
 
 

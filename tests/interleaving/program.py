@@ -5,6 +5,9 @@ HELD = ("claim_long", "read", "commit")
 BY_HAND = ("lease", "read", "commit")
 PUT = ("put",)
 DELETED = ("put", "delete")
+FILL = ("fill_begin", "fill_read", "fill_end")
+FILL_OLD = ("fill_begin_old", "fill_read", "fill_end")
+SCHEDULING = ("fill_begin", "fill_read", "fill_end_scheduling")
 
 SMALL = {
     "two refreshes, a change and a request": (
@@ -89,6 +92,45 @@ SMALL = {
         PUT,
         {"one": ("claim", "read", "commit"), "application": ("drop", "touch")},
     ),
+    "a fill while the row is refreshed for the first time": (
+        PUT,
+        {"reader": FILL, "one": REFRESH, "database": ("change",)},
+    ),
+    "a fill of a value that is too old": (
+        (*PUT, "refresh", "due_now"),
+        {"reader": FILL_OLD, "one": HELD, "database": ("change",)},
+    ),
+    "two fills of a row that is not scheduled": ((), {"reader": FILL, "other": FILL, "application": ("touch",)}),
+    "a fill that takes too long": ((), {"reader": FILL, "other": FILL_OLD, "time": ("fill_expires",)}),
+    "a fill that schedules, a drop and a put": (
+        (),
+        {"reader": SCHEDULING, "application": ("drop", "put"), "database": ("change",), "one": ("refresh",)},
+    ),
+    "a fill that schedules, and changes enqueued before": (
+        (),
+        {"reader": SCHEDULING, "a": ("put_1",), "b": ("drop_2",), "one": ("claim",)},
+    ),
+    "a fill while a foreign client drops and puts": (
+        (*PUT, "refresh"),
+        {"reader": FILL_OLD, "client": ("delay_off", "due_now", "delay_on"), "one": ("claim",)},
+    ),
+    "a fill while a foreign client removes the delay": (
+        (*PUT, "refresh"),
+        {"reader": FILL_OLD, "client": ("delay_gone", "due_now"), "one": ("refresh",)},
+    ),
+    "a fill of a row that is not there": (
+        DELETED,
+        {"reader": FILL, "one": ("refresh",), "late": ("fill_begin_old",), "database": ("change",)},
+    ),
+    "a fill of a row that was deleted, while it is refreshed": (
+        (*PUT, "refresh", "due_now"),
+        {"reader": FILL_OLD, "one": REFRESH, "database": ("delete",)},
+    ),
+    "a fill of a row that cannot be refreshed": (PUT, {"reader": FILL, "one": ("claim_long", "fail")}),
+    "a fill while the clock steps back": (
+        (*PUT, "refresh"),
+        {"reader": FILL_OLD, "one": ("refresh",), "clock": ("clock_back", "due_now"), "database": ("change",)},
+    ),
     "a drop of a row that cannot be read": (PUT, {"one": ("claim_long", "fail"), "application": ("drop",)}),
 }
 """Name -> steps made before, and actor -> its steps. Some thousands of interleavings together."""
@@ -113,6 +155,42 @@ LARGE = {
     "the clock steps back and forward": (
         PUT,
         {"one": REFRESH, "two": HELD, "clock": ("clock_back", "clock_forward"), "database": ("change",)},
+    ),
+    "two fills while the row is refreshed and changed": (
+        PUT,
+        {"reader": FILL_OLD, "other": FILL, "one": HELD, "database": ("change",)},
+    ),
+    "two fills while the row is refreshed and asked for": (
+        PUT,
+        {"reader": FILL_OLD, "other": FILL, "one": HELD, "application": ("touch",)},
+    ),
+    "a fill while the row is refreshed, changed and asked for": (
+        PUT,
+        {"reader": FILL, "one": REFRESH, "database": ("change",), "application": ("touch",)},
+    ),
+    "two fills of a row that changes and is asked for": (
+        (),
+        {"reader": FILL, "other": FILL, "database": ("change",), "application": ("touch",)},
+    ),
+    "a fill that takes too long, of a row that changes": (
+        (),
+        {"reader": FILL, "other": FILL_OLD, "time": ("fill_expires",), "database": ("change",)},
+    ),
+    "a fill that schedules, and one that does not, a drop and a put": (
+        (),
+        {"reader": SCHEDULING, "other": FILL, "application": ("drop", "put"), "database": ("change",)},
+    ),
+    "a fill and a refresh while a foreign client drops and puts": (
+        (*PUT, "refresh"),
+        {"reader": FILL_OLD, "one": REFRESH, "client": ("delay_off", "due_now", "delay_on", "due_now")},
+    ),
+    "a fill while the clock steps back and forward": (
+        PUT,
+        {"reader": FILL_OLD, "one": HELD, "clock": ("clock_back", "clock_forward"), "database": ("change",)},
+    ),
+    "fills of a row that is not there and comes": (
+        ("delete",),
+        {"reader": FILL, "other": FILL_OLD, "one": ("refresh",), "application": ("put",), "database": ("change",)},
     ),
 }
 """Hundreds of thousands of interleavings together."""

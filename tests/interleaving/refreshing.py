@@ -30,6 +30,7 @@ def take(world, actor, lease_s):
     elif (delay or 0) <= 0 and due is not None and due <= float(found.claimed_at):
         model.wanted = False
         model.epoch += 1
+        model.cancel_fills()
 
 
 @step
@@ -46,6 +47,8 @@ def keep(world, actor, found, lease_s):
     model.is_held = lease_s > 0
     model.leases |= {float(found.lease_until)}
     model.work[actor] = Work(found, epoch=model.epoch)
+    for fill in model.fills.values():
+        fill.is_outdated = True
 
 
 @step

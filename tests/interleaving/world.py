@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+from rowcache_tasks.reader.fill import Fill
+from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.schedule import Backoff, Schedule
 
 from .model import Model
@@ -15,14 +17,17 @@ PAUSE = 3000.0
 """After a failure, in seconds, less up to half by chance."""
 HOUR = 3600.0
 TIMES = ("schedule:", "refreshed:", "changed:")
-KEYS = (*TIMES, "delay:", "failures:", "wake:", f"inv:{ROW}")
+FILL = f"fill:inv:{ROW}"
+KEYS = (*TIMES, "delay:", "failures:", "wake:", f"inv:{ROW}", FILL)
 
 
 class World:
     """The real state is in Redis, what is expected of it in `model`. The limit of misses is two."""
 
-    def __init__(self, schedule: Schedule, client):
+    def __init__(self, schedule: Schedule, client, reader=None):
         self.schedule, self.client = schedule, client
+        self.reader = reader or client
+        self.fill = Fill(schedule.table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR))
         client.flushdb()
         client.rpush("wake:", *"1111")  # as many as there may be: a script that does not look makes it too many
         self.model = Model()
@@ -95,7 +100,7 @@ class World:
             assert self.score("schedule:") is None, "an unwanted row is never removed"
             assert not self.client.exists(f"inv:{ROW}"), "G5: an unwanted value is never removed"
         elif self.model.wanted:
-            is_waiting = due in self.model.leases or self.client.hexists("failures:", ROW)
+            is_waiting = due in self.model.leases or self.client.hexists("failures:", ROW) or self.model.is_retried
             assert is_waiting or due <= self.now() + DELAY, "the row is due later than after its delay"
             if is_waiting or self.model.has_stepped:
                 self.client.zadd("schedule:", {ROW: 0})
@@ -151,3 +156,5 @@ class World:
             times = (format(float(t) - seconds, ".17g") for t in (work.claim.claimed_at, work.claim.lease_until))
             claimed_at, lease_until = times
             work.claim = replace(work.claim, claimed_at=claimed_at, lease_until=lease_until)
+        for fill in model.fills.values():
+            fill.began_at = format(float(fill.began_at) - seconds, ".17g")

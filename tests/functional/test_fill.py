@@ -1,0 +1,302 @@
+"""Read-through: a row that is not cached is read from the database once, and never over anything newer."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from deployment import ROOT, wait_until
+from functional.awaited import KINDS
+from functional.shelf import Shelf
+
+from rowcache_tasks import AsyncRowCache, FillError, ReadThrough, RowCache
+from rowcache_tasks.table_state import TableState
+
+TIMEOUT_S = 20.0
+"""Of the database: nothing here takes so long."""
+ONE = {"id": 1, "name": "one", "share": 1.0}
+TWO = {"id": 2, "name": "two", "share": 2.0}
+
+
+@pytest.fixture
+def shelf(postgres, postgres_url):
+    shelf = Shelf(postgres, postgres_url)
+    yield shelf
+    shelf.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def inv(kind, valkey, client, shelf):
+    cache = KINDS[kind]("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
+    yield cache
+    cache.end()
+
+
+@pytest.fixture
+def background():
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+def read_through(shelf, **options):
+    return ReadThrough(**{"database_url": shelf.url, "timeout": TIMEOUT_S} | options)
+
+
+def refresh(schedule, name):
+    """Refresh row 1 with this value."""
+    schedule.put_rows({"1": (3600, 0)})
+    value = json.dumps({"id": 1, "name": name, "share": 1}).encode()
+    assert schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": value}).refreshed == 1
+
+
+def test_row_that_is_not_cached_is_read_once_and_cached(inv, shelf, client):
+    assert inv.get("1") is None
+    assert [inv.get("1", fill=True) for _ in range(3)] == [ONE] * 3
+    assert inv.get("1") == ONE
+    assert inv.get_with_age("1").age < 60
+    assert shelf.reads() == 1
+    assert client.hget("stats:", "filled") == b"1"
+
+
+def test_200_callers_in_4_processes_cause_one_select(kind, valkey, client, shelf):
+    crowds = [Crowd(kind, valkey, shelf) for _ in range(4)]
+    with shelf.locked():
+        for crowd in crowds:
+            crowd.ask(["1"] * 50)
+        for crowd in crowds:
+            crowd.expect("asked")
+        wait_until(shelf.waiting, "one of them reads")
+    for crowd in crowds:
+        assert crowd.answers() == [ONE] * 50
+    assert shelf.reads() == 1
+
+
+def test_thousands_of_misses_cost_one_select_for_a_thousand(inv, shelf):
+    shelf.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(1001, 3000) n")
+    rows = inv.get_many(range(1001, 3502), fill=True)
+    assert list(rows) == list(range(1001, 3502))
+    assert [row_id for row_id, row in rows.items() if row is None] == list(range(3001, 3502))
+    assert shelf.reads() == 3
+    assert inv.get_many(range(1001, 3502), fill=True) == rows
+    assert shelf.reads() == 3
+
+
+def test_row_that_does_not_exist_is_remembered_until_somebody_asks_for_it(inv, shelf, schedule, client):
+    assert [inv.get("9", fill=True) for _ in range(3)] == [None] * 3
+    assert shelf.reads() == 1
+    assert 0 < client.pttl("fill:inv:9") <= 5000
+    shelf.run("INSERT INTO inv VALUES (9, 'nine', 9)")
+    schedule.touch_rows(["9"])
+    assert inv.get("9", fill=True)["name"] == "nine"
+
+
+def test_row_that_was_deleted_is_forgotten_by_a_fill_that_asks_for_less_age(inv, shelf, client):
+    assert inv.get("1", fill=True) == ONE
+    shelf.run("DELETE FROM inv WHERE id = 1")
+    client.zincrby("refreshed:", -60, "1")
+    assert inv.get("1", max_age=30, fill=True) is None
+    assert inv.get("1") is None
+
+
+def test_fill_with_a_delay_schedules_the_row(inv, shelf, schedule, client):
+    assert inv.get("1", fill=True, delay=10) == ONE
+    assert client.zscore("delay:", "1") == 10
+    assert client.ttl("inv:1") == -1
+    assert schedule.claim_rows(10, 30)[0].row_ids == [], "it is not due before its delay has passed"
+    client.zincrby("schedule:", -11, "1")
+    claim = schedule.claim_rows(10, 30)[0]
+    assert schedule.commit_rows(claim, {"1": b'{"id":1}'}).refreshed == 1
+    assert inv.get("1", fill=True) == {"id": 1}
+
+
+def test_fill_without_a_delay_goes_away_by_itself_and_by_a_claim(inv, schedule, client):
+    assert inv.get("1", fill=True) == ONE
+    assert client.zscore("delay:", "1") is None
+    assert 0 < client.pttl("inv:1") <= 60000
+    client.zadd("schedule:", {"1": 0})
+    assert schedule.claim_rows(10, 30)[0].row_ids == []
+    assert inv.get("1") is None
+    assert not client.exists("schedule:", "refreshed:")
+
+
+def test_filled_row_that_is_scheduled_later_does_not_expire(inv, schedule, client):
+    assert inv.get("1", fill=True) == ONE
+    schedule.put_rows({"1": (3600, 0)})
+    assert client.ttl("inv:1") == -1
+
+
+def test_value_older_than_asked_for_is_read_again(inv, shelf, client):
+    assert inv.get("1", fill=True) == ONE
+    shelf.run("UPDATE inv SET name = 'new' WHERE id = 1")
+    assert inv.get("1", max_age=3600, fill=True) == ONE
+    client.zincrby("refreshed:", -60, "1")
+    assert inv.get("1", max_age=30) is None
+    assert inv.get_with_age("1", max_age=30).is_stale
+    found = inv.get_with_age("1", max_age=30, fill=True)
+    assert (found.row["name"], found.is_stale) == ("new", False)
+    assert shelf.reads() == 2
+
+
+def test_row_without_a_json_form_is_an_error_of_its_own(inv, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert inv.get_many(["1", "3", "abc", "2"], fill=True) == {"1": ONE, "3": None, "abc": None, "2": TWO}
+    assert "row '3' of inv cannot be filled: column 'share'" in caplog.text
+    for row_id in ("3", "abc"):
+        with pytest.raises(FillError, match=f"row '{row_id}' of inv cannot be filled: "):
+            inv.get(row_id, fill=True)
+    assert inv.get_many(["1", "2"]) == {"1": ONE, "2": TWO}
+
+
+def test_row_of_which_the_reading_failed_holds_up_no_other(inv, client):
+    client.set("fill:inv:1", "!down a moment ago")
+    with pytest.raises(FillError, match="down a moment ago"):
+        inv.get_many(["1", "2"], fill=True)
+    assert inv.get("2") == TWO
+
+
+def test_read_that_is_older_than_a_commit_does_not_overwrite_it(inv, shelf, schedule, background):
+    with shelf.locked():
+        filling = background.submit(inv.get, "1", fill=True)
+        wait_until(shelf.waiting, "the row is read")
+        refresh(schedule, "newer")
+    assert filling.result(60) == ONE
+    assert inv.get("1")["name"] == "newer"
+
+
+def unschedule(schedule, client):
+    schedule.drop_rows(["1"])
+
+
+def unschedule_by_hand(schedule, client):
+    client.zadd("delay:", {"1": -1})
+    client.zadd("schedule:", {"1": 0})
+    schedule.claim_rows(10, 30)
+
+
+def say_so_by_hand(schedule, client):
+    client.zadd("delay:", {"1": -1})
+
+
+def touch(schedule, client):
+    schedule.touch_rows(["1"])
+
+
+def flush(schedule, client):
+    client.flushdb()
+
+
+def drop_table(schedule, client):
+    TableState(client, schedule.table).drop_table(repr(float(client.time()[0] + client.time()[1] / 1e6)))
+
+
+@pytest.mark.parametrize("drop", [unschedule, unschedule_by_hand, say_so_by_hand, touch, flush, drop_table])
+@pytest.mark.parametrize("delay", [None, 10])
+def test_what_is_dropped_while_it_is_read_is_not_written_back(inv, shelf, schedule, client, background, drop, delay):
+    with shelf.locked():
+        filling = background.submit(inv.get, "1", fill=True, delay=delay)
+        wait_until(shelf.waiting, "the row is read")
+        drop(schedule, client)
+    assert filling.result(60) == ONE
+    assert not client.exists("inv:1")
+    assert not client.exists("fill:inv:1")
+    assert (client.zscore("delay:", "1") or -1) < 0
+    assert drop is say_so_by_hand or client.zscore("schedule:", "1") is None
+
+
+def test_reader_that_is_killed_delays_the_others_until_its_note_expires(kind, inv, valkey, shelf, client, background):
+    crowd = Crowd(kind, valkey, shelf)
+    with shelf.locked():
+        crowd.ask(["1"])
+        wait_until(shelf.waiting, "the row is read")
+        waiting = background.submit(inv.get, "1", fill=True)
+        crowd.kill()
+        assert 0 < client.pttl("fill:inv:1") <= 1.25 * TIMEOUT_S * 1000
+    assert not waiting.done()
+    client.pexpire("fill:inv:1", 1)
+    assert waiting.result(60) == ONE
+
+
+def test_fill_goes_on_when_the_task_that_asked_is_cancelled(valkey, client, shelf):
+    async def run():
+        cache = AsyncRowCache("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
+        first = asyncio.create_task(cache.get("1", fill=True))
+        await asyncio.to_thread(wait_until, shelf.waiting, "the row is read")
+        others = [asyncio.create_task(cache.get("1", fill=True)) for _ in range(10)]
+        await asyncio.sleep(0)
+        first.cancel()
+        lock.rollback()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+        await cache.close()
+        return answers
+
+    with shelf.locked() as lock:
+        first, *others = asyncio.run(run())
+    assert isinstance(first, asyncio.CancelledError)
+    assert others == [ONE] * 10
+    assert shelf.reads() == 1
+
+
+def test_cache_fills_in_one_event_loop_after_the_other(valkey, client, shelf):
+    cache = AsyncRowCache("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
+
+    async def read(row_id):
+        try:
+            return await cache.get(row_id, fill=True)
+        finally:
+            await cache.close()
+
+    assert [asyncio.run(read(row_id)) for row_id in ("1", "2", "1")] == [ONE, TWO, ONE]
+
+
+def test_forked_child_fills_with_connections_of_its_own(valkey, client, shelf):
+    cache = RowCache("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
+    assert cache.get("1", fill=True) == ONE
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if cache.get("2", fill=True) == TWO else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    client.delete("inv:1")
+    assert cache.get_many(["1", "2"], fill=True) == {"1": ONE, "2": TWO}
+    assert shelf.reads() == 3
+
+
+class Crowd:
+    """Callers in a process of their own, which has imported everything."""
+
+    def __init__(self, kind, valkey, shelf):
+        self._given = {"kind": kind, "url": valkey.url_for(9), "wanted": {}}
+        self._given["read_through"] = {"database_url": shelf.url, "timeout": TIMEOUT_S}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "functional.crowd"],
+            env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, row_ids):
+        self.expect("ready")
+        print(json.dumps(self._given | {"row_ids": row_ids}), file=self._process.stdin, flush=True)
+
+    def expect(self, word):
+        assert self._process.stdout.readline().strip() == word
+
+    def answers(self):
+        answers = json.loads(self._process.stdout.readline())
+        self._process.communicate(timeout=60)
+        return answers
+
+    def kill(self):
+        self._process.send_signal(signal.SIGKILL)
+        self._process.communicate(timeout=60)
