@@ -307,6 +307,15 @@ def test_no_value_is_served_for_longer_than_the_promise_when_the_network_falls_s
     linked.close()
 
 
+def test_server_is_asked_whether_it_is_there_while_nobody_fetches(make, client):
+    near = make(client, max_silence_s=4)
+    warm(near)
+    session = near._tracking.session
+    proven_at = session.proven_at
+    wait_until(lambda: session.proven_at > proven_at + 0.5, "it was asked by itself")
+    assert near.get(KEY) is not None
+
+
 def test_one_who_waits_when_the_network_falls_silent_is_let_go(link, make, client):
     linked = connect(f"redis://127.0.0.1:{link.port}/9", "test")
     near = make(linked, max_silence_s=0.5)
@@ -501,19 +510,29 @@ def test_reader_needs_the_right_to_track_and_no_other(user, make, client):
     limited.close()
 
 
-def test_server_that_refuses_to_track_is_a_warning_and_rows_are_read_without(user, make, client, caplog):
+def test_server_that_refuses_to_track_is_one_warning_and_rows_are_read_without_until_it_does(
+    user, make, client, caplog, monkeypatch
+):
+    monkeypatch.setattr(tracking, "REFUSED_PAUSE_S", 0.05)
     client.set(KEY, OLD)
+    client.acl_log_reset()
     limited = connect(user(), "test")
+
+    def refusals():
+        return sum(int(entry["count"]) for entry in client.acl_log())
+
     with caplog.at_level(logging.WARNING):
         near = make(limited)
         assert near.fetch(KEY) is None
-        wait_until(lambda: caplog.messages, "the refusal is logged")
+        wait_until(lambda: refusals() > 2, "it was tried again")
         assert near.fetch(KEY) is None
     (message,) = caplog.messages
     assert "the near cache is off, rows are read from Redis until it is on again" in message
     assert "does not track what is read" in message
     assert "client|tracking" in message
     assert limited.get(KEY) == OLD
+    user("+client|tracking")
+    assert warm(near) == OLD
     limited.close()
 
 
