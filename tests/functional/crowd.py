@@ -1,10 +1,15 @@
-"""Many callers at the same moment, threads or tasks: in this process, or in one of their own with this as its program."""
+"""Many callers at the same moment, threads or tasks: in this process, or in one that runs this as its program."""
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+
+from deployment import ROOT
 
 from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache, RowCacheError
 
@@ -47,14 +52,43 @@ async def ask_as_tasks(options, row_ids, on_asked, wanted):
     return answers
 
 
+class Crowd:
+    """Callers in a process of their own, which has imported everything."""
+
+    def __init__(self, kind, url, **read_through):
+        self._given = {"kind": kind, "url": url, "read_through": read_through}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "functional.crowd"],
+            env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, row_ids):
+        self.expect("ready")
+        print(json.dumps(self._given | {"row_ids": row_ids}), file=self._process.stdin, flush=True)
+
+    def expect(self, word):
+        assert self._process.stdout.readline().strip() == word
+
+    def answers(self):
+        answers = json.loads(self._process.stdout.readline())
+        self._process.communicate(timeout=60)
+        return answers
+
+    def kill(self):
+        self._process.send_signal(signal.SIGKILL)
+        self._process.communicate(timeout=60)
+
+
 def main():
     """Ask as the JSON in the first line of the input says; print "asked", and then the answers as JSON."""
     print("ready", flush=True)
     given = json.loads(sys.stdin.readline())
     options = {"url": given["url"], "timeout": 20, "read_through": ReadThrough(**given["read_through"])}
-    answers = ask_together(
-        given["kind"], options, given["row_ids"], lambda: print("asked", flush=True), fill=True, **given["wanted"]
-    )
+    answers = ask_together(given["kind"], options, given["row_ids"], lambda: print("asked", flush=True), fill=True)
     print(json.dumps(answers), flush=True)
 
 

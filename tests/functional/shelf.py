@@ -1,6 +1,5 @@
 """A table `inv` in PostgreSQL, of which is counted how often it is read, and which can be locked."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -58,16 +57,16 @@ class Shelf:
 
 
 class Door:
-    """Another name of the directory of a server's Unix socket, which can be taken away: as if the server was stopped."""
+    """Another name of the directory of a server's Unix socket. Taken away, it is as if the server was stopped."""
 
     def __init__(self, directory):
         self._directory = directory
-        self._home = Path(tempfile.mkdtemp(prefix="door-", dir="/tmp"))  # noqa: S108 - a short path, for a socket
+        self._home = Path(tempfile.mkdtemp(prefix="door-", dir="/tmp"))  # short: for a socket
         self.path = self._home / "in"
         self.open()
 
     def open(self):
-        os.symlink(self._directory, self.path)
+        self.path.symlink_to(self._directory)
 
     def shut(self):
         """Let nobody in any more; who is inside is for the test to throw out."""

@@ -1,20 +1,15 @@
 """Read-through: a row that is not cached is read from the database once, and never over anything newer."""
 
-import asyncio
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from deployment import ROOT, wait_until
+from deployment import wait_until
 from functional.awaited import KINDS
 from functional.shelf import Shelf
 
-from rowcache_tasks import AsyncRowCache, FillError, ReadThrough, RowCache
+from rowcache_tasks import FillError, ReadThrough
 from rowcache_tasks.table_state import TableState
 
 TIMEOUT_S = 20.0
@@ -66,19 +61,6 @@ def test_row_that_is_not_cached_is_read_once_and_cached(inv, shelf, client):
     assert inv.get_with_age("1").age < 60
     assert shelf.reads() == 1
     assert client.hget("stats:", "filled") == b"1"
-
-
-def test_200_callers_in_4_processes_cause_one_select(kind, valkey, client, shelf):
-    crowds = [Crowd(kind, valkey, shelf) for _ in range(4)]
-    with shelf.locked():
-        for crowd in crowds:
-            crowd.ask(["1"] * 50)
-        for crowd in crowds:
-            crowd.expect("asked")
-        wait_until(shelf.waiting, "one of them reads")
-    for crowd in crowds:
-        assert crowd.answers() == [ONE] * 50
-    assert shelf.reads() == 1
 
 
 def test_thousands_of_misses_cost_one_select_for_a_thousand(inv, shelf):
@@ -211,92 +193,3 @@ def test_what_is_dropped_while_it_is_read_is_not_written_back(inv, shelf, schedu
     assert not client.exists("fill:inv:1")
     assert (client.zscore("delay:", "1") or -1) < 0
     assert drop is say_so_by_hand or client.zscore("schedule:", "1") is None
-
-
-def test_reader_that_is_killed_delays_the_others_until_its_note_expires(kind, inv, valkey, shelf, client, background):
-    crowd = Crowd(kind, valkey, shelf)
-    with shelf.locked():
-        crowd.ask(["1"])
-        wait_until(shelf.waiting, "the row is read")
-        waiting = background.submit(inv.get, "1", fill=True)
-        crowd.kill()
-        assert 0 < client.pttl("fill:inv:1") <= 1.25 * TIMEOUT_S * 1000
-    assert not waiting.done()
-    client.pexpire("fill:inv:1", 1)
-    assert waiting.result(60) == ONE
-
-
-def test_fill_goes_on_when_the_task_that_asked_is_cancelled(valkey, client, shelf):
-    async def run():
-        cache = AsyncRowCache("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
-        first = asyncio.create_task(cache.get("1", fill=True))
-        await asyncio.to_thread(wait_until, shelf.waiting, "the row is read")
-        others = [asyncio.create_task(cache.get("1", fill=True)) for _ in range(10)]
-        await asyncio.sleep(0)
-        first.cancel()
-        lock.rollback()
-        answers = await asyncio.gather(first, *others, return_exceptions=True)
-        await cache.close()
-        return answers
-
-    with shelf.locked() as lock:
-        first, *others = asyncio.run(run())
-    assert isinstance(first, asyncio.CancelledError)
-    assert others == [ONE] * 10
-    assert shelf.reads() == 1
-
-
-def test_cache_fills_in_one_event_loop_after_the_other(valkey, client, shelf):
-    cache = AsyncRowCache("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
-
-    async def read(row_id):
-        try:
-            return await cache.get(row_id, fill=True)
-        finally:
-            await cache.close()
-
-    assert [asyncio.run(read(row_id)) for row_id in ("1", "2", "1")] == [ONE, TWO, ONE]
-
-
-def test_forked_child_fills_with_connections_of_its_own(valkey, client, shelf):
-    cache = RowCache("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
-    assert cache.get("1", fill=True) == ONE
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if cache.get("2", fill=True) == TWO else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    client.delete("inv:1")
-    assert cache.get_many(["1", "2"], fill=True) == {"1": ONE, "2": TWO}
-    assert shelf.reads() == 3
-
-
-class Crowd:
-    """Callers in a process of their own, which has imported everything."""
-
-    def __init__(self, kind, valkey, shelf):
-        self._given = {"kind": kind, "url": valkey.url_for(9), "wanted": {}}
-        self._given["read_through"] = {"database_url": shelf.url, "timeout": TIMEOUT_S}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "functional.crowd"],
-            env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, row_ids):
-        self.expect("ready")
-        print(json.dumps(self._given | {"row_ids": row_ids}), file=self._process.stdin, flush=True)
-
-    def expect(self, word):
-        assert self._process.stdout.readline().strip() == word
-
-    def answers(self):
-        answers = json.loads(self._process.stdout.readline())
-        self._process.communicate(timeout=60)
-        return answers
-
-    def kill(self):
-        self._process.send_signal(signal.SIGKILL)
-        self._process.communicate(timeout=60)

@@ -1,0 +1,116 @@
+"""Read-through with many callers, processes and event loops: one of them reads, none depends on another's life."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from deployment import wait_until
+from functional.awaited import KINDS
+from functional.crowd import Crowd
+from functional.shelf import Shelf
+
+from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache
+
+TIMEOUT_S = 20.0
+"""Of the database: nothing here takes so long."""
+ONE = {"id": 1, "name": "one", "share": 1.0}
+TWO = {"id": 2, "name": "two", "share": 2.0}
+
+
+@pytest.fixture
+def shelf(postgres, postgres_url):
+    shelf = Shelf(postgres, postgres_url)
+    yield shelf
+    shelf.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def options(valkey, client, shelf):
+    read_through = ReadThrough(database_url=shelf.url, timeout=TIMEOUT_S)
+    return {"url": valkey.url_for(9), "timeout": 20, "read_through": read_through}
+
+
+@pytest.fixture
+def background():
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+def test_200_callers_in_4_processes_cause_one_select(kind, valkey, client, shelf):
+    crowds = [Crowd(kind, valkey.url_for(9), database_url=shelf.url, timeout=TIMEOUT_S) for _ in range(4)]
+    with shelf.locked():
+        for crowd in crowds:
+            crowd.ask(["1"] * 50)
+        for crowd in crowds:
+            crowd.expect("asked")
+        wait_until(shelf.waiting, "one of them reads")
+    for crowd in crowds:
+        assert crowd.answers() == [ONE] * 50
+    assert shelf.reads() == 1
+
+
+def test_reader_that_is_killed_delays_the_others_until_its_note_expires(
+    kind, options, valkey, shelf, client, background
+):
+    cache = KINDS[kind]("inv", **options)
+    crowd = Crowd(kind, valkey.url_for(9), database_url=shelf.url, timeout=TIMEOUT_S)
+    with shelf.locked():
+        crowd.ask(["1"])
+        wait_until(shelf.waiting, "the row is read")
+        waiting = background.submit(cache.get, "1", fill=True)
+        crowd.kill()
+        assert 0 < client.pttl("fill:inv:1") <= 1.25 * TIMEOUT_S * 1000
+    assert not waiting.done()
+    client.pexpire("fill:inv:1", 1)
+    assert waiting.result(60) == ONE
+    cache.end()
+
+
+def test_fill_goes_on_when_the_task_that_asked_is_cancelled(options, client, shelf):
+    async def run():
+        cache = AsyncRowCache("inv", **options)
+        first = asyncio.create_task(cache.get("1", fill=True))
+        await asyncio.to_thread(wait_until, shelf.waiting, "the row is read")
+        others = [asyncio.create_task(cache.get("1", fill=True)) for _ in range(10)]
+        await asyncio.sleep(0)
+        first.cancel()
+        lock.rollback()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+        await cache.close()
+        return answers
+
+    with shelf.locked() as lock:
+        first, *others = asyncio.run(run())
+    assert isinstance(first, asyncio.CancelledError)
+    assert others == [ONE] * 10
+    assert shelf.reads() == 1
+
+
+def test_cache_fills_in_one_event_loop_after_the_other(options, client, shelf):
+    cache = AsyncRowCache("inv", **options)
+
+    async def read(row_id):
+        try:
+            return await cache.get(row_id, fill=True)
+        finally:
+            await cache.close()
+
+    assert [asyncio.run(read(row_id)) for row_id in ("1", "2", "1")] == [ONE, TWO, ONE]
+
+
+def test_forked_child_fills_with_connections_of_its_own(options, client, shelf):
+    cache = RowCache("inv", **options)
+    assert cache.get("1", fill=True) == ONE
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if cache.get("2", fill=True) == TWO else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    client.delete("inv:1")
+    assert cache.get_many(["1", "2"], fill=True) == {"1": ONE, "2": TWO}
+    assert shelf.reads() == 3

@@ -1,0 +1,124 @@
+"""What readers get, and how soon, while the database is away or hangs; and no herd afterwards."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from deployment import wait_until
+from functional.awaited import KINDS
+from functional.crowd import ask_together
+from functional.shelf import Shelf, database_door
+
+from rowcache_tasks import FillError, ReadThrough
+
+ONE = {"id": 1, "name": "one", "share": 1.0}
+CONCURRENCY = 3
+MANY = [str(n) for n in range(101, 141)]
+
+
+@pytest.fixture
+def shelf(postgres, postgres_url):
+    shelf = Shelf(postgres, postgres_url)
+    shelf.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(101, 140) n")
+    yield shelf
+    shelf.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def open_cache(kind, valkey, client):
+    opened = []
+
+    def make(**options):
+        options = {"url": valkey.url_for(9), "timeout": 20} | options
+        opened.append(KINDS[kind]("inv", **options))
+        return opened[-1]
+
+    yield make
+    for cache in opened:
+        cache.end()
+
+
+@pytest.fixture
+def postgres_door(shelf):
+    door, door.url = database_door(shelf.url)
+
+    def leave():
+        door.shut()
+        shelf.run(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    door.leave = leave
+    yield door
+    door.remove()
+
+
+def refusal(ask):
+    """Give the text of the FillError that a call raises; empty when it does not."""
+    try:
+        ask()
+    except FillError as error:
+        return str(error)
+    return ""
+
+
+def test_database_that_is_down_is_an_error_at_once_and_cached_rows_are_served(open_cache, shelf, postgres_door, client):
+    cache = open_cache(read_through=ReadThrough(database_url=postgres_door.url, timeout=20))
+    assert cache.get("1", fill=True) == ONE
+    postgres_door.leave()
+    started = time.monotonic()
+    for row_id in MANY[:10]:
+        with pytest.raises(FillError, match=r"^1 row\(s\) of inv: "):
+            cache.get(row_id, fill=True)
+    assert time.monotonic() - started < 15, "not one time-out for 10 rows"
+    assert "the database was down less than a second ago" in refusal(lambda: cache.get(MANY[11], fill=True))
+    assert cache.get("1", fill=True) == ONE
+    postgres_door.open()
+    wait_until(lambda: not refusal(lambda: cache.get(MANY[0], fill=True)), "the row is read again")
+
+
+def test_callers_of_one_row_share_the_error_of_the_one_who_reads(kind, valkey, client, shelf, postgres_door):
+    options = {"url": valkey.url_for(9), "timeout": 20}
+    options["read_through"] = ReadThrough(database_url=postgres_door.url, timeout=20)
+    postgres_door.leave()
+    answers = ask_together(kind, options, ["1"] * 100, fill=True)
+    assert {answer.partition(":")[0] for answer in answers} == {"FillError"}
+    postgres_door.open()
+    assert shelf.reads() == 0
+
+
+def test_no_herd_meets_the_database_when_it_comes_back(kind, valkey, client, shelf, postgres_door):
+    read_through = ReadThrough(database_url=postgres_door.url, timeout=20, concurrency=CONCURRENCY)
+    options = {"url": valkey.url_for(9), "timeout": 20, "read_through": read_through}
+    postgres_door.leave()
+    assert "FillError" in ask_together(kind, options, ["1"], fill=True)[0]
+    postgres_door.open()
+    client.flushdb()
+    most = 0
+    with ThreadPoolExecutor() as background:
+        with shelf.locked():
+            asking = background.submit(ask_together, kind, options, MANY, fill=True)
+            wait_until(lambda: shelf.waiting() == CONCURRENCY, "as many read as may")
+            for _ in range(5):
+                most = max(most, shelf.waiting())
+        answers = asking.result(60)
+    assert most == CONCURRENCY
+    assert [row["id"] for row in answers] == list(map(int, MANY))
+    assert shelf.reads() == len(MANY)
+
+
+def test_database_that_hangs_is_an_error_within_two_time_outs(open_cache, shelf):
+    cache = open_cache(read_through=ReadThrough(database_url=shelf.url, timeout=1, concurrency=1))
+    assert cache.get("1", fill=True) == ONE
+    with shelf.locked():
+        started = time.monotonic()
+        with pytest.raises(FillError):
+            cache.get("2", fill=True)
+        assert time.monotonic() - started < 6, "2 s, on a machine that has time"
+    wait_until(lambda: not refusal(lambda: cache.get("2", fill=True)), "the row is read again")
