@@ -24,8 +24,8 @@ ROLES = {"beat": "dispatcher", "worker": "worker", "flower": "operator", "rowcac
 """Program -> the user of deploy/users.sh that it logs in as; a worker with -B is two programs and no deployment."""
 
 
-def wait_until(is_true, what, timeout_s=30, pause_s=0.005):
-    """Poll until something holds; returns what it gave."""
+def wait_until(is_true, what, timeout_s=90, pause_s=0.005):
+    """Poll until something holds; returns what it gave. The time is for a machine that does ten other things."""
     deadline = time.monotonic() + timeout_s
     while not (found := is_true()):
         assert time.monotonic() < deadline, f"waited {timeout_s} s until {what}"
@@ -124,7 +124,7 @@ class Deployment:
             capture_output=True,
             check=False,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip() if check else done

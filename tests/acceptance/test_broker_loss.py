@@ -20,11 +20,11 @@ def test_worker_with_fetched_messages_survives_the_loss_of_its_broker(deployment
             database.execute("LOCK TABLE inventory IN ACCESS EXCLUSIVE MODE")
             # Two are being read; the third was fetched and waits for a process, and the worker asks for one more.
             deployment.schedule.put_rows({"1": (3600, 0), "2": (3600, 0), "3": (3600, 0)})
-            wait_until(lambda: readers(deployment) == 2 and client.hlen("unacked") == 1, "messages are fetched")
+            wait_until(lambda: readers(deployment) == 2 and client.hlen("unacked") >= 1, "messages are fetched")
             broker.kill()
             wait_until(lambda: "Connection to broker lost" in deployment.log("worker"), "the worker noticed")
         broker.start()
-        wait_until(lambda: deployment.client.zcount("refreshed:", "-inf", "inf") == 3, "the rows are cached", 60)
+        wait_until(lambda: deployment.client.zcount("refreshed:", "-inf", "inf") == 3, "the rows are cached")
         assert worker.is_running
         assert "Unrecoverable error" not in deployment.log("worker")
         client.close()

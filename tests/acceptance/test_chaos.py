@@ -21,7 +21,8 @@ FAULTS = (
     "workers-cache hangs",
     "workers-database replies cut in half",
 )
-SHORT = ("--seconds=0", "--seed=1", "--rows=150", "--lease=2", "--max-delay=1")
+SHORT = ("--seconds=0", "--seed=1", "--rows=150", "--lease=2", "--max-delay=1", "--slack=80")
+"""A row or a process that has not come back after 90 seconds is lost, however busy the machine is."""
 
 
 def test_every_guarantee_holds_while_one_part_after_the_other_is_broken(tmp_path):
@@ -33,7 +34,7 @@ def test_every_guarantee_holds_while_one_part_after_the_other_is_broken(tmp_path
         stderr=subprocess.STDOUT,
         check=False,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout
     table = dict(line[2:].split(" | ", 1) for line in done.stdout.splitlines() if line.startswith("| "))

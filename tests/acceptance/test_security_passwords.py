@@ -74,7 +74,7 @@ def run_all(programs, env):
     outputs = {}
     for name, process in started.items():
         try:
-            outputs[name] = process.communicate(timeout=60)[0].decode(errors="replace")
+            outputs[name] = process.communicate(timeout=180)[0].decode(errors="replace")
         except subprocess.TimeoutExpired:
             process.kill()
             outputs[name] = process.communicate()[0].decode(errors="replace") + "\n(did not end)"
@@ -148,7 +148,7 @@ def test_servers_that_die_and_come_back_are_logged_without_a_password(deployment
     wait_until(lambda: "Connection to broker lost" in deployment.log("worker"), "the worker misses the broker")
     deployment.valkey.start()
     deployment.client.delete("inv:1")
-    wait_until(lambda: deployment.client.get("inv:1"), "the row is cached again", timeout_s=60)
+    wait_until(lambda: deployment.client.get("inv:1"), "the row is cached again")
     pages.append(fetch("/api/workers?refresh=1"))
 
     passwords = [DATABASE_SECRET, *deployment.passwords.values()]

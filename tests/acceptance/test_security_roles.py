@@ -116,7 +116,7 @@ def test_operator_may_run_every_command(deployment):
             capture_output=True,
             check=False,
             text=True,
-            timeout=60,
+            timeout=180,
         )
 
     assert rowcache("schedule", "inv", "5", "1", "2", "4711").returncode == 0
@@ -155,7 +155,7 @@ def test_inspect_finds_worker_and_dispatcher_as_any_of_them(deployment):
                 capture_output=True,
                 check=False,
                 text=True,
-                timeout=60,
+                timeout=180,
             )
             return done.stdout.count("pong") == 2
 

@@ -100,7 +100,7 @@ def test_signed_messages_do_the_main_job_and_answer_inspect(deployment, sign_as,
         capture_output=True,
         check=False,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.stdout.count("pong") == 2, done.stderr
     assert worker.is_running
@@ -136,7 +136,7 @@ def test_control_command_that_is_not_signed_is_refused(deployment, sign_as, work
     wait_until(lambda: deployment.client.zscore("delay:", "1"), "the worker goes on")
     assert worker.is_running
     deployment.run(code, role="operator", **sign_as("operator"))
-    assert worker.wait(30) == 0, "a signed one is obeyed"
+    assert worker.wait(90) == 0, "a signed one is obeyed"
 
 
 def test_flower_shows_the_workers_that_answer_signed_questions(deployment, sign_as, worker):
@@ -155,7 +155,7 @@ def test_key_that_is_not_there_stops_a_process_with_one_line(deployment, sign_as
         capture_output=True,
         check=False,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()

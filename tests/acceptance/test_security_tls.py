@@ -100,7 +100,7 @@ def test_server_that_cannot_be_trusted_is_refused_at_start_with_one_line(
         capture_output=True,
         check=False,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.strip().splitlines()

@@ -26,7 +26,7 @@ def refuse(deployment):
             capture_output=True,
             check=False,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 1, done.stderr
         assert "Traceback" not in done.stderr
@@ -73,21 +73,21 @@ def test_unknown_table_or_column_stops_a_worker(refuse, tables, message):
 
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_unreachable_redis_is_waited_for_visibly_then_stops(refuse, program):
-    first, *_, last = refuse(program, ROWCACHE_REDIS_URL="redis://:secret@127.0.0.1:1/0")
+    first, *_, last = refuse(program, ROWCACHE_REDIS_URL="redis://:secret@127.0.0.1:1/0", ROWCACHE_START_TIMEOUT="3")
     assert first.startswith("rowcache_tasks: waiting for Redis at redis://***@127.0.0.1:1/0 (")
-    assert last.startswith("rowcache_tasks: Redis at redis://***@127.0.0.1:1/0 cannot be reached after 1 s: ")
+    assert last.startswith("rowcache_tasks: Redis at redis://***@127.0.0.1:1/0 cannot be reached after 3 s: ")
 
 
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_unreachable_broker_is_waited_for_visibly_then_stops(refuse, program):
-    first, *_, last = refuse(program, CELERY_BROKER_URL="redis://:secret@127.0.0.1:1/0", ROWCACHE_START_TIMEOUT="4")
+    first, *_, last = refuse(program, CELERY_BROKER_URL="redis://:secret@127.0.0.1:1/0", ROWCACHE_START_TIMEOUT="8")
     assert first.startswith("rowcache_tasks: waiting for the broker at redis://***@127.0.0.1:1/0 (")
-    assert last.startswith("rowcache_tasks: the broker at redis://***@127.0.0.1:1/0 cannot be reached after 4 s: ")
+    assert last.startswith("rowcache_tasks: the broker at redis://***@127.0.0.1:1/0 cannot be reached after 8 s: ")
 
 
 def test_unreachable_database_is_waited_for_visibly_then_stops_a_worker(refuse):
     url = "postgresql+psycopg://user:secret@127.0.0.1:1/shop"
-    first, *_, last = refuse("worker", ROWCACHE_DATABASE_URL=url, ROWCACHE_START_TIMEOUT="4")
+    first, *_, last = refuse("worker", ROWCACHE_DATABASE_URL=url, ROWCACHE_START_TIMEOUT="8")
     assert first.startswith("rowcache_tasks: waiting for the database at postgresql+psycopg://***@127.0.0.1:1/shop (")
     assert last.startswith(
         "rowcache_tasks: the database at postgresql+psycopg://***@127.0.0.1:1/shop cannot be reached"

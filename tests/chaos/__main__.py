@@ -11,6 +11,7 @@ from chaos.run import Run
 from chaos.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
+SLACK = "seconds that may come on top of one lease until all rows are fresh: delays, starts of processes, time-outs"
 
 
 def parse_options():
@@ -20,6 +21,7 @@ def parse_options():
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--lease", type=float, default=5.0, help="seconds")
     parser.add_argument("--max-delay", type=float, default=5.0, help="longest delay of a row, seconds")
+    parser.add_argument("--slack", type=float, default=10.0, help=SLACK)
     parser.add_argument("--slow", type=float, default=0.15, help="seconds that it takes to read a slow row")
     parser.add_argument("--only", action="append", help="only faults whose name contains this; may be repeated")
     parser.add_argument("--logs", type=Path, help="a directory for the logs of all processes, kept")

@@ -16,9 +16,6 @@ from rowcache_tasks.config import Table
 from rowcache_tasks.connection import connect
 from rowcache_tasks.schedule import Schedule
 
-SLACK_S = 10.0
-"""What may come on top of one lease until all rows are fresh: delays, starts of processes, time-outs of sockets."""
-
 
 class Run:
     """One run on a stage of which nothing has been started."""
@@ -30,7 +27,7 @@ class Run:
         self._random = random.Random(options.seed)
         self._started = time.monotonic()
         self.notes = []
-        self.report = Report(stage.lease_s + SLACK_S, tuple(fault.name for fault in FAULTS))
+        self.report = Report(stage.lease_s + options.slack, tuple(fault.name for fault in FAULTS))
 
     def start(self):
         """Start everything; return when all rows are cached."""

@@ -48,7 +48,7 @@ class Shop:
     def queue_length(self):
         return 0
 
-    def run(self, is_done=lambda: False, timeout_s=30.0):
+    def run(self, is_done=lambda: False, timeout_s=90.0):
         """Dispatch until something holds, or for so long; the dispatcher raises nothing."""
         until = time.monotonic() + timeout_s
         while not (done := is_done()) and time.monotonic() < until:

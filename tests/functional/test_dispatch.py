@@ -64,7 +64,7 @@ def build(client, schedule, broker):
         alarm.close()
 
 
-def run_until(dispatcher, is_done, timeout_s=10):
+def run_until(dispatcher, is_done, timeout_s=60):
     deadline = time.monotonic() + timeout_s
     while not is_done():
         assert time.monotonic() < deadline
@@ -88,8 +88,8 @@ def test_nothing_due_sends_nothing_and_sleeps_no_longer_than_the_poll_interval(b
 
 
 def test_next_due_time_shortens_the_sleep(build, schedule):
-    schedule.put_rows({"1": (100, 0.02)})
-    assert build().run_once() <= 0.02
+    schedule.put_rows({"1": (100, 50)})
+    assert build(poll_interval_s=100).run_once() <= 50
 
 
 def test_idle_dispatcher_does_not_ask_the_broker(build, broker):
@@ -332,7 +332,7 @@ def test_alarm_returns_early_when_woken_and_on_time_when_not(client):
     threading.Timer(0.05, client.rpush, ("wake:", "1")).start()
     started = time.monotonic()
     assert alarm.wait(20) is True
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 19
     alarm.close()
 
 
@@ -376,9 +376,9 @@ def test_every_table_gets_its_turn(build, client, broker):
 def test_rows_of_two_dispatchers_are_disjoint(build, schedule, broker):
     schedule.put_rows({str(n): (100, 0) for n in range(500)})
     dispatchers = [build(max_queue=1000), build(max_queue=1000)]
-    threads = [threading.Thread(target=one.run, args=(time.monotonic() + 1,)) for one in dispatchers]
+    threads = [threading.Thread(target=run_until, args=(one, lambda: len(broker.rows) >= 500)) for one in dispatchers]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert sorted(map(int, broker.rows)) == list(range(500))

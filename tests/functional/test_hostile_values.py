@@ -179,7 +179,7 @@ def test_million_wake_ups_hold_nothing_up(shop, client):
     started = time.monotonic()
     shop.wait_for_stock("inv", 1)
     shop.wait_for_stock("note", 1)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_flood_of_rows_without_a_delay_is_dropped_while_rows_are_served(shop, client):

@@ -58,7 +58,7 @@ def test_rows_are_read_on_a_new_connection_when_the_old_one_hangs(database, sour
     database.release()
     started = time.monotonic()
     assert list(source.fetch(["1"]).rows) == ["1"]
-    assert 2.5 <= time.monotonic() - started < 20, "the time-out of a statement and 2 s, not for ever"
+    assert 2.5 <= time.monotonic() - started < 60, "the time-out of a statement and 2 s, not for ever"
 
 
 def test_database_that_hangs_for_good_is_an_error(database, source):
@@ -79,6 +79,6 @@ def test_dispatcher_is_woken_again_after_its_connection_hung(link, valkey, clien
     proxy.hang()
     proxy.release()
     # The first go to the dead connection.
-    wait_until(lambda: client.rpush("wake:", "1") and waiting.wait(0.1), "the dispatcher is woken", timeout_s=10)
+    wait_until(lambda: client.rpush("wake:", "1") and waiting.wait(0.1), "the dispatcher is woken")
     waiting.close()
     proxied.close()

@@ -26,12 +26,11 @@ MAX_QUEUE = 30
 DISPATCHERS = ("beat1", "beat2")
 
 FILL = f"INSERT INTO inventory SELECT n, 'item', 0 FROM generate_series(1, {ROWS}) n ON CONFLICT DO NOTHING"
-VIEW = "CREATE VIEW slow AS SELECT id, name, stock, pg_sleep(0.002)::text AS slept FROM inventory"
+VIEW = "CREATE VIEW slow AS SELECT id, name, stock, pg_sleep({})::text AS slept FROM inventory"
 ENV = {
     "ROWCACHE_TABLES": '{"inv": {"table": "slow", "key": "id"}}',
     "ROWCACHE_BATCH_SIZE": "50",
     "ROWCACHE_MAX_QUEUE": str(MAX_QUEUE),
-    "ROWCACHE_LEASE": "2",
 }
 
 
@@ -42,7 +41,7 @@ class Sample:
     queued: int
     """Batches that wait in the queue."""
     doubles: set = field(repr=False)
-    """Row ids that are in more than one batch that no worker has started."""
+    """Row ids that are in more than one batch of the queue."""
     committed: int
     dispatcher_bytes: list
     """Resident memory of each dispatcher."""
@@ -51,10 +50,17 @@ class Sample:
 
 
 class Overload:
-    """A deployment under overload, and what can be seen of it from outside."""
+    """A deployment under overload, and what can be seen of it from outside.
 
-    def __init__(self, deployment):
+    A row takes `row_s` to be read, and is to be refreshed every `delay_s`; seconds. The whole queue takes longer than
+    `lease_s`. Where the delay is longer than that, the rows in the queue are the ones that are due again first.
+    """
+
+    def __init__(self, deployment, lease_s=1, row_s=0.002, delay_s=OVERLOAD_DELAY_S):
         self._deployment = deployment
+        self._delay_s = delay_s
+        self._lease_s = lease_s
+        self._row_s = row_s
         self._broker = connect(deployment.valkey.url_for(1), "observer")
         self._dispatchers = []
 
@@ -62,11 +68,11 @@ class Overload:
         """Start two dispatchers and a worker of two processes, and schedule all rows."""
         deployment = self._deployment
         deployment.sql(FILL)
-        deployment.sql(VIEW)
-        deployment.env |= ENV
+        deployment.sql(VIEW.format(self._row_s))
+        deployment.env |= ENV | {"ROWCACHE_LEASE": str(self._lease_s)}
         self._dispatchers = [psutil.Process(deployment.start_beat(name).pid) for name in DISPATCHERS]
         deployment.start_worker("worker", "--without-gossip", "--without-mingle")
-        self.schedule(OVERLOAD_DELAY_S)
+        self.schedule(self._delay_s)
         wait_until(lambda: deployment.stat("refreshed") == ROWS, "all rows are cached", timeout_s=60)
 
     def schedule(self, delay_s):
