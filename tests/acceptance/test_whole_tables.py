@@ -53,13 +53,13 @@ def test_table_is_warmed_up_reconciled_paused_and_dropped_by_tasks(shop):
 
     call(shop, "pause_table", "inv")
     wait_for(shop, "pause_table", "{'applied': 1, 'ignored': 0}")
-    client.zadd("schedule:", {"1": 0})
-    shop.sql("UPDATE inventory SET stock = 7 WHERE id = 1")
     wait_until(lambda: not broker_length(shop) and not client.zcard("queue:"), "what was sent is refreshed")
+    shop.sql("UPDATE inventory SET stock = 7 WHERE id = 1")
+    client.zadd("schedule:", {"1": 0})
     claimed = shop.stat("claimed")
     wait_until(lambda: len(client.zrange("schedule:", 0, client.time()[0], byscore=True)) > 500, "rows are due")
     assert shop.stat("claimed") == claimed
-    assert client.get("inv:1") is None or b'"stock":0' in client.get("inv:1")
+    assert b'"stock":0' in client.get("inv:1")
 
     call(shop, "resume_table", "inv")
     wait_until(lambda: b'"stock":7' in (client.get("inv:1") or b""), "the row is refreshed")

@@ -29,6 +29,9 @@ COMMANDS = (
     ("refresh", "inv", "1"),
     ("schedule", "inv", "5", "1"),
     ("unschedule", "inv", "1"),
+    ("pause", "inv"),
+    ("resume", "inv"),
+    ("drop-table", "inv", "--yes"),
 )
 VALUES = [
     b"hostile",
@@ -112,7 +115,7 @@ def test_garbage_in_statistics_and_records_is_shown_in_bounds(run_all, client):
     printed = run_all()
     assert f"inv: {len(RECORDS) + 2} failing rows" in printed["errors",]
     for time in ("inf", "nan", "-inf", "1e400", "0x10"):
-        client.hset("stats:", "committed_at", time)
+        client.hset("stats:", mapping=dict.fromkeys(("committed_at", "paused", "resumed", "pause_stamp"), time))
         run_all()
 
 

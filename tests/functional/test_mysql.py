@@ -7,6 +7,7 @@ from sqlalchemy.orm import sessionmaker
 
 from rowcache_tasks.config import Table
 from rowcache_tasks.errors import ConfigError, EncodingError, SourceError
+from rowcache_tasks.query import parse_queries
 from rowcache_tasks.source import Source, create_source_engine
 
 from .mariadb import MariaDB, missing_programs
@@ -244,3 +245,20 @@ def test_rows_that_bulk_statements_change_are_asked_for_where_there_is_no_return
         session.get_one(Inventory, 3).stock = 2
     engine.dispose()
     assert cache.touched() == {"inv": ["1", "2", "3", "4", "5"]}
+
+
+def test_query_names_rows_to_schedule(admin, engine):
+    admin(
+        "CREATE OR REPLACE TABLE stock (price DECIMAL(5,2), day DATE, code VARCHAR(9), PRIMARY KEY (price, day, code))",
+        "INSERT INTO stock VALUES (1.5, '2026-11-22', 'a'), (2, '2026-11-23', '%s:x')",
+    )
+    source = source_of(engine, "stock")
+    (hot,) = parse_queries("queries", {"hot": "WITH s AS (SELECT * FROM stock) SELECT price, day, code, 2.5 FROM s"})
+    source.check_query(hot)
+    wanted = [row for rows in source.stream_query(hot, 1) for row in rows]
+    assert sorted(wanted) == [("1.50,2026-11-22,a", 2.5), ("2.00,2026-11-23,%25s:x", 2.5)]
+    others = ["1.50,2026-11-22,A", "1.50,2026-11-22,b", "x"]  # A is a to this database
+    assert source.find_missing([row_id for row_id, _ in wanted] + others) == others[1:]
+    (wrong,) = parse_queries("queries", {"hot": "SELECT nope FROM stock"})
+    with pytest.raises(ConfigError, match=r"queries\['hot'\]: cannot run the statement: Unknown column 'nope'"):
+        source.check_query(wrong)
