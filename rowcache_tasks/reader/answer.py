@@ -54,7 +54,7 @@ class Answers(Generic[T]):
         if wanted == AS_IT_IS:
             value = yield from self._reading.value(text)
         else:
-            found = yield from self._reading.found([text], wanted)
+            found = yield from self._reading.found([text], wanted, with_age=wanted.max_age is not None)
             value = None if is_stale(found[text], wanted) else found[text][0]
         return self._row(row_id, value)
 
@@ -66,7 +66,8 @@ class Answers(Generic[T]):
         if wanted == AS_IT_IS:
             values = yield from self._reading.values(list(asked.values()))
             return {row_id: self._row(row_id, value, is_one=False) for row_id, value in zip(asked, values, strict=True)}
-        found = yield from self._reading.found(list(asked.values()), wanted)
+        texts = list(dict.fromkeys(asked.values()))
+        found = yield from self._reading.found(texts, wanted, with_age=wanted.max_age is not None)
         return {
             row_id: None if is_stale(found[text], wanted) else self._row(row_id, found[text][0], is_one=False)
             for row_id, text in asked.items()
@@ -75,7 +76,7 @@ class Answers(Generic[T]):
     def get_with_age(self, row_id: RowId, wanted: Wanted) -> Steps[CachedRow[T] | None]:
         """Give a row, too old or not, with its age."""
         text = text_of(row_id)
-        found = yield from self._reading.found([text], wanted)
+        found = yield from self._reading.found([text], wanted, with_age=True)
         value, age = found[text]
         row = self._row(row_id, value)
         return None if row is None else CachedRow(row, age, is_stale(found[text], wanted))

@@ -12,7 +12,7 @@ from rowcache_tasks.reader.answer import Answers, RowId, parse_wanted
 from rowcache_tasks.reader.cached_row import CachedRow
 from rowcache_tasks.reader.flight import Flight
 from rowcache_tasks.reader.near_cache import NearCache, NearStatistics
-from rowcache_tasks.reader.pool import shared_async_client, shared_client
+from rowcache_tasks.reader.pool import forget_closed, shared_async_client, shared_client
 from rowcache_tasks.reader.port import Steps, Wanted
 from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.reader.target import Target, check_client, check_timeout, find_target
@@ -77,7 +77,7 @@ class AsyncRowCache(Generic[T]):
         self._client = client
         self._type = type
         address = client or shared_client(self._target.url, self._timeout_s)
-        self._near = NearCache(address, max_rows=near) if near else None
+        self._near = NearCache(address, max_rows=near, wait_s=timeout / 2) if near else None
         self._prefix = self._target.table.keys.value_prefix
         self._decode = Answers.of(self._target, type, asyncio.Event, None).decode
         self._loops: weakref.WeakKeyDictionary[Any, tuple[TaskPort, Answers[T]]] = weakref.WeakKeyDictionary()
@@ -148,6 +148,7 @@ class AsyncRowCache(Generic[T]):
         loop = asyncio.get_running_loop()
         here = self._loops.get(loop)
         if here is None:
+            forget_closed(self._loops)
             client = self._client or shared_async_client(self._target.url, self._timeout_s)
             answers = Answers.of(self._target, self._type, asyncio.Event, self._near)
             here = self._loops[loop] = TaskPort(client, self._target, self._near), answers

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from rowcache_tasks.connection import connection_options
 
-__all__ = ["shared_async_client", "shared_client"]
+__all__ = ["forget_closed", "shared_async_client", "shared_client"]
 
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
@@ -24,6 +24,17 @@ RETRIED: Any = (redis.ConnectionError,)
 """A connection that the server has closed meanwhile is replaced once. One that does not answer is not asked again."""
 
 loops: "weakref.WeakKeyDictionary[Any, dict[tuple[str, float], redis.asyncio.Redis]]" = weakref.WeakKeyDictionary()
+
+
+def forget_closed(loops: "weakref.WeakKeyDictionary[Any, Any]") -> None:
+    """Let go of what belongs to closed event loops.
+
+    It refers to its loop, so that neither would ever go away; the connections that nobody has closed are closed then.
+    """
+    for reference in loops.keyrefs():
+        loop = reference()
+        if loop is not None and loop.is_closed():
+            loops.pop(loop, None)
 
 
 @cache
@@ -39,6 +50,7 @@ def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
 
     A read may have to wait for a connection before that, for as long at most.
     """
+    forget_closed(loops)
     clients = loops.setdefault(asyncio.get_running_loop(), {})
     if (url, timeout_s) not in clients:
         pool = redis.asyncio.BlockingConnectionPool.from_url(

@@ -48,31 +48,32 @@ class Reading:
 
     def values(self, row_ids: Sequence[str]) -> Steps[list[bytes | None]]:
         """Give the values of rows; one MGET."""
-        keys = [encode_row_id(self._prefix + row_id) for row_id in row_ids]
-        if self._near is not None:
-            kept = yield from self._keep(keys)
-            if kept is not None:
-                return kept
         try:
-            values: list[bytes | None] = yield from self._server.ask(lambda port: port.client.mget(keys))
+            return (yield from self._cached(row_ids))
         except CacheError:
             if not self._falls_back:
                 raise
-        else:
-            return values
         found = yield from self._in_batches(row_ids, self._filling.from_database)
         return [found[row_id][0] for row_id in row_ids]
 
-    def found(self, row_ids: Sequence[str], wanted: Wanted) -> Steps[dict[str, Found]]:
-        """Give values with their ages, filled when that is wanted; of a row that is not there (None, None)."""
-        if wanted.is_filled:
-            return (yield from self._in_batches(row_ids, lambda batch: self._filling.found(batch, wanted)))
+    def found(self, row_ids: Sequence[str], wanted: Wanted, *, with_age: bool) -> Steps[dict[str, Found]]:
+        """Give values, with their ages if those are asked for, filled if that is wanted; (None, None) for no row."""
         try:
-            return (yield from self._aged(row_ids))
+            if with_age:
+                found = yield from self._aged(row_ids)
+            else:
+                values = yield from self._cached(row_ids)
+                found = {row_id: (value, None) for row_id, value in zip(row_ids, values, strict=True)}
         except CacheError:
             if not self._falls_back:
                 raise
-        return (yield from self._in_batches(row_ids, self._filling.from_database))
+            return (yield from self._in_batches(row_ids, self._filling.from_database))
+        missed = [row_id for row_id in row_ids if not is_fit(found[row_id], wanted)] if wanted.is_filled else []
+        if missed:
+            found |= yield from self._in_batches(missed, lambda batch: self._filling.found(batch, wanted))
+            if self._near is not None:  # it may not have heard yet of what this process has just written
+                self._near.forget([encode_row_id(self._prefix + row_id) for row_id in missed])
+        return found
 
     def age(self, row_id: str) -> Steps[float | None]:
         """Give the age of a row in seconds; None when it is not cached."""
@@ -90,6 +91,16 @@ class Reading:
         """Tell whether a row is cached."""
         key = encode_row_id(self._prefix + row_id)
         return bool((yield from self._server.ask(lambda port: port.client.exists(key))))
+
+    def _cached(self, row_ids: Sequence[str]) -> Steps[list[bytes | None]]:
+        """Read values, those of the near cache in this process."""
+        keys = [encode_row_id(self._prefix + row_id) for row_id in row_ids]
+        if self._near is not None:
+            kept = yield from self._keep(keys)
+            if kept is not None:
+                return kept
+        values: list[bytes | None] = yield from self._server.ask(lambda port: port.client.mget(keys))
+        return values
 
     def _keep(self, keys: Sequence[bytes]) -> Steps[list[bytes | None] | None]:
         """Read what is in this process, and the rest through the near cache; None when that cannot be used now."""
@@ -130,6 +141,14 @@ class Reading:
         for start in range(0, len(distinct), MAX_BATCH_SIZE):
             found |= yield from read(distinct[start : start + MAX_BATCH_SIZE])
         return found
+
+
+def is_fit(found: Found, wanted: Wanted) -> bool:
+    """Whether a cached value need not be filled: it is an object, and not too old."""
+    value, age = found
+    if not value or value[:1] not in (b"{", "{"):  # text, from a client with decode_responses
+        return False
+    return wanted.max_age is None or (age is not None and age <= wanted.max_age)
 
 
 def age_of(refreshed: float | None, now: tuple[int, int]) -> float | None:

@@ -88,7 +88,7 @@ class RowCache(Generic[T]):
         self._is_shared = client is None
         client = client or shared_client(target.url, check_timeout(timeout))
         self._table = target.table
-        self._near = NearCache(client, max_rows=near) if near else None
+        self._near = NearCache(client, max_rows=near, wait_s=timeout / 2) if near else None
         self._port = ThreadPort(client, target, self._near)
         self._answers = Answers.of(target, type, threading.Event, self._near)
         self._decode = self._answers.decode

@@ -27,6 +27,9 @@ class Awaited:
     def exists(self, row_id):
         return self._runner.run(self.cache.exists(row_id))
 
+    def near_statistics(self):
+        return self.cache.near_statistics()
+
     def close(self):
         self._runner.run(self.cache.close())
 
