@@ -182,6 +182,13 @@ def interrupted():
         raise KeyboardInterrupt
 
 
+def test_commands_are_listed_and_help_themselves():
+    shown = CliRunner().invoke(rowcache, ["--help"]).stdout
+    for name, *_ in COMMANDS:
+        assert f"\n  {name}  " in shown
+        assert CliRunner().invoke(rowcache, [name, "--help"]).exit_code == 0
+
+
 def test_ctrl_c_says_how_far_it_came():
     with pytest.raises(FailedError, match="inv: dropping: interrupted after 1,200 rows: what was done stays, and"):
         interrupted()
