@@ -47,13 +47,13 @@ def commit(schedule, claim, value=b"{}"):
 
 
 def test_step_back_starves_no_row_for_longer_than_one_interval(schedule, client, clock, caplog):
-    schedule.put_rows({str(n): (10, 5) for n in range(2500)})
+    schedule.put_rows({str(n): (1000, 500) for n in range(2500)})
     step(client, -HOUR)
     check_at_once(clock)
     scores = [score - now(client) for _, score in client.zrange("schedule:", 0, -1, withscores=True)]
     assert len(scores) == 2500
-    assert 9 < max(scores) <= 10
-    assert min(scores) < 1, "spread over the interval"
+    assert 900 < max(scores) <= 1000
+    assert min(scores) < 100, "spread over the interval"
     assert "2500 rows of inv were due too late" in caplog.text
 
 
@@ -154,4 +154,4 @@ def test_nonsense_where_the_time_belongs_is_replaced(schedule, client, clock, no
     client.hset("stats:", field, nonsense)
     check_at_once(clock)
     assert schedule.check_clock() is False
-    assert now(client) - 5 < float(client.hget("stats:", "clock")) <= now(client)
+    assert now(client) - 60 < float(client.hget("stats:", "clock")) <= now(client)
