@@ -1,6 +1,7 @@
 """Read-through with many callers, processes and event loops: one of them reads, none depends on another's life."""
 
 import asyncio
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,6 +103,18 @@ def test_cache_fills_in_one_event_loop_after_the_other(options, client, shelf):
             await cache.close()
 
     assert [asyncio.run(read(row_id)) for row_id in ("1", "2", "1")] == [ONE, TWO, ONE]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_event_loops_that_end_without_close_leave_no_connections(options, client):
+    cache = AsyncRowCache("inv", **options)
+    for _ in range(20):
+        asyncio.run(cache.get("1"))
+    gc.collect()
+    assert [entry["name"] for entry in client.client_list()].count("rowcache-reader") < 5
+    asyncio.run(cache.close())
+    del cache
+    gc.collect()
 
 
 def test_forked_child_fills_with_connections_of_its_own(options, client, shelf):

@@ -87,8 +87,10 @@ def test_callers_of_one_row_share_the_error_of_the_one_who_reads(kind, valkey, c
     options = {"url": valkey.url_for(9), "timeout": 20}
     options["read_through"] = ReadThrough(database_url=postgres_door.url, timeout=20)
     postgres_door.leave()
+    client.config_resetstat()
     answers = ask_together(kind, options, ["1"] * 100, fill=True)
     assert {answer.partition(":")[0] for answer in answers} == {"FillError"}
+    assert client.info("commandstats")["cmdstat_evalsha"]["calls"] < 50, "not each of them asked Redis"
     postgres_door.open()
     assert shelf.reads() == 0
 
