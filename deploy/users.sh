@@ -60,7 +60,7 @@ user application "${VALKEY_APPLICATION_PASSWORD:?}" "$send $(keys %W 'rowcache.*
 # filler: an application that also fills what it misses from the database (read-through), and has rows refreshed by
 # itself, without a task. So it writes values and the schedule.
 user filler "${VALKEY_FILLER_PASSWORD:?}" "$send $(keys %W 'rowcache.*') $state $(keys %RW $values)" \
-    "$read $scripts +set +del +zadd +hdel +hincrby +rpush +llen"
+    "$read $scripts +set +del +zadd +hget +hdel +hincrby +rpush +llen"
 
 # dispatcher: claims rows, sends them, and drops values; it reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \

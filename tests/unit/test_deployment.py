@@ -39,7 +39,8 @@ def test_compose_holds_no_secret(services):
 def test_missing_password_stops_with_a_clear_line(services):
     required = set(re.findall(r"\$\{(\w+):\?set \1 in \.env, see \.env\.example\}", str(services)))
     roles = {
-        f"VALKEY_{role.upper()}_PASSWORD" for role in ("reader", "application", "dispatcher", "worker", "operator")
+        f"VALKEY_{role.upper()}_PASSWORD"
+        for role in ("reader", "application", "filler", "dispatcher", "worker", "operator")
     }
     assert required == roles | {"VALKEY_PASSWORD", "POSTGRES_PASSWORD", "ROWCACHE_DB_PASSWORD", "FLOWER_PASSWORD"}
     assert len(re.findall(r":\?", str(services))) == len(re.findall(r":\?set ", str(services)))
@@ -155,15 +156,18 @@ def test_one_image_is_built_once(services):
 
 SCRIPTS = {
     "dispatcher": ["claim_rows", "release_rows", "claim_entry", "check_clock", "repair_rows"],
-    "worker": ["commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"]
-    + ["pause_table", "drop_table"],
+    "filler": ["begin_fill", "end_fill", "touch_rows"],
+    "worker": [
+        *("commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"),
+        *("pause_table", "drop_table"),
+    ],
     "operator": ["put_rows", "drop_rows", "touch_rows", "pause_table", "drop_table"],
 }
 """Role -> the scripts that it calls."""
 
 
 def test_each_role_is_allowed_the_commands_of_its_scripts():
-    roles = ("", "READER_", "APPLICATION_", "DISPATCHER_", "WORKER_", "OPERATOR_")
+    roles = ("", "READER_", "APPLICATION_", "FILLER_", "DISPATCHER_", "WORKER_", "OPERATOR_")
     env = os.environ | {f"VALKEY_{role}PASSWORD": "x" for role in roles}
     command = ["sh", str(ROOT / "deploy/users.sh")]
     printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
