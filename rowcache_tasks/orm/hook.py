@@ -181,7 +181,7 @@ class CommitHook:
         """Run a bulk statement that changes a registered class; leave all others alone."""
         if not (state.is_insert or state.is_update or state.is_delete):
             return None
-        table = state.statement.table  # type: ignore[attr-defined]
+        table = getattr(state.statement, "table", None)  # select(…).from_statement(insert(…)) has none
         keys = [key for key in self._keys if table in key.mapper.tables]
         if not keys:
             return None

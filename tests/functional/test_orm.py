@@ -349,6 +349,12 @@ def test_upsert_touches_the_row_that_it_changes_whichever_key_it_names(db, cache
     assert cache.touched() == {"inv": ["1", "2", "4"], "users": ["ann"]}
 
 
+def test_statement_within_another_one_runs_as_without_the_hook(db):
+    with db.begin() as session:
+        changed = update(Inventory).where(Inventory.id == 1).values(stock=8).returning(Inventory)
+        assert session.scalars(select(Inventory).from_statement(changed)).one().stock == 8
+
+
 def test_rows_changed_in_a_way_that_cannot_be_seen_are_named_by_hand(db, cache):
     with db() as session:
         session.execute(text("UPDATE inventory SET stock = 1"))
