@@ -40,7 +40,7 @@ def reason_of(note: bytes, kind: bytes) -> str | None:
     return note[1:].decode("utf-8", "replace") if note.startswith(kind) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
     """What begin_fill found. Each row id is in exactly one of the four."""
 
@@ -53,6 +53,14 @@ class Begun:
     """Somebody else is reading these."""
     notes: dict[str, bytes]
     """ABSENT, FAILED or BAD_ROW from a moment ago."""
+
+    def add(self, later: "Begun") -> None:
+        """Add what was found of other rows by a later call. What is older than the first call counts as old."""
+        self.began_at = self.began_at or later.began_at
+        self.cached |= later.cached
+        self.ours += later.ours
+        self.held += later.held
+        self.notes |= later.notes
 
 
 class Fill:

@@ -124,3 +124,13 @@ def test_database_that_hangs_is_an_error_within_two_time_outs(open_cache, shelf)
             cache.get("2", fill=True)
         assert time.monotonic() - started < 6, "2 s, on a machine that has time"
     wait_until(lambda: not refusal(lambda: cache.get("2", fill=True)), "the row is read again")
+
+
+def test_table_that_does_not_exist_harms_no_other_table(kind, open_cache, valkey, shelf):
+    read_through = ReadThrough(database_url=shelf.url, timeout=20)
+    wrong = KINDS[kind]("nope", url=valkey.url_for(9), namespace="nope", timeout=20, read_through=read_through)
+    for row_id in MANY[:5]:
+        with pytest.raises(FillError, match="nope"):
+            wrong.get(row_id, fill=True)
+    assert open_cache(read_through=read_through).get("1", fill=True) == ONE
+    wrong.end()
