@@ -28,6 +28,7 @@ for i, row_id in ipairs(row_ids) do
     table.insert(reply, '')
   else
     if notes[i] == '-' and cached[i] then notes[i] = nil end -- a commit has found the row since
+    if notes[i] == token then notes[i] = nil end -- sent again, since the first reply was lost
     table.insert(reply, ''); table.insert(reply, '')
     table.insert(reply, notes[i] or '')
     if not notes[i] then redis.call('SET', fills[i], token, 'PX', hold_ms) end

@@ -10,6 +10,7 @@ from functional.awaited import KINDS
 from functional.shelf import Shelf
 
 from rowcache_tasks import FillError, ReadThrough
+from rowcache_tasks.reader.fill import Fill
 from rowcache_tasks.table_state import TableState
 
 TIMEOUT_S = 20.0
@@ -144,6 +145,14 @@ def test_row_of_which_the_reading_failed_holds_up_no_other(inv, client):
     with pytest.raises(FillError, match="down a moment ago"):
         inv.get_many(["1", "2"], fill=True)
     assert inv.get("2") == TWO
+
+
+def test_reader_whose_question_is_sent_again_does_not_wait_for_itself(schedule, client):
+    fill = Fill(schedule.table, ReadThrough())
+    for _ in range(2):
+        begun = fill.parse_begun(["1"], fill.begin(client, ["1"], b"t1", None))
+        assert (begun.ours, begun.held) == (["1"], [])
+    assert fill.parse_begun(["1"], fill.begin(client, ["1"], b"t2", None)).held == ["1"]
 
 
 def test_read_that_is_older_than_a_commit_does_not_overwrite_it(inv, shelf, schedule, background):
