@@ -91,23 +91,32 @@ class Deployment:
 
     def start_flower(self, name="flower", *arguments, **env):
         """Start Flower behind basic auth and wait for it; gives a function that fetches the text of a path."""
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        self.start(name, "flower", f"--port={port}", *arguments, FLOWER_BASIC_AUTH="operator:pass", **env)
+        url, child = "", None
+
+        def try_a_port():
+            nonlocal url, child
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                port = probe.getsockname()[1]
+            url = f"http://127.0.0.1:{port}"
+            child = self.start(name, "flower", f"--port={port}", *arguments, FLOWER_BASIC_AUTH="operator:pass", **env)
+
         login = base64.b64encode(b"operator:pass").decode()
 
         def fetch(path, headers=None):
             given = {"Authorization": f"Basic {login}"} if headers is None else headers
-            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=given)
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            request = urllib.request.Request(url + path, headers=given)
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 return reply.read().decode()
 
         def is_up():
+            if child.poll() is not None and "Address already in use" in self.log(name):
+                try_a_port()
             try:
                 return fetch("/healthcheck")
             except OSError:
                 return None
 
+        try_a_port()
         wait_until(is_up, "Flower is up")
         return fetch
 
