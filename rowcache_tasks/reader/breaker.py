@@ -30,13 +30,17 @@ class Breaker:
             self._open_until = self._clock() + self._pause_s  # in case that the one who tries never tells
             return True
 
-    def succeed(self) -> None:
-        """Tell that it worked: the breaker closes."""
-        if self._failures:
-            self._failures = 0
+    def succeed(self) -> bool:
+        """Tell that it worked: the breaker closes; returns whether it was open."""
+        if not self._failures:
+            return False
+        with self._lock:
+            was_open, self._failures = self._failures >= self._threshold, 0
+        return was_open
 
-    def fail(self) -> None:
-        """Tell that it did not work."""
+    def fail(self) -> bool:
+        """Tell that it did not work; returns whether the breaker was opened by that."""
         with self._lock:
             self._failures += 1
             self._open_until = self._clock() + self._pause_s * (0.5 + random.random() / 2)  # noqa: S311 no secret
+            return self._failures == self._threshold

@@ -1,5 +1,6 @@
 """Own how readers ask Redis: a circuit breaker before it, and its errors as CacheError. Knows no keys."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from rowcache_tasks.reader.breaker import Breaker
 from rowcache_tasks.reader.port import Port, Steps
 
 __all__ = ["Server"]
+
+logger = logging.getLogger(__name__)
 
 
 class Server:
@@ -29,15 +32,22 @@ class Server:
         try:
             reply = yield step
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            self.breaker.fail()
+            if self.breaker.fail():  # once for an outage: who reads the database meanwhile sees no error
+                logger.warning(
+                    "%s: Redis does not answer, and is asked about once a second: %s", self._table, one_line(error)
+                )
             raise CacheError(f"{self._table}: Redis does not answer: {one_line(error)}") from error
         except redis.RedisError as error:
-            self.breaker.succeed()
+            self._succeed()
             if other_type is not None and str(error).startswith("WRONGTYPE"):
                 return other_type
             raise CacheError(f"{self._table}: Redis refuses: {one_line(error)}") from error
-        self.breaker.succeed()
+        self._succeed()
         return reply
+
+    def _succeed(self) -> None:
+        if self.breaker.succeed():
+            logger.info("%s: Redis answers again", self._table)
 
 
 def one_line(error: Exception) -> str:

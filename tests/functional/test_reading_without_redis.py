@@ -1,6 +1,7 @@
 """What readers get, and how soon, while Redis is away, hangs or is full: an error, or rows from the database."""
 
 import asyncio
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,8 @@ def raised(ask):
     return ""
 
 
-def test_redis_that_is_down_is_an_error_at_once_and_then_without_io(open_cache, redis_door):
+def test_redis_that_is_down_is_an_error_at_once_and_then_without_io(open_cache, redis_door, caplog):
+    caplog.set_level(logging.INFO, "rowcache_tasks")
     cache = open_cache(url=redis_door.url, timeout=20)
     assert cache.get("1") is None
     redis_door.leave()
@@ -93,6 +95,10 @@ def test_redis_that_is_down_is_an_error_at_once_and_then_without_io(open_cache, 
     assert time.monotonic() - started < 15, "nobody waits for a server that is not there"
     redis_door.open()
     wait_until(lambda: not raised(lambda: cache.get("1")), "Redis is read again")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2, "one line for the outage and one for its end"
+    assert said[0].startswith("inv: Redis does not answer, and is asked about once a second: ")
+    assert said[1] == "inv: Redis answers again"
 
 
 def test_redis_that_hangs_is_an_error_within_the_time_out(open_cache, link):

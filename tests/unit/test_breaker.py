@@ -22,6 +22,14 @@ def test_breaker_opens_after_failures_in_a_row():
     assert not breaker.allows()
 
 
+def test_it_is_told_once_that_the_breaker_opens_and_closes():
+    breaker = Breaker(threshold=3)
+    assert [breaker.fail() for _ in range(5)] == [False, False, True, False, False]
+    assert [breaker.succeed() for _ in range(3)] == [True, False, False]
+    assert not breaker.fail()
+    assert not breaker.succeed()
+
+
 def test_success_in_between_starts_the_count_again():
     breaker = Breaker(threshold=3)
     for _ in range(10):
