@@ -27,7 +27,7 @@ Of all tables, since they share one queue at the broker.
 
 
 FILL_PREFIX = "fill:"
-"""STRING at FILL_PREFIX + the key of a value, expires: who reads the row for readers that miss it, or what came of it."""
+"""STRING at FILL_PREFIX + the key of a value; expires: who reads the row for readers that miss it, or its outcome."""
 
 
 @dataclass(frozen=True, slots=True)

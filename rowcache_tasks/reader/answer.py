@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RowId = str | int
+K = TypeVar("K", bound=RowId)
 
 AS_IT_IS = Wanted()
 
@@ -58,7 +59,7 @@ class Answers(Generic[T]):
             value = None if is_stale(found[text], wanted) else found[text][0]
         return self._row(row_id, value)
 
-    def get_many(self, row_ids: Iterable[RowId], wanted: Wanted) -> Steps[dict[RowId, T | None]]:
+    def get_many(self, row_ids: Iterable[K], wanted: Wanted) -> Steps[dict[K, T | None]]:
         """Give rows in the order asked."""
         asked = {row_id: text_of(row_id) for row_id in row_ids}
         if not asked:

@@ -21,6 +21,7 @@ __all__ = ["AsyncRowCache"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+K = TypeVar("K", bound=RowId)
 
 
 class AsyncRowCache(Generic[T]):
@@ -102,12 +103,12 @@ class AsyncRowCache(Generic[T]):
 
     async def get_many(
         self,
-        row_ids: Iterable[RowId],
+        row_ids: Iterable[K],
         *,
         max_age: float | None = None,
         fill: bool = False,
         delay: float | None = None,
-    ) -> dict[RowId, T | None]:
+    ) -> dict[K, T | None]:
         """Return row id -> row or None; see RowCache.get_many."""
         wanted = parse_wanted(max_age, delay, fill=fill)
         port, answers = self._here()

@@ -21,6 +21,7 @@ __all__ = ["RowCache"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+K = TypeVar("K", bound=RowId)
 
 
 class RowCache(Generic[T]):
@@ -116,12 +117,12 @@ class RowCache(Generic[T]):
 
     def get_many(
         self,
-        row_ids: Iterable[RowId],
+        row_ids: Iterable[K],
         *,
         max_age: float | None = None,
         fill: bool = False,
         delay: float | None = None,
-    ) -> dict[RowId, T | None]:
+    ) -> dict[K, T | None]:
         """Return row id -> row or None for each id asked, in the order asked: one MGET, and with `fill` one SELECT.
 
         The options are those of get. A row that the database has and cannot give is logged, and None.

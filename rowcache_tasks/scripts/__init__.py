@@ -2,7 +2,8 @@
 
 One file is one atomic operation in Redis. Each starts with a header: what it does, KEYS and ARGV as `name TYPE` in
 the order in which the body unpacks them (`...`: as many as are left), and what it RETURNS. A script reads the time
-from the server and touches only its KEYS and the values at value_prefix + row id (and the notes of fills before which fill_prefix stands), all of which lie on one server.
+from the server and touches only its KEYS and the values at value_prefix + row id (and the notes of fills before which
+fill_prefix stands), all of which lie on one server.
 Statistics and the list of batches are used with pcall: nothing that is wrong with them holds up a row.
 """
 
