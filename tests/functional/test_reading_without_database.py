@@ -122,7 +122,7 @@ def test_database_that_hangs_is_an_error_within_two_time_outs(open_cache, shelf)
         started = time.monotonic()
         with pytest.raises(FillError):
             cache.get("2", fill=True)
-        assert time.monotonic() - started < 6, "2 s, on a machine that has time"
+        assert time.monotonic() - started < 20, "2 s, on a machine that has time"
     wait_until(lambda: not refusal(lambda: cache.get("2", fill=True)), "the row is read again")
 
 
