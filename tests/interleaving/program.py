@@ -92,10 +92,7 @@ SMALL = {
         PUT,
         {"one": ("claim", "read", "commit"), "application": ("drop", "touch")},
     ),
-    "a fill while the row is refreshed for the first time": (
-        PUT,
-        {"reader": FILL, "one": REFRESH, "database": ("change",)},
-    ),
+    "a fill while the row is refreshed for the first time": (PUT, {"reader": FILL, "one": REFRESH}),
     "a fill of a value that is too old": (
         (*PUT, "refresh", "due_now"),
         {"reader": FILL_OLD, "one": HELD, "database": ("change",)},
@@ -104,11 +101,11 @@ SMALL = {
     "a fill that takes too long": ((), {"reader": FILL, "other": FILL_OLD, "time": ("fill_expires",)}),
     "a fill that schedules, a drop and a put": (
         (),
-        {"reader": SCHEDULING, "application": ("drop", "put"), "database": ("change",), "one": ("refresh",)},
+        {"reader": SCHEDULING, "application": ("drop", "put"), "database": ("change",)},
     ),
     "a fill that schedules, and changes enqueued before": (
         (),
-        {"reader": SCHEDULING, "a": ("put_1",), "b": ("drop_2",), "one": ("claim",)},
+        {"reader": SCHEDULING, "a": ("put_1",), "b": ("drop_2",)},
     ),
     "a fill while a foreign client drops and puts": (
         (*PUT, "refresh"),
@@ -129,7 +126,7 @@ SMALL = {
     "a fill of a row that cannot be refreshed": (PUT, {"reader": FILL, "one": ("claim_long", "fail")}),
     "a fill while the clock steps back": (
         (*PUT, "refresh"),
-        {"reader": FILL_OLD, "one": ("refresh",), "clock": ("clock_back", "due_now"), "database": ("change",)},
+        {"reader": FILL_OLD, "one": ("change", "refresh"), "clock": ("clock_back", "due_now")},
     ),
     "a drop of a row that cannot be read": (PUT, {"one": ("claim_long", "fail"), "application": ("drop",)}),
 }
@@ -175,6 +172,10 @@ LARGE = {
     "a fill that takes too long, of a row that changes": (
         (),
         {"reader": FILL, "other": FILL_OLD, "time": ("fill_expires",), "database": ("change",)},
+    ),
+    "a fill that schedules, a drop, a put and a refresh": (
+        (),
+        {"reader": SCHEDULING, "application": ("drop", "put"), "database": ("change",), "one": REFRESH},
     ),
     "a fill that schedules, and one that does not, a drop and a put": (
         (),
