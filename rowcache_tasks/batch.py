@@ -60,10 +60,12 @@ class Batch:
         for key in strangers:
             del found[key]
         self.rows |= found
+        # The database may call keys equal that are not so here (letter case, accents, padding).
+        missing = [key for key in keys if key not in found]
         if strangers:
-            # The database calls keys equal that are not so here (letter case, accents, padding). Asked for one
-            # key alone, it answers with that key's rows.
-            self._read_halves([key for key in keys if key not in found])
+            self._read_halves(missing)  # asked for one key alone, it answers with that key's rows
+        elif found and missing and is_text(missing[0]):
+            self.read(missing)  # the row of one of these may have gone to another text for it
 
     def _assign_all(self, rows: Sequence[Any], key: Any) -> None:
         """Give the rows to the only key that was asked for."""
@@ -77,3 +79,8 @@ class Batch:
         for half in (keys[:middle], keys[middle:]):
             if half:
                 self.read(half)
+
+
+def is_text(key: Any) -> bool:
+    """Whether a key is text, at least in part."""
+    return isinstance(key, str) or (isinstance(key, tuple) and any(isinstance(part, str) for part in key))

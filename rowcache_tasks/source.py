@@ -154,8 +154,7 @@ class Source:
     def find_missing(self, row_ids: Sequence[str]) -> list[str]:
         """Give those that the database has no row for, texts that are no key among them. One SELECT of keys.
 
-        Those not found are asked for once more: a row may have two texts that are equal only to the database (letter
-        case), and is given to one of them. Raises SourceError when the database as a whole cannot be read.
+        Raises SourceError when the database as a whole cannot be read.
         """
         selection = self._loaded()
         keys: dict[str, Any] = {}
@@ -164,14 +163,11 @@ class Source:
                 keys[row_id] = selection.row_key.parse(row_id)
         read_key = selection.row_key.reader(range(selection.row_key.width))
         batch = Batch(partial(self._select, selection.keys_by_key), read_key, self._row_reason)
-        missing = list(dict.fromkeys(keys.values()))
-        for _ in range(2):
-            if missing:
-                with self._wrapped_errors():
-                    batch.read(missing)
-                missing = [key for key in missing if key not in batch.rows and key not in batch.reasons]
-        gone = set(missing)
-        return [row_id for row_id in row_ids if row_id not in keys or keys[row_id] in gone]
+        if keys:
+            with self._wrapped_errors():
+                batch.read(list(dict.fromkeys(keys.values())))
+        there = batch.rows.keys() | batch.reasons.keys()
+        return [row_id for row_id in row_ids if row_id not in keys or keys[row_id] not in there]
 
     def count_rows(self) -> int:
         """Count the rows now."""

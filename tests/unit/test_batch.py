@@ -31,7 +31,25 @@ def test_good_batch_is_one_question():
     batch = table.read("abc")
     assert batch.rows == {"a": ("a", 1), "b": ("b", 2)}
     assert batch.reasons == {}
-    assert table.questions == [["a", "b", "c"]]
+    assert table.questions == [["a", "b", "c"], ["c"]], "c may be another text for one of the others"
+
+
+def test_keys_that_are_no_text_are_asked_for_once():
+    questions = []
+
+    def select(keys):
+        questions.append(list(keys))
+        return [(1, "one")]
+
+    batch = Batch(select, lambda row: row[0], lambda _error: None)
+    batch.read([1, 2])
+    assert batch.rows == {1: (1, "one")}
+    assert questions == [[1, 2]]
+
+
+def test_row_goes_to_each_of_the_keys_that_the_database_calls_equal():
+    table = Table(("A", 1), ("b", 2))
+    assert table.read(["a", "A", "b", "B", "c"]).rows.keys() == {"a", "A", "b", "B"}
 
 
 @pytest.mark.parametrize("bad", ["a", "h", "d", "ah", "abcdefgh", "bg"])
