@@ -27,9 +27,11 @@ class Explorer:
         """Explore all interleavings after the steps `before`, that begin with a step of each actor in `first`."""
         for name in before:
             self._step("before", name)
+            self._guarded(self.world.look)
         left = {actor: tuple(steps) for actor, steps in self.program.items()}
         for actor in first:
             self._step(actor, left[actor][0])
+            self._guarded(self.world.look)
             left[actor] = left[actor][1:]
         self._explore(left)
         return self

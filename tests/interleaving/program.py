@@ -185,9 +185,13 @@ LARGE = {
         (*PUT, "refresh"),
         {"reader": FILL_OLD, "one": REFRESH, "client": ("delay_off", "due_now", "delay_on", "due_now")},
     ),
-    "a fill while the clock steps back and forward": (
+    "a fill of a value that is too old while the clock steps back": (
+        (*PUT, "refresh"),
+        {"reader": FILL_OLD, "one": HELD, "clock": ("clock_back", "due_now"), "database": ("change",)},
+    ),
+    "a fill while the clock steps forward": (
         PUT,
-        {"reader": FILL_OLD, "one": HELD, "clock": ("clock_back", "clock_forward"), "database": ("change",)},
+        {"reader": FILL_OLD, "one": HELD, "clock": ("clock_forward",), "database": ("change",)},
     ),
     "fills of a row that is not there and comes": (
         ("delete",),
