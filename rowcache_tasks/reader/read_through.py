@@ -30,7 +30,8 @@ class ReadThrough:
     missing_ttl: float = 5.0
     """How long it is remembered that the database has no such row."""
     when_redis_is_down: bool = False
-    """Whether all reads, filling or not, go to the database while Redis cannot be read; else they raise CacheError."""
+    """Whether rows, to be filled or not, come from the database while Redis cannot be read; else CacheError is raised.
+    By age and exists it is in any case."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -37,7 +37,7 @@ class Server:
                     "%s: Redis does not answer, and is asked about once a second: %s", self._table, one_line(error)
                 )
             raise CacheError(f"{self._table}: Redis does not answer: {one_line(error)}") from error
-        except redis.RedisError as error:
+        except (redis.RedisError, UnicodeDecodeError) as error:  # the last one: a client with decode_responses
             self._succeed()
             if other_type is not None and str(error).startswith("WRONGTYPE"):
                 return other_type
