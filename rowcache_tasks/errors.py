@@ -14,6 +14,8 @@ Each message says what was asked, what was found and what to do. "Not there" is 
 written" is an outcome: neither is an exception.
 """
 
+from collections.abc import Mapping
+
 __all__ = [
     "ArgumentError",
     "CacheError",
@@ -47,11 +49,25 @@ class EncodingError(RowCacheError):
 
 
 class CacheError(RowCacheError):
-    """Redis does not answer a reader or a Refresher, or refuses to. Raised within its time-out."""
+    """Redis does not answer a reader or a Refresher, or refuses to. Raised within its time-out.
+
+    `left` is for a Refresher: table -> how many of the rows asked for may not be refreshed now.
+    """
+
+    def __init__(self, message: str, left: Mapping[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.left = dict(left or {})
 
 
 class FillError(RowCacheError):
-    """A row that is not cached cannot be read from the database just now, or has no faithful JSON form."""
+    """A row that is not cached cannot be read from the database just now, or has no faithful JSON form.
+
+    `is_shared`: whether the database itself said so, so that other processes need not ask it for a moment.
+    """
+
+    def __init__(self, message: str, *, is_shared: bool = False) -> None:
+        super().__init__(message)
+        self.is_shared = is_shared
 
 
 class RowTypeError(RowCacheError):

@@ -15,6 +15,7 @@ from sqlalchemy.util import await_
 from sqlalchemy.util.concurrency import in_greenlet
 
 from rowcache_tasks.config import MAX_BATCH_SIZE
+from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.breaker import Breaker
 from rowcache_tasks.schedule import cut
 
@@ -29,14 +30,14 @@ PAUSE_S = 1.0
 class Route(Protocol):
     """A way to ask for refreshes: a Refresher, or tasks."""
 
-    def refresh_tables(self, rows: Mapping[str, Sequence[str]]) -> object:
+    def touch_rows(self, rows: Mapping[str, Sequence[str]]) -> object:
         """Ask for a refresh of rows: table -> row ids. Raises when it cannot."""
 
 
 class TaskRoute:
     """Asks through the task refresh_now, for applications that may not change the schedule themselves."""
 
-    def refresh_tables(self, rows: Mapping[str, Sequence[str]]) -> None:
+    def touch_rows(self, rows: Mapping[str, Sequence[str]]) -> None:
         """Send one message a table, of up to MAX_BATCH_SIZE rows each. Takes as long as the broker's time-outs."""
         # Late, because an application that touches Redis itself has no use for Celery.
         from rowcache_tasks.tasks import refresh_now  # noqa: PLC0415
@@ -70,7 +71,8 @@ class Delivery:
         try:
             await asyncio.wait_for(asyncio.to_thread(self._send, rows), self._patience_s)
         except TimeoutError:
-            logger.warning("%s may not be refreshed at once: it takes over %s s", count(rows), self._patience_s)
+            told = name_rows(sizes(rows)), self._patience_s
+            logger.warning("%s may not be refreshed at once: it takes over %s s", *told)
 
     def _send(self, rows: Mapping[str, Sequence[str]]) -> None:
         """Try once; while the other side is away, only now and then."""
@@ -78,9 +80,9 @@ class Delivery:
             self._untold += 1
             return
         try:
-            self._route.refresh_tables(rows)
+            self._route.touch_rows(rows)
         except Exception as error:  # noqa: BLE001 the outer edge: the application's commit has succeeded
-            if isinstance(error.__cause__, redis.ResponseError):  # about one table; the server is there
+            if is_answered(error):
                 self._breaker.succeed()
             else:
                 self._breaker.fail()
@@ -94,14 +96,26 @@ class Delivery:
             self._untold += 1
             return
         untold, self._untold = self._untold, 0
+        left = error.left if isinstance(error, CacheError) else {}
         self._silent_until = time.monotonic() + PAUSE_S / 2
         logger.warning(
             "%s, and those of %d commits before, are not refreshed at once but at the end of their delay: %s: %s",
-            *(count(rows), untold, type(error).__name__, error),
+            *(name_rows(left or sizes(rows)), untold, type(error).__name__, error),
         )
         logger.debug("where it failed", exc_info=error)
 
 
-def count(rows: Mapping[str, Sequence[str]]) -> str:
+def is_answered(error: Exception) -> bool:
+    """Whether the server is there: it refuses one table, or has answered until the time was over."""
+    cause = error.__cause__
+    return isinstance(cause, redis.ResponseError) or (isinstance(error, CacheError) and cause is None)
+
+
+def sizes(rows: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Count the rows of each table."""
+    return {table: len(row_ids) for table, row_ids in rows.items()}
+
+
+def name_rows(numbers: Mapping[str, int]) -> str:
     """Name tables and numbers of rows, for the log."""
-    return ", ".join(f"{len(row_ids)} rows of {table}" for table, row_ids in rows.items())
+    return ", ".join(f"{number} rows of {table}" for table, number in numbers.items())

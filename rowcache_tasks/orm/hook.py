@@ -10,7 +10,6 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Result
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 
-from rowcache_tasks.argument import parse_row_ids
 from rowcache_tasks.config import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.orm.bulk import BulkStatement
@@ -19,12 +18,16 @@ from rowcache_tasks.orm.ledger import Ledger, Row
 from rowcache_tasks.orm.mapped_key import MappedKey
 from rowcache_tasks.orm.target import sync_session_of, target_of
 from rowcache_tasks.quotation import shorten
-from rowcache_tasks.refresher import Refresher
+from rowcache_tasks.refresher import Refresher, list_row_ids
 
 __all__ = ["CommitHook", "refresh_on_commit", "touched"]
 
 INFO_KEY = "rowcache_tasks"
 """In session.info: hook -> ledger."""
+
+DEFAULT_TIMEOUT_S = 1.0
+PATIENCE = 1.25
+"""A coroutine waits for so many time-outs: the thread that hands over ends in about one, and tells itself why."""
 
 
 def refresh_on_commit(
@@ -34,27 +37,41 @@ def refresh_on_commit(
     via: Literal["redis", "task"] = "redis",
     url: str | None = None,
     tables: Mapping[str, Mapping[str, Any]] | None = None,
-    timeout: float = 1.0,
+    timeout: float | None = None,
 ) -> "CommitHook":
     """Refresh the rows that sessions write, as soon as they are committed; docs/writing.md tells which are seen.
 
     `session`: a Session class, sessionmaker, scoped_session, their counterparts of asyncio, or one session. `classes`:
     mapped class -> the cached table, or tables, that its rows are in; those of its subclasses are as well.
 
-    Settings are those of the configuration module, or of `url` and `tables`, and `timeout` is in seconds, as for a
-    Refresher. A Redis that is away raises nothing, and delays about one commit in a second.
+    Settings are those of the configuration module, or of `url` and `tables`, and `timeout` is in seconds (1.0), as for
+    a Refresher. A Redis that is away raises nothing, and delays about one commit in a second.
 
-    `via="task"` sends the task refresh_now instead, with the broker's time-outs.
+    `via="task"` sends the task refresh_now instead, with the settings of the configuration module alone and the
+    broker's time-outs.
 
     Raises ArgumentError or ConfigError for what cannot be; nothing is listened to then.
     """
     if via not in ("redis", "task"):
         raise ArgumentError(f'refresh_on_commit: via is {shorten(via)}: allowed are "redis" and "task"')
-    refresher = Refresher(url=url, tables=tables, timeout=timeout) if via == "redis" else None
+    if via == "task":
+        refuse_with_task(url=url, tables=tables, timeout=timeout)
+    timeout_s = DEFAULT_TIMEOUT_S if timeout is None else timeout
+    refresher = Refresher(url=url, tables=tables, timeout=timeout_s) if via == "redis" else None
     settings = refresher.settings if refresher else load_settings()
     route: Route = refresher or TaskRoute()
     keys = list(mapped_keys(classes, settings))
-    return CommitHook(target_of(session), keys, Delivery(route, timeout), settings, refresher)
+    return CommitHook(target_of(session), keys, Delivery(route, PATIENCE * timeout_s), settings, refresher)
+
+
+def refuse_with_task(**given: object) -> None:
+    """Raise ArgumentError for an argument that a task would not heed."""
+    for name, value in given.items():
+        if value is not None:
+            raise ArgumentError(
+                f'refresh_on_commit: via is "task" and {name} is {shorten(value)}: tasks go by the configuration '
+                f'module alone; leave {name} out, or via="task"'
+            )
 
 
 def mapped_keys(classes: Mapping[type, str | Sequence[str]], settings: Settings) -> Iterable[MappedKey]:
@@ -69,16 +86,25 @@ def mapped_keys(classes: Mapping[type, str | Sequence[str]], settings: Settings)
 def touched(session: Any, table: str, row_ids: Any) -> None:
     """Name rows that the current transaction changes in a way that cannot be seen; they are refreshed with the others.
 
+    When several hooks listen to the session, each that knows the table takes them.
+
     Raises ArgumentError outside of a transaction, for a session that no hook listens to, and for a table or a row id
     that cannot be.
     """
     found = sync_session_of(session)
+    wanted = list_row_ids(row_ids)
     ledgers: dict[CommitHook, Ledger] = found.info.get(INFO_KEY, {})
-    for hook, ledger in ledgers.items():
-        if hook.is_listening and (frame := ledger.current(found)) is not None:
-            hook.settings.table(table)
-            frame.add((table, row_id) for row_id in parse_row_ids(row_ids))
-            return
+    frames = {
+        hook: frame
+        for hook, ledger in ledgers.items()
+        if hook.is_listening and (frame := ledger.current(found)) is not None
+    }
+    knowing = [hook for hook in frames if isinstance(table, str) and table in hook.settings.tables]
+    for hook in knowing or frames:
+        hook.settings.table(table)  # raises for the first, when none knows the table
+        frames[hook].add((table, row_id) for row_id in wanted)
+    if frames:
+        return
     raise ArgumentError(
         "touched: found no transaction that refresh_on_commit listens to: call it between the change and the commit"
     )

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from rowcache_tasks.connection import connect
 from rowcache_tasks.embedded import Valkey
+from rowcache_tasks.orm import touched
 
 from .process import working
 from .warehouse import TABLES, Cache, Inventory, User
@@ -114,6 +115,22 @@ def test_table_that_redis_refuses_is_logged_and_holds_up_no_other(maker, listen,
     assert "WRONGTYPE" in warnings(caplog)[0]
 
 
+def test_commit_of_more_rows_than_there_is_time_for_is_logged_once_and_leaves_redis_to_the_others(
+    maker, listen, cache, monkeypatch, caplog
+):
+    hook = listen(maker)
+    with monkeypatch.context() as patch, maker.begin() as session:
+        patch.setattr(hook.refresher, "_timeout_s", 0.0)  # the time is over as soon as the first portion is sent
+        touched(session, "inv", [1, *range(1000, 6999)])
+        session.commit()
+    assert cache.touched() == {"inv": ["1"]}
+    assert len(warnings(caplog)) == 1
+    assert warnings(caplog)[0].startswith("4000 rows of inv, and those of 0 commits before, are not refreshed at once")
+    assert "4000 of 6000 rows of inv are not refreshed now" in warnings(caplog)[0]
+    sell(maker, 2, 1)
+    assert cache.touched() == {"inv": ["2"]}, "no pause: the server is there"
+
+
 def test_server_that_cannot_be_logged_in_to_does_not_show_the_password(maker, listen, valkey, caplog):
     listen(maker, url=valkey.url_for(9).replace("unix://", "unix://nobody:s3cret@"))
     sell(maker, 1, 1)
@@ -148,7 +165,7 @@ def test_broker_that_is_away_raises_nothing_either(maker, listen, monkeypatch, t
         monkeypatch.setattr(app.conf, "broker_url", "redis+socket:///nowhere/valkey.sock")
         monkeypatch.setattr(app.conf, "broker_write_url", "redis+socket:///nowhere/valkey.sock")
         app.pool.force_close_all()
-        listen(maker, url=None, tables=None, via="task")
+        listen(maker, url=None, tables=None, timeout=None, via="task")
         sell(maker, 1, 1)
         app.pool.force_close_all()
     assert [line for line in warnings(caplog) if line.startswith("1 rows of inv, and those of 0 commits before")]

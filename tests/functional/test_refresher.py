@@ -1,6 +1,11 @@
+import os
+import signal
+import time
+
 import pytest
 
 from rowcache_tasks import ArgumentError, CacheError, ConfigError, Refresher
+from rowcache_tasks.embedded import Valkey
 
 from .settings import write_settings
 from .warehouse import TABLES
@@ -40,10 +45,38 @@ def test_settings_come_from_the_configuration_module(valkey, cache, tmp_path, mo
     refresher.close()
 
 
-@pytest.mark.parametrize(("table", "row_ids"), [("nope", "1"), ("inv", ""), ("inv", ["\ud800"]), ("inv", [None])])
+def test_row_ids_may_be_one_text_or_number_or_any_iterable_of_them(refresher, cache):
+    cache.schedule("inv", "42")
+    assert refresher.refresh_tables({"inv": "42"}) == 1
+    assert cache.touched() == {"inv": ["42"]}
+    cache.schedule("seat", "1,a", "2,a")
+    assert refresher.refresh_tables({"inv": [4, 4, "2"], "seat": (f"{n},a" for n in (1, 2))}) == 4
+    assert cache.touched() == {"inv": ["2", "4"], "seat": ["1,a", "2,a"]}
+    assert refresher.refresh_now("inv", {1, "2"}) == 2
+    assert refresher.refresh_now("inv", {"3": "x"}.keys()) == 1
+    assert cache.touched() == {"inv": ["1", "2", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("table", "row_ids"),
+    [
+        *[("nope", "1"), ("inv", ""), ("inv", ["\ud800"]), ("inv", [None]), ("inv", None), ("inv", True)],
+        *[("inv", b"42"), ("inv", {"1": 10}), ("inv", ["1", ["2"]]), ([], "1")],
+    ],
+)
 def test_wrong_arguments_change_nothing(refresher, cache, table, row_ids):
     with pytest.raises(ArgumentError):
         refresher.refresh_now(table, row_ids)
+    for rows in ({"inv": ["1"], "users": row_ids}, ["inv"], "inv"):
+        if table == "inv":
+            with pytest.raises(ArgumentError):
+                refresher.refresh_tables(rows)
+    assert cache.touched() == {}
+
+
+def test_unknown_table_beside_a_known_one_changes_nothing(refresher, cache):
+    with pytest.raises(ArgumentError, match="table 'nope' is not in rowcache_tables"):
+        refresher.refresh_tables({"inv": ["1"], "nope": ["1"]})
     assert cache.touched() == {}
 
 
@@ -52,15 +85,70 @@ def test_wrong_settings_are_a_clear_error():
         Refresher(url="http://x", tables=TABLES)
     with pytest.raises(ConfigError, match="rowcache_tables is not set"):
         Refresher(url="redis://localhost")
+    with pytest.raises(ArgumentError, match="and url is not given: give the url of Redis as well"):
+        Refresher(tables=TABLES)
+    with pytest.raises(ArgumentError, match="timeout is 0: allowed is a number of seconds"):
+        Refresher(url="redis://localhost", tables=TABLES, timeout=0)
 
 
 def test_server_that_is_away_is_an_error_by_hand():
-    with pytest.raises(CacheError, match="inv: Redis does not answer: "):
+    with pytest.raises(CacheError, match="1 of 1 rows of inv are not refreshed now: Redis does not answer: ") as caught:
         Refresher(url="unix:///nowhere/valkey.sock", tables=TABLES).refresh_now("inv", "1")
+    assert caught.value.left == {"inv": 1}
 
 
 def test_table_that_redis_refuses_is_an_error_and_the_others_are_touched(refresher, cache, client):
     client.set("delay:users", "nonsense")
-    with pytest.raises(CacheError, match="users, inv: Redis refuses: WRONGTYPE"):
+    with pytest.raises(CacheError, match="1 of 1 rows of users are not refreshed now: Redis refuses: WRONGTYPE"):
         refresher.refresh_tables({"users": ["ann"], "inv": ["1"]})
+    assert cache.touched() == {"inv": ["1"]}
+
+
+def test_up_to_2000_rows_are_one_round_trip(refresher, cache, client):
+    refresher.refresh_now("inv", "1")  # the connection is made, and the script is loaded
+    cache.schedule("seat", *(f"{n},a" for n in range(1998)))
+    before = client.info()["total_reads_processed"]
+    assert refresher.refresh_tables({"inv": ["1", "2"], "seat": [f"{n},a" for n in range(1998)]}) == 2000
+    reads = client.info()["total_reads_processed"] - before
+    assert reads < 20, "what one send has sent, the server reads in parts"
+
+
+def test_what_is_left_when_the_time_is_over_is_not_sent_and_counted(valkey, cache):
+    refresher = Refresher(url=valkey.url_for(9), tables=TABLES, timeout=2)
+    end = time.monotonic() + 3
+
+    def rows():
+        yield "2"
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        yield from map(str, range(10_000, 17_998))
+        yield "3"
+
+    with pytest.raises(CacheError, match="6000 of 8000 rows of inv are not refreshed now: 2 s are over: ") as caught:
+        refresher.refresh_tables({"inv": rows(), "users": []})
+    refresher.close()
+    assert caught.value.left == {"inv": 6000}
+    assert cache.touched() == {"inv": ["2"]}, "what was sent is refreshed"
+
+
+def test_server_that_begins_to_hang_is_an_error_within_the_timeout():
+    with Valkey() as server:
+        refresher = Refresher(url=server.url, tables=TABLES, timeout=2)
+        refresher.refresh_now("inv", "1")
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(CacheError, match="5000 of 5000 rows of inv are not refreshed now: Redis does not"):
+                refresher.refresh_now("inv", range(5000))
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        refresher.close()
+
+
+def test_table_that_is_refused_is_asked_for_once_and_all_of_it_is_left(refresher, cache, client):
+    client.set("delay:seat", "nonsense")
+    seats = [f"{n},a" for n in range(6000)]
+    with pytest.raises(CacheError, match="6000 of 6000 rows of seat are not refreshed now: Redis refuses: ") as caught:
+        refresher.refresh_tables({"seat": seats, "inv": ["1"]})
+    assert caught.value.left == {"seat": 6000}
+    client.delete("delay:seat")
     assert cache.touched() == {"inv": ["1"]}
