@@ -58,6 +58,7 @@ class BulkStatement:
         for key, key_columns in returning.items():
             for row in result.returned_defaults_rows or ():
                 self._add(key, [row._mapping[column] for column in key_columns])
+        result.fetchall()  # the keys are for us: the application has not asked for rows and gets none
         return result
 
     def _run_with(self, parameters: Sequence[Mapping[str, Any]]) -> Result[Any]:

@@ -6,8 +6,9 @@ Must not know mapped classes. The forms are those of docs/json.md, "Row ids".
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import CHAR, ColumnElement, Dialect, Numeric
+from sqlalchemy import CHAR, ColumnElement, Dialect, Numeric, Uuid
 from sqlalchemy.types import TypeEngine
 
 from rowcache_tasks.keys import join_row_id
@@ -41,9 +42,13 @@ def writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], st
     plain = getattr(column_type, "impl_instance", column_type)  # of a TypeDecorator, the type in the database
     scale = plain.scale if isinstance(plain, Numeric) else None
     padded = isinstance(plain, CHAR) and dialect.name != "sqlite"
+    # Where it is kept as text, it stays as it was spelled.
+    is_uuid = isinstance(plain, Uuid) and plain.native_uuid and dialect.supports_native_uuid
 
     def write(value: Any) -> str:
         stored = value if process is None else process(value)
+        if is_uuid:
+            return write_uuid(stored)
         if scale is not None:
             return write_decimal(stored, scale)
         text = write_plain(stored)
@@ -59,6 +64,15 @@ def write_plain(value: Any) -> str:
     if isinstance(value, int):
         return int.__repr__(value)
     return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def write_uuid(value: Any) -> str:
+    """Write a UUID in lower case with hyphens, however the application spells it."""
+    text = str(value)
+    try:
+        return str(UUID(text))
+    except ValueError:  # the database knows better what it is
+        return text
 
 
 def write_decimal(value: Any, scale: int) -> str:

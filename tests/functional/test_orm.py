@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import bindparam, create_engine, delete, event, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ResourceClosedError
 from sqlalchemy.orm import Session, defer, scoped_session, sessionmaker
 
 from rowcache_tasks import ArgumentError
@@ -21,7 +21,7 @@ from rowcache_tasks.refresh import refresh_claim
 from rowcache_tasks.schedule import Backoff, Schedule
 from rowcache_tasks.source import Source, create_source_engine
 
-from .warehouse import TABLES, Base, Boss, Inventory, Line, Mood, Seat, Staff, Temp, Thing, Untold, User
+from .warehouse import TABLES, Base, Boss, Inventory, Line, Mood, Parcel, Seat, Staff, Temp, Thing, Untold, User
 
 
 @pytest.fixture
@@ -256,6 +256,23 @@ def test_key_of_each_type_is_written_as_a_scan_of_the_table_writes_it(db, cache,
     assert cache.touched() == {"thing": [row_id]}
 
 
+@pytest.mark.parametrize("spelling", [str.upper, lambda text: text.replace("-", ""), "{{{}}}".format])
+def test_key_of_a_uuid_is_written_as_the_database_shows_it_however_it_is_spelled(
+    maker, listen, cache, warehouse, spelling
+):
+    row_id = str(uuid.uuid4())
+    cache.schedule("parcel", row_id)
+    listen(maker, {Parcel: "parcel"})
+    with maker.begin() as session:
+        session.add(Parcel(id=spelling(row_id)))
+    assert cache.touched() == {"parcel": [row_id]}
+    with warehouse.connect() as other:
+        assert other.scalar(text("SELECT id::text FROM parcel")) == row_id
+    with maker.begin() as session:
+        session.execute(update(Parcel), [{"id": spelling(row_id), "n": 2}])
+    assert cache.touched() == {"parcel": [row_id]}
+
+
 def test_row_of_a_subclass_is_touched_in_the_tables_of_all_its_classes(db, cache):
     cache.schedule("staff", "1", "2", "3")
     cache.schedule("boss", "1", "2", "3")
@@ -289,6 +306,33 @@ def test_bulk_update_and_delete_touch_what_they_match_and_change_nothing_else(db
         session.execute(delete(Inventory).where(Inventory.id == 3), execution_options=options)
         session.commit()
         assert cache.touched() == {"inv": ["1", "2", "3"]}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(Inventory).where(Inventory.id < 3).values(stock=4),
+        update(Inventory.__table__).where(Inventory.id < 3).values(stock=4),
+        delete(Inventory).where(Inventory.id < 3),
+        insert(Inventory).values([{"id": 4}, {"id": 5}]),
+        insert(Inventory.__table__).values(id=4),
+        upsert(Inventory).values(id=1).on_conflict_do_update(index_elements=["id"], set_={"stock": 9}),
+    ],
+    ids=["update", "core-update", "delete", "insert", "core-insert", "upsert"],
+)
+def test_result_of_a_bulk_statement_has_no_rows_that_were_not_asked_for(maker, listen, cache, statement):
+    def run():
+        with maker() as session:
+            result = session.execute(statement)
+            with suppress(ResourceClosedError):
+                assert result.all() == []
+            return result.rowcount
+
+    plain = run()
+    hook = listen(maker)
+    assert run() == plain
+    hook.remove()
+    assert cache.touched() == {}
 
 
 @pytest.mark.parametrize(
@@ -373,6 +417,21 @@ def test_rows_changed_in_a_way_that_cannot_be_seen_are_named_by_hand(db, cache):
         touched(other, "inv", "1")
 
 
+def test_rows_named_by_hand_go_to_each_hook_that_knows_their_table(maker, listen, cache):
+    cache.schedule("staff", "1")
+    listen(maker, {Inventory: "inv"}, tables={"inv": TABLES["inv"]})
+    listen(maker, {Staff: "staff"}, tables={"staff": TABLES["staff"]})
+    with maker() as session:
+        session.execute(text("UPDATE staff SET name = 'x'"))
+        touched(session, "staff", {"1"})
+        touched(session, "inv", (n for n in (1, 2)))
+        for wrong in ({"table": "users"}, {"table": []}, {"row_ids": [None]}):
+            with pytest.raises(ArgumentError, match=r"table .* is not in rowcache_tables|row id is None"):
+                touched(session, **{"table": "inv", "row_ids": ["3"]} | wrong)
+        session.commit()
+    assert cache.touched() == {"inv": ["1", "2"], "staff": ["1"]}
+
+
 def test_sessions_and_classes_that_are_not_registered_are_left_alone(maker, listen, cache):
     cache.schedule("seat", "1,a")
     listen(maker, {Inventory: "inv"})
@@ -427,6 +486,15 @@ def test_class_may_be_cached_in_several_tables(maker, listen, cache):
         (sessionmaker(), {Untold: "inv"}, {}, r"add \"key\": \['a', 'b'\], in the order"),
         ("Session", {Inventory: "inv"}, {}, "found 'Session', allowed are a Session or AsyncSession"),
         (sessionmaker(), {Inventory: "inv"}, {"via": "mail"}, "via is 'mail': allowed are"),
+        (sessionmaker(), {Inventory: "inv"}, {"url": None}, "tables is .* and url is not given: give the url"),
+        (sessionmaker(), {Inventory: "inv"}, {"via": "task"}, 'via is "task" and url is .*; leave url out'),
+        (sessionmaker(), {Inventory: "inv"}, {"via": "task", "url": None}, 'via is "task" and tables is'),
+        (
+            sessionmaker(),
+            {Inventory: "inv"},
+            {"via": "task", "url": None, "tables": None},
+            'via is "task" and timeout is 60: tasks go by the configuration module alone; leave timeout out',
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_an_error_of_one_line(listen, target, classes, options, message):

@@ -5,7 +5,7 @@ import uuid
 from datetime import date
 from decimal import Decimal
 
-from sqlalchemy import CHAR, ForeignKey, Numeric, String, TypeDecorator
+from sqlalchemy import CHAR, ForeignKey, Numeric, String, TypeDecorator, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from rowcache_tasks.config import parse_tables
@@ -18,6 +18,7 @@ TABLES = {
     "staff": {"table": "staff", "namespace": "staff"},
     "boss": {"table": "boss", "namespace": "boss"},
     "line": {"table": "line", "namespace": "line"},
+    "parcel": {"table": "parcel", "namespace": "parcel"},
     "thing": {"table": "thing", "namespace": "thing", "key": ["id", "price", "code", "day", "mood", "tag"]},
 }
 
@@ -105,6 +106,14 @@ class Thing(Base):
     day: Mapped[date] = mapped_column(primary_key=True)
     mood: Mapped[Mood] = mapped_column(primary_key=True)
     tag: Mapped[str] = mapped_column(Tag, primary_key=True)
+    n: Mapped[int] = mapped_column(default=0)
+
+
+class Parcel(Base):
+    """Its key is a UUID, which the application has as a text."""
+
+    __tablename__ = "parcel"
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
     n: Mapped[int] = mapped_column(default=0)
 
 
