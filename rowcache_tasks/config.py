@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,9 @@ class Table:
 class Settings:
     """Every setting, validated. Each is named rowcache_<field> in the configuration module; _s are seconds."""
 
-    redis_url: str
+    redis_url: str = field(repr=False)
     tables: Mapping[str, Table]
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
     batch_size: int = 200
     lease_s: float = 30.0
     poll_interval_s: float = 0.05

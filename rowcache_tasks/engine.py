@@ -18,7 +18,7 @@ ALLOWED = (
 )
 
 
-def create_source_engine(url: str, *, statement_timeout_s: float) -> Engine:
+def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int = 2) -> Engine:
     """Make an engine whose sessions are read-only, autocommitting and bounded where the database can do so.
 
     Lazy: no connection is made. It must not be shared across a fork: make one per process. Raises ConfigError
@@ -31,7 +31,7 @@ def create_source_engine(url: str, *, statement_timeout_s: float) -> Engine:
         engine = create_engine(
             parsed,
             poolclass=QueuePool,
-            pool_size=2,
+            pool_size=pool_size,
             max_overflow=8,
             pool_timeout=10,
             pool_recycle=1800,

@@ -6,6 +6,7 @@ one value ("42" and "042"); `write` gives the one that a scan of the table uses.
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -52,6 +53,20 @@ class RowKey:
             except ValueError as error:
                 raise ValueError(f"part {number}: {error}") from error
         return tuple(key)
+
+    def aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
+        """Give the row ids that are another text for a key ("042"), with the text that `write` uses ("42").
+
+        Texts that only the database calls equal are not among them, nor is what is no key.
+        """
+        found = {}
+        for row_id in row_ids:
+            with suppress(ValueError):
+                key = self.parse(row_id)
+                text = self.write(key if self.width > 1 else (key,))
+                if text != row_id:
+                    found[row_id] = text
+        return found
 
     def reader(self, positions: Sequence[int]) -> Callable[[Sequence[Any]], Any]:
         """Make the function that takes the key out of a row of driver values."""

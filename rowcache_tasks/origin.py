@@ -11,7 +11,8 @@ from functools import cache
 
 from rowcache_tasks.config import Table
 from rowcache_tasks.engine import create_source_engine
-from rowcache_tasks.errors import ConfigError, FillError, RowCacheError
+from rowcache_tasks.errors import ConfigError, FillError, RowCacheError, SourceError
+from rowcache_tasks.quotation import shorten
 from rowcache_tasks.reader.breaker import Breaker
 from rowcache_tasks.reader.fill import ABSENT, bad_row
 from rowcache_tasks.source import Source
@@ -23,7 +24,7 @@ class Database:
     """One database as one process uses it: its engine, and a bound on the statements that run at a time."""
 
     def __init__(self, url: str, timeout_s: float, concurrency: int) -> None:
-        self.engine = create_source_engine(url, statement_timeout_s=timeout_s)
+        self.engine = create_source_engine(url, statement_timeout_s=timeout_s, pool_size=concurrency)
         self.timeout_s = timeout_s
         self.concurrency = concurrency
         self.breaker = Breaker()
@@ -41,8 +42,11 @@ class Origin:
 
     @property
     def limit_s(self) -> float:
-        """How long to wait for rows: as long as a statement may run, after another one."""
-        return 2 * self._database.timeout_s
+        """How long to wait for rows: as long as a statement may run, and a little for its turn.
+
+        Shorter than the time for which the rows are ours: what comes later would be read by others as well.
+        """
+        return 1.25 * self._database.timeout_s
 
     def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         """Read rows with one SELECT: row id -> its JSON, ABSENT, or the note of a row that cannot be read.
@@ -60,7 +64,10 @@ class Origin:
         """Begin to read rows, as fetch does; who waits for no longer than limit_s then raises what `late` gives."""
         if not self._database.breaker.allows():
             raise FillError(f"{self._words(row_ids)}: the database was down less than a second ago: try again")
-        return self._database.executor.submit(self._read, row_ids)
+        try:
+            return self._database.executor.submit(self._read, row_ids)
+        except RuntimeError as error:
+            raise FillError(f"{self._words(row_ids)}: the process is ending") from error
 
     def late(self, row_ids: Sequence[str]) -> FillError:
         """Count the database as down for a moment; give the error that says so."""
@@ -72,13 +79,16 @@ class Origin:
 
     def _read(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         try:
-            fetched = self._source.fetch(row_ids)
+            aliases = self._source.find_aliases(row_ids)
+            fetched = self._source.fetch([row_id for row_id in row_ids if row_id not in aliases])
             values, errors = self._source.encoder.encode_all(fetched.rows)
         except RowCacheError as error:
             if not isinstance(error, ConfigError):  # of one table: the others can be read
                 self._database.breaker.fail()
-            raise FillError(f"{self._words(row_ids)}: {error}") from error
+            raise FillError(f"{self._words(row_ids)}: {error}", is_shared=isinstance(error, SourceError)) from error
         self._database.breaker.succeed()
+        # Cached under another text, a row would stay as it is when it is refreshed by its own.
+        errors |= {row_id: f"it is another text for {shorten(text)}: ask for that" for row_id, text in aliases.items()}
         notes = {row_id: bad_row(reason) for row_id, reason in (errors | fetched.errors).items()}
         return values | notes | dict.fromkeys(fetched.missing, ABSENT)
 

@@ -6,6 +6,7 @@ Only batches are in memory; progress is passed in. Repeating it after a failure 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule import Schedule, cut
 from rowcache_tasks.seeding import SEED_BATCH, spread
 from rowcache_tasks.source import Source
@@ -41,13 +42,19 @@ def reconcile_table(
 
     Scheduled rows keep their delay and due time. Changes made after the stamp stand, and rows scheduled up to GRACE_S
     before it are not dropped. A row id that cannot be a key is of no row; one that is another text for a key ("042") is
-    of that key's row. `report` gets the number of rows compared, added and dropped so far. Raises SourceError.
+    of that key's row. `report` gets the number of rows compared, added and dropped so far. Raises
+    SourceError, also for a table without a row: more likely it is the wrong one.
     """
     added = dropped = kept = compared = 0
     for row_ids in source.stream_row_ids(SEED_BATCH):
         changed = schedule.put_rows(spread(dict.fromkeys(row_ids, delay), compared), stamp, only_new=True)
         added, kept, compared = added + changed.applied, kept + changed.kept, compared + len(row_ids)
         report(compared, added, dropped)
+    if not compared:
+        raise SourceError(
+            f"{schedule.table.setting}: {schedule.table.table!r} has no row, so nothing was dropped: if that is right, "
+            "use drop_table"
+        )
     before = f"{float(stamp) - GRACE_S:.6f}"
     for found in state.scan_row_ids():
         for row_ids in cut(found, SEED_BATCH):

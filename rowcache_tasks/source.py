@@ -106,6 +106,10 @@ class Source:
                 fetched.missing.append(row_id)
         return fetched
 
+    def find_aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
+        """Give the row ids that are another text for a key, with the text that a scan of the table uses."""
+        return self._loaded().row_key.aliases(row_ids)
+
     def stream_row_ids(self, size: int) -> Iterator[list[str]]:
         """Yield the row ids of the whole table, `size` at a time, in no order, in bounded memory.
 

@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar, overload
 
 import redis.asyncio
@@ -73,7 +74,7 @@ class AsyncRowCache(Generic[T]):
         read_through: ReadThrough | None = None,
     ) -> None:
         check_client(client, url, redis.asyncio.Redis, "AsyncRowCache")
-        self._target = find_target(table, url, namespace, read_through)
+        self._target = find_target(table, url, namespace, read_through, has_client=client is not None)
         self._timeout_s = check_timeout(timeout)
         self._client = client
         self._type = type
@@ -93,7 +94,7 @@ class AsyncRowCache(Generic[T]):
         self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
     ) -> T | None:
         """Return the row; see RowCache.get."""
-        if self._near is not None and max_age is None and isinstance(row_id, str):
+        if self._near is not None and max_age is None and delay is None and isinstance(row_id, str):
             kept = self._near.get((self._prefix + row_id).encode("utf-8", "surrogateescape"))
             if kept:
                 return self._decode(row_id, kept)
@@ -139,10 +140,10 @@ class AsyncRowCache(Generic[T]):
     async def close(self) -> None:
         """Close the connections of this event loop; the next read opens new ones. See RowCache.close."""
         if self._near is not None:
-            self._near.close()
+            await asyncio.to_thread(self._near.close)  # it waits for its thread
         if self._client is None:
             port, _ = self._here()
-            await port.client.connection_pool.disconnect()
+            await port.client.connection_pool.disconnect(inuse_connections=False)
 
     def _here(self) -> "tuple[TaskPort, Answers[T]]":
         """Give what belongs to the running event loop: connections and waiting tasks cannot leave it."""
@@ -192,16 +193,27 @@ class TaskPort:
         self.client = client
         self._target = target
         self._near = near
+        self._origin: Any = None
 
     async def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         """Read rows of the database in a thread."""
-        origin = await asyncio.to_thread(self._target.open_origin)
+        origin = await self._open_origin()
         try:
             reading = asyncio.wrap_future(origin.submit(row_ids))
             outcomes: dict[str, bytes] = await asyncio.wait_for(reading, origin.limit_s)
         except TimeoutError as error:
             raise origin.late(row_ids) from error
         return outcomes
+
+    async def _open_origin(self) -> Any:
+        """Open it once, in a thread of its own: it takes a while, and those of the application may all be busy."""
+        if self._origin is None:
+            opener = ThreadPoolExecutor(1)
+            try:
+                self._origin = await asyncio.wrap_future(opener.submit(self._target.open_origin))
+            finally:
+                opener.shutdown(wait=False)
+        return self._origin
 
     async def keep(self, keys: Sequence[bytes]) -> list[bytes] | None:
         """Read values through the near cache."""

@@ -12,7 +12,7 @@ from rowcache_tasks.keys import FILL_PREFIX, encode_row_id
 from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.scripts import load_script
 
-__all__ = ["ABSENT", "Begun", "Fill", "bad_row", "failure", "reason_of"]
+__all__ = ["ABSENT", "NOT_READ", "Begun", "Fill", "bad_row", "failure", "reason_of"]
 
 ABSENT = b"-"
 """The database has no such row."""
@@ -20,6 +20,8 @@ FAILED = b"!"
 """And a reason: the database could not be read."""
 BAD_ROW = b"?"
 """And a reason: this row cannot be read, the database can."""
+NOT_READ = b""
+"""Nothing was read; let others try."""
 
 FAILED_MS = 1000
 """How long others are told that the database could not be read, instead of trying themselves."""
@@ -77,7 +79,7 @@ class Fill:
 
         What nobody reads is the caller's for a little longer than the database may take.
         """
-        hold_ms = int(self.options.timeout * 1250)
+        hold_ms = int(self.options.timeout * 1500)
         age = "" if max_age_s is None else max_age_s
         arguments = [self._prefix, FILL_PREFIX, token, hold_ms, age, *map(encode_row_id, row_ids)]
         return client.register_script(load_script("begin_fill"))([self._keys.refreshed], arguments)

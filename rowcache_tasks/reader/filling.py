@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rowcache_tasks.errors import CacheError, FillError, RowCacheError
 from rowcache_tasks.quotation import shorten
-from rowcache_tasks.reader.fill import ABSENT, FAILED, Begun, Fill, failure, reason_of
+from rowcache_tasks.reader.fill import ABSENT, FAILED, NOT_READ, Begun, Fill, failure, reason_of
 from rowcache_tasks.reader.flight import Flights
 from rowcache_tasks.reader.port import Found, Steps, Wanted
 from rowcache_tasks.reader.server import Server
@@ -120,8 +120,10 @@ class Filling:
         """Read our rows from the database, and write what came of it for everybody else."""
         try:
             outcomes = yield lambda port: port.fetch(begun.ours)
-        except RowCacheError as error:
-            yield from self._end(begun, token, dict.fromkeys(begun.ours, failure(str(error))), delay)
+        except Exception as error:
+            # Others are told what the database has answered; what went wrong in this process, they may do better.
+            note = failure(str(error)) if isinstance(error, FillError) and error.is_shared else NOT_READ
+            yield from self._end(begun, token, dict.fromkeys(begun.ours, note), delay)
             raise
         yield from self._end(begun, token, outcomes, delay)
         return read_outcomes(outcomes)

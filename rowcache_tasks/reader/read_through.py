@@ -1,6 +1,6 @@
 """Own how a reader may use the database: the options of read-through, validated. No I/O, no SQL."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.quotation import shorten
@@ -18,13 +18,13 @@ class ReadThrough:
     Raises ArgumentError for a value out of its range.
     """
 
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
     """An SQLAlchemy URL; None: rowcache_database_url of the configuration."""
     timeout: float = 2.0
     """A database that does not answer for so long counts as down. Who reads a row for others and dies delays them by a
     little more than this, once."""
     concurrency: int = 4
-    """Statements that one process runs at a time, whatever the number of its threads and tasks; up to 10."""
+    """Statements that one process runs at a time, for all who read that database with the same options; up to 10."""
     ttl: float = 60.0
     """How long a row that is not scheduled stays cached after it was filled."""
     missing_ttl: float = 5.0

@@ -122,10 +122,11 @@ class Reading:
 
         def ask(port: Port) -> Any:
             pipeline = port.client.pipeline(transaction=False)
-            pipeline.mget(keys).zmscore(self._refreshed, members).time()
+            # A commit may come between the two: then the age is that of the value before, never less than its own.
+            pipeline.zmscore(self._refreshed, members).mget(keys).time()
             return pipeline.execute()
 
-        values, refreshed, now = yield from self._server.ask(ask)
+        refreshed, values, now = yield from self._server.ask(ask)
         ages = [age_of(score, now) for score in refreshed]
         return {
             row_id: (None, None) if value is None else (value, age)
@@ -152,5 +153,11 @@ def is_fit(found: Found, wanted: Wanted) -> bool:
 
 
 def age_of(refreshed: float | None, now: tuple[int, int]) -> float | None:
-    """Give the seconds since the last accepted commit, by the server's clock; None when there was none."""
-    return None if refreshed is None else max(0.0, int(now[0]) + int(now[1]) / 1e6 - float(refreshed))
+    """Give the seconds since the last accepted commit, by the server's clock.
+
+    None when there was none, or when the clock has stepped back since.
+    """
+    if refreshed is None:
+        return None
+    age_s = int(now[0]) + int(now[1]) / 1e6 - float(refreshed)
+    return max(0.0, age_s) if age_s > -1 else None

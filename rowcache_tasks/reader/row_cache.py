@@ -85,9 +85,10 @@ class RowCache(Generic[T]):
         read_through: ReadThrough | None = None,
     ) -> None:
         check_client(client, url, redis.Redis, "RowCache")
-        target = find_target(table, url, namespace, read_through)
+        target = find_target(table, url, namespace, read_through, has_client=client is not None)
         self._is_shared = client is None
-        client = client or shared_client(target.url, check_timeout(timeout))
+        timeout = check_timeout(timeout)
+        client = client or shared_client(target.url, timeout)
         self._table = target.table
         self._near = NearCache(client, max_rows=near, wait_s=timeout / 2) if near else None
         self._port = ThreadPort(client, target, self._near)
@@ -107,9 +108,10 @@ class RowCache(Generic[T]):
 
         max_age: seconds; an older value counts as not cached. fill: a row that is not cached is read from the
         database, by one of all who ask for it, and cached for the `ttl` of ReadThrough; with `delay` it is scheduled
-        instead, refreshed every `delay` seconds from now on. None then means that the database has no such row.
+        instead, refreshed every `delay` seconds from now on (only if it had to be filled, and was not scheduled). None
+        then means that the database has no such row.
         """
-        if self._near is not None and max_age is None and isinstance(row_id, str):
+        if self._near is not None and max_age is None and delay is None and isinstance(row_id, str):
             kept = self._near.get((self._prefix + row_id).encode("utf-8", "surrogateescape"))
             if kept:
                 return self._decode(row_id, kept)
@@ -141,7 +143,7 @@ class RowCache(Generic[T]):
     def age(self, row_id: RowId) -> float | None:
         """Return how many seconds ago the cached value was last known to be what the database holds.
 
-        None when the row is not cached. By the server's clock, in one round trip.
+        None when the row is not cached, or another client wrote it. By the server's clock, in one round trip.
         """
         return self._run(self._answers.age(row_id))
 
@@ -161,7 +163,7 @@ class RowCache(Generic[T]):
         if self._near is not None:
             self._near.close()
         if self._is_shared:
-            self._port.client.close()
+            self._port.client.connection_pool.disconnect(inuse_connections=False)
 
     def _run(self, steps: Steps[R]) -> R:
         """Do the steps of a read one after the other."""

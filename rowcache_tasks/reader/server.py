@@ -32,6 +32,8 @@ class Server:
         try:
             reply = yield step
         except (redis.ConnectionError, redis.TimeoutError) as error:
+            if is_own_limit(error):
+                raise CacheError(f"{self._table}: all connections are in use: try again, or allow more") from error
             if self.breaker.fail():  # once for an outage: who reads the database meanwhile sees no error
                 logger.warning(
                     "%s: Redis does not answer, and is asked about once a second: %s", self._table, one_line(error)
@@ -48,6 +50,11 @@ class Server:
     def _succeed(self) -> None:
         if self.breaker.succeed():
             logger.info("%s: Redis answers again", self._table)
+
+
+def is_own_limit(error: Exception) -> bool:
+    """Whether it is the pool of this process that has no connection left; the server may be well."""
+    return isinstance(error, redis.exceptions.MaxConnectionsError) or str(error) == "No connection available."
 
 
 def one_line(error: Exception) -> str:

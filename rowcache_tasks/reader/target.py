@@ -1,6 +1,6 @@
 """Own what a reader reads: the table's settings and the servers, from the configuration or from arguments. No I/O."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -17,7 +17,7 @@ class Target:
     """A table, and where it is."""
 
     table: Table
-    url: str
+    url: str = field(repr=False)
     """Of Redis; not used with a client of the application."""
     options: ReadThrough
     """With the URL of the database, where there is one."""
@@ -37,12 +37,18 @@ class Target:
         return module.open_origin(self.table, url, options.timeout, options.concurrency)
 
 
-def find_target(name: str, url: str | None, namespace: str | None, options: ReadThrough | None) -> Target:
+def find_target(
+    name: str, url: str | None, namespace: str | None, options: ReadThrough | None, *, has_client: bool
+) -> Target:
     """Take the table from the configuration module, or, with a URL or a namespace, from those alone.
 
     Raises ConfigError for wrong settings, ArgumentError for a table that the settings do not have.
     """
     options = options or ReadThrough()
+    if namespace is not None and url is None and not has_client:
+        raise ArgumentError(
+            f"namespace is {shorten(namespace)}, and no server is given: give url or client as well, or neither"
+        )
     if options.when_redis_is_down and options.database_url is None and (url or namespace is not None):
         raise ArgumentError(
             "ReadThrough when_redis_is_down is set, and no database is known: give database_url as well"

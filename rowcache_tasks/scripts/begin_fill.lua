@@ -21,7 +21,8 @@ local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 local cached = redis.call('MGET', unpack(values))
 local notes = redis.call('MGET', unpack(fills))
 for i, row_id in ipairs(row_ids) do
-  local age_s = fences[i] and math.max(0, now - fences[i])
+  -- An age by a clock that has stepped back since is not known.
+  local age_s = fences[i] and now - fences[i] > -1 and math.max(0, now - fences[i]) or nil
   -- What does not begin like an object was written by another client, and counts as not cached.
   if cached[i] and cached[i]:sub(1, 1) == '{' and (age_s or math.huge) <= max_age_s then
     table.insert(reply, cached[i]); table.insert(reply, age_s and string.format('%.17g', age_s) or '')

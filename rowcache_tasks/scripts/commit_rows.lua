@@ -8,7 +8,7 @@ local value_prefix, claimed_at, lease_until, ttl_ms, count = unpack(ARGV)
 claimed_at, lease_until, ttl_ms, count = tonumber(claimed_at), tonumber(lease_until), tonumber(ttl_ms), tonumber(count)
 local row_ids, names = {unpack(ARGV, 6, 5 + count)}, {}
 for i = 1, count do names[i] = value_prefix .. row_ids[i] end
-local time = redis.call('TIME')
+local time, lasts = redis.call('TIME'), ttl_ms > 0 and {'PEXPIRE', ttl_ms} or {'PERSIST'} -- not as what a reader filled in
 local now = time[1] + time[2] / 1e6
 local scores = redis.call('ZMSCORE', schedule, unpack(row_ids))
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
@@ -33,7 +33,7 @@ for i = 1, count do
   if scores[i] and tonumber(scores[i]) == lease_until then due[#due + 1] = next_due; due[#due + 1] = row_ids[i] end
 end
 if #changed > 0 then redis.call('MSET', unpack(changed)) end
-if ttl_ms > 0 then for _, row_id in ipairs(committed) do redis.call('PEXPIRE', value_prefix .. row_id, ttl_ms) end end
+for _, row_id in ipairs(committed) do redis.call(lasts[1], value_prefix .. row_id, unpack(lasts, 2)) end
 if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end
 if #fresh > 0 then
   redis.call('ZADD', refreshed, unpack(fresh))

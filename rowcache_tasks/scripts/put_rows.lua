@@ -11,7 +11,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 stamp = tonumber(stamp) or now
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local due, delays, marks, applied, starts_now, left, held = {}, {}, {}, {}, false, 0, {}
+local due, delays, marks, applied, values, starts_now, left, held = {}, {}, {}, {}, {}, false, 0, {}
 local before = redis.call('ZMSCORE', delay, unpack(row_ids))
 if is_new == '1' then held = redis.call('ZMSCORE', schedule, unpack(row_ids)) end
 local dropped_at = tonumber(redis.pcall('HGET', stats, 'dropped_at')) or 0 -- the whole table
@@ -28,8 +28,7 @@ for i, row_id in ipairs(row_ids) do
     table.insert(delays, ARGV[4 + count + i]); table.insert(delays, row_id)
     table.insert(marks, stamp); table.insert(marks, row_id)
     table.insert(applied, row_id)
-    -- What a reader has filled in, for a row not scheduled, would expire.
-    if tonumber(before[i] or 0) <= 0 then redis.call('PERSIST', value_prefix .. row_id) end
+    if tonumber(before[i] or 0) <= 0 then table.insert(values, value_prefix .. row_id) end
   end
 end
 if #applied > 0 then
@@ -37,6 +36,9 @@ if #applied > 0 then
   redis.call('ZADD', delay, unpack(delays))
   redis.call('ZADD', schedule, unpack(due))
   redis.call('HDEL', failures, unpack(applied))
+  -- What a reader has filled in would expire. Not earlier: after a first write that needs no memory, a server that is
+  -- full would allow the others.
+  for _, value in ipairs(values) do redis.call('PERSIST', value) end
   if starts_now and redis.call('LLEN', wake) < 4 then redis.call('RPUSH', wake, '1') end
 end
 local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 1000)

@@ -113,6 +113,7 @@ def wait_until_swallowed(broker):
 def do_a_job(deployment, broker, row_id):
     """See the worker do what it is for."""
     deployment.run(f"from rowcache_tasks.tasks import schedule_row; schedule_row.delay('inv', '{row_id}', 3600)")
+    wait_until(lambda: deployment.client.zscore("delay:", row_id), "the row is scheduled")
     deployment.run(f"from rowcache_tasks.tasks import refresh_row; refresh_row.delay('inv', ['{row_id}'])")
     wait_until(lambda: deployment.client.get(f"inv:{row_id}"), "the row is cached")
     wait_until_swallowed(broker)

@@ -37,7 +37,7 @@ class Supervisor(Activity):
 
     def step(self):
         with self._lock:
-            for name, child in self._children.items():
+            for name, child in list(self._children.items()):
                 if (status := child.poll()) is not None:
                     if child.pid not in self._killed:
                         self.exits.append(f"{name} exited by itself with status {status}:\n{child.log_tail(5)}")

@@ -118,6 +118,46 @@ def test_filled_row_that_is_scheduled_later_does_not_expire(inv, schedule, clien
     assert client.ttl("inv:1") == -1
 
 
+def test_filled_row_that_another_client_schedules_does_not_expire_once_it_was_refreshed(inv, schedule, client):
+    assert inv.get("1", fill=True) == ONE
+    value = client.get("inv:1")
+    client.zadd("delay:", {"1": 3600})
+    client.zadd("schedule:", {"1": 0})
+    assert schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": value}).unchanged == 1
+    assert client.ttl("inv:1") == -1
+
+
+def test_filled_row_that_a_later_fill_schedules_does_not_expire(inv, client):
+    assert inv.get("1", fill=True) == ONE
+    client.zincrby("refreshed:", -60, "1")
+    assert inv.get("1", max_age=30, fill=True, delay=3600) == ONE
+    assert client.zscore("delay:", "1") == 3600
+    assert client.ttl("inv:1") == -1
+
+
+def test_fill_of_a_scheduled_row_leaves_the_ttl_of_the_table_alone(inv, schedule, client):
+    schedule.put_rows({"1": (3600, 0)})
+    client.set("inv:1", "{}", px=100_000)
+    client.zadd("refreshed:", {"1": 1})
+    assert inv.get("1", max_age=30, fill=True) == ONE
+    assert 0 < client.pttl("inv:1") <= 100_000
+
+
+def test_another_text_for_a_key_is_not_filled_but_told(inv, shelf, client):
+    with pytest.raises(FillError, match="row '01' of inv cannot be filled: it is another text for '1': ask for that"):
+        inv.get("01", fill=True)
+    assert inv.get_many(["001", "1"], fill=True) == {"001": None, "1": ONE}
+    assert client.keys("inv:*") == [b"inv:1"]
+
+
+def test_mistake_of_one_process_is_not_told_to_the_others(inv, kind, valkey):
+    wrong = KINDS[kind]("inv", url=valkey.url_for(9))
+    with pytest.raises(FillError, match="no database is known"):
+        wrong.get("1", fill=True)
+    assert inv.get("1", fill=True) == ONE
+    wrong.end()
+
+
 def test_value_older_than_asked_for_is_read_again(inv, shelf, client):
     assert inv.get("1", fill=True) == ONE
     shelf.run("UPDATE inv SET name = 'new' WHERE id = 1")

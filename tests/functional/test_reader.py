@@ -11,7 +11,16 @@ import redis
 import redis.asyncio
 from functional.awaited import KINDS
 
-from rowcache_tasks import ArgumentError, AsyncRowCache, CachedRow, CacheError, ConfigError, FillError, RowCache
+from rowcache_tasks import (
+    ArgumentError,
+    AsyncRowCache,
+    CachedRow,
+    CacheError,
+    ConfigError,
+    FillError,
+    ReadThrough,
+    RowCache,
+)
 from rowcache_tasks.config import Table
 from rowcache_tasks.schedule import Schedule
 
@@ -91,7 +100,9 @@ def test_age_of_a_row_that_is_not_cached_is_none(inv, schedule):
 def test_age_is_by_the_clock_of_the_server(inv, schedule, client):
     commit(schedule, {"42": b"{}"})
     client.zincrby("refreshed:", 3600, "42")
-    assert inv.age("42") == 0, "a fence in the future is no negative age"
+    assert inv.age("42") is None, "the clock has stepped back since"
+    assert inv.get("42", max_age=5) is None
+    assert inv.get("42") == {}
 
 
 def test_exists_tells_whether_a_row_is_cached(inv, schedule):
@@ -157,6 +168,64 @@ def test_fill_without_a_database_is_a_clear_error(inv):
         inv.get("42", fill=True)
     with pytest.raises(FillError, match="no database is known"):
         inv.get("42", fill=True)
+
+
+def test_age_is_never_less_than_that_of_the_value_it_comes_with(inv, schedule, client):
+    """Of a commit in between, the age may be that of the value before: so it is asked for first."""
+    commit(schedule, {"42": b"{}"})
+    with client.monitor() as monitor:
+        inv.get_with_age("42")
+        names = []
+        while "TIME" not in names:
+            names.append(monitor.next_command()["command"].split()[0])
+    assert names[-3:] == ["ZMSCORE", "MGET", "TIME"]
+
+
+def test_reads_of_others_go_on_when_one_reader_is_closed(valkey, schedule):
+    commit(schedule, {"42": b"{}"})
+    stop, wrong = threading.Event(), []
+
+    def read():
+        cache = RowCache("inv", url=valkey.url_for(9))
+        while not stop.is_set():
+            try:
+                cache.get("42")
+            except Exception as error:  # noqa: BLE001 a raw error of redis-py as well
+                wrong.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(100):
+        RowCache("inv", url=valkey.url_for(9)).close()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_pool_of_the_application_without_a_free_connection_is_no_outage_of_redis(valkey, schedule):
+    commit(schedule, {"42": b"{}"})
+    mine = redis.Redis.from_url(valkey.url_for(9), max_connections=1)
+    cache = RowCache("inv", client=mine, namespace="")
+    connection = mine.connection_pool.get_connection()
+    for _ in range(5):
+        with pytest.raises(CacheError, match="inv: all connections are in use: try again, or allow more"):
+            cache.get("42")
+    mine.connection_pool.release(connection)
+    assert cache.get("42") == {}
+    mine.close()
+
+
+def test_namespace_without_a_server_is_a_clear_error():
+    for kind in (RowCache, AsyncRowCache):
+        with pytest.raises(ArgumentError, match="namespace is 'users', and no server is given: give url or client"):
+            kind("users", namespace="users")
+
+
+def test_password_of_the_database_is_in_no_representation():
+    options = ReadThrough(database_url="postgresql://user:secret@host/db")
+    assert "secret" not in repr(options)
 
 
 def test_namespace_selects_the_keys(open_cache, client):

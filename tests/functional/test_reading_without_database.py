@@ -128,14 +128,14 @@ def test_no_herd_meets_the_database_when_it_comes_back(kind, valkey, client, she
     assert shelf.reads() == len(MANY)
 
 
-def test_database_that_hangs_is_an_error_within_two_time_outs(open_cache, shelf, link):
+def test_database_that_hangs_is_an_error_within_little_more_than_the_time_out(open_cache, shelf, link):
     cache = open_cache(read_through=ReadThrough(database_url=link.url, timeout=1))
     assert cache.get("1", fill=True) == ONE
     link.hang()
     started = time.monotonic()
-    with pytest.raises(FillError, match="not read within 2 s: the database hangs"):
+    with pytest.raises(FillError, match=r"not read within 1\.25 s: the database hangs"):
         cache.get("2", fill=True)
-    assert time.monotonic() - started < 6, "2 s, on a machine that has time"
+    assert time.monotonic() - started < 20, "1.25 s, on a machine that has time"
     link.release()
     wait_until(lambda: not refusal(lambda: cache.get("2", fill=True)), "the row is read again")
 

@@ -166,3 +166,12 @@ def test_two_at_once_do_what_one_does(pg, valkey, client):
         for done in [pool.submit(inventory.reconcile) for _ in range(2)]:
             done.result(60)
     assert inventory.scheduled == set(inventory.delays) == {str(n) for n in range(1, 2001)}
+
+
+def test_table_without_a_row_drops_nothing(pg, client):
+    inventory = Inventory(pg, client, count=1)
+    pg.run("DELETE FROM inventory")
+    inventory.long_ago(["1", "2"])
+    with pytest.raises(SourceError, match="has no row, so nothing was dropped: if that is right, use drop_table"):
+        inventory.reconcile()
+    assert inventory.scheduled == {"1", "2"}
