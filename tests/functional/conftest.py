@@ -1,4 +1,4 @@
-"""Databases, where `db` stands for PostgreSQL and SQLite in turn; and an application, with what its hooks touch."""
+"""Databases, where `db` stands for PostgreSQL and SQLite in turn; readers of both kinds; an application with hooks."""
 
 import pytest
 from sqlalchemy import create_engine
@@ -6,7 +6,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from rowcache_tasks.orm import refresh_on_commit
 
+from .awaited import KINDS
 from .database import Database
+from .shelf import Shelf
 from .warehouse import CLASSES, TABLES, Base, Cache, Inventory
 
 
@@ -39,6 +41,36 @@ def session(db):
     with Session(engine) as session:
         yield session
     engine.dispose()
+
+
+@pytest.fixture
+def shelf(postgres, postgres_url):
+    """A table that is read through; besides its own rows it has 101 to 140."""
+    shelf = Shelf(postgres, postgres_url)
+    shelf.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(101, 140) n")
+    yield shelf
+    shelf.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """The kind of the reader: each test is for both."""
+    return request.param
+
+
+@pytest.fixture
+def open_cache(kind, valkey, client):
+    """Make readers, which end with the test."""
+    opened = []
+
+    def make(**options):
+        options = {"url": valkey.url_for(9), "timeout": 20} | options
+        opened.append(KINDS[kind]("inv", **options))
+        return opened[-1]
+
+    yield make
+    for cache in opened:
+        cache.end()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from deployment import wait_until
 from functional.awaited import KINDS
-from functional.shelf import Shelf
 
 from rowcache_tasks import FillError, ReadThrough
 from rowcache_tasks.reader.fill import Fill
@@ -17,18 +16,6 @@ TIMEOUT_S = 20.0
 """Of the database: nothing here takes so long."""
 ONE = {"id": 1, "name": "one", "share": 1.0}
 TWO = {"id": 2, "name": "two", "share": 2.0}
-
-
-@pytest.fixture
-def shelf(postgres, postgres_url):
-    shelf = Shelf(postgres, postgres_url)
-    yield shelf
-    shelf.close()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.fixture

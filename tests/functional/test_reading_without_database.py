@@ -9,40 +9,13 @@ from chaos.proxy import Proxy
 from deployment import wait_until
 from functional.awaited import KINDS
 from functional.crowd import ask_together
-from functional.shelf import Shelf, database_door
+from functional.shelf import database_door
 
 from rowcache_tasks import FillError, ReadThrough
 
 ONE = {"id": 1, "name": "one", "share": 1.0}
 CONCURRENCY = 3
 MANY = [str(n) for n in range(101, 141)]
-
-
-@pytest.fixture
-def shelf(postgres, postgres_url):
-    shelf = Shelf(postgres, postgres_url)
-    shelf.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(101, 140) n")
-    yield shelf
-    shelf.close()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-@pytest.fixture
-def open_cache(kind, valkey, client):
-    opened = []
-
-    def make(**options):
-        options = {"url": valkey.url_for(9), "timeout": 20} | options
-        opened.append(KINDS[kind]("inv", **options))
-        return opened[-1]
-
-    yield make
-    for cache in opened:
-        cache.end()
 
 
 @pytest.fixture
