@@ -21,8 +21,8 @@ class ReadThrough:
     database_url: str | None = field(default=None, repr=False)
     """An SQLAlchemy URL; None: rowcache_database_url of the configuration."""
     timeout: float = 2.0
-    """A database that does not answer for so long counts as down. Who reads a row for others and dies delays them by a
-    little more than this, once."""
+    """A database that does not answer for so long counts as down. Who reads a row for others and dies delays them by
+    one and a half times this, once."""
     concurrency: int = 4
     """Statements that one process runs at a time, for all who read that database with the same options; up to 10."""
     ttl: float = 60.0
