@@ -1,0 +1,1 @@
+"""Programs that a case starts: the contenders, and clients that ask."""
