@@ -3,6 +3,7 @@
 SECONDS ?= 60
 CASE ?= overload
 SEED ?= 1
+BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(DOCS),--docs) $(if $(REPORT),--report)
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
@@ -42,8 +43,8 @@ format: .venv/.dev  ## format the code and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/.dev  ## measure, if there are benchmarks
-	@if [ -d benchmarks ]; then exec .venv/bin/python -m benchmarks; else echo "there are no benchmarks yet"; fi
+bench: .venv/.dev  ## measure beside the alternatives, half an hour; QUICK=1 three minutes, ONLY=reading,idle, DOCS=1 into docs/
+	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks $(BENCH)
 
 clean:  ## remove .venv and everything else that was made here
 	rm -rf .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.progress import progress
+
 HOME = Path(__file__).parents[1] / ".venv" / "bench"
 
 INSTALL_S = 300.0
@@ -37,13 +39,14 @@ def python(name: str, packages: Sequence[str]) -> str:
     wanted = "\n".join([sys.version.split()[0], *sorted(packages), ""])
     if stamp.exists() and stamp.read_text() == wanted and interpreter.exists():
         return str(interpreter)
-    print(f"benchmarks: installing {', '.join(packages)} into {folder}", file=sys.stderr, flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    _run(name, packages, [sys.executable, "-m", "venv", str(folder)])
-    # Not the default of five retries: without a network that takes a minute for each package.
-    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries=1", "--timeout=20"]
-    _run(name, packages, [str(interpreter), "-m", "pip", "install", *options, *packages])
-    stamp.write_text(wanted)
+    progress.say(f"installing {', '.join(packages)} into {folder}; this is not counted in the time")
+    with progress.uncounted():
+        shutil.rmtree(folder, ignore_errors=True)
+        _run(name, packages, [sys.executable, "-m", "venv", str(folder)])
+        # Not the default of five retries: without a network that takes a minute for each package.
+        options = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries=1", "--timeout=20"]
+        _run(name, packages, [str(interpreter), "-m", "pip", "install", *options, *packages])
+        stamp.write_text(wanted)
     return str(interpreter)
 
 

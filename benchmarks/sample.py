@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
+from benchmarks.progress import progress
+
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -45,5 +47,6 @@ def interleave(measures: Mapping[Name, Callable[[], float]], rounds: int) -> dic
     for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
+            progress.step(f"round {number + 1} of {rounds}: {name}")
             values[name].append(measures[name]())
     return {name: Sample(values[name]) for name in names}

@@ -76,3 +76,15 @@ class Section:
     def as_json(self) -> dict[str, Any]:
         """Give what json can write."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, held: dict[str, Any]) -> "Section":
+        """Give the section of which as_json() gave this."""
+        return cls(
+            name=held["name"],
+            title=held["title"],
+            tables=[Table(**table) for table in held["tables"]],
+            bars=[Bars(**bars | {"bars": [Bar(**bar) for bar in bars["bars"]]}) for bars in held["bars"]],
+            lines=[Lines(**lines | {"lines": [Line(**line) for line in lines["lines"]]}) for lines in held["lines"]],
+            figures=held["figures"],
+        )

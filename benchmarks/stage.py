@@ -36,7 +36,8 @@ INSERT INTO inventory
 SELECT n, 'SKU-' || lpad(n::text, 9, '0'), 'item number ' || n,
        'One of the things that are asked for far more often than they change: ' || md5(n::text),
        n %% 10000 / 100.0, n %% 1000, n %% 977 / 8.0, n %% 7 <> 0,
-       jsonb_build_object('color', (ARRAY['red', 'green', 'blue'])[1 + n %% 3], 'sizes', jsonb_build_array(n %% 9, n %% 5)),
+       jsonb_build_object('color', (ARRAY['red', 'green', 'blue'])[1 + n %% 3],
+                          'sizes', jsonb_build_array(n %% 9, n %% 5)),
        timestamptz '2026-01-01 00:00:00Z' + n * interval '1 second'
 FROM generate_series(1, %s) n
 """
@@ -53,6 +54,12 @@ class Stage:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        with self._stack:  # what was started is stopped when the rest cannot be
+            self._start()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def _start(self) -> None:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         self.valkey = self._stack.enter_context(Valkey())
         self.postgres = self._stack.enter_context(Postgres(args=("-c", "shared_buffers=512MB", "-c", "autovacuum=off")))
@@ -63,7 +70,6 @@ class Stage:
             connection.execute(TABLE)
             connection.execute(ROWS, [self.rows])
             connection.execute("VACUUM ANALYZE inventory")
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.client.close()

@@ -1,6 +1,6 @@
 """The limit: SELECT … WHERE id = ANY(500 ids), encode, MSET; one process, no schedule, no guarantees.
 
-    python -m benchmarks.programs.bare_loop PART PARTS
+python -m benchmarks.programs.bare_loop PART PARTS
 """
 
 import json
