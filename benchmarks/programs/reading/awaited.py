@@ -1,0 +1,47 @@
+"""AsyncRowCache, beside the client that it reads with: redis.asyncio with hiredis, GET or MGET, and msgspec.
+
+An argument "near" makes it AsyncRowCache(near=…) alone, whose thread would be another's guest else. The loop is that of
+the standard library, here and with all contenders; the bare client may open as many connections as there are readers.
+"""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+import msgspec
+import redis.asyncio
+
+from benchmarks.programs.reading.order import ROWS
+from benchmarks.programs.reading.service import ROW_IDS, serve_async
+from rowcache_tasks import AsyncRowCache
+
+
+async def main() -> None:
+    """Serve until the standard input ends."""
+    url = os.environ["BENCH_REDIS_URL"]
+    client = redis.asyncio.Redis.from_url(url)
+    decode = msgspec.json.Decoder(dict).decode
+    cache = AsyncRowCache("inventory", url=url)
+
+    async def get(row_id: str) -> Any:
+        return decode(await client.get(f"inv:{row_id}"))
+
+    async def get_many(row_ids: list[str]) -> Any:
+        values = await client.mget([f"inv:{row_id}" for row_id in row_ids])
+        return {row_id: decode(value) for row_id, value in zip(row_ids, values, strict=True)}
+
+    await serve_async({"bare": get, "ours": cache.get}, {"bare": get_many, "ours": cache.get_many})
+
+
+async def main_near() -> None:
+    """Serve what is kept in this process."""
+    cache = AsyncRowCache("inventory", url=os.environ["BENCH_REDIS_URL"], near=2 * ROWS)
+    while cache.near_statistics().rows < ROWS:  # type: ignore[union-attr]
+        await cache.get_many(ROW_IDS)
+        await asyncio.sleep(0.01)
+    await serve_async({"ours": cache.get}, {"ours": cache.get_many})
+
+
+if __name__ == "__main__":
+    asyncio.run(main_near() if "near" in sys.argv else main())

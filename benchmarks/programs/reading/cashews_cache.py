@@ -1,0 +1,44 @@
+"""cashews with Redis: `get`, `get_or_set` of rows that are there, `get_many`; with "near", its client-side cache.
+
+Its own JSON, which cannot be exchanged; the check of each value by repr() is off, and there is a connection for each
+reader. The client-side cache gives all callers the same object, undecoded; it keeps up to 10,000.
+"""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from cashews import Cache, register_backend
+from cashews.backends.redis import Redis
+from cashews.backends.redis.client_side import BcastClientSide
+from cashews.picklers import PicklerType
+
+from benchmarks.programs.reading.service import cached_rows, serve_async
+
+
+async def main() -> None:
+    """Serve until the standard input ends."""
+    # Out of the box it knows no URL of a Unix socket; its client does.
+    register_backend("unix", BcastClientSide if "near" in sys.argv else Redis, pass_uri=True, pickler=PicklerType.JSON)
+    cache = Cache()
+    cache.setup(os.environ["BENCH_REDIS_URL"].partition("?")[0], check_repr=False, max_connections=100)
+    await cache.set_many({f"cashews:{row_id}": row for row_id, row in cached_rows().items()}, expire=3600)
+
+    async def create() -> Any:
+        raise AssertionError("the row is there")
+
+    async def get(row_id: str) -> Any:
+        return await cache.get(f"cashews:{row_id}")
+
+    async def get_or_set(row_id: str) -> Any:
+        return await cache.get_or_set(f"cashews:{row_id}", create, expire=3600)
+
+    async def get_many(row_ids: list[str]) -> Any:
+        return dict(zip(row_ids, await cache.get_many(*[f"cashews:{row_id}" for row_id in row_ids]), strict=True))
+
+    await serve_async({"get": get, "set": get_or_set}, {"get": get_many})
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
