@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rowcache_tasks.config import MAX_BATCH_SIZE
@@ -18,7 +18,7 @@ MIN_DELAY_S = 0.05
 MAX_DELAY_S = 10 * 365 * 86400
 TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")
 """As the scripts write a time: Unix seconds in plain digits."""
-CLAIM_FIELDS = {"claimed_at", "lease_until", "late_ms"}
+CLAIM_FIELDS = {"claimed_at", "lease_until", "late"}
 
 
 def parse_row_id(value: object) -> str:
@@ -77,17 +77,20 @@ def parse_claim(row_ids: object, claim: object) -> dict[str, Any]:
     Row ids are what a foreign client has put into the schedule: of any length, and with the escapes of bytes that are
     not UTF-8.
     """
-    if not isinstance(row_ids, list | tuple) or len(row_ids) > MAX_BATCH_SIZE or not all(map(is_member, row_ids)):
+    if not isinstance(row_ids, list | tuple) or len(row_ids) > MAX_BATCH_SIZE or not are_members(row_ids):
         raise ArgumentError(f"row_ids is {shorten(row_ids)}: with a claim it must be up to {MAX_BATCH_SIZE} texts")
     if not isinstance(claim, Mapping) or set(claim) != CLAIM_FIELDS:
         raise ArgumentError(f"claim is {shorten(claim)}: it must have {', '.join(sorted(CLAIM_FIELDS))}")
     for name in ("claimed_at", "lease_until"):
         if not isinstance(claim[name], str) or not TIME.fullmatch(claim[name]):
             raise ArgumentError(f"claim[{name!r}] is {shorten(claim[name])}: it must be a time as the scripts write it")
-    late_ms = claim["late_ms"]
-    if not isinstance(late_ms, list | tuple) or len(late_ms) != len(row_ids) or not all(map(is_lateness, late_ms)):
-        raise ArgumentError(f"claim['late_ms'] is {shorten(late_ms)}: it must be a whole number >= 0 for each row")
-    return {**claim, "row_ids": list(row_ids), "late_ms": list(late_ms)}
+    late = claim["late"]
+    if not isinstance(late, list | tuple) or not are_runs(late, len(row_ids)):
+        raise ArgumentError(
+            f"claim['late'] is {shorten(late)}: it must be milliseconds and a number of rows in turn, "
+            f"{len(row_ids)} rows in all"
+        )
+    return {**claim, "row_ids": list(row_ids), "late": list(late)}
 
 
 def is_finite(value: float) -> bool:
@@ -95,17 +98,18 @@ def is_finite(value: float) -> bool:
     return isinstance(value, int) or math.isfinite(value)
 
 
-def is_member(value: object) -> bool:
-    """Whether a text is the row id of some member of a schedule."""
-    if not isinstance(value, str):
-        return False
+def are_members(values: Sequence[object]) -> bool:
+    """Whether all are texts that can be row ids of members of a schedule."""
     try:
-        encode_row_id(value)
-    except UnicodeEncodeError:
+        encode_row_id("".join(values))  # type: ignore[arg-type]  # which is what is to be found out
+    except (TypeError, UnicodeEncodeError):
         return False
     return True
 
 
-def is_lateness(value: object) -> bool:
-    """Whether this is a number of milliseconds as a claim gives it."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**15
+def are_runs(late: Sequence[object], rows: int) -> bool:
+    """Whether these are milliseconds and a number of rows in turn, as a claim gives them."""
+    if not all(isinstance(each, int) and not isinstance(each, bool) and 0 <= each <= 10**15 for each in late):
+        return False
+    counts: Sequence[Any] = late[1::2]
+    return len(late) % 2 == 0 and all(counts) and sum(counts) == rows

@@ -18,8 +18,9 @@ from typing import Protocol
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.argument import MAX_ROW_ID_BYTES
 from rowcache_tasks.backlog import EXPIRY_SLACK_S, SEND_SHARE, Backlog
+from rowcache_tasks.claim import Claim, late_of
 from rowcache_tasks.keys import encode_row_id
-from rowcache_tasks.schedule import Backoff, Claim, Schedule
+from rowcache_tasks.schedule import Backoff, Schedule
 
 __all__ = ["Broker", "Dispatcher", "Limits"]
 
@@ -212,5 +213,5 @@ def set_aside(schedule: Schedule, claim: Claim) -> Claim:
         if is_too_long(row_id)
     }
     schedule.release_rows(claim, reasons, Backoff())
-    kept = [pair for pair in zip(claim.row_ids, claim.late_ms, strict=True) if pair[0] not in reasons]
-    return replace(claim, row_ids=[row_id for row_id, _ in kept], late_ms=[late_ms for _, late_ms in kept])
+    kept = [row_id for row_id in claim.row_ids if row_id not in reasons]
+    return replace(claim, row_ids=kept, late=late_of(claim, kept))

@@ -44,7 +44,7 @@ class Publisher:
                     "claim": {
                         "claimed_at": claim.claimed_at,
                         "lease_until": claim.lease_until,
-                        "late_ms": claim.late_ms,
+                        "late": claim.late,
                     }
                 },
                 producer=self._connected_producer(),

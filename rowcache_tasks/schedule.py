@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import redis
 
+from rowcache_tasks.claim import Claim, late_of
 from rowcache_tasks.config import MAX_BATCH_SIZE, Table
 from rowcache_tasks.keys import FILL_PREFIX, QUEUED_BATCHES, decode_row_id, encode_row_id
 from rowcache_tasks.outcome import Changed, Committed, Missed
@@ -20,17 +21,6 @@ from rowcache_tasks.scripts import load_script
 __all__ = ["Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut", "touch_calls"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Rows that are ours until the lease ends."""
-
-    claimed_at: str
-    lease_until: str
-    row_ids: list[str]
-    late_ms: list[int]
-    """For each row, how long after its due time it was claimed; milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +65,8 @@ class Schedule:
         claim = Claim(
             claimed_at=reply[0].decode(),
             lease_until=reply[1].decode(),
-            row_ids=[decode_row_id(row_id) for row_id in reply[3::2]],
-            late_ms=[int(late) for late in reply[4::2]],
+            row_ids=[decode_row_id(row_id) for row_id in reply[4:]],
+            late=reply[3],
         )
         return claim, float(reply[2]) if reply[2] else None
 
@@ -89,14 +79,13 @@ class Schedule:
             [lease_s, *map(encode_row_id, row_ids)],
         )
         leased = [decode_row_id(row_id) for row_id in reply[2:]]
-        return Claim(reply[0].decode(), reply[1].decode(), leased, [0] * len(leased))
+        return Claim(reply[0].decode(), reply[1].decode(), leased, [0, len(leased)])
 
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
         """Write the values of rows of the claim and schedule their next refresh at claim time + delay."""
         if not values:
             return Committed()
         keys = self._keys
-        late_ms = dict(zip(claim.row_ids, claim.late_ms, strict=True))
         reply = self._run(
             "commit_rows",
             [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats, keys.wake],
@@ -108,7 +97,7 @@ class Schedule:
                 len(values),
                 *map(encode_row_id, values),
                 *values.values(),
-                *(late_ms[row_id] for row_id in values),
+                *late_of(claim, list(values)),
             ],
         )
         return Committed(*reply)

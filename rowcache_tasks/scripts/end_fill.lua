@@ -46,5 +46,5 @@ for i, row_id in ipairs(row_ids) do
     filled = filled + 1
   end
 end
-if filled > 0 then redis.pcall('HINCRBY', stats, 'filled', filled) end
+if filled > 0 then redis.pcall('HINCRBY', stats, 'filled', filled); redis.pcall('HINCRBY', stats, 'expires', 1) end
 return {filled, superseded}

@@ -28,9 +28,9 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
 
     Counts of 0 are left out, so that the rest fits into a column of Flower.
 
-    Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late_ms": [milliseconds, …]}. Called by
-    hand without one, it claims the rows itself, also those of a table that is paused; rows that are not scheduled are
-    then left out.
+    Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late": [milliseconds, number of rows, …]}.
+    Called by hand without one, it claims the rows itself, also those of a table that is paused; rows that are not
+    scheduled are then left out.
     """
     runtime = current_runtime()
     runtime.settings.table(table)

@@ -113,7 +113,7 @@ def test_refresh_in_flight_over_a_step_back_is_not_written_and_the_row_is_not_lo
     claim, _ = schedule.claim_rows(10, 30)
     step(client, -HOUR)
     ahead = [format(float(time) + HOUR, ".17g") for time in (claim.claimed_at, claim.lease_until)]
-    in_flight = type(claim)(*ahead, claim.row_ids, claim.late_ms)
+    in_flight = type(claim)(*ahead, claim.row_ids, claim.late)
     assert commit(schedule, in_flight, b"0").superseded == 1
     assert client.get("inv:1") == b"1"
     check_at_once(clock)

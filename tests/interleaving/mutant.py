@@ -106,8 +106,8 @@ MUTANTS = [
         HAND,
     ),
     # commit
-    Mutant("commit_rows", "if delay_s <= 0 then", "if false then", FOREIGN),
-    Mutant("commit_rows", "tonumber(delays[i] or 0), now", "tonumber(delays[i] or 1), now", REMOVED),
+    Mutant("commit_rows", "if tonumber(delay_s) <= 0 then", "if false then", FOREIGN),
+    Mutant("commit_rows", "delays[i] or '0', at", "delays[i] or '1', at", REMOVED),
     Mutant("commit_rows", f"elseif {FENCE}", f"elseif fences[i] and ({OLDER[:-5]}) then", LATE),
     Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or claimed_at > now then", REQUEST),
     Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or tonumber(fences[i]) >= claimed_at then", CLOCK),
@@ -116,13 +116,13 @@ MUTANTS = [
     Mutant("commit_rows", "if scores[i] and tonumber(scores[i]) == lease_until then", "if scores[i] then", HELD),
     Mutant(
         "commit_rows",
-        "tonumber(delays[i] or 0), now\n",
-        "tonumber(delays[i] or 0), claimed_at + (delays[i] or 0)\n",
+        "delays[i] or '0', at\n",
+        "delays[i] or '0', string.format('%.17g', claimed_at + (delays[i] or 0))\n",
         REQUEST,
     ),
     Mutant(
         "commit_rows",
-        "if #fresh > 0 then\n  redis.call('ZADD', refreshed, unpack(fresh))",
+        "if #fresh > 0 then redis.call('ZADD', refreshed, unpack(fresh));",
         "if #fresh > 0 then",
         REQUEST,
     ),

@@ -22,7 +22,7 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.quotation import shorten
 
-CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "late_ms": [0]}
+CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "late": [0, 1]}
 
 
 def accepted(parse, *values):
@@ -75,7 +75,7 @@ def test_claim_is_complete_and_fits_its_rows_or_an_error(row_ids, claim, name, v
     for one in (claim, CLAIM | {name: value}, {key: CLAIM[key] for key in CLAIM if key != name}):
         fields = accepted(parse_claim, row_ids, one)
         if fields is not None:
-            assert len(fields["row_ids"]) == len(fields["late_ms"])
+            assert len(fields["row_ids"]) == sum(fields["late"][1::2])
             assert math.isfinite(float(fields["claimed_at"]) + float(fields["lease_until"]))
 
 
@@ -89,11 +89,13 @@ def test_claim_is_complete_and_fits_its_rows_or_an_error(row_ids, claim, name, v
         {"claimed_at": ["1"]},
         {"lease_until": "-5"},
         {"lease_until": 1763837644.1},
-        {"late_ms": []},
-        {"late_ms": [0, 0]},
-        {"late_ms": [-1]},
-        {"late_ms": ["0"]},
-        {"late_ms": 0},
+        {"late": []},
+        {"late": [0, 2]},
+        {"late": [-1, 1]},
+        {"late": ["0", 1]},
+        {"late": 0},
+        {"late": [0, 1, 5]},
+        {"late": [0, 1, 5, 0]},
         {"until": 1},
     ],
 )
