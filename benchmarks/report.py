@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks import targets
 from benchmarks.results import Result, Results
 from benchmarks.section import Table
 
@@ -13,7 +14,7 @@ LIKE_A_NUMBER = re.compile(r"[-+−<>≤≥~×]*\s?\d|[-–—]?$")
 def whole(results: Results, images: str) -> str:
     """Write everything that there is; `images` is the folder of the charts as seen from the text."""
     parts = [f"## {result.section.title}\n\n{of_section(result, images)}" for result in results.results.values()]
-    return "\n\n".join([*parts, f"## Runs\n\n{of_runs(results)}"]) + "\n"
+    return "\n\n".join([f"## Targets\n\n{of_table(targets.table(results))}", *parts, f"## Runs\n\n{of_runs(results)}"])
 
 
 def of_section(result: Result, images: str) -> str:
