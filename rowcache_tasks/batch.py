@@ -52,6 +52,10 @@ class Batch:
     def _assign(self, rows: Sequence[Any], keys: list[Any]) -> None:
         """Give each row to its key."""
         found = dict(zip(map(self._key_of, rows), rows, strict=True))
+        missing = [key for key in keys if key not in found]
+        if not missing and len(rows) == len(keys):  # as usual: each key has its row, and there is no other row
+            self.rows |= found
+            return
         if len(found) < len(rows):
             for key, count in Counter(map(self._key_of, rows)).items():
                 if count > 1:
@@ -61,7 +65,6 @@ class Batch:
             del found[key]
         self.rows |= found
         # The database may call keys equal that are not so here (letter case, accents, padding).
-        missing = [key for key in keys if key not in found]
         if strangers:
             self._read_halves(missing)  # asked for one key alone, it answers with that key's rows
         elif found and missing and is_text(missing[0]):

@@ -54,6 +54,22 @@ class RowEncoder:
 
     def encode_all(self, rows: Mapping[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
         """Encode each row by itself: row id -> JSON, and row id -> reason for those that have none."""
+        try:
+            return self._encode_columns(rows), {}
+        except FAILURES:
+            return self._encode_rows(rows)
+
+    def _encode_columns(self, rows: Mapping[str, Sequence[object]]) -> dict[str, bytes]:
+        """Convert column by column: half the price of row by row. Raises one of FAILURES for any bad row."""
+        if not rows:
+            return {}
+        columns: list[Sequence[object]] = list(zip(*rows.values(), strict=True))
+        for i, convert in self._converters:
+            columns[i] = [None if value is None else convert(value) for value in columns[i]]
+        return dict(zip(rows, map(encode_json, map(self._pack, *columns)), strict=True))
+
+    def _encode_rows(self, rows: Mapping[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
+        """Encode each row by itself, since one of them cannot be."""
         values: dict[str, bytes] = {}
         errors: dict[str, str] = {}
         for row_id, row in rows.items():

@@ -7,11 +7,13 @@ import difflib
 import re
 from collections.abc import Iterable
 
-__all__ = ["redact", "shorten", "suggest"]
+__all__ = ["one_line", "redact", "shorten", "suggest"]
 
 MAX_LENGTH = 80
 MAX_NAME = 200
 """Names longer than this are compared with nothing."""
+MAX_REASON = 200
+"""Characters of an error's text."""
 LOGIN = re.compile(r"://.*@", re.DOTALL)
 PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
 
@@ -31,6 +33,12 @@ def shorten(value: object) -> str:
     if not line.isprintable():
         line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
     return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."
+
+
+def one_line(text: str) -> str:
+    """Cut an error's text to one line of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
 
 
 def suggest(name: object, allowed: Iterable[str]) -> str:

@@ -6,13 +6,13 @@ Must not know Redis, Celery or what becomes of the rows. Errors of the database 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from rowcache_tasks.asked import Asked, Fetched
 from rowcache_tasks.batch import Batch
 from rowcache_tasks.config import Table
 from rowcache_tasks.dialects import dialect_of
@@ -21,28 +21,14 @@ from rowcache_tasks.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.query import Query
 from rowcache_tasks.query_row import QueryRow
-from rowcache_tasks.quotation import shorten
+from rowcache_tasks.quotation import one_line
 from rowcache_tasks.selection import Selection, select_table
 
 __all__ = ["Fetched", "Source", "create_source_engine"]
 
-MAX_REASON = 200
-"""Characters of an error's text."""
-
 QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What became of the row ids that were asked for: each is in exactly one of the three."""
-
-    rows: dict[str, Sequence[object]] = field(default_factory=dict)
-    """Row id -> values in the order of the columns, as RowEncoder takes them."""
-    missing: list[str] = field(default_factory=list)
-    errors: dict[str, str] = field(default_factory=dict)
-    """Row id -> reason, one line."""
 
 
 class Source:
@@ -75,36 +61,12 @@ class Source:
         SourceError when the database as a whole cannot be read.
         """
         selection = self._loaded()
-        first: dict[Any, str] = {}
-        aliases: list[tuple[str, Any]] = []
-        errors: dict[str, str] = {}
-        parse = selection.row_key.parse
-        for row_id in dict.fromkeys(row_ids):
-            try:
-                key = parse(row_id)
-            except ValueError as error:
-                errors[row_id] = one_line(f"row id {shorten(row_id)}: {error}")
-            else:
-                if first.setdefault(key, row_id) != row_id:
-                    aliases.append((row_id, key))
+        asked = Asked(selection.row_key, row_ids)
         batch = Batch(partial(self._select, selection.by_key), selection.key_of, self._row_reason)
-        if first:
+        if asked.keys:
             with self._wrapped_errors():
-                batch.read(list(first))
-        return self._sort([*((row_id, key) for key, row_id in first.items()), *aliases], batch, errors)
-
-    def _sort(self, asked: list[tuple[str, Any]], batch: Batch, errors: dict[str, str]) -> Fetched:
-        fetched = Fetched(errors=errors)
-        width = self._loaded().width
-        for row_id, key in asked:
-            if key in batch.reasons:
-                errors[row_id] = batch.reasons[key]
-            elif key in batch.rows:
-                row = batch.rows[key]
-                fetched.rows[row_id] = row if len(row) == width else row[:width]
-            else:
-                fetched.missing.append(row_id)
-        return fetched
+                batch.read(list(asked.keys))
+        return asked.sort(batch, self._loaded().width)
 
     def find_aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
         """Give the row ids that are another text for a key, with the text that a scan of the table uses."""
@@ -240,9 +202,3 @@ class Source:
 def original(error: BaseException) -> BaseException:
     """Return the driver's error below SQLAlchemy's."""
     return error.orig if isinstance(error, DBAPIError) and error.orig else error
-
-
-def one_line(text: str) -> str:
-    """Cut an error's text to one line of bounded length."""
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"

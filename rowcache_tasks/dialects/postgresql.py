@@ -172,4 +172,8 @@ class PostgreSQL(Dialect):
 
 def array_literal(values: Collection[object]) -> str:
     """Write a one-dimensional array as PostgreSQL reads it, every element quoted."""
-    return "{" + ",".join(['"' + str(v).replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values]) + "}"
+    texts = list(map(str, values))
+    joined = "".join(texts)
+    if '"' not in joined and "\\" not in joined:
+        return '{"' + '","'.join(texts) + '"}'
+    return "{" + ",".join(['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]) + "}"

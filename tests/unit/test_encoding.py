@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy.sql import quoted_name
 
 from rowcache_tasks.encoding import Column, RowEncoder, each, finite, plain
@@ -126,3 +128,18 @@ def test_unknown_database_is_encoded_by_python_type(value, expected):
 def test_unknown_python_type_names_column_and_type():
     with pytest.raises(EncodingError, match="column 'c0': a complex has no JSON form"):
         encode(1j, convert=plain)
+
+
+VALUES = st.none() | st.integers() | st.floats() | st.text() | st.just("lone \udc80 surrogate") | st.just(object())
+
+
+@given(st.lists(st.tuples(VALUES, VALUES) | st.tuples(VALUES), max_size=5))
+def test_rows_are_encoded_together_as_each_by_itself(rows):
+    encoder = RowEncoder([Column("a", plain), Column("b")])
+    values, errors = {}, {}
+    for number, row in enumerate(rows):
+        try:
+            values[str(number)] = encoder.encode(row)
+        except EncodingError as error:
+            errors[str(number)] = str(error)
+    assert encoder.encode_all({str(number): row for number, row in enumerate(rows)}) == (values, errors)

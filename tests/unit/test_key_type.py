@@ -61,6 +61,56 @@ def test_any_text_is_a_key_or_an_error(row_id, key_type):
             hash(RowKey(types).parse(written))
 
 
+KEY_TYPES = [BIGINT, integer(0, 50), UUID_KEY, DATE_KEY, DECIMAL_KEY, text(), text(nul=False), text(padded=True)]
+ROW_IDS = (
+    st.integers(-100, 100).map(str)
+    | st.uuids().map(str)
+    | st.sampled_from(
+        ["042", "-0", "+1", " 1", "1_0", "\u0661", "9" * 19, "9" * 5000, "", "a ", "a", "\udc80", "\0", "%25"]
+    )
+    | st.uuids().map(lambda value: str(value).upper())
+    | st.dates().map(str)
+)
+
+
+@given(st.sampled_from(KEY_TYPES), st.lists(ROW_IDS, max_size=4))
+def test_texts_that_are_read_together_are_read_as_each_by_itself(key_type, row_ids):
+    key = RowKey([key_type])
+    keys = key.parse_plain(row_ids)
+    if keys is not None:
+        assert keys == {key.parse(row_id): row_id for row_id in row_ids}
+        assert list(keys.values()) == row_ids
+        assert [key.write([value]) for value in keys] == row_ids
+
+
+@given(st.sampled_from(KEY_TYPES), st.lists(st.lists(ROW_IDS, min_size=1, max_size=3).map(",".join), max_size=3))
+def test_parts_that_are_read_together_are_read_as_each_by_itself(key_type, row_ids):
+    key = RowKey([key_type, BIGINT])
+    keys = key.parse_plain(row_ids)
+    if keys is not None:
+        assert keys == {key.parse(row_id): row_id for row_id in row_ids}
+        assert [key.write(value) for value in keys] == row_ids
+
+
+@pytest.mark.parametrize(
+    ("types", "row_ids"),
+    [
+        ([BIGINT], ["42", "-7", "0"]),
+        ([text()], ["naïve", "", "a,b%"]),
+        ([UUID_KEY], [str(UUID(int=n)) for n in range(3)]),
+        ([BIGINT, text()], ["1,a", "1,b"]),
+        ([BIGINT], []),
+    ],
+)
+def test_texts_as_a_scan_writes_them_are_read_together(types, row_ids):
+    assert RowKey(types).parse_plain(row_ids) == {RowKey(types).parse(row_id): row_id for row_id in row_ids}
+
+
+@pytest.mark.parametrize("row_ids", [["1", "042"], ["1", "x"], ["1", "1"], ["1", "-0"], ["1", "9" * 19], ["1", " 2"]])
+def test_one_text_that_is_not_plain_has_each_looked_at(row_ids):
+    assert RowKey([BIGINT]).parse_plain(row_ids) is None
+
+
 @pytest.mark.parametrize("written", ["42", "042", "000042", "0" * 98 + "42"])
 def test_leading_zeros_do_not_count(written):
     assert BIGINT.parse(written) == 42
