@@ -8,7 +8,7 @@ from benchmarks import targets
 from benchmarks.results import Result, Results
 from benchmarks.section import Table
 
-LIKE_A_NUMBER = re.compile(r"[-+−<>≤≥~×]*\s?\d|[-–—]?$")
+LIKE_A_NUMBER = re.compile(r"[-+\u2212<>≤≥~×*]*\s?\d|[-–—]?$")
 
 
 def whole(results: Results, images: str) -> str:
@@ -20,7 +20,10 @@ def whole(results: Results, images: str) -> str:
 def of_section(result: Result, images: str) -> str:
     """Write the tables and charts of a section, without its heading."""
     section = result.section
-    charts = [f"![{chart.title}]({images}/{chart.name}.svg)" for chart in [*section.bars, *section.lines]]
+    names = [(chart.title, chart.name) for chart in section.bars] + [
+        (chart.title, chart.name) for chart in section.lines
+    ]
+    charts = [f"![{title}]({images}/{name}.svg)" for title, name in names]
     return "\n\n".join([*map(of_table, section.tables), *charts, f"*{measured(result)}*"])
 
 
