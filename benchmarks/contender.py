@@ -1,14 +1,18 @@
 """Own what a contender of the refresh is: processes that see to it that due rows are in the cache.
 
-A round: the processes are started and wait; the rows become due at one moment; it ends when the cache holds them all.
+A round: the processes are started and warmed up; the rows become due at one moment; it ends when the cache holds them
+all. See alternatives.py for those that are not ours.
 """
 
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+
+import psutil
+import psycopg
 
 from benchmarks.processor import Processor
 from benchmarks.stage import Stage, wait_until
@@ -16,8 +20,12 @@ from benchmarks.stage import Stage, wait_until
 DELAY_S = 3600.0
 """Longer than a round: each row is refreshed once."""
 
-LEAD_S = 0.3
-"""How long before they are due the rows are in the schedule; beside 2 s for each million of them."""
+LEAD_S = 0.6
+LEAD_ROW_S = 3e-6
+"""How long before they are due the rows get their time: longer than a dispatcher sleeps, and a part for each row."""
+
+PARTS = 8
+"""As many bare loops are told of a round, at the most."""
 
 Running = Callable[[Stage], AbstractContextManager[dict[str, list[int]]]]
 """Starts the processes of a contender and waits until they are ready; gives its groups of processes, for Processor."""
@@ -45,33 +53,104 @@ class Round:
     """Group of processes -> microseconds of processor time a row."""
 
 
-def run_round(stage: Stage, contender: Contender, timeout_s: float = 120.0) -> Round:
-    """Start a contender, let its rows be due, wait for the last of them, stop it."""
+def run_round(
+    stage: Stage, contender: Contender, timeout_s: float = 120.0, check: Callable[[], None] | None = None
+) -> Round:
+    """Start a contender, let its rows be due, wait for the last of them, stop it; before that, `check`."""
     stage.clear()
     with contender.running(stage) as pids:
-        due = stage.now() + LEAD_S + contender.rows * 5e-6
-        stage.schedule(1, contender.rows, DELAY_S, due)
-        order = json.dumps({"at": due, "first": 1, "last": contender.rows})
-        stage.broker.rpush("go", *[order] * 8)
-        pids = stage.server_pids | pids
-        expected = stage.cached() + contender.rows
-        time.sleep(max(0.0, due - 0.02 - stage.now()))
-        processor = Processor(pids)
-        wait_until(lambda: stage.cached() >= expected, f"{contender.name} is ready", timeout_s, pause_s=0.004)
+        stage.schedule(1, contender.rows, DELAY_S, stage.now() + DELAY_S)  # takes a while, longer for many rows
+        due = stage.now() + LEAD_S + contender.rows * LEAD_ROW_S
+        stage.reschedule(DELAY_S, due)
+        order(stage, contender.rows, due)
+        processor = Processor(stage.server_pids | pids)
+        late_s = stage.now() - due
+        assert late_s < 0, f"{contender.name}: the rows got their time {late_s:.2f} s too late: raise LEAD_ROW_S"
+        wait_for_values(stage, contender.name, pids, contender.rows, due, timeout_s)
         seconds = stage.now() - due
         used = processor.used()
+        if check:
+            check()
     return Round(contender.rows / seconds, {name: 1e6 * s / contender.rows for name, s in used.items()})
 
 
+def wait_for_values(
+    stage: Stage, name: str, pids: Mapping[str, list[int]], count: int, due: float, timeout_s: float
+) -> None:
+    """Wait until the cache holds so many values.
+
+    A look costs the contender time of the server and of the processor. So there are few as long as much is missing,
+    and the last ones come every 2 ms.
+    """
+    deadline = due + timeout_s
+    while (found := stage.cached()) < count:
+        now = stage.now()
+        ended = [group for group, roots in pids.items() if any(map(has_ended, roots))]
+        assert not ended, f"{name}: {', '.join(ended)} ended during the round:\n{logs(stage, ended)}"
+        assert now < deadline, f"{name} has cached {found} of {count} rows in {timeout_s} s:\n{logs(stage, pids)}"
+        left_s = (now - due) * (count - found) / found if found and now > due else max(0.02, due - now)
+        time.sleep(min(0.1, max(0.002, left_s / 2)))
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process that we started has ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def logs(stage: Stage, names: Mapping[str, object] | list[str]) -> str:
+    """Give the ends of the logs of some programs."""
+    return "\n".join(f"--- {name}\n{stage.log(name)[-2000:]}" for name in names)
+
+
+def order(stage: Stage, rows: int, due: float) -> None:
+    """Tell the bare loops, which know no schedule, what to do when."""
+    text = json.dumps({"at": due, "first": 1, "last": rows})
+    for part in range(PARTS):
+        stage.broker.rpush(f"go:{part}", text)
+
+
+def warm_up(stage: Stage, name: str, pids: Mapping[str, list[int]], rows: int, sessions: int) -> None:
+    """Let rows go through a contender until it holds so many sessions at the database; then forget the rows."""
+    with psycopg.connect(stage.conninfo, autocommit=True) as connection:
+        for _ in range(50):
+            due = stage.now()
+            stage.schedule(1, rows, DELAY_S, due)
+            order(stage, rows, due)
+            wait_for_values(stage, name, pids, rows, due, 60.0)
+            found = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            ).fetchone()
+            forget(stage, rows)
+            if found and found[0] >= sessions:
+                return
+    raise AssertionError(f"{name} has {found} sessions at the database after 50 rounds of warming up, not {sessions}")
+
+
+def forget(stage: Stage, rows: int) -> None:
+    """Have the rows 1 to `rows` neither scheduled nor cached."""
+    row_ids = [str(n) for n in range(1, rows + 1)]
+    with stage.client.pipeline() as pipeline:
+        for key in ("schedule:", "delay:", "refreshed:", "changed:"):
+            pipeline.zrem(key, *row_ids)
+        pipeline.delete(*(f"inv:{row_id}" for row_id in row_ids))
+        pipeline.execute()
+
+
 @contextmanager
-def programs(stage: Stage, commands: dict[str, list[str]], **env: str) -> Iterator[dict[str, list[int]]]:
-    """Start programs and wait until each has written a line "ready"; gives their processes by name."""
+def programs(
+    stage: Stage, commands: Mapping[str, list[str]], has_line: bool = True, **env: str
+) -> Iterator[dict[str, list[int]]]:
+    """Start programs and wait until each has written a line "ready" if they do; gives their processes by name."""
     children = {}
     try:
         for name, argv in commands.items():
             (stage.folder / f"{name}.log").unlink(missing_ok=True)
             children[name] = stage.start(name, argv, **env)
-        for name, child in children.items():
+        for name, child in children.items() if has_line else ():
 
             def is_ready(name: str = name, child: object = child) -> bool:
                 assert child.poll() is None, f"{name} has ended:\n{stage.log(name)}"  # type: ignore[attr-defined]
@@ -87,14 +166,13 @@ def programs(stage: Stage, commands: dict[str, list[str]], **env: str) -> Iterat
 def bare_loop(parts: int) -> Running:
     """Read, encode and write 500 rows at a time, in so many processes, each its share: no schedule, no guarantee."""
 
-    def running(stage: Stage) -> AbstractContextManager[dict[str, list[int]]]:
-        return programs(
-            stage,
-            {
-                f"bare-{part}": [sys.executable, "-m", "benchmarks.programs.bare_loop", str(part), str(parts)]
-                for part in range(parts)
-            },
-        )
+    @contextmanager
+    def running(stage: Stage) -> Iterator[dict[str, list[int]]]:
+        module = "benchmarks.programs.bare_loop"
+        commands = {f"bare-{part}": [sys.executable, "-m", module, str(part), str(parts)] for part in range(parts)}
+        with programs(stage, commands) as pids:
+            warm_up(stage, "bare loop", pids, 1000 * parts, parts)
+            yield pids
 
     return running
 
@@ -110,12 +188,11 @@ def ours(processes: int = 2, pool: str = "prefork", **env: str) -> Running:
         try:
             beat = deployment.start_beat()
             worker = deployment.start_worker("worker", f"--concurrency={processes}", f"--pool={pool}")
-            # One row through every process of the pool, so that its connections are open.
-            for number in range(1, 4 * processes + 1):
-                stage.schedule(-number, -number, 0.1, 0.0)
-            wait_until(lambda: deployment.stat("committed_at") or deployment.stat("missing"), "the worker works")
-            deployment.schedule.drop_rows([str(-number) for number in range(1, 4 * processes + 1)])
-            yield {"dispatcher": [beat.pid], "worker": [worker.pid]}
+            pids = {"dispatcher": [beat.pid], "worker": [worker.pid]}
+            # Enough rows for a batch for each process at the same time.
+            batch = int(env.get("ROWCACHE_BATCH_SIZE", 500))
+            warm_up(stage, "ours", pids, min(stage.rows, 4 * processes * max(10, batch)), processes)
+            yield pids
         finally:
             deployment.stop()
 

@@ -24,7 +24,7 @@ class NoEnvironmentError(Exception):
 
 def same(*names: str) -> list[str]:
     """Pin packages to the versions that this process has: contenders use the same drivers as we do."""
-    return [f"{name}=={version(name)}" for name in names]
+    return [f"{name}=={version(name.partition('[')[0])}" for name in names]
 
 
 def python(name: str, packages: Sequence[str]) -> str:

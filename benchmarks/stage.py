@@ -42,6 +42,19 @@ SELECT n, 'SKU-' || lpad(n::text, 9, '0'), 'item number ' || n,
 FROM generate_series(1, %s) n
 """
 
+CONTROL_KEYS = (
+    "schedule:",
+    "delay:",
+    "refreshed:",
+    "changed:",
+    "failures:",
+    "wake:",
+    "stats:",
+    "queue:",
+    "beat:",
+)
+"""Every key of the cache's database that is no value."""
+
 WARM_S = 1.0
 """A start that is set so long ahead finds every process of a contender waiting for it."""
 
@@ -133,9 +146,17 @@ class Stage:
                 pipeline.zadd("schedule:", dict.fromkeys(row_ids, due))
                 pipeline.execute()
 
+    def reschedule(self, delay_s: float, due: float) -> None:
+        """Have all rows due at another time at once; `delay_s` is the delay that all of them have."""
+        self.client.zunionstore("schedule:", {"delay:": due / delay_s})
+
     def cached(self) -> int:
-        """Count the keys of the cache's database: the values, and a few more."""
-        return int(self.client.dbsize())
+        """Count the values in the cache: all keys of its database without those of the schedule."""
+        with self.client.pipeline(transaction=True) as pipeline:
+            pipeline.dbsize()
+            pipeline.exists(*CONTROL_KEYS)
+            keys, control = pipeline.execute()
+        return int(keys) - int(control)
 
 
 __all__ = ["WARM_S", "Stage", "wait_until"]

@@ -8,32 +8,25 @@ import os
 import sys
 import time
 
-import msgspec
-import psycopg
 import redis
+
+from benchmarks.programs.row import Rows
 
 BATCH = 500
 
 
 def main() -> None:
-    """Wait for the order, then refresh this part's share of the rows."""
+    """At each order, refresh this part's share of its rows."""
     part, parts = int(sys.argv[1]), int(sys.argv[2])
-    client = redis.Redis.from_url(os.environ["BENCH_REDIS_URL"])
-    broker = redis.Redis.from_url(os.environ["BENCH_BROKER_URL"])
-    encode = msgspec.json.Encoder().encode
-    with psycopg.connect(os.environ["BENCH_DATABASE"], autocommit=True) as connection:
-        cursor = connection.cursor()
-        names = [column.name for column in cursor.execute("SELECT * FROM inventory LIMIT 0").description or ()]
-        client.ping()
-        print("ready", flush=True)
-        order = json.loads(broker.blpop(["go"])[1])  # type: ignore[index]
+    broker = redis.Redis.from_url(os.environ["BENCH_BROKER_URL"], socket_timeout=None)
+    rows = Rows()
+    print("ready", flush=True)
+    while True:
+        order = json.loads(broker.blpop([f"go:{part}"])[1])  # type: ignore[index]
         ids = list(range(order["first"], order["last"] + 1))[part::parts]
-        seconds, microseconds = client.time()
-        time.sleep(max(0.0, order["at"] - seconds - microseconds / 1e6))
+        time.sleep(max(0.0, order["at"] - time.time()))
         for start in range(0, len(ids), BATCH):
-            cursor.execute("SELECT * FROM inventory WHERE id = ANY(%s)", [ids[start : start + BATCH]])
-            client.mset({f"inv:{row[0]}": encode(dict(zip(names, row, strict=True))) for row in cursor.fetchall()})
-        time.sleep(60)  # until it is killed: the processor time of its session at the server counts, too
+            rows.refresh_many(ids[start : start + BATCH])
 
 
 if __name__ == "__main__":
