@@ -47,7 +47,7 @@ bench: .venv/.dev  ## measure beside the alternatives, half an hour; QUICK=1 thr
 	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks $(BENCH)
 
 clean:  ## remove .venv and everything else that was made here
-	rm -rf .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv bench-results dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, older than pyproject.toml when that has changed.

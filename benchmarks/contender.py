@@ -54,13 +54,17 @@ class Round:
 
 
 def run_round(
-    stage: Stage, contender: Contender, timeout_s: float = 120.0, check: Callable[[], None] | None = None
+    stage: Stage,
+    contender: Contender,
+    timeout_s: float = 120.0,
+    check: Callable[[], None] | None = None,
+    lead_s: float = LEAD_S,
 ) -> Round:
     """Start a contender, let its rows be due, wait for the last of them, stop it; before that, `check`."""
     stage.clear()
     with contender.running(stage) as pids:
         stage.schedule(1, contender.rows, DELAY_S, stage.now() + DELAY_S)  # takes a while, longer for many rows
-        due = stage.now() + LEAD_S + contender.rows * LEAD_ROW_S
+        due = stage.now() + lead_s + contender.rows * LEAD_ROW_S
         stage.reschedule(DELAY_S, due)
         order(stage, contender.rows, due)
         processor = Processor(stage.server_pids | pids)
