@@ -35,13 +35,17 @@ def run(arguments: argparse.Namespace) -> int:
     results = Results.read(folder / "results.json")
     if arguments.docs:
         output.check_pages()
-    names = [] if arguments.report else [name for name in CASES if name in (arguments.only or CASES)]
+    wanted = [name for name in CASES if name in (arguments.only or CASES)]
+    if arguments.report and not results.of(wanted).results:
+        raise ResultsError(
+            f"{output.shown(folder)} has no results of {', '.join(wanted)}: measure first, without --report"
+        )
+    names = [] if arguments.report else wanted
     failed = measure(names, Options(is_quick=arguments.quick), results, folder / "results.json")
-    print(output.write(results, folder))
+    print(output.write(results, [name for name in wanted if name not in failed], folder))
     if arguments.docs:
         output.write_pages(results)
-    took = f"measured in {progress.seconds:.0f} s: " if names else ""
-    progress.say(f"{took}{output.shown(folder)} has results.json, report.md and the charts")
+    progress.say(f"{output.shown(folder)} has results.json, report.md and the charts")
     if failed:
         sys.stderr.write(f"benchmarks: {len(failed)} of {len(names)} cases failed: {', '.join(failed)}\n")
     return 1 if failed else 0

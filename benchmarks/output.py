@@ -1,6 +1,6 @@
 """Own the files that come out: bench-results/, and the pages of the documentation with their charts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import chart, page, report, targets
@@ -23,12 +23,11 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def write(results: Results, into: Path) -> str:
-    """Write the charts and report.md; gives the report."""
+def write(results: Results, names: Sequence[str], into: Path) -> str:
+    """Write the charts and report.md of all results; gives the report of those named."""
     write_charts(results, into)
-    text = report.whole(results, ".")
-    (into / "report.md").write_text(text, encoding="utf-8")
-    return text
+    (into / "report.md").write_text(report.whole(results.of(CASES), "."), encoding="utf-8")
+    return report.whole(results.of([name for name in CASES if name in names]), shown(into))
 
 
 def write_charts(results: Results, into: Path) -> None:

@@ -14,7 +14,12 @@ LIKE_A_NUMBER = re.compile(r"[-+\u2212<>≤≥~×*]*\s?\d|[-–—]?$")
 def whole(results: Results, images: str) -> str:
     """Write everything that there is; `images` is the folder of the charts as seen from the text."""
     parts = [f"## {result.section.title}\n\n{of_section(result, images)}" for result in results.results.values()]
-    return "\n\n".join([f"## Targets\n\n{of_table(targets.table(results))}", *parts, f"## Runs\n\n{of_runs(results)}"])
+    reached = targets.table(results, is_measured=True)
+    if reached.rows:
+        parts.append(f"## Targets\n\n{of_table(reached)}")
+    if parts:
+        parts.append(f"## Runs\n\n{of_runs(results)}")
+    return "\n\n".join(parts) + "\n"
 
 
 def of_section(result: Result, images: str) -> str:

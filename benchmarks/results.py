@@ -5,6 +5,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ class Results:
         """Take the result of a case in the place of an earlier one. Raises ValueError or TypeError: no JSON."""
         json.dumps(result.section.as_json(), allow_nan=False)
         self.results[result.section.name] = result
+
+    def of(self, names: Sequence[str]) -> "Results":
+        """Give the results of some cases, in that order."""
+        return Results({name: self.results[name] for name in names if name in self.results})
 
     def write(self, path: Path) -> None:
         """Write the file; runs of which no section is left are left out."""

@@ -50,11 +50,13 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
-def table(results: Results) -> Table:
-    """Compare the targets with what was measured."""
+def table(results: Results, is_measured: bool = False) -> Table:
+    """Compare the targets with what was measured, or only those of cases that were."""
     rows = []
     for target in TARGETS:
         value = find(target, results)
+        if is_measured and value is None:
+            continue
         verdict = "" if value is None else "met" if target.is_met(value) else "**missed**"
         measured = "not measured yet" if value is None else target.shown(value)
         rows.append([target.what, target.wanted, measured, verdict])

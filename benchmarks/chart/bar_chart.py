@@ -22,7 +22,7 @@ def draw_bars(chart: Bars) -> Drawing:
     drawing = Drawing(bottom + 26, chart.title, describe(chart))
     drawing.write(0, 18, chart.title, "title")
     scale = ", logarithmic scale" if chart.is_logarithmic else ""
-    drawing.write(0, 38, f"{chart.unit}{scale}; {'median and range' if has_range(chart) else 'one measurement'}")
+    drawing.write(0, 38, f"{chart.unit}{scale}{'; median and range' if has_range(chart) else ''}")
     for tick in axis.ticks:
         drawing.line(axis.at(tick), TOP, axis.at(tick), bottom, "grid")
         drawing.write(axis.at(tick), bottom + 18, tick_text(tick), anchor="middle")
@@ -56,7 +56,7 @@ def reach(bars: list[Bar]) -> list[float]:
 
 
 def has_range(chart: Bars) -> bool:
-    """Tell whether anything was measured more than once."""
+    """Tell whether any bar has a range."""
     return any(bar.low < bar.high for bar in chart.bars)
 
 
