@@ -47,7 +47,12 @@ def check_broker_url(url: object) -> None:
 
 
 check_broker_url(os.environ.get("CELERY_BROKER_URL"))  # which Celery reads by itself
-app = Celery("rowcache_tasks", set_as_current=False, include=["rowcache_tasks.tasks"])
+app = Celery(
+    "rowcache_tasks",
+    set_as_current=False,
+    include=["rowcache_tasks.tasks"],
+    amqp="rowcache_tasks.transport:RowCacheAMQP",
+)
 app.config_from_object(os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig")
 app.add_defaults(
     lambda: {

@@ -15,6 +15,8 @@ class Claim:
     row_ids: list[str]
     late: list[int]
     """How long after its due time each row was claimed, run by run: milliseconds, number of rows, milliseconds, …"""
+    behind: int = 0
+    """Batches that no worker had started yet when it was claimed."""
 
 
 def late_of(claim: Claim, row_ids: list[str]) -> list[int]:

@@ -23,6 +23,8 @@ HIDDEN = ("password", "alternates", "transport_options", "credential_provider")
 """What may hold a password: other brokers, Sentinel's options."""
 SHOWN = 200
 """Characters of an error in the log: its text may hold what somebody else wrote."""
+EVENTS_S = 0.05
+"""Events of so long go out as one message; or earlier, when there are 24. Celery sends them before each next task."""
 
 
 class RefusingConsumer(Consumer):
@@ -42,8 +44,11 @@ class RefusingConsumer(Consumer):
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
+    event_dispatcher: Any
+    hub: Any
     loop: Callable[..., Any]
     pool: Any
+    _holds_events = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,6 +70,22 @@ class RefusingConsumer(Consumer):
             logger.error("message_refused: not a fetched message: %s", describe(error))
             drop_unreadable(self.app)
             return super().connect()
+
+    def on_send_event_buffered(self) -> Any:
+        """Hold an event back for others to go with it; called where there is an event loop."""
+        if self.hub and not self._holds_events:
+            self._holds_events = True
+            self.hub.call_later(EVENTS_S, self._flush_events)
+
+    def _flush_events(self) -> None:
+        self._holds_events = False
+        if self.event_dispatcher:
+            self.event_dispatcher.flush()
+
+    def stop(self) -> None:
+        """Stop; what was held back goes first."""
+        self._flush_events()
+        super().stop()
 
     def on_close(self) -> None:
         """Forget the messages that were fetched and not started."""

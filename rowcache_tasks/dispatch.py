@@ -3,6 +3,9 @@
     wait ──▶ queue long? ──▶ claim a batch of each table ──▶ send each ──▶ wait
                  │ yes: wait     │ queue does not move: wait     │ fails: release at once, back off
 
+How many batches wait for a worker comes with each claim; the broker is asked only when that is too many, since it
+counts those that workers have fetched, and those that were lost.
+
 Any number of dispatchers may run: the claim is atomic. If one dies between claim and send, its batch waits one lease.
 """
 
@@ -27,10 +30,11 @@ __all__ = ["Broker", "Dispatcher", "Limits"]
 logger = logging.getLogger(__name__)
 
 LINGER_S = 0.002
-"""After a batch that was not full, rows that become due meanwhile share the next one instead of a message each."""
+"""After a batch that was not full, rows that become due meanwhile share the next one instead of a message each.
 
-SHALLOW = 2
-"""While so many batches wait for a worker, one that is not full would only make the queue longer: it grows first."""
+Once more so long for each batch that no worker has started yet: when workers do not keep up, another small batch would
+only make the queue longer, and a large one costs hardly more.
+"""
 
 MAX_PAUSE_S = 2.0
 """The longest pause after a failure; the jitter keeps dispatchers from coming back all at once."""
@@ -44,6 +48,9 @@ class Broker(Protocol):
 
     def queue_length(self) -> int:
         """Count the batches that wait for a worker."""
+
+    def flush(self) -> None:
+        """Send what was held back, if anything; called when there is nothing to dispatch. Or raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +86,7 @@ class Dispatcher:
         self._shield = shield or nullcontext()
         # A little early, so that a change is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
-        self._may_be_full = True
-        self._grow_until = 0.0
+        self._behind = limits.max_queue
         self._failures = 0
         self._failing: set[str] = set()
         self._stuck_since: float | None = None
@@ -95,8 +101,8 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Make one pass; return the seconds after which the next makes sense. Raises what claim or send raise."""
-        if self._may_be_full and (pause_s := self._let_queue_shrink()):
-            return pause_s
+        if self._is_queue_full():
+            return self._poll_interval_s
         pause_s, sent, is_full, is_stuck = self._poll_interval_s, 0, False, False
         errors: dict[str, Exception] = {}
         for schedule in self._schedules:
@@ -109,6 +115,7 @@ class Dispatcher:
             if claim is None:
                 is_stuck = True
                 break
+            self._behind = claim.behind
             sent += bool(claim.row_ids)
             is_full = is_full or len(claim.row_ids) == self._limits.batch_size
             if next_due is not None:
@@ -118,19 +125,20 @@ class Dispatcher:
         for table, reason in errors.items():
             self._note_failure(table, reason)
         if is_stuck:
+            self._behind = self._limits.max_queue  # what is forgotten now may lie in the queue all the same
             return self._wait_for_workers()
         self._stuck_since = None
-        self._may_be_full = sent > 0
-        self._grow_until = 0.0 if is_full else time.monotonic() + self._poll_interval_s
-        return max(pause_s, LINGER_S if sent and not is_full else 0.0)
+        if not sent:
+            self._broker.flush()
+            return pause_s
+        return 0.0 if is_full else max(pause_s, linger_s(self._behind, self._poll_interval_s))
 
-    def _let_queue_shrink(self) -> float:
-        """Give the seconds for which nothing should be claimed, since enough batches wait; 0 when there is room."""
-        waiting = self._broker.queue_length()
-        if waiting >= self._limits.max_queue:
-            logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
-            return self._poll_interval_s
-        return 2 * LINGER_S if waiting >= SHALLOW and time.monotonic() < self._grow_until else 0.0
+    def _is_queue_full(self) -> bool:
+        """Whether enough batches wait for a worker, so that nothing should be claimed."""
+        if self._behind < self._limits.max_queue or self._broker.queue_length() < self._limits.max_queue:
+            return False
+        logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
+        return True
 
     def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float | None]:
         """Claim a batch and send it; if that fails, hand the rows back at once. None: the queue does not move.
@@ -198,6 +206,11 @@ class Dispatcher:
                 logger.info("dispatch_recovered after %d failed passes", self._failures)
             self._failures = 0
         self._resume_at = time.monotonic() + pause_s
+
+
+def linger_s(behind: int, longest_s: float) -> float:
+    """Give how long to wait after a batch that was not full, with so many batches before it that nobody has started."""
+    return min(longest_s, LINGER_S * (1 + behind))
 
 
 def is_too_long(row_id: str) -> bool:

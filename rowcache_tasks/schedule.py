@@ -65,8 +65,9 @@ class Schedule:
         claim = Claim(
             claimed_at=reply[0].decode(),
             lease_until=reply[1].decode(),
-            row_ids=[decode_row_id(row_id) for row_id in reply[4:]],
-            late=reply[3],
+            row_ids=[decode_row_id(row_id) for row_id in reply[5:]],
+            late=reply[4],
+            behind=reply[3],
         )
         return claim, float(reply[2]) if reply[2] else None
 

@@ -1,7 +1,7 @@
 -- Claims the due rows, earliest first: pushes the due time of each to the end of a lease.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, queue ZSET
 -- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds
--- RETURNS {claimed_at, lease_until, due time of the next row or "", {ms late, number of rows, ms late, ...}, row id...},
+-- RETURNS {claimed_at, lease_until, next due time or "", batches not started yet, {ms late, rows, ms late, ...}, row id...},
 --         no rows when the table is paused; or {claimed_at}, no claim: a batch sent max_wait_s ago was not started yet
 local schedule, delay, refreshed, failures, stats, queue = unpack(KEYS)
 local value_prefix, fill_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
@@ -9,7 +9,7 @@ local time, late = redis.call('TIME'), {}
 local now = time[1] + time[2] / 1e6
 local lease_until = string.format('%.17g', now + lease_s)
 local fence = string.format('%.17g', now - 5e-7) -- after any claim before: they are 1 us apart
-local reply = {string.format('%.17g', now), lease_until, '', late}
+local reply = {string.format('%.17g', now), lease_until, '', tonumber(redis.pcall('ZCARD', queue)) or 0, late}
 if tonumber(redis.pcall('HGET', stats, 'paused')) then return reply end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 if oldest and now - oldest > tonumber(max_wait_s) then return {reply[1]} end

@@ -11,7 +11,7 @@ from rowcache_tasks import dispatch
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.backlog import Backlog
 from rowcache_tasks.config import Table
-from rowcache_tasks.dispatch import Dispatcher, Limits
+from rowcache_tasks.dispatch import Dispatcher, Limits, linger_s
 from rowcache_tasks.schedule import Schedule
 
 
@@ -22,6 +22,7 @@ class Broker:
         self.sent = []
         self.length = 0
         self.asked = 0
+        self.flushed = 0
         self.error = None
         self.before_send = self.after_look = lambda: None
         """Called once: what happens while the dispatcher stands still."""
@@ -38,6 +39,9 @@ class Broker:
         length, happen, self.after_look = self.length, self.after_look, lambda: None
         happen()
         return length
+
+    def flush(self):
+        self.flushed += 1
 
     @property
     def rows(self):
@@ -110,28 +114,31 @@ def test_nothing_is_claimed_while_the_queue_is_above_the_high_water_mark(build, 
     assert len(broker.sent) == 1
 
 
-def test_batch_that_is_not_full_grows_while_others_wait_for_a_worker(build, schedule, broker):
-    dispatcher = build(poll_interval_s=60)
-    schedule.put_rows({"1": (100, 0)})
-    dispatcher.run_once()
-    schedule.put_rows({"2": (100, 0)})
-    broker.length = 2
-    assert 0 < dispatcher.run_once() < 0.01
-    assert broker.rows == ["1"]
-    broker.length = 1
-    schedule.put_rows({"3": (100, 0)})
-    dispatcher.run_once()
-    assert broker.rows[0] == "1"
-    assert sorted(broker.sent[1][1].row_ids) == ["2", "3"]
+def test_broker_is_asked_only_when_the_batches_that_nobody_started_are_too_many(build, schedule, broker):
+    dispatcher = build(batch_size=1, max_queue=5)
+    schedule.put_rows({str(n): (100, 0) for n in range(9)})
+    for _ in range(6):
+        dispatcher.run_once()
+    assert (len(broker.sent), broker.asked) == (6, 1), "a dispatcher that has just started asks"
+    for _ in range(3):
+        dispatcher.run_once()
+    assert (len(broker.sent), broker.asked) == (9, 4), "the workers have fetched them: the queue is short"
 
 
-def test_batch_grows_for_one_poll_interval_at_most(build, schedule, broker):
-    dispatcher = build(poll_interval_s=0.001)
-    broker.length = 2
+def test_batch_that_is_not_full_is_followed_later_the_more_wait_for_a_worker():
+    pauses = [linger_s(behind, 0.05) for behind in range(100)]
+    assert 0 < pauses[0] < 0.005
+    assert pauses[:10] == pytest.approx([pauses[0] * (1 + behind) for behind in range(10)])
+    assert max(pauses) == 0.05, "a change is noticed within the poll interval all the same"
+
+
+def test_what_the_broker_holds_back_is_sent_when_nothing_is_due(build, schedule, broker):
+    dispatcher = build()
     schedule.put_rows({"1": (100, 0)})
     dispatcher.run_once()
-    schedule.put_rows({"2": (100, 0)})
-    run_until(dispatcher, lambda: len(broker.sent) == 2)
+    assert broker.flushed == 0
+    dispatcher.run_once()
+    assert broker.flushed == 1
 
 
 def test_failed_send_releases_the_batch_at_once(build, schedule, broker, client):

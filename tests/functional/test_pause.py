@@ -47,6 +47,9 @@ class Broker:
     def queue_length(self):
         return 0
 
+    def flush(self):
+        pass
+
 
 @pytest.fixture
 def dispatch(client):

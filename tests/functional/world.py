@@ -99,11 +99,15 @@ class World:
         if self.is_broker_away:
             raise OSError("the broker is away")
         fields = asdict(claim)
+        del fields["behind"]
         self.messages.append(json.dumps({"table": table, "row_ids": fields.pop("row_ids"), "claim": fields}))
 
     def queue_length(self):
         """Workers have fetched everything; the messages are with them."""
         return 0
+
+    def flush(self):
+        """Nothing is held back."""
 
     def dispatch(self):
         """Make one pass; returns the messages that it sent."""
