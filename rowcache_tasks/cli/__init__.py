@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "doctor",
     "health": "health",
     "metrics": "metrics",
+    "plan": "plan",
 }
 """Command -> the module here that holds it."""
 

@@ -1,0 +1,168 @@
+"""Own how the constants of the capacity model come out of runs: which runs, and the fit of each part to them."""
+
+import socket
+from dataclasses import dataclass
+from statistics import mean, median
+from typing import Any
+
+from benchmarks.fit import fit
+from benchmarks.load import Load
+from benchmarks.observation import Observation
+from benchmarks.options import Options
+from benchmarks.stage import Stage
+
+COLUMNS = {
+    "dispatcher": ("claim", "batch", "row"),
+    "worker_main": ("second", "batch", "row"),
+    "worker_pool": ("batch", "row", "byte"),
+    "redis": ("claim", "batch", "row", "byte", "changed"),
+    "database": ("batch", "row", "byte"),
+    "net_in": ("claim", "batch", "row", "byte"),
+    "net_out": ("claim", "batch", "row"),
+}
+"""What the cost of each part may depend on."""
+
+TICK_S = 0.02
+"""The kernel counts processor time in steps of 10 ms, for user and system."""
+CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, and how long the JSON of its rows was."""
+
+    name: str
+    seen: Observation
+    row_bytes: float
+
+    @property
+    def fill(self) -> float:
+        """Rows in a batch."""
+        return self.seen.rows / max(1.0, self.seen.batches)
+
+    def column(self, name: str) -> float:
+        """Give how often a cost was incurred."""
+        seen = self.seen
+        return {
+            "second": seen.at,
+            "claim": seen.claims,
+            "batch": seen.batches,
+            "row": seen.rows,
+            "byte": seen.rows * self.row_bytes,
+            "changed": seen.changed,
+        }[name]
+
+    def used(self, part: str) -> float:
+        """Give what a part used: microseconds of processor time, or bytes."""
+        if part in self.seen.processor:
+            return 1e6 * self.seen.processor[part]
+        return float(getattr(self.seen, part))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of Redis for a row, by the length of its JSON; bytes."""
+
+    short: tuple[float, float]
+    long: tuple[float, float]
+
+    @property
+    def byte(self) -> float:
+        """For each byte of JSON."""
+        return max(0.0, (self.long[1] - self.short[1]) / (self.long[0] - self.short[0]))
+
+    @property
+    def row(self) -> float:
+        """For a row without its JSON."""
+        return max(0.0, self.short[1] - self.byte * self.short[0])
+
+
+def calibrate(load: Load, options: Options) -> tuple[list[Run], Memory]:
+    """Make the runs: nothing due, all rows due at once, rows due one after another; short and long JSON."""
+    rows, idle_s, pace_s = (10_000, 1.0, 1.2) if options.is_quick else (100_000, 6.0, 9.0)
+    runs = [Run("idle", load.idle(idle_s), 0.0)]
+    before = load.memory()
+    first = load.burst(rows)
+    short = load.row_bytes(), (load.memory() - before) / rows
+    runs += [Run("burst, all new", first, short[0]), Run("burst, none changed", load.burst(rows), short[0])]
+    for rate in (150, 1_500) if options.is_quick else (100, 250, 1_200, 5_000):
+        runs.append(Run(f"{rate:,}/s", load.pace([(min(load.rows, 40 * rate), 40)], pace_s), short[0]))
+    load.show(repeats=8)
+    middle = load.memory()
+    second = load.burst(rows)
+    long = load.row_bytes(), short[1] + (load.memory() - middle) / rows
+    runs += [Run("burst, long, all changed", second, long[0]), Run("burst, long", load.burst(rows), long[0])]
+    load.show()
+    return runs, Memory(short, long)
+
+
+def fit_constants(runs: list[Run], memory: Memory, linger_s: float) -> dict[str, Any]:
+    """Fit the costs; the form of constants.json, without what is not in the runs."""
+    costs = {part: fit_part(part, columns, runs) for part, columns in COLUMNS.items()}
+    row_pass_us = costs["dispatcher"]["row"] + costs["redis"]["row"] / 2
+    blind = [1e6 * (blind_s(run) - linger_s) - row_pass_us * run.fill for run in runs if is_paced(run)]
+    return {
+        **costs,
+        "pass_us": rounded(max(0.0, mean(blind))),
+        "row_pass_us": rounded(row_pass_us),
+        "memory_row": rounded(memory.row),
+        "memory_byte": rounded(memory.byte),
+    }
+
+
+def fit_part(part: str, columns: tuple[str, ...], runs: list[Run]) -> dict[str, float]:
+    """Fit the cost of one part."""
+    rows = [[run.column(name) for name in columns] for run in runs]
+    is_time = part in runs[0].seen.processor
+    found = fit(rows, [run.used(part) for run in runs], least=1e6 * TICK_S * 5 if is_time else 1e5)
+    return {name: rounded(value) for name, value in zip(columns, found, strict=True)}
+
+
+def is_paced(run: Run) -> bool:
+    """Whether batches of a run were neither full nor of single rows, so that the pauses between them can be told."""
+    return run.name.endswith("/s") and run.fill > 1.3
+
+
+def blind_s(run: Run) -> float:
+    """Give how long a dispatcher could not claim after each batch of a run: the formula of fill.py, solved."""
+    rate = run.seen.rows / run.seen.at
+    missed = run.fill
+    for _ in range(50):
+        missed = run.fill - 2.718281828459045**-missed
+    return missed / rate
+
+
+def rounded(value: float) -> float:
+    """Keep three digits: more are noise."""
+    return float(f"{value:.3g}")
+
+
+def get_us(stage: Stage, row_ids: int, seconds: float, load: Load) -> float:
+    """Give the processor time of Redis for one GET, from many connections at the same time; microseconds."""
+    path = stage.valkey.url.removeprefix("unix://").partition("?")[0]
+    connections = []
+    try:
+        for _ in range(CONNECTIONS):
+            connection = socket.socket(socket.AF_UNIX)
+            connections.append(connection)
+            connection.connect(path)
+        found = [ask(connections, row_ids, seconds / 3, load) for _ in range(3)]
+    finally:
+        for connection in connections:
+            connection.close()
+    return rounded(median(found))
+
+
+def ask(connections: list[socket.socket], row_ids: int, seconds: float, load: Load) -> float:
+    """GET over each connection in turn, for a while; microseconds of Redis for each."""
+    before, asked = load.observer.look(), 0
+    until = before.at + seconds
+    while (now := load.observer.clock()) < until:
+        for number, connection in enumerate(connections):
+            row_id = str(1 + (asked + number + int(now * 1000)) % row_ids).encode()
+            connection.sendall(b"*2\r\n$3\r\nGET\r\n$%d\r\ninv:%b\r\n" % (4 + len(row_id), row_id))
+        for connection in connections:
+            connection.recv(65536)
+        asked += len(connections)
+    used = load.observer.look() - before
+    return 1e6 * used.processor["redis"] / asked

@@ -1,0 +1,211 @@
+"""Own the plan: what a workload uses on a fleet, part by part, and what saturates first."""
+
+import math
+from dataclasses import dataclass, replace
+
+from rowcache_tasks.capacity.connection import Connections, count_connections
+from rowcache_tasks.capacity.constants import Constants, Cost
+from rowcache_tasks.capacity.fill import Fill, Rhythm, fill_batches
+from rowcache_tasks.capacity.fleet import Fleet
+from rowcache_tasks.capacity.workload import Workload
+
+__all__ = ["Part", "Plan", "make_plan"]
+
+SPARE = 2
+"""Dispatchers and worker processes at least: one may die."""
+GET_BYTES = 40
+"""Of a question for a row."""
+TRIPS_PER_PASS = 3
+"""Round trips of a dispatcher: claim, send, look at the queue."""
+TRIPS_PER_TASK = 3
+"""Round trips of a worker process: take the batch off the list, SELECT, commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a deployment under a load."""
+
+    name: str
+    count: float
+    """Processes, or cores of a server."""
+    cores: float
+    """Processor time a second of all of them together; seconds."""
+    busy: float
+    """How many of them are busy on average. Waiting for an answer is busy; lingering for fuller batches is not."""
+    saturates_at: float = math.inf
+    """Times this load at which it is busy all the time: then batches are full, so this is more than 1 / share."""
+    is_one: bool = False
+    """More of them cannot be started."""
+
+    @property
+    def share(self) -> float:
+        """How busy it is, 0 to 1 and above."""
+        return self.busy / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a workload uses on a fleet."""
+
+    workload: Workload
+    fleet: Fleet
+    constants: Constants
+    fill: Fill
+    parts: tuple[Part, ...]
+    """Dispatchers, main processes of workers, worker processes, Redis, database: see `part`."""
+    workers: int
+    """--concurrency of each is processes_per_worker."""
+    redis_bytes: float
+    """Memory of Redis for rows and schedule."""
+    net_in: float
+    """Bytes a second that Redis receives."""
+    net_out: float
+    """Bytes a second that Redis sends, answers to GETs included."""
+    late_s: float
+    """From due to committed, on average, while nothing is overloaded; seconds."""
+    scheduling_s: float
+    """How long schedule_table takes."""
+    catch_up_s: float
+    """How long all rows take when all are due at once, as after an outage; inf: this fleet cannot."""
+    connections: Connections
+
+    def part(self, name: str) -> Part:
+        """Give a part by its name."""
+        return next(part for part in self.parts if part.name == name)
+
+    @property
+    def queries_per_s(self) -> float:
+        """SELECTs a second: one for each batch."""
+        return self.fill.batches_per_s
+
+    @property
+    def first(self) -> Part:
+        """The part that saturates first."""
+        return min(self.parts, key=lambda part: part.saturates_at)
+
+    @property
+    def wall(self) -> Part:
+        """The part that saturates first when as many processes are started as are needed."""
+        return min((part for part in self.parts if part.is_one), key=lambda part: part.saturates_at)
+
+    @property
+    def warm_up_s(self) -> float:
+        """From schedule_table until each row is cached: its first refreshes are spread over the interval."""
+        return max(self.scheduling_s + self.workload.longest_s, self.catch_up_s)
+
+
+class Costs:
+    """What batches, rows and claims of a workload cost on the machine of a fleet; seconds."""
+
+    def __init__(self, workload: Workload, fleet: Fleet, constants: Constants) -> None:
+        self.fleet = fleet
+        self.constants = constants
+        self.gets = workload.gets_per_s * constants.get_us / 1e6 / fleet.speed
+        """Processor time a second of Redis for the GETs of readers."""
+        self._row = (workload.row_bytes, workload.changed_share)
+
+    def cores(self, cost: Cost, fill: Fill, processes: float = 1) -> float:
+        """Give the processor time a second of a part."""
+        return self._seconds(processes * cost.second + self.amount(cost, fill))
+
+    def amount(self, cost: Cost, fill: Fill) -> float:
+        """Give how much of a cost there is in a second, in its own unit."""
+        return fill.claims_per_s * cost.claim + fill.batches_per_s * cost.of_batch(fill.rows_per_batch, *self._row)
+
+    def task_s(self, rows: float) -> float:
+        """Give how long a worker process has a batch: its own time, and that of the servers it waits for."""
+        costs = (self.constants.worker_pool, self.constants.database, self.constants.redis)
+        return TRIPS_PER_TASK * self.fleet.round_trip_s + self._seconds(
+            sum(cost.of_batch(rows, *self._row) for cost in costs)
+        )
+
+    def rhythm(self) -> Rhythm:
+        """Give the loop of a dispatcher."""
+        fleet = self.fleet
+        claim = self.constants.dispatcher.claim + self.constants.redis.claim
+        more_s = self._seconds(self.constants.pass_us - claim) + (TRIPS_PER_PASS - 1) * fleet.round_trip_s
+        return Rhythm(
+            blind_s=fleet.linger_s + self._seconds(self.constants.pass_us) + TRIPS_PER_PASS * fleet.round_trip_s,
+            row_s=self._seconds(self.constants.row_pass_us),
+            poll_s=0.9 * fleet.poll_interval_s,
+            batch_s=max(0.0, more_s),
+        )
+
+    def _seconds(self, microseconds: float) -> float:
+        return microseconds / 1e6 / self.fleet.speed
+
+
+def make_plan(workload: Workload, fleet: Fleet, constants: Constants) -> Plan:
+    """Compute what a workload uses on a fleet; the counts that the fleet leaves open are those that it needs."""
+    costs, rate = Costs(workload, fleet, constants), workload.refreshes_per_s
+    rhythm = costs.rhythm()
+    full = Fill(fleet.batch_size, rate / fleet.batch_size, rate / fleet.batch_size, 0.0, 0.0)
+    # With full batches a dispatcher does not linger.
+    dispatching = full.batches_per_s * (rhythm.blind_s - fleet.linger_s + fleet.batch_size * rhythm.row_s)
+    dispatchers = fleet.dispatchers or max(SPARE, fleet.needed(dispatching))
+    fill = fill_batches(
+        rate,
+        fleet.batch_size,
+        rhythm,
+        dispatchers=dispatchers,
+        tables=workload.tables,
+        together=workload.together,
+    )
+    refreshing = fill.batches_per_s * costs.task_s(fill.rows_per_batch)
+    processes = fleet.processes or max(SPARE, fleet.needed(refreshing))
+    workers = math.ceil(processes / fleet.processes_per_worker)
+    if fleet.processes is None:
+        workers = max(workers, fleet.needed(costs.cores(constants.worker_main, fill)))
+        processes = max(processes, workers)
+    parts = make_parts(costs, fill, full, (dispatchers, workers, processes), dispatching)
+    return Plan(
+        workload=workload,
+        fleet=fleet,
+        constants=constants,
+        fill=fill,
+        parts=parts,
+        workers=workers,
+        redis_bytes=workload.rows * (constants.memory_row + constants.memory_byte * workload.row_bytes),
+        net_in=costs.amount(constants.net_in, fill) + workload.gets_per_s * GET_BYTES,
+        net_out=costs.amount(constants.net_out, fill) + workload.gets_per_s * workload.row_bytes,
+        late_s=fill.waits_s + rhythm.blind_s - fleet.linger_s + costs.task_s(fill.rows_per_batch),
+        scheduling_s=workload.rows / constants.scheduled_per_s / fleet.speed,
+        catch_up_s=workload.rows / rate / min(part.saturates_at for part in parts),
+        connections=count_connections(
+            dispatchers, workers, processes, readers=fleet.readers, senders=fleet.senders, fillers=fleet.fillers
+        ),
+    )
+
+
+def make_parts(
+    costs: Costs, fill: Fill, full: Fill, counts: tuple[int, int, int], dispatching: float
+) -> tuple[Part, ...]:
+    """Make the parts of a deployment for batches as they are filled; and as full as they get, for the limits."""
+    of, gets = costs.constants, costs.gets
+    dispatchers, workers, processes = counts
+    claims = costs.cores(of.dispatcher, fill, dispatchers)
+    fetching = costs.cores(of.worker_main, fill, workers)
+    pool = costs.cores(of.worker_pool, fill)
+    database = costs.cores(of.database, fill)
+    server = costs.cores(of.redis, fill) + gets
+
+    def busy(at: Fill) -> float:
+        return at.batches_per_s * costs.task_s(at.rows_per_batch)
+
+    return (
+        limit(Part("dispatchers", dispatchers, claims, claims), dispatching),
+        limit(
+            Part("worker main processes", workers, fetching, fetching), costs.cores(of.worker_main, full, processes=0)
+        ),
+        limit(Part("worker processes", processes, pool, busy(fill)), busy(full)),
+        limit(Part("Redis", 1, server, server, is_one=True), costs.cores(of.redis, full) + gets),
+        limit(
+            Part("database", costs.fleet.database_cores, database, database, is_one=True),
+            costs.cores(of.database, full),
+        ),
+    )
+
+
+def limit(part: Part, busy_when_full: float) -> Part:
+    """Say when a part saturates, from how much of it would be busy if batches were full at today's load."""
+    return replace(part, saturates_at=part.count / busy_when_full if busy_when_full else math.inf)
