@@ -4,7 +4,7 @@ One implementation for RowCache and AsyncRowCache: each method gives the steps o
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rowcache_tasks.argument import is_finite, parse_delay
@@ -39,6 +39,7 @@ class Answers(Generic[T]):
         self._table = table
         self._reading = reading
         self.decode = decoder.decode
+        self._decode_all = decoder.decode_all
 
     @classmethod
     def of(
@@ -52,7 +53,7 @@ class Answers(Generic[T]):
     def get(self, row_id: RowId, wanted: Wanted) -> Steps[T | None]:
         """Give a row; None when it is not cached, or too old and not filled."""
         text = text_of(row_id)
-        if wanted == AS_IT_IS:
+        if wanted is AS_IT_IS:
             value = yield from self._reading.value(text)
         else:
             found = yield from self._reading.found([text], wanted, with_age=wanted.max_age is not None)
@@ -64,15 +65,13 @@ class Answers(Generic[T]):
         asked = {row_id: text_of(row_id) for row_id in row_ids}
         if not asked:
             return {}
-        if wanted == AS_IT_IS:
+        if wanted is AS_IT_IS:
             values = yield from self._reading.values(list(asked.values()))
-            return {row_id: self._row(row_id, value, is_one=False) for row_id, value in zip(asked, values, strict=True)}
-        texts = list(dict.fromkeys(asked.values()))
-        found = yield from self._reading.found(texts, wanted, with_age=wanted.max_age is not None)
-        return {
-            row_id: None if is_stale(found[text], wanted) else self._row(row_id, found[text][0], is_one=False)
-            for row_id, text in asked.items()
-        }
+        else:
+            texts = list(dict.fromkeys(asked.values()))
+            found = yield from self._reading.found(texts, wanted, with_age=wanted.max_age is not None)
+            values = [None if is_stale(found[text], wanted) else found[text][0] for text in asked.values()]
+        return dict(zip(asked, self._rows(list(asked), values), strict=True))
 
     def get_with_age(self, row_id: RowId, wanted: Wanted) -> Steps[CachedRow[T] | None]:
         """Give a row, too old or not, with its age."""
@@ -90,6 +89,13 @@ class Answers(Generic[T]):
         """Tell whether a row is cached."""
         return (yield from self._reading.exists(text_of(row_id)))
 
+    def _rows(self, row_ids: Sequence[RowId], values: Sequence[bytes | None]) -> list[T | None]:
+        """Decode values, which nearly always are rows that fit, in the shortest loop; else one by one."""
+        rows = self._decode_all(values)
+        if rows is None:
+            return [self._row(row_id, value, is_one=False) for row_id, value in zip(row_ids, values, strict=True)]
+        return rows
+
     def _row(self, row_id: RowId, value: bytes | None, *, is_one: bool = True) -> T | None:
         """Decode a value. A row that the database has and cannot give is an error; among others it is logged."""
         if value is None:
@@ -105,6 +111,8 @@ class Answers(Generic[T]):
 
 def text_of(row_id: RowId) -> str:
     """Give a row id as text. Raises ArgumentError for what no row can have."""
+    if type(row_id) is str and row_id.isascii():  # as nearly all are
+        return row_id
     if isinstance(row_id, str | int):
         try:
             text = str(row_id)
@@ -130,5 +138,7 @@ def parse_wanted(max_age: object, delay: object, *, fill: bool) -> Wanted:
 
 def is_stale(found: Found, wanted: Wanted) -> bool:
     """Whether a value is older than asked for, or of unknown age; what was just filled is not."""
+    if wanted.is_filled or wanted.max_age is None:
+        return False
     _, age = found
-    return wanted.max_age is not None and not wanted.is_filled and (age is None or age > wanted.max_age)
+    return age is None or age > wanted.max_age

@@ -14,7 +14,7 @@ from rowcache_tasks.reader.cached_row import CachedRow
 from rowcache_tasks.reader.flight import Flight
 from rowcache_tasks.reader.near_cache import NearCache, NearStatistics
 from rowcache_tasks.reader.pool import forget_closed, shared_async_client, shared_client
-from rowcache_tasks.reader.port import Steps, Wanted
+from rowcache_tasks.reader.port import Step, Steps
 from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.reader.target import Target, check_client, check_timeout, find_target
 
@@ -100,7 +100,8 @@ class AsyncRowCache(Generic[T]):
                 return self._decode(row_id, kept)
         wanted = parse_wanted(max_age, delay, fill=fill)
         port, answers = self._here()
-        return await self._run(answers.get(row_id, wanted), port, wanted)
+        steps = answers.get(row_id, wanted)
+        return await (self._fill(steps, port) if wanted.is_filled else walk(steps, port))
 
     async def get_many(
         self,
@@ -113,7 +114,8 @@ class AsyncRowCache(Generic[T]):
         """Return row id -> row or None; see RowCache.get_many."""
         wanted = parse_wanted(max_age, delay, fill=fill)
         port, answers = self._here()
-        return await self._run(answers.get_many(row_ids, wanted), port, wanted)
+        steps = answers.get_many(row_ids, wanted)
+        return await (self._fill(steps, port) if wanted.is_filled else walk(steps, port))
 
     async def get_with_age(
         self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
@@ -121,7 +123,8 @@ class AsyncRowCache(Generic[T]):
         """Return the row with its age; see RowCache.get_with_age."""
         wanted = parse_wanted(max_age, delay, fill=fill)
         port, answers = self._here()
-        return await self._run(answers.get_with_age(row_id, wanted), port, wanted)
+        steps = answers.get_with_age(row_id, wanted)
+        return await (self._fill(steps, port) if wanted.is_filled else walk(steps, port))
 
     async def age(self, row_id: RowId) -> float | None:
         """Return the age of the cached value in seconds; see RowCache.age."""
@@ -156,10 +159,20 @@ class AsyncRowCache(Generic[T]):
             here = self._loops[loop] = TaskPort(client, self._target, self._near), answers
         return here
 
-    async def _run(self, steps: Steps[R], port: "TaskPort", wanted: Wanted) -> R:
-        if not wanted.is_filled:
-            return await walk(steps, port)
-        task = asyncio.ensure_future(walk(steps, port))
+    async def _fill(self, steps: Steps[R], port: "TaskPort") -> R:
+        """Look into the cache; what is to be done after that, if anything, goes on when the caller is cancelled."""
+        try:
+            step = next(steps)
+            try:
+                reply = await step(port)
+            except BaseException as error:  # noqa: BLE001 - given to the read, which may handle it
+                step = steps.throw(error)
+            else:
+                step = steps.send(reply)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        task = asyncio.ensure_future(walk(steps, port, step))
         self._fills.add(task)
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
@@ -170,10 +183,10 @@ class AsyncRowCache(Generic[T]):
             task.exception()  # seen, even if nobody waits for it any more
 
 
-async def walk(steps: Steps[R], port: "TaskPort") -> R:
-    """Do the steps of a read one after the other."""
+async def walk(steps: Steps[R], port: "TaskPort", step: Step | None = None) -> R:
+    """Do the steps of a read one after the other, from `step` on if it has begun."""
     try:
-        step = next(steps)
+        step = step or next(steps)
         while True:
             try:
                 reply = await step(port)

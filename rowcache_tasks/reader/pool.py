@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from rowcache_tasks.connection import connection_options
+from rowcache_tasks.reader.waiting_pool import WaitingPool
 
 __all__ = ["forget_closed", "shared_async_client", "shared_client"]
 
@@ -53,7 +54,7 @@ def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
     forget_closed(loops)
     clients = loops.setdefault(asyncio.get_running_loop(), {})
     if (url, timeout_s) not in clients:
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
+        pool = WaitingPool.from_url(
             url,
             **connection_options(url, "reader", timeout_s / 2),
             retry=AsyncRetry(NoBackoff(), retries=1, supported_errors=RETRIED),

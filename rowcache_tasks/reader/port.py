@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 from rowcache_tasks.reader.flight import Flight
 
-__all__ = ["Found", "Port", "Steps", "Wanted"]
+__all__ = ["Found", "Port", "Step", "Steps", "Wanted"]
 
 R = TypeVar("R")
 
@@ -31,7 +31,9 @@ class Port(Protocol):
         """Wait until a flight has ended, but not for longer; None: for so long."""
 
 
-Steps = Generator[Callable[[Port], Any], Any, R]
+Step = Callable[[Port], Any]
+
+Steps = Generator[Step, Any, R]
 """A read, step by step: yields functions of the port, is sent what they return, awaited; returns what was read."""
 
 

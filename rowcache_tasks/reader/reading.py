@@ -1,6 +1,7 @@
 """Own what each read does, step by step, for RowCache and AsyncRowCache alike. Does no I/O itself; knows no SQL."""
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 from rowcache_tasks.config import MAX_BATCH_SIZE, Table
@@ -16,6 +17,9 @@ from rowcache_tasks.reader.server import Server
 __all__ = ["Reading"]
 
 R = TypeVar("R")
+
+OPEN = (b"{", "{")
+"""How an object begins; a text comes from a client with decode_responses."""
 
 
 class Reading:
@@ -63,12 +67,12 @@ class Reading:
                 found = yield from self._aged(row_ids)
             else:
                 values = yield from self._cached(row_ids)
-                found = {row_id: (value, None) for row_id, value in zip(row_ids, values, strict=True)}
+                found = dict(zip(row_ids, zip(values, repeat(None)), strict=True))
         except CacheError:
             if not self._falls_back:
                 raise
             return (yield from self._in_batches(row_ids, self._filling.from_database))
-        missed = [row_id for row_id in row_ids if not is_fit(found[row_id], wanted)] if wanted.is_filled else []
+        missed = misfits(found, wanted.max_age) if wanted.is_filled else []
         if missed:
             found |= yield from self._in_batches(missed, lambda batch: self._filling.found(batch, wanted))
             if self._near is not None:  # it may not have heard yet of what this process has just written
@@ -99,6 +103,9 @@ class Reading:
             kept = yield from self._keep(keys)
             if kept is not None:
                 return kept
+        if len(keys) == 1:  # GET costs this process less
+            value = yield from self._server.ask(lambda port: port.client.get(keys[0]), other_type=b"")
+            return [value or None]
         values: list[bytes | None] = yield from self._server.ask(lambda port: port.client.mget(keys))
         return values
 
@@ -144,12 +151,13 @@ class Reading:
         return found
 
 
-def is_fit(found: Found, wanted: Wanted) -> bool:
-    """Whether a cached value need not be filled: it is an object, and not too old."""
-    value, age = found
-    if not value or value[:1] not in (b"{", "{"):  # text, from a client with decode_responses
-        return False
-    return wanted.max_age is None or (age is not None and age <= wanted.max_age)
+def misfits(found: dict[str, Found], max_age: float | None) -> list[str]:
+    """Give the row ids of cached values that have to be filled: those that are no object, or too old."""
+    return [
+        row_id
+        for row_id, (value, age) in found.items()
+        if not value or value[:1] not in OPEN or (max_age is not None and (age is None or age > max_age))
+    ]
 
 
 def age_of(refreshed: float | None, now: tuple[int, int]) -> float | None:

@@ -69,6 +69,14 @@ class RowDecoder(Generic[T]):
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return self._decode_otherwise(row_id, value, error)
 
+    def decode_all(self, values: Sequence[bytes | str | None]) -> list[T | None] | None:
+        """Return the rows, None for None; nothing at all when `decode` has something to say about one of them."""
+        decode = self._decode
+        try:
+            return [None if value is None else decode(value) for value in values]
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+
     def _decode_otherwise(self, row_id: object, value: bytes | str, error: Exception) -> T | None:
         """Sort out what msgspec does not read. The slow path."""
         try:

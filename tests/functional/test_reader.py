@@ -73,7 +73,7 @@ def test_get_many_answers_in_the_order_asked_with_none_for_missing(inv, schedule
     commit(schedule, {"1": b'{"id":1}', "2": b'{"id":2}'})
     assert list(inv.get_many(["2", "nope", "1"]).items()) == [("2", {"id": 2}), ("nope", None), ("1", {"id": 1})]
     assert list(inv.get_many(iter([2, "2", 2]))) == [2, "2"]
-    assert inv.get_many([]) == {}
+    assert inv.get_many([]) == inv.get_many([], fill=True) == {}
 
 
 def test_get_many_of_thousands_is_one_mget(inv, client, schedule):

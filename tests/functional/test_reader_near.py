@@ -32,7 +32,7 @@ def test_row_is_read_once_and_then_kept_in_the_process(inv, client):
     first["id"] = "changed by the caller"
     assert inv.get("42") == {"id": 42}
     assert inv.get(42) == {"id": 42}
-    assert inv.get_many(["42"]) == {"42": {"id": 42}}
+    assert inv.get_many(["42"]) == inv.get_many(["42"], fill=True) == {"42": {"id": 42}}
     assert client.info("commandstats")["cmdstat_mget"]["calls"] == calls, "the server was asked again"
 
 
