@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     names = [] if arguments.report else wanted
     failed = measure(names, Options(is_quick=arguments.quick), results, folder / "results.json")
-    print(output.write(results, [name for name in wanted if name not in failed], folder))
+    sys.stdout.write(output.write(results, [name for name in wanted if name not in failed], folder))
     if arguments.docs:
         output.write_pages(results)
     progress.say(f"{output.shown(folder)} has results.json, report.md and the charts")

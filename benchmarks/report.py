@@ -19,7 +19,7 @@ def whole(results: Results, images: str) -> str:
         parts.append(f"## Targets\n\n{of_table(reached)}")
     if parts:
         parts.append(f"## Runs\n\n{of_runs(results)}")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts) + "\n" if parts else ""
 
 
 def of_section(result: Result, images: str) -> str:
