@@ -15,6 +15,7 @@ written" is an outcome: neither is an exception.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "ArgumentError",
@@ -74,9 +75,13 @@ class RowTypeError(RowCacheError):
     """A cached row does not fit the reader's type. One line: table, row id, column, what was found and expected.
 
     `table` is the table's name, `row_id` the id as it was asked for. Nothing of the row's contents is shown.
+    `rows`, of get_many: what it would have returned, with None for each row that does not fit; of others it is empty.
     """
 
-    def __init__(self, message: str, table: str = "", row_id: object = None) -> None:
+    def __init__(
+        self, message: str, table: str = "", row_id: object = None, rows: Mapping[Any, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.table = table
         self.row_id = row_id
+        self.rows = rows or {}

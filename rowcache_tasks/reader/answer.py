@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rowcache_tasks.argument import is_finite, parse_delay
-from rowcache_tasks.errors import ArgumentError, FillError
+from rowcache_tasks.errors import ArgumentError, FillError, RowTypeError
 from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.quotation import shorten
 from rowcache_tasks.reader.cached_row import CachedRow
@@ -90,10 +90,24 @@ class Answers(Generic[T]):
         return (yield from self._reading.exists(text_of(row_id)))
 
     def _rows(self, row_ids: Sequence[RowId], values: Sequence[bytes | None]) -> list[T | None]:
-        """Decode values, which nearly always are rows that fit, in the shortest loop; else one by one."""
+        """Decode values: in the shortest loop, since nearly always all of them fit; else one by one.
+
+        Raises RowTypeError, with all rows that fit.
+        """
         rows = self._decode_all(values)
-        if rows is None:
-            return [self._row(row_id, value, is_one=False) for row_id, value in zip(row_ids, values, strict=True)]
+        if rows is not None:
+            return rows
+        rows, errors = [], []
+        for row_id, value in zip(row_ids, values, strict=True):
+            try:
+                rows.append(self._row(row_id, value, is_one=False))
+            except RowTypeError as error:
+                rows.append(None)
+                errors.append(error)
+        if errors:
+            first, found = errors[0], dict(zip(row_ids, rows, strict=True))
+            message = f"{first} ({len(errors)} of {len(rows)} rows do not fit)" if len(errors) > 1 else str(first)
+            raise RowTypeError(message, self._table, first.row_id, found) from first
         return rows
 
     def _row(self, row_id: RowId, value: bytes | None, *, is_one: bool = True) -> T | None:

@@ -127,7 +127,8 @@ class RowCache(Generic[T]):
     ) -> dict[K, T | None]:
         """Return row id -> row or None for each id asked, in the order asked: one MGET, and with `fill` one SELECT.
 
-        The options are those of get. A row that the database has and cannot give is logged, and None.
+        The options are those of get. A row that the database has and cannot give is logged, and None. RowTypeError has
+        the rows that do fit: docs/reading.md.
         """
         return self._run(self._answers.get_many(row_ids, parse_wanted(max_age, delay, fill=fill)))
 

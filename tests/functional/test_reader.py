@@ -20,6 +20,7 @@ from rowcache_tasks import (
     FillError,
     ReadThrough,
     RowCache,
+    RowTypeError,
 )
 from rowcache_tasks.config import Table
 from rowcache_tasks.schedule import Schedule
@@ -288,6 +289,28 @@ def test_rows_are_of_the_type_asked_for(open_cache, schedule, kind):
     assert cache.get("42") == kind(42)
     assert cache.get_many(["42", "43"]) == {"42": kind(42), "43": None}
     assert cache.get_with_age("42").row == kind(42)
+
+
+def test_one_row_that_does_not_fit_is_an_error_that_has_the_others(open_cache, schedule):
+    commit(schedule, {"1": b'{"id":1}', "2": b'{"id":"two"}', "3": b'{"id":3}'})
+    cache = open_cache(type=Item)
+    with pytest.raises(RowTypeError, match="row 2 of inv does not fit Item: column 'id'") as caught:
+        cache.get_many([3, "nope", 2, 1])
+    assert caught.value.row_id == 2
+    assert list(caught.value.rows.items()) == [(3, Item(3)), ("nope", None), (2, None), (1, Item(1))]
+    with pytest.raises(RowTypeError) as caught:
+        cache.get(2)
+    assert caught.value.rows == {}
+
+
+def test_rows_that_do_not_fit_are_counted(open_cache, schedule):
+    commit(schedule, {"1": b'{"id":"one"}', "2": b'{"id":"two"}', "3": b'{"id":3}', "4": b"[]"})
+    cache = open_cache(type=Item)
+    for options in ({}, {"max_age": 60}, {"fill": True}):
+        with pytest.raises(RowTypeError, match=r"row '1' of inv .*\(2 of 3 rows do not fit\)") as caught:
+            cache.get_many(["1", "2", "3"], **options)
+        assert caught.value.rows == {"1": None, "2": None, "3": Item(3)}
+    assert cache.get_many(["3", "4"]) == {"3": Item(3), "4": None}
 
 
 def test_client_of_the_application_is_used_and_left_open(open_cache, valkey, schedule):
