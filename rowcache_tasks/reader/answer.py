@@ -30,6 +30,7 @@ RowId = str | int
 K = TypeVar("K", bound=RowId)
 
 AS_IT_IS = Wanted()
+FILLED = Wanted(is_filled=True)
 
 
 class Answers(Generic[T]):
@@ -139,8 +140,8 @@ def text_of(row_id: RowId) -> str:
 
 def parse_wanted(max_age: object, delay: object, *, fill: bool) -> Wanted:
     """Check the options of a read. Raises ArgumentError."""
-    if max_age is None and delay is None and not fill:
-        return AS_IT_IS
+    if max_age is None and delay is None:
+        return FILLED if fill else AS_IT_IS
     if max_age is not None and (
         isinstance(max_age, bool) or not isinstance(max_age, int | float) or not is_finite(max_age) or max_age < 0
     ):
