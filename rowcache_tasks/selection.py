@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, TableClause, column, select, table
 
 from rowcache_tasks.config import Table
-from rowcache_tasks.dialects import Dialect, SourceColumn
+from rowcache_tasks.dialects import Dialect, Reader, SourceColumn
 from rowcache_tasks.encoding import Column, RowEncoder
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.key_type import KeyType, RowKey
@@ -28,12 +28,12 @@ class Selection:
     key_of: Callable[[Sequence[Any]], Any]
     """Takes the key out of a row, as row_key.parse gives it."""
     encoder: RowEncoder
-    by_key: Select[*tuple[Any, ...]]
-    """SELECT of the rows with the keys given as parameters."""
+    by_key: Reader
+    """Reads the rows with some keys."""
     keys: Select[*tuple[Any, ...]]
     """SELECT of every row's key columns, none of them NULL."""
-    keys_by_key: Select[*tuple[Any, ...]]
-    """SELECT of the key columns of the rows with the keys given as parameters."""
+    keys_by_key: Reader
+    """Reads the key columns of the rows with some keys."""
 
 
 def relation_of(settings: Table) -> TableClause:
@@ -66,14 +66,19 @@ def select_table(settings: Table, dialect: Dialect, connection: Connection) -> S
     read = columns + [part for part in key if part.name not in names]
     positions = {part.name: i for i, part in enumerate(read)}
     row_key = RowKey([key_type_of(settings, part) for part in key])
+
+    def reader(parts: list[SourceColumn]) -> Reader:
+        statement = select(*(part.expression for part in parts)).select_from(relation).where(dialect.match(key))
+        return dialect.reader(statement, connection)
+
     return Selection(
         relation=relation,
         width=len(columns),
         row_key=row_key,
         key_of=row_key.reader([positions[name] for name in key_names]),
         encoder=RowEncoder([Column(part.name, part.convert) for part in columns]),
-        by_key=select(*(part.expression for part in read)).select_from(relation).where(dialect.match(key)),
-        keys_by_key=select(*(part.expression for part in key)).select_from(relation).where(dialect.match(key)),
+        by_key=reader(read),
+        keys_by_key=reader(key),
         keys=select(*(part.expression for part in key))
         .select_from(relation)
         .where(*(column(name).is_not(None) for name in key_names)),

@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, func, select
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from rowcache_tasks.asked import Asked, Fetched
 from rowcache_tasks.batch import Batch
 from rowcache_tasks.config import Table
-from rowcache_tasks.dialects import dialect_of
+from rowcache_tasks.dialects import Reader, dialect_of
 from rowcache_tasks.encoding import RowEncoder
 from rowcache_tasks.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError, SourceError
@@ -150,17 +150,8 @@ class Source:
     def _look_up(self, connection: Connection) -> None:
         self._selection = select_table(self._table, self._dialect, connection)
 
-    def _select(self, statement: Select[*tuple[Any, ...]], keys: list[Any]) -> Sequence[Any]:
-        parameters = self._dialect.parameters(keys)
-
-        def ask(connection: Connection) -> Sequence[Any]:
-            result = connection.execute(statement, parameters)
-            # The driver's tuples: SQLAlchemy's rows would cost as much as the encoding.
-            rows: Sequence[Any] = result.cursor.fetchall() if result.cursor else []
-            result.close()
-            return rows
-
-        return self._answer(ask)
+    def _select(self, read: Reader, keys: list[Any]) -> Sequence[Any]:
+        return self._answer(lambda connection: read(connection, keys))
 
     def _answer(self, ask: Callable[[Connection], T]) -> T:
         """Ask with a connection, and once more with a fresh one when the pooled one turned out to be dead."""

@@ -3,12 +3,12 @@
 Must not know Redis, Celery or what the rows are for.
 """
 
-from rowcache_tasks.dialects.dialect import Dialect, SourceColumn
+from rowcache_tasks.dialects.dialect import Dialect, Reader, SourceColumn
 from rowcache_tasks.dialects.mysql import MySQL
 from rowcache_tasks.dialects.postgresql import PostgreSQL
 from rowcache_tasks.dialects.sqlite import SQLite
 
-__all__ = ["Dialect", "SourceColumn", "dialect_of"]
+__all__ = ["Dialect", "Reader", "SourceColumn", "dialect_of"]
 
 DIALECTS: dict[str, type[Dialect]] = {
     "postgresql": PostgreSQL,

@@ -1,6 +1,6 @@
 """Own what every database has in common; a database that SQLAlchemy knows and we do not is served by this alone."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Select,
     TableClause,
     bindparam,
     column,
@@ -24,6 +25,9 @@ from rowcache_tasks.key_type import KeyType
 
 AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
 """Arguments for create_engine: one statement is one transaction, with no round trip before or after it."""
+
+Reader = Callable[[Connection, Collection[Any]], Sequence[Any]]
+"""Gives the rows with some keys, as the driver's tuples."""
 
 INT64 = (-(2**63), 2**63 - 1)
 
@@ -99,6 +103,18 @@ class Dialect:
     def parameters(self, keys: Collection[Any]) -> dict[str, Any]:
         """Give the parameters of `match` for these keys: bare values of one column, tuples of several."""
         return {"row_keys": list(keys)}
+
+    def reader(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> Reader:
+        """Prepare a SELECT whose condition is `match`, once a table. `connection` is any one to the database."""
+
+        def read(connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
+            result = connection.execute(statement, self.parameters(keys))
+            # The driver's tuples: SQLAlchemy's rows would cost as much as the encoding.
+            rows: Sequence[Any] = result.cursor.fetchall() if result.cursor else []
+            result.close()
+            return rows
+
+        return read
 
     def is_row_error(self, error: BaseException) -> bool:
         """Tell an error that some rows cause (a division by zero in a view) from one of the whole database."""

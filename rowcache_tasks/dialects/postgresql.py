@@ -7,11 +7,25 @@ interval, infinite timestamps, digits of a numeric); a converter then writes it 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, Connection, TableClause, any_, bindparam, cast, column, func, select, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Select,
+    TableClause,
+    any_,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    text,
+)
 from sqlalchemy import tuple_ as row_of
 from sqlalchemy.types import UserDefinedType
 
-from rowcache_tasks.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
+from rowcache_tasks.dialects.dialect import AUTOCOMMIT, Dialect, Reader, SourceColumn
+from rowcache_tasks.dialects.postgresql_cursor import read_rows
 from rowcache_tasks.dialects.postgresql_text import CONVERTERS, ELEMENTS, KEY_TYPES, NATIVE, TEXT_KEY
 from rowcache_tasks.encoding import each
 from rowcache_tasks.errors import ConfigError
@@ -151,6 +165,15 @@ class PostgreSQL(Dialect):
         """Write the arrays as text: psycopg's dumper of lists takes ten times as long."""
         parts = zip(*keys, strict=True) if isinstance(next(iter(keys)), tuple) else [keys]
         return {f"row_keys_{i}": array_literal(part) for i, part in enumerate(parts)}
+
+    def reader(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> Reader:
+        """Compile the statement once: its text does not depend on the keys."""
+        sql = str(statement.compile(dialect=connection.dialect))
+
+        def read(connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
+            return read_rows(connection, sql, self.parameters(keys), self.is_outdated)
+
+        return read
 
     def is_row_error(self, error: BaseException) -> bool:
         """Go by SQLSTATE; an error without one is psycopg's, which could not load a value."""

@@ -1,5 +1,6 @@
 """A database that tests set up, and what they read from it with."""
 
+import psycopg
 from sqlalchemy import create_engine, event
 
 from rowcache_tasks.config import Table
@@ -49,6 +50,19 @@ def statements_of(engine):
     """Collect the SQL that the engine sends from now on."""
     sent = []
     event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+    return sent
+
+
+def batches_of(engine):
+    """Collect the SQL that cursors of psycopg send for the engine from now on, SQLAlchemy's or not."""
+    sent = []
+
+    class Cursor(psycopg.Cursor):
+        def execute(self, query, *args, **keywords):
+            sent.append(query)
+            return super().execute(query, *args, **keywords)
+
+    event.listen(engine, "checkout", lambda connection, *_: setattr(connection, "cursor_factory", Cursor))
     return sent
 
 

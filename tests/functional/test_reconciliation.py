@@ -10,7 +10,7 @@ from rowcache_tasks.reconciliation import GRACE_S, Reconciled, reconcile_table
 from rowcache_tasks.schedule import Schedule
 from rowcache_tasks.table_state import TableState
 
-from .database import statements_of
+from .database import batches_of
 
 JSON = b'{"id":1}'
 
@@ -150,7 +150,7 @@ def test_database_that_fails_half_way_drops_nothing_wrong_and_the_next_run_finis
 def test_existence_of_a_batch_is_one_select_of_keys_alone(pg, client):
     inventory = Inventory(pg, client, count=300)
     inventory.source.load()
-    sent = statements_of(inventory.source._engine)
+    sent = batches_of(inventory.source._engine)
     missing = inventory.source.find_missing([str(n) for n in range(200, 400)])
     assert missing == [str(n) for n in range(301, 400)]
     assert len(sent) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .database import USERS, statements_of, values
+from .database import USERS, batches_of, values
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_nul_in_a_text_key_is_an_error_in_postgresql(pg):
 def test_padded_key_is_found_by_its_trimmed_text(pg):
     pg.run("CREATE TABLE airport (code char(5) PRIMARY KEY)", "INSERT INTO airport VALUES ('OSL'), ('MUC')")
     source = pg.source("airport")
-    sent = statements_of(source._engine)
+    sent = batches_of(source._engine)
     fetched = source.fetch(["OSL", "MUC  "])
     assert values(fetched) == {"OSL": ("OSL  ",), "MUC  ": ("MUC  ",)}
     assert sum("FROM airport" in sql for sql in sent) == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rowcache_tasks.errors import EncodingError
 
-from .database import USERS, statements_of, values
+from .database import USERS, batches_of, values
 
 
 def test_batch_is_sorted_into_rows_missing_and_errors(db):
@@ -42,7 +42,7 @@ def test_one_batch_is_one_select_with_one_text(pg):
     pg.run(*USERS)
     source = pg.source("users")
     source.load()
-    sent = statements_of(source._engine)
+    sent = batches_of(source._engine)
     source.fetch(["1", "42"])
     source.fetch([str(i) for i in range(500)])
     assert len(sent) == 2
@@ -69,7 +69,7 @@ def test_rows_that_fail_the_select_are_alone_in_errors(pg):
     pg.run("CREATE VIEW share AS SELECT id, total / n AS share FROM part")
     source = pg.source("share", key=("id",))
     source.load()
-    sent = statements_of(source._engine)
+    sent = batches_of(source._engine)
     fetched = source.fetch([str(i) for i in range(1, 502)])
     assert fetched.errors == dict.fromkeys(
         ["7", "8", "300"], "the database cannot read the row: division by zero (SQLSTATE 22012)"

@@ -1,6 +1,9 @@
 """Sessions, and what happens when the database as a whole fails, on real PostgreSQL and SQLite."""
 
+import signal
+
 import pytest
+from sqlalchemy import text
 
 from rowcache_tasks.config import Table
 from rowcache_tasks.embedded import Postgres
@@ -85,6 +88,48 @@ def test_connections_survive_a_restart_of_the_database():
         server.start()
         assert sum(map(len, source.stream_row_ids(10))) == 3
         database.close()
+
+
+def test_restart_of_the_database_is_noticed_for_all_connections_at_once():
+    with Postgres() as server:
+        database = Database(server.url)
+        database.run(*USERS)
+        source = database.source("users")
+        source.load()
+        engine = source._engine
+        with engine.connect() as one, engine.connect() as two:
+            assert one.scalar(text("SELECT 1")) == two.scalar(text("SELECT 1"))
+        server.kill()
+        server.start()
+        assert list(source.fetch(["1"]).rows) == ["1"]
+        with engine.connect() as one, engine.connect() as two:
+            assert one.scalar(text("SELECT 1")) == two.scalar(text("SELECT 1")), "none of the old ones is left"
+        database.close()
+
+
+class Interrupted(BaseException):
+    """Raised by a signal in the midst of a wait."""
+
+
+def interrupt(_signal, _frame):
+    raise Interrupted
+
+
+def test_connection_whose_answer_was_not_waited_for_is_not_used_again(pg):
+    pg.run(*USERS, "CREATE VIEW v AS SELECT user_id AS id, pg_sleep(60) IS NULL AS s FROM users")
+    engine = pg.engine(statement_timeout_s=60)
+    slow, source = (Source(engine, Table("inv", name, key=(key,))) for name, key in (("v", "id"), ("users", "user_id")))
+    slow.load()
+    source.load()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Interrupted):
+            slow.fetch(["1"])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert list(source.fetch(["1"]).rows) == ["1"]
 
 
 def test_unreachable_database_is_a_source_error_without_the_password():
