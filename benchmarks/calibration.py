@@ -22,8 +22,8 @@ COLUMNS = {
 }
 """What the cost of each part may depend on."""
 
-TICK_S = 0.02
-"""The kernel counts processor time in steps of 10 ms, for user and system."""
+IDLE = ("second", "claim")
+"""What there is also with nothing due."""
 CONNECTIONS = 32
 
 
@@ -81,17 +81,17 @@ def calibrate(load: Load, options: Options) -> tuple[list[Run], Memory]:
     """Make the runs: nothing due, all rows due at once, rows due one after another; short and long JSON."""
     rows, idle_s, pace_s = (10_000, 1.0, 1.2) if options.is_quick else (100_000, 6.0, 9.0)
     runs = [Run("idle", load.idle(idle_s), 0.0)]
-    before = load.memory()
+    load.empty()
     first = load.burst(rows)
-    short = load.row_bytes(), (load.memory() - before) / rows
+    short = load.row_bytes(), load.values_bytes() / rows
     runs += [Run("burst, all new", first, short[0]), Run("burst, none changed", load.burst(rows), short[0])]
     for rate in (150, 1_500) if options.is_quick else (100, 250, 1_200, 5_000):
         runs.append(Run(f"{rate:,}/s", load.pace([(min(load.rows, 40 * rate), 40)], pace_s), short[0]))
+    load.empty()
     load.show(repeats=8)
-    middle = load.memory()
     second = load.burst(rows)
-    long = load.row_bytes(), short[1] + (load.memory() - middle) / rows
-    runs += [Run("burst, long, all changed", second, long[0]), Run("burst, long", load.burst(rows), long[0])]
+    long = load.row_bytes(), load.values_bytes() / rows
+    runs += [Run("burst, long, all new", second, long[0]), Run("burst, long", load.burst(rows), long[0])]
     load.show()
     return runs, Memory(short, long)
 
@@ -111,11 +111,16 @@ def fit_constants(runs: list[Run], memory: Memory, linger_s: float) -> dict[str,
 
 
 def fit_part(part: str, columns: tuple[str, ...], runs: list[Run]) -> dict[str, float]:
-    """Fit the cost of one part."""
-    rows = [[run.column(name) for name in columns] for run in runs]
-    is_time = part in runs[0].seen.processor
-    found = fit(rows, [run.used(part) for run in runs], least=1e6 * TICK_S * 5 if is_time else 1e5)
-    return {name: rounded(value) for name, value in zip(columns, found, strict=True)}
+    """Fit the cost of one part: what it uses with nothing due first, and then the rest to what is left."""
+    idle, *others = runs
+    found = {columns[0]: 0.0}
+    if columns[0] in IDLE:
+        found[columns[0]] = idle.used(part) / idle.column(columns[0])
+    left = [run.used(part) - found[columns[0]] * run.column(columns[0]) for run in others]
+    names = [name for name in columns if name not in IDLE]
+    rows = [[run.column(name) for name in names] for run in others]
+    costs = fit(rows, left, [run.used(part) for run in others])
+    return {name: rounded(value) for name, value in (found | dict(zip(names, costs, strict=True))).items()}
 
 
 def is_paced(run: Run) -> bool:

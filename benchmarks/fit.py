@@ -5,12 +5,9 @@ from collections.abc import Sequence
 ROUNDS = 3000
 
 
-def fit(rows: Sequence[Sequence[float]], values: Sequence[float], least: float = 0.0) -> list[float]:
-    """Give x >= 0 for which the sums of rows * x are as near to the values as can be, relative to them.
-
-    A value below `least` counts as if it were that: an error of a tick of the clock is no large one there.
-    """
-    weights = [1 / max(abs(value), least) for value in values]
+def fit(rows: Sequence[Sequence[float]], values: Sequence[float], sizes: Sequence[float]) -> list[float]:
+    """Give x >= 0 for which the sums of rows * x are as near to the values as can be, relative to the sizes."""
+    weights = [1 / size for size in sizes]
     a = [[cell * weight for cell in row] for row, weight in zip(rows, weights, strict=True)]
     left = [value * weight for value, weight in zip(values, weights, strict=True)]
     x = [0.0] * len(rows[0])
