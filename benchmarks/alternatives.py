@@ -5,7 +5,7 @@ its tasks from one process that polls the schedule (benchmarks.programs.feed), a
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from benchmarks import environment
@@ -16,9 +16,6 @@ from benchmarks.stage import Stage
 WARM_ROWS = 200
 
 DRIVERS = ("psycopg", "psycopg-binary", "msgspec", "hiredis")
-
-Command = Callable[[str], list[str]]
-"""Gives the arguments that start the workers, from the path of the interpreter."""
 
 
 def book_daemon() -> Running:
@@ -50,16 +47,28 @@ def task_queue(python: str, module: str, workers: Mapping[str, list[str]], sessi
 
 def celery() -> Running:
     """Celery: a worker with two processes, in the environment of this process: we are built on it."""
-    worker = ["-m", "celery", "-A", "benchmarks.programs.celery_row", "worker", "--concurrency=2", *CELERY_OPTIONS]
-    return task_queue(sys.executable, "celery_row", {"worker": worker}, 2, 2 * WARM_ROWS)
+    return task_queue(sys.executable, "celery_row", {"worker": celery_worker("celery_row", "--concurrency=2")}, 2, 400)
+
+
+def celery_solo() -> Running:
+    """Celery: two workers without a pool, each of which runs tasks in its main thread."""
+    workers = {
+        name: celery_worker("celery_row", "--pool=solo", f"--hostname={name}@%h") for name in ("worker-1", "worker-2")
+    }
+    return task_queue(sys.executable, "celery_row", workers, 2, 400)
+
+
+def celery_worker(module: str, *options: str) -> list[str]:
+    """Give the arguments of a worker that talks to no other one."""
+    quiet = ["--loglevel=warning", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return ["-m", "celery", "-A", f"benchmarks.programs.{module}", "worker", *quiet, *options]
 
 
 def celery_batches() -> Running:
     """celery-batches: a worker with two processes."""
     packages = ["celery-batches==0.11", "celery==5.6.3", *same("kombu[redis]", "redis", *DRIVERS)]
     python = environment.python("celery-batches", packages)
-    worker = ["-m", "celery", "-A", "benchmarks.programs.celery_batch", "worker", "--concurrency=2", *CELERY_OPTIONS]
-    return task_queue(python, "celery_batch", {"worker": worker}, 2, 4000)
+    return task_queue(python, "celery_batch", {"worker": celery_worker("celery_batch", "--concurrency=2")}, 1, 1000)
 
 
 def rq() -> Running:
@@ -107,6 +116,3 @@ def huey() -> Running:
         "-n",
     ]
     return task_queue(python, "huey_row", {"worker": worker}, 2, WARM_ROWS)
-
-
-CELERY_OPTIONS = ["--loglevel=warning", "--without-gossip", "--without-mingle", "--without-heartbeat"]
