@@ -30,7 +30,11 @@ class Rows:
     def refresh(self, row_id: str) -> None:
         """Bring one row into the cache."""
         row = self._cursor.execute(ONE, [int(row_id)]).fetchone()
-        self.client.set(f"inv:{row_id}", self._encode(dict(zip(self._names, row or (), strict=True))))
+        self.write(row_id, self._encode(dict(zip(self._names, row or (), strict=True))))
+
+    def write(self, row_id: str, value: bytes) -> None:
+        """Write one value."""
+        self.client.set(f"inv:{row_id}", value)
 
     def refresh_many(self, row_ids: list[int]) -> None:
         """Bring rows into the cache with one query and one command."""
