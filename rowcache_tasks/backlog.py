@@ -32,6 +32,8 @@ Celery compares the clocks of two machines there: apart by more than a lease and
 SEND_SHARE = 0.25
 """Of its lease: a batch that was not sent so long after its claim is late. Less than the half that is waited for."""
 
+LOST = (redis.ConnectionError, redis.TimeoutError)
+
 
 class Backlog:
     """The batches in the queue, as far as the cache's Redis knows; a claim puts a batch on the list."""
@@ -41,13 +43,39 @@ class Backlog:
 
     def start(self, claim: Claim) -> None:
         """Note that a worker has taken this batch out of the queue, and so every batch that was sent before it."""
-        claimed_at = float(claim.claimed_at)
-        sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
         with unless_of_another_type():
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.zrem(QUEUED_BATCHES, claim.claimed_at)
-            pipeline.zremrangebyscore(QUEUED_BATCHES, "-inf", f"({sent_before!r}")
+            for command in start_commands(claim):
+                pipeline.execute_command(*command)
             pipeline.execute()
+
+    @contextmanager
+    def starting(self, claim: Claim) -> Iterator[None]:
+        """Do the same for a batch that is refreshed within the with-block, which does not wait for the answer."""
+        commands, pool = start_commands(claim), self._client.connection_pool
+        connection = pool.get_connection()
+        try:
+            try:
+                connection.send_packed_command(connection.pack_commands(commands))
+            except LOST:
+                self.start(claim)
+                commands = []
+            try:
+                yield
+            finally:
+                self._hear(connection, claim, len(commands))
+        finally:
+            pool.release(connection)
+
+    def _hear(self, connection: Any, claim: Claim, answers: int) -> None:
+        """Read the answers to `starting`."""
+        try:
+            for _ in range(answers):
+                with unless_of_another_type():
+                    connection.read_response()
+        except LOST:
+            connection.disconnect()
+            self.start(claim)
 
     def note_again(self, claim: Claim) -> None:
         """Put a batch that was sent late on the list, since it may have been forgotten before it was in the queue.
@@ -71,6 +99,16 @@ class Backlog:
         """Take batches claimed until then off the list, which cannot be in the queue. Returns how many there were."""
         forgotten: Any = self._client.zremrangebyscore(QUEUED_BATCHES, "-inf", until)
         return int(forgotten)
+
+
+def start_commands(claim: Claim) -> list[tuple[Any, ...]]:
+    """Give the commands that take a batch off the list, with those that lay before it in the queue."""
+    claimed_at = float(claim.claimed_at)
+    sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
+    return [
+        ("ZREM", QUEUED_BATCHES, claim.claimed_at),
+        ("ZREMRANGEBYSCORE", QUEUED_BATCHES, "-inf", f"({sent_before!r}"),
+    ]
 
 
 @contextmanager

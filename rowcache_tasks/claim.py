@@ -1,9 +1,10 @@
 """Own what a claim is: rows that are ours until a lease ends. Must not know how it is made, sent or committed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, groupby, repeat
 
-__all__ = ["Claim", "late_of"]
+__all__ = ["Claim", "late_of", "runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,12 @@ class Claim:
     """Batches that no worker had started yet when it was claimed."""
 
 
-def late_of(claim: Claim, row_ids: list[str]) -> list[int]:
-    """Give the runs of `claim.late` for some of its rows, in the order of these."""
-    if row_ids == claim.row_ids:
-        return claim.late
+def late_of(claim: Claim) -> dict[str, int]:
+    """Give for each row of a claim how late it was claimed; milliseconds."""
     each = chain.from_iterable(map(repeat, claim.late[::2], claim.late[1::2]))
-    late_ms_of = dict(zip(claim.row_ids, each, strict=True))
-    runs = ((late_ms, len(list(run))) for late_ms, run in groupby(late_ms_of[row_id] for row_id in row_ids))
-    return list(chain.from_iterable(runs))
+    return dict(zip(claim.row_ids, each, strict=True))
+
+
+def runs(late_ms: Iterable[int]) -> list[int]:
+    """Write the lateness of rows run by run, as Claim has it."""
+    return list(chain.from_iterable((late, len(list(run))) for late, run in groupby(late_ms)))

@@ -72,7 +72,7 @@ class Settings:
     redis_url: str = field(repr=False)
     tables: Mapping[str, Table]
     database_url: str | None = field(default=None, repr=False)
-    batch_size: int = 200
+    batch_size: int = 500
     lease_s: float = 30.0
     poll_interval_s: float = 0.05
     max_queue: int = 50

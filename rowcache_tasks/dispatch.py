@@ -21,7 +21,7 @@ from typing import Protocol
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.argument import MAX_ROW_ID_BYTES
 from rowcache_tasks.backlog import EXPIRY_SLACK_S, SEND_SHARE, Backlog
-from rowcache_tasks.claim import Claim, late_of
+from rowcache_tasks.claim import Claim, late_of, runs
 from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.schedule import Backoff, Schedule
 
@@ -57,7 +57,7 @@ class Broker(Protocol):
 class Limits:
     """The settings of a dispatcher, as in Settings."""
 
-    batch_size: int = 200
+    batch_size: int = 500
     lease_s: float = 30.0
     poll_interval_s: float = 0.05
     max_queue: int = 50
@@ -226,5 +226,5 @@ def set_aside(schedule: Schedule, claim: Claim) -> Claim:
         if is_too_long(row_id)
     }
     schedule.release_rows(claim, reasons, Backoff())
-    kept = [row_id for row_id in claim.row_ids if row_id not in reasons]
-    return replace(claim, row_ids=kept, late=late_of(claim, kept))
+    late_ms = {row_id: late for row_id, late in late_of(claim).items() if row_id not in reasons}
+    return replace(claim, row_ids=list(late_ms), late=runs(late_ms.values()))

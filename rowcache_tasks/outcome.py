@@ -1,6 +1,7 @@
 """Own what became of the rows of one call, as counts. Knows nothing of how."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 
 __all__ = ["Changed", "Committed", "Missed"]
 
@@ -17,6 +18,10 @@ class Committed:
     """Not written: another refresh was committed since the claim, so this value may be older."""
     dropped: int = 0
     """Not written: the row was unscheduled since the claim."""
+
+    def __add__(self, other: "Committed") -> "Committed":
+        """Count both."""
+        return Committed(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)

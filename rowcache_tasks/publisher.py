@@ -68,7 +68,7 @@ class Publisher:
                 self.flush()
 
     def publish(self, kind: str, fields: dict[str, Any], *_: Any, **__: Any) -> None:
-        """Hold an event back, in place of Celery's event dispatcher: it is called so when task_send_sent_event is on."""
+        """Hold an event back, in place of Celery's event dispatcher: with task_send_sent_event."""
         self._flush_at = self._flush_at or time.monotonic() + EVENTS_S
         self._events.send(kind, **fields)
 

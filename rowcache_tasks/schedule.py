@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from rowcache_tasks.claim import Claim, late_of
+from rowcache_tasks.claim import Claim, late_of, runs
 from rowcache_tasks.config import MAX_BATCH_SIZE, Table
 from rowcache_tasks.keys import FILL_PREFIX, QUEUED_BATCHES, decode_row_id, encode_row_id
 from rowcache_tasks.outcome import Changed, Committed, Missed
@@ -21,6 +21,9 @@ from rowcache_tasks.scripts import load_script
 __all__ = ["Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut", "touch_calls"]
 
 T = TypeVar("T")
+
+COMMIT_BATCH = 200
+"""Rows in one call of commit_rows: about a millisecond, for which the server does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +86,28 @@ class Schedule:
         return Claim(reply[0].decode(), reply[1].decode(), leased, [0, len(leased)])
 
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
-        """Write the values of rows of the claim and schedule their next refresh at claim time + delay."""
-        if not values:
-            return Committed()
-        keys = self._keys
-        reply = self._run(
-            "commit_rows",
-            [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats, keys.wake],
-            [
-                self._prefix,
-                claim.claimed_at,
-                claim.lease_until,
-                int((self.table.ttl_s or 0) * 1000),
-                len(values),
-                *map(encode_row_id, values),
-                *values.values(),
-                *late_of(claim, list(values)),
-            ],
-        )
-        return Committed(*reply)
+        """Write the values of rows of the claim and schedule their next refresh at claim time + delay.
+
+        Atomic for each row; of many rows, the server does other work in between.
+        """
+        keys, late_ms, total = self._keys, late_of(claim), Committed()
+        for batch in cut(values, COMMIT_BATCH):
+            reply = self._run(
+                "commit_rows",
+                [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats, keys.wake],
+                [
+                    self._prefix,
+                    claim.claimed_at,
+                    claim.lease_until,
+                    int((self.table.ttl_s or 0) * 1000),
+                    len(batch),
+                    *map(encode_row_id, batch),
+                    *(values[row_id] for row_id in batch),
+                    *runs(late_ms[row_id] for row_id in batch),
+                ],
+            )
+            total += Committed(*reply)
+        return total
 
     def miss_rows(self, claim: Claim, row_ids: Sequence[str], backoff: Backoff) -> Missed:
         """Remove the values of rows that the database does not have; retry them, drop them at missing_limit."""

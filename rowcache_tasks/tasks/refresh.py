@@ -36,12 +36,12 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     runtime.settings.table(table)
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
-        claims = [Claim(**parse_claim(row_ids, claim))]
-        runtime.backlog.start(claims[0])
+        sent = Claim(**parse_claim(row_ids, claim))
+        with runtime.backlog.starting(sent):
+            counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
     else:
-        batches = cut(parse_row_ids(row_ids), MAX_BATCH_SIZE)
-        claims = [schedule.lease_rows(batch, runtime.settings.lease_s) for batch in batches]
-    counts: Counter[str] = Counter()
-    for one in claims:
-        counts.update(refresh_claim(schedule, source, one, runtime.backoff))
+        counts = Counter()
+        for batch in cut(parse_row_ids(row_ids), MAX_BATCH_SIZE):
+            leased = schedule.lease_rows(batch, runtime.settings.lease_s)
+            counts.update(refresh_claim(schedule, source, leased, runtime.backoff))
     return {name: count for name, count in counts.items() if count}
