@@ -1,4 +1,4 @@
-"""aiocache's RedisCache: `get`, a function decorated with `cached`, `multi_get`.
+"""aiocache's RedisCache: `get`, a function decorated with `cached`.
 
 The serializer is msgspec's JSON, as with us; its own time-out, a task more for each read, is off: the client has one.
 """
@@ -38,10 +38,7 @@ async def main() -> None:
     async def read(_row_id: str) -> Any:
         raise AssertionError("the row is there")
 
-    async def get_many(row_ids: list[str]) -> Any:
-        return dict(zip(row_ids, await cache.multi_get(row_ids), strict=True))
-
-    await serve_async({"get": cache.get, "cached": read}, {"get": get_many})
+    await serve_async({"get": cache.get, "cached": read})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""cashews with Redis: `get`, `get_or_set` of rows that are there, `get_many`; with "near", its client-side cache.
+"""cashews with Redis: `get`, `get_or_set` of rows that are there; with "near", its client-side cache.
 
 Its own JSON, which cannot be exchanged; the check of each value by repr() is off, and there is a connection for each
 reader. The client-side cache gives all callers the same object, undecoded; it keeps up to 10,000.
@@ -14,7 +14,7 @@ from cashews.backends.redis import Redis
 from cashews.backends.redis.client_side import BcastClientSide
 from cashews.picklers import PicklerType
 
-from benchmarks.programs.reading.service import cached_rows, serve_async
+from benchmarks.programs.reading.service import ROW_IDS, cached_rows, serve_async
 
 
 async def main() -> None:
@@ -34,10 +34,11 @@ async def main() -> None:
     async def get_or_set(row_id: str) -> Any:
         return await cache.get_or_set(f"cashews:{row_id}", create, expire=3600)
 
-    async def get_many(row_ids: list[str]) -> Any:
-        return dict(zip(row_ids, await cache.get_many(*[f"cashews:{row_id}" for row_id in row_ids]), strict=True))
+    async def prepare() -> None:
+        """Have all rows in the client-side cache."""
+        await cache.get_many(*[f"cashews:{row_id}" for row_id in ROW_IDS])
 
-    await serve_async({"get": get, "set": get_or_set}, {"get": get_many})
+    await serve_async({"get": get, "set": get_or_set}, prepare if "near" in sys.argv else None)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ ANSWER_S = 120.0
 class Program:
     """A process; it ends by itself when this one does, since its standard input ends then."""
 
-    def __init__(self, stage: Stage, name: str, python: str = sys.executable, *arguments: str) -> None:
+    def __init__(self, stage: Stage, name: str, *arguments: str, python: str = sys.executable) -> None:
         self._name = "-".join([name, *arguments])
         self._log = stage.folder / f"{self._name}.log"
         env = stage.env | {"BENCH_SQLALCHEMY": stage.database_url}

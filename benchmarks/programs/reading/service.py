@@ -70,8 +70,8 @@ def settle() -> None:
     print("ready", flush=True)
 
 
-def serve(one: Mapping[str, Read], many: Mapping[str, Read]) -> None:
-    """Carry out orders for calls that wait, until the standard input ends."""
+def serve(one: Mapping[str, Read], many: Mapping[str, Read], prepare: Callable[[], object] | None = None) -> None:
+    """Carry out orders for calls that wait, until the standard input ends; each after `prepare`, which is not timed."""
     for way, read in one.items():
         check(way, ROW_IDS, [read(row_id) for row_id in ROW_IDS])
     for way, read in many.items():
@@ -82,6 +82,8 @@ def serve(one: Mapping[str, Read], many: Mapping[str, Read]) -> None:
     for line in sys.stdin:
         order = Order.of(line)
         read, shares = (many if order.rows > 1 else one)[order.way], arguments.take(order)
+        if prepare is not None:
+            prepare()
         if order.at_once == 1:
             answer = timed(lambda read=read, share=shares[0]: call(read, share))  # type: ignore[misc]
         else:
@@ -122,18 +124,18 @@ def timed_threads(pool: ThreadPoolExecutor, read: Read, shares: list[list[Any]])
     return timed(run)
 
 
-async def serve_async(one: Mapping[str, AsyncRead], many: Mapping[str, AsyncRead]) -> None:
-    """Carry out orders for calls that are awaited, until the standard input ends."""
-    for way, read in one.items():
+async def serve_async(ways: Mapping[str, AsyncRead], prepare: Callable[[], Awaitable[object]] | None = None) -> None:
+    """Carry out orders for calls that are awaited, for one row each, as serve() does."""
+    for way, read in ways.items():
         check(way, ROW_IDS, [await read(row_id) for row_id in ROW_IDS])
-    for way, read in many.items():
-        check(way, ROW_IDS[:MANY], await read(ROW_IDS[:MANY]))
     settle()
     arguments = Arguments()
     # In a thread: what else runs in the loop, such as a listener of a cache, goes on between the orders.
     while line := await asyncio.to_thread(sys.stdin.readline):
         order = Order.of(line)
-        read, shares = (many if order.rows > 1 else one)[order.way], arguments.take(order)
+        read, shares = ways[order.way], arguments.take(order)
+        if prepare is not None:
+            await prepare()
         processor_s, started = time.process_time(), time.perf_counter()
         if order.at_once == 1:
             await call_async(read, shares[0])
