@@ -191,7 +191,9 @@ def ours(processes: int = 2, pool: str = "prefork", **env: str) -> Running:
             (stage.folder / f"{log}.log").unlink(missing_ok=True)
         try:
             beat = deployment.start_beat()
-            worker = deployment.start_worker("worker", f"--concurrency={processes}", f"--pool={pool}")
+            # As in docker-compose.yml, a worker writes no line for each task.
+            options = [f"--concurrency={processes}", f"--pool={pool}", "--loglevel=warning"]
+            worker = deployment.start_worker("worker", *options)
             pids = {"dispatcher": [beat.pid], "worker": [worker.pid]}
             # Enough rows for a batch for each process at the same time.
             batch = int(env.get("ROWCACHE_BATCH_SIZE", 500))

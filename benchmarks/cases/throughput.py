@@ -209,7 +209,7 @@ def shares(cost: dict[str, float]) -> list[str]:
 
 def times(ratio: Sample) -> str:
     """Write a ratio with the digits that it deserves."""
-    digits = ".2f" if ratio.median < 3 else ".1f" if ratio.median < 20 else ",.0f"
+    digits = ",.0f" if ratio.median >= 20 else ".1f" if ratio.median >= 3 else ".2f" if ratio.median >= 0.1 else ".3f"
     return f"{ratio.median:{digits}}× ({ratio.low:{digits}}–{ratio.high:{digits}})"
 
 
