@@ -21,8 +21,7 @@ DELAY_S = 3600.0
 """Longer than a round: each row is refreshed once."""
 
 LEAD_S = 0.6
-LEAD_ROW_S = 3e-6
-"""How long before they are due the rows get their time: longer than a dispatcher sleeps, and a part for each row."""
+"""How long before they are due the rows get their time, beside the time for which writing them has taken."""
 
 PARTS = 8
 """As many bare loops are told of a round, at the most."""
@@ -63,13 +62,15 @@ def run_round(
     """Start a contender, let its rows be due, wait for the last of them, stop it; before that, `check`."""
     stage.clear()
     with contender.running(stage) as pids:
-        stage.schedule(1, contender.rows, DELAY_S, stage.now() + DELAY_S)  # takes a while, longer for many rows
-        due = stage.now() + lead_s + contender.rows * LEAD_ROW_S
+        before = stage.now()
+        stage.schedule(1, contender.rows, DELAY_S, before + DELAY_S)
+        now = stage.now()
+        due = now + lead_s + (now - before)
         stage.reschedule(DELAY_S, due)
         order(stage, contender.rows, due)
         processor = Processor(stage.server_pids | pids)
         late_s = stage.now() - due
-        assert late_s < 0, f"{contender.name}: the rows got their time {late_s:.2f} s too late: raise LEAD_ROW_S"
+        assert late_s < 0, f"{contender.name}: the rows got their time {late_s:.2f} s too late: raise LEAD_S"
         wait_for_values(stage, contender.name, pids, contender.rows, due, timeout_s)
         seconds = stage.now() - due
         used = processor.used()
