@@ -1,8 +1,9 @@
 """Own how the constants of the capacity model come out of runs: which runs, and the fit of each part to them."""
 
+import math
 import socket
 from dataclasses import dataclass
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 from benchmarks.fit import fit
@@ -10,6 +11,7 @@ from benchmarks.load import Load
 from benchmarks.observation import Observation
 from benchmarks.options import Options
 from benchmarks.stage import Stage
+from rowcache_tasks.capacity.fill import count_behind
 
 COLUMNS = {
     "dispatcher": ("claim", "batch", "row"),
@@ -100,11 +102,15 @@ def fit_constants(runs: list[Run], memory: Memory, linger_s: float) -> dict[str,
     """Fit the costs; the form of constants.json, without what is not in the runs."""
     costs = {part: fit_part(part, columns, runs) for part, columns in COLUMNS.items()}
     row_pass_us = costs["dispatcher"]["row"] + costs["redis"]["row"] / 2
-    blind = [1e6 * (blind_s(run) - linger_s) - row_pass_us * run.fill for run in runs if is_paced(run)]
+    paced = [run for run in runs if is_paced(run)]
+    # By Little's law: how many are there is how often they come, times how long they stay.
+    start_s = median(run.seen.behind / (run.seen.batches / run.seen.at) for run in paced)
+    passes = [1e6 * (cycle_s(run) - pause_s(run, linger_s)) - row_pass_us * run.fill for run in paced]
     return {
         **costs,
-        "pass_us": rounded(max(0.0, mean(blind))),
+        "pass_us": rounded(max(0.0, median(passes))),
         "row_pass_us": rounded(row_pass_us),
+        "start_us": rounded(1e6 * start_s),
         "memory_row": rounded(memory.row),
         "memory_byte": rounded(memory.byte),
     }
@@ -128,13 +134,18 @@ def is_paced(run: Run) -> bool:
     return run.name.endswith("/s") and run.fill > 1.3
 
 
-def blind_s(run: Run) -> float:
+def cycle_s(run: Run) -> float:
     """Give how long a dispatcher could not claim after each batch of a run: the formula of fill.py, solved."""
     rate = run.seen.rows / run.seen.at
     missed = run.fill
     for _ in range(50):
-        missed = run.fill - 2.718281828459045**-missed
+        missed = run.fill - math.exp(-missed)
     return missed / rate
+
+
+def pause_s(run: Run, linger_s: float) -> float:
+    """Give how long the dispatcher has paused after each of these batches."""
+    return linger_s * (1 + count_behind(run.seen.behind))
 
 
 def rounded(value: float) -> float:

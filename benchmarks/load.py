@@ -7,6 +7,7 @@ with no program that writes to the database and takes processor time there.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 
@@ -98,7 +99,7 @@ class Load:
 
     def idle(self, seconds: float) -> Observation:
         """Observe a deployment with nothing due."""
-        return self._observe(seconds)
+        return self._observe(seconds, is_idle=True)
 
     def burst(self, rows: int) -> Observation:
         """Let so many rows be due at once; observe until the last is committed."""
@@ -130,10 +131,13 @@ class Load:
         time.sleep(settle_s)
         return self._observe(seconds)
 
-    def _observe(self, seconds: float) -> Observation:
-        before = self.observer.look()
-        time.sleep(seconds)
-        return self.observer.look() - before
+    def _observe(self, seconds: float, *, is_idle: bool = False) -> Observation:
+        before, behind = self.observer.look(), []
+        while (left := before.at + seconds - self.observer.clock()) > 0:
+            time.sleep(left if is_idle else min(left, 0.01))
+            if not is_idle:
+                behind.append(self.observer.count_behind())
+        return replace(self.observer.look() - before, behind=sum(behind) / max(1, len(behind)))
 
     def _clear_schedule(self) -> None:
         """Let nothing be due. What is in flight ends as a drop."""

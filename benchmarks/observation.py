@@ -32,6 +32,8 @@ class Observation:
     net_out: float
     processor: dict[str, float] = field(default_factory=dict)
     """Part -> processor seconds."""
+    behind: float = 0.0
+    """Of a difference: batches that were claimed and not started, on average."""
 
     def __sub__(self, before: "Observation") -> "Observation":
         names = ("at", "rows", "changed", "claims", "batches", "queries", "net_in", "net_out")
@@ -71,7 +73,7 @@ class Observer:
             rows=refreshed + unchanged,
             changed=refreshed,
             # Every script is called by a claim or a commit, but for a look at the clock each second.
-            claims=calls(info, "evalsha") - calls(info, "mget"),
+            claims=calls(info, "evalsha") - batches,
             batches=batches,
             queries=int(commits[0]) - self._asked,
             net_in=info["total_net_input_bytes"],
@@ -88,6 +90,11 @@ class Observer:
         """Give the bytes that Redis uses."""
         info: Any = self._stage.client.info("memory")
         return int(info["used_memory"])
+
+    def count_behind(self) -> int:
+        """Count the batches that were claimed and that no worker has started yet."""
+        count: Any = self._stage.client.zcard("queue:")
+        return int(count)
 
     def _processor(self) -> dict[str, float]:
         main = seconds(self._worker)

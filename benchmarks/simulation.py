@@ -7,18 +7,18 @@ Seeded: the same arguments give the same result.
 """
 
 import heapq
+import math
 import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.options import Options
-from benchmarks.section import Table
-from rowcache_tasks.capacity import Constants, Fleet, Group, Plan, Workload, make_plan
+from rowcache_tasks.capacity import Plan
+from rowcache_tasks.capacity.costs import TRIPS_PER_PASS, TRIPS_PER_TASK
+from rowcache_tasks.dispatch import Limits, linger_s
 
-GROW_BELOW = 2
-"""SHALLOW of dispatch.py: while so many batches wait, one that is not full grows first."""
-MAX_QUEUE = 50
+MAX_QUEUE = Limits(0).max_queue
+
 JITTER = 0.3
 """Steps take from 1 - JITTER to 1 + JITTER of what they cost, by chance."""
 
@@ -67,7 +67,8 @@ class Simulation:
         self._due: list[tuple[float, float, int]] = []
         """Heap: when, interval, how many rows."""
         self._queue: deque[tuple[float, list[tuple[float, float, int]]]] = deque()
-        self._idle: deque[tuple[Steps, int]] = deque()
+        self._idle: deque[Steps] = deque()
+        self._behind = 0
         self._shown = Simulated(0.0)
         self._settled_s = 0.0
 
@@ -104,7 +105,7 @@ class Simulation:
         except StopIteration:
             return
         if what == "message":
-            self._idle.append((steps, 0))
+            self._idle.append(steps)
             return
         if what != "sleep":
             seconds *= 1 - JITTER + 2 * JITTER * self._random.random()
@@ -130,57 +131,63 @@ class Simulation:
     def _dispatcher(self) -> Steps:
         """The loop of dispatch.py."""
         costs, fleet = self.plan.constants, self.plan.fleet
-        poll_s, may_be_full, grow_until = 0.9 * fleet.poll_interval_s, True, 0.0
+        poll_s, own = 0.9 * fleet.poll_interval_s, costs.dispatcher
+        # What a pass took beside the work when it was measured: to wake up.
+        slack = costs.pass_us - own.claim - own.batch - costs.redis.claim - costs.redis.batch / 2
         while True:
-            if may_be_full:
-                waiting = len(self._queue)
-                if waiting >= MAX_QUEUE or (waiting >= GROW_BELOW and self._now < grow_until):
-                    yield "sleep", poll_s if waiting >= MAX_QUEUE else 2 * fleet.linger_s
-                    continue
+            if self._behind >= MAX_QUEUE and len(self._queue) >= MAX_QUEUE:
+                yield "sleep", poll_s
+                continue
             yield "redis", self._us(costs.redis.claim)
-            claimed_at, batch, count = self._now, [], 0
+            claimed_at, behind, batch, count = self._now, self._behind, [], 0
             while self._due and self._due[0][0] <= claimed_at and count < fleet.batch_size:
                 batch.append(heapq.heappop(self._due))
                 count += batch[-1][2]
             self._shown.claims += self._now >= self._settled_s
+            self._behind += bool(batch)
+            next_due = self._due[0][0] if self._due else math.inf
+            yield "dispatcher", self._us(own.claim)
             if batch:
                 yield "redis", self._us(costs.redis.batch / 2 + costs.redis.row / 2 * count)
-                own = costs.pass_us - costs.redis.claim - costs.redis.batch / 2
-                yield "dispatcher", max(0.0, self._us(own + costs.dispatcher.row * count))
-                yield "sleep", 3 * fleet.round_trip_s
+                yield "dispatcher", self._us(own.batch + own.row * count)
+                yield "sleep", TRIPS_PER_PASS * fleet.round_trip_s
                 self._send(claimed_at, batch)
-            else:
-                yield "dispatcher", self._us(costs.dispatcher.claim)
-            is_full = count >= fleet.batch_size
-            may_be_full, grow_until = bool(batch), 0.0 if is_full else self._now + poll_s
-            pause = min(poll_s, self._due[0][0] - self._now) if self._due else poll_s
-            yield "sleep", max(pause, fleet.linger_s if batch and not is_full else 0.0)
+            pause_s = max(0.0, min(poll_s, next_due - claimed_at))
+            if batch:
+                lingers_s = linger_s(behind, poll_s)
+                pause_s = 0.0 if count >= fleet.batch_size else max(pause_s, lingers_s) + max(0.0, self._us(slack))
+            yield "sleep", pause_s
 
     def _send(self, claimed_at: float, batch: list[tuple[float, float, int]]) -> None:
         self._queue.append((claimed_at, batch))
         if self._idle:
-            steps, _ = self._idle.popleft()
-            self._at(self._now, steps)
+            self._at(self._now, self._idle.popleft())
 
     def _process(self, main: str) -> Steps:
         """A worker process: its main process fetches a batch for it; it reads, commits, and takes the next."""
         plan, costs = self.plan, self.plan.constants
         size, changed = plan.workload.row_bytes, plan.workload.changed_share
+        sent_us = costs.dispatcher.claim + costs.dispatcher.batch + costs.redis.batch / 2
+        hop_s = max(0.0, self._us(costs.start_us - sent_us)) + plan.fleet.round_trip_s
         while True:
             if not self._queue:
                 yield "message", 0.0
                 continue
             claimed_at, batch = self._queue.popleft()
             rows = sum(count for _, _, count in batch)
-            yield main, self._us(costs.worker_main.of_batch(rows, size, changed))
+            fetch = self._us(costs.worker_main.of_batch(rows, size, changed))
+            yield main, fetch / 2
+            yield "sleep", max(0.0, hop_s - fetch / 2)
+            self._behind -= 1
             pool = costs.worker_pool.of_batch(rows, size, changed)
             yield "pool", self._us(pool / 2)
             yield "database", self._us(costs.database.of_batch(rows, size, changed))
             yield "pool", self._us(pool / 2)
             commit = costs.redis.of_batch(rows, size, changed) - costs.redis.batch / 2 - costs.redis.row / 2 * rows
             yield "redis", self._us(commit)
-            yield "sleep", 3 * plan.fleet.round_trip_s
+            yield "sleep", TRIPS_PER_TASK * plan.fleet.round_trip_s
             self._commit(claimed_at, batch)
+            yield main, fetch / 2  # what it notes and tells of the task afterwards
 
     def _commit(self, claimed_at: float, batch: list[tuple[float, float, int]]) -> None:
         """Rows of one interval are due together again."""
@@ -193,54 +200,3 @@ class Simulation:
             self._shown.rows += sum(together.values())
             self._shown.batches += 1
             self._shown.late_s += sum((self._now - due) * count for due, _, count in batch)
-
-
-def check_simulation(constants: Constants, options: Options) -> Table:
-    """Compare formula and simulation on fleets that are larger than this machine."""
-    seconds = 2.0 if options.is_quick else 10.0
-    cells = [
-        compare(constants, dispatchers, processes, rate, seconds)
-        for dispatchers, processes, rate in ((1, 4, 1_000), (2, 8, 10_000), (4, 32, 20_000))
-    ]
-    return Table(
-        [
-            "dispatchers, worker processes",
-            "refreshes/s",
-            "rows in a batch: formula",
-            "simulated",
-            "Redis: formula",
-            "simulated",
-            "lateness: formula",
-            "simulated",
-            "most refreshes/s: formula",
-            "simulated",
-        ],
-        cells,
-        caption="More machines: the formula beside a simulation of each claim, message and commit",
-    )
-
-
-def plan_of(constants: Constants, dispatchers: int, processes: int, rate: float, every_s: float = 20.0) -> Plan:
-    """Plan rows of one interval."""
-    fleet = Fleet(dispatchers=dispatchers, processes=processes, processes_per_worker=4, database_cores=16)
-    return make_plan(Workload((Group(rate * every_s, every_s),), changed_share=0.1), fleet, constants)
-
-
-def compare(constants: Constants, dispatchers: int, processes: int, rate: float, seconds: float) -> list[str]:
-    """Simulate a load, and then twice what the formula gives as the limit."""
-    plan = plan_of(constants, dispatchers, processes, rate)
-    seen = Simulation(plan).run(seconds)
-    limit = rate * plan.first.saturates_at
-    most = Simulation(plan_of(constants, dispatchers, processes, 1.5 * limit, 5.0)).run(seconds / 5).rate
-    return [
-        f"{dispatchers}, {processes}",
-        f"{rate:,.0f}",
-        f"{plan.fill.rows_per_batch:.1f}",
-        f"{seen.fill:.1f}",
-        f"{100 * plan.part('Redis').busy:.0f} %",
-        f"{100 * seen.busy['redis'] / seen.seconds:.0f} %",
-        f"{1000 * plan.late_s:.1f} ms",
-        f"{1000 * seen.late_s / max(1, seen.rows):.1f} ms",
-        f"{limit:,.0f} ({plan.first.name})",
-        f"{most:,.0f}",
-    ]

@@ -10,9 +10,9 @@ from typing import Any
 from benchmarks.calibration import Run, calibrate, fit_constants, get_us, rounded
 from benchmarks.load import PROCESSES, Load, open_load
 from benchmarks.machine import describe
+from benchmarks.more_machines import check_simulation
 from benchmarks.options import Options
 from benchmarks.section import Section, Table
-from benchmarks.simulation import check_simulation
 from benchmarks.stage import Stage
 from rowcache_tasks.capacity import Constants, Fleet, Group, Plan, Workload, make_plan, parse_constants
 
@@ -90,19 +90,19 @@ def pairs(plan: Plan, run: Run, memory: float) -> dict[str, tuple[float, float]]
 
 
 def comparison(rows: list[tuple[int, dict[str, tuple[float, float]]]]) -> Table:
-    """Lay out predicted and measured, with the error."""
-    columns = ["what"]
-    for rate, _ in rows:
-        columns += [f"{rate:,}/s: error", "predicted", "measured"]
-    cells = []
-    for name in rows[0][1]:
-        line = [name]
-        for _, found in rows:
-            predicted, measured = found[name]
-            error = f"{100 * (predicted / measured - 1):+.0f} %" if measured else "-"
-            line += [error, show(predicted), show(measured)]
-        cells.append(line)
-    return Table(columns, cells, caption="Predicted by the model, and measured; rows of three intervals")
+    """Lay out the error of each prediction, and what was predicted and measured."""
+    cells = [[name, *(describe_error(*found[name]) for _, found in rows)] for name in rows[0][1]]
+    return Table(
+        ["error (predicted, measured)", *(f"{rate:,} refreshes/s" for rate, _ in rows)],
+        cells,
+        caption="What the model predicted, beside what was measured then; rows of three intervals",
+    )
+
+
+def describe_error(predicted: float, measured: float) -> str:
+    """Write by how much a prediction was wrong."""
+    error = f"{100 * (predicted / measured - 1):+.0f} %" if measured else "-"
+    return f"{error} ({show(predicted)}, {show(measured)})"
 
 
 def describe_constants(found: dict[str, Any]) -> Table:

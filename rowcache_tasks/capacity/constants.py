@@ -63,9 +63,11 @@ class Constants:
     get_us: float
     """Processor time of Redis for one GET."""
     pass_us: float
-    """How long a dispatcher cannot claim after a claim, besides the pause and the rows: time of the clock."""
+    """From a claim of a dispatcher to its pause, without what rows take: time of the clock."""
     row_pass_us: float
     """The same for each row of the batch."""
+    start_us: float
+    """How long after its claim a worker process starts a batch, when one is free: time of the clock."""
     memory_row: float
     """Bytes of memory of Redis for a row, the JSON not included."""
     memory_byte: float

@@ -1,27 +1,34 @@
 """Own how full batches are: the dispatcher's loop as a formula.
 
 After a batch a dispatcher cannot claim for a while: it sends, and pauses when the batch was not full. What becomes due
-meanwhile is in the next batch. So the fuller the batches, the more rows there are to be refreshed.
+meanwhile is in the next batch. So the fuller the batches, the more rows there are to be refreshed. The pause is longer
+for each batch that no worker has started yet: workers that are busy get fuller batches, too.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Fill", "Rhythm", "fill_batches"]
+__all__ = ["Fill", "Rhythm", "count_behind", "fill_batches"]
+
+Start = Callable[[float, float], float]
+"""Takes batches a second and their rows; gives how long after its claim a worker process starts a batch, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
     """The loop of a dispatcher; seconds of the clock."""
 
-    blind_s: float
-    """From a claim that found rows until the next one, with a batch of no rows in each table that has any."""
+    pass_s: float
+    """From a claim that found rows until the pause, with a batch of no rows in one table."""
     row_s: float
     """Longer for each row of the batches."""
+    linger_s: float
+    """The pause after a batch that was not full, and once more for each batch that nobody has started."""
     poll_s: float
     """A dispatcher claims at least so often."""
     batch_s: float = 0.0
-    """Part of blind_s that is spent again for a second table with due rows."""
+    """Part of pass_s that is spent again for each other table with due rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +39,9 @@ class Fill:
     batches_per_s: float
     claims_per_s: float
     """Questions what is due, of all dispatchers, with or without an answer; one for each table."""
-    cycle_s: float
+    cycle_s: float = 0.0
     """From a claim of a dispatcher to its next, when rows wait."""
-    waits_s: float
+    waits_s: float = 0.0
     """How long a row waits for a dispatcher that can claim it, on average."""
 
 
@@ -46,41 +53,58 @@ def fill_batches(
     dispatchers: int = 1,
     tables: int = 1,
     together: float = 1.0,
+    start: Start = lambda *_: 0.0,
 ) -> Fill:
     """Give how full batches are, for rows that are due at moments that have nothing to do with each other.
 
-    `together`: rows of a table that are due at the same moment. While no dispatcher can claim, `moments` of them come;
-    when none comes, one is waited for: their number is then 1. That is moments + exp(-moments) on average.
+    `together`: rows of a table that are due at the same moment. While no dispatcher can claim, `missed` moments come;
+    when none comes, one is waited for: their number is then 1. That is missed + exp(-missed) on average.
     """
     together = min(together, batch_size)
     rate = refreshes_per_s / together
+    if not rate:
+        return Fill(1.0, 0.0, tables * dispatchers / rhythm.poll_s)
 
     def look(cycle_s: float) -> tuple[float, float, float]:
-        """Give the moments in a claim of all tables, how many tables have any, and the rows of a batch."""
+        """Give the moments that were missed, how many tables have due rows, and the rows of a batch."""
         missed = rate * cycle_s / dispatchers
-        moments = missed + math.exp(-missed)
-        batches = tables * -math.expm1(-missed / tables) + math.exp(-missed)
-        return missed, batches, min(batch_size, together * moments / batches)
+        never = math.exp(-missed)
+        batches = tables * -math.expm1(-missed / tables) + never
+        return missed, batches, min(batch_size, together * (missed + never) / batches)
 
     def length(cycle_s: float) -> float:
         _, batches, rows = look(cycle_s)
-        return rhythm.blind_s + (batches - 1) * rhythm.batch_s + batches * rows * rhythm.row_s
+        per_s = refreshes_per_s / rows
+        behind = count_behind(per_s * start(per_s, rows))
+        pause_s = min(rhythm.poll_s, rhythm.linger_s * (1 + behind))
+        return rhythm.pass_s + pause_s + (batches - 1) * rhythm.batch_s + batches * rows * rhythm.row_s
 
-    low, high = rhythm.blind_s, length(math.inf) if rate else rhythm.blind_s
-    for _ in range(60):  # the length grows with itself, ever more slowly: one crossing
+    low, high = 0.0, rhythm.pass_s + rhythm.poll_s + tables * (rhythm.batch_s + batch_size * rhythm.row_s)
+    for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if length(middle) > middle else (low, middle)
     missed, batches, rows = look(high)
-    passes = refreshes_per_s / (rows * batches)
-    never = math.exp(-missed)
+    passes, never = refreshes_per_s / (rows * batches), math.exp(-missed)
     # Nothing due: a dispatcher asks again when its pause is over. Several wake for the same row, and one gets it.
     free = max(1.0, dispatchers - passes * high)
-    polls = 1 / rhythm.poll_s if not rate else passes * never / math.expm1(min(700.0, rate * rhythm.poll_s))
-    empty = (dispatchers if not rate else free) * polls + passes * never * (free - 1)
+    empty = passes * never * (free / math.expm1(min(700.0, rate * rhythm.poll_s)) + free - 1)
     return Fill(
         rows_per_batch=rows,
         batches_per_s=refreshes_per_s / rows,
         claims_per_s=tables * (passes + empty),
         cycle_s=high,
-        waits_s=high / dispatchers / 2 * missed / (missed + never) if rate else 0.0,
+        waits_s=high / dispatchers / 2 * missed / (missed + never),
     )
+
+
+def count_behind(mean: float) -> float:
+    """Give how many batches nobody has started yet at a claim, if `mean` of them are there on average.
+
+    Each is there for 0 to twice the mean time, and they come one after another: the last one before a claim is not
+    counted when it was started within a cycle.
+    """
+    if not mean < 1e6:
+        return math.inf
+    twice = 2 * mean
+    whole = math.floor(twice)
+    return whole - whole * (whole + 1) / 2 / twice if whole else 0.0

@@ -4,21 +4,20 @@ import math
 from dataclasses import dataclass, replace
 
 from rowcache_tasks.capacity.connection import Connections, count_connections
-from rowcache_tasks.capacity.constants import Constants, Cost
-from rowcache_tasks.capacity.fill import Fill, Rhythm, fill_batches
+from rowcache_tasks.capacity.constants import Constants
+from rowcache_tasks.capacity.costs import Costs
+from rowcache_tasks.capacity.fill import Fill, fill_batches
 from rowcache_tasks.capacity.fleet import Fleet
 from rowcache_tasks.capacity.workload import Workload
 
 __all__ = ["Part", "Plan", "make_plan"]
 
+PLENTY = 10**6
+"""So many worker processes that no batch waits for one."""
 SPARE = 2
 """Dispatchers and worker processes at least: one may die."""
 GET_BYTES = 40
 """Of a question for a row."""
-TRIPS_PER_PASS = 3
-"""Round trips of a dispatcher: claim, send, look at the queue."""
-TRIPS_PER_TASK = 3
-"""Round trips of a worker process: take the batch off the list, SELECT, commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Plan:
     net_out: float
     """Bytes a second that Redis sends, answers to GETs included."""
     late_s: float
-    """From due to committed, on average, while nothing is overloaded; seconds."""
+    """From due to committed, on average; seconds. inf: something saturates."""
     scheduling_s: float
     """How long schedule_table takes."""
     catch_up_s: float
@@ -94,69 +93,29 @@ class Plan:
         return max(self.scheduling_s + self.workload.longest_s, self.catch_up_s)
 
 
-class Costs:
-    """What batches, rows and claims of a workload cost on the machine of a fleet; seconds."""
-
-    def __init__(self, workload: Workload, fleet: Fleet, constants: Constants) -> None:
-        self.fleet = fleet
-        self.constants = constants
-        self.gets = workload.gets_per_s * constants.get_us / 1e6 / fleet.speed
-        """Processor time a second of Redis for the GETs of readers."""
-        self._row = (workload.row_bytes, workload.changed_share)
-
-    def cores(self, cost: Cost, fill: Fill, processes: float = 1) -> float:
-        """Give the processor time a second of a part."""
-        return self._seconds(processes * cost.second + self.amount(cost, fill))
-
-    def amount(self, cost: Cost, fill: Fill) -> float:
-        """Give how much of a cost there is in a second, in its own unit."""
-        return fill.claims_per_s * cost.claim + fill.batches_per_s * cost.of_batch(fill.rows_per_batch, *self._row)
-
-    def task_s(self, rows: float) -> float:
-        """Give how long a worker process has a batch: its own time, and that of the servers it waits for."""
-        costs = (self.constants.worker_pool, self.constants.database, self.constants.redis)
-        return TRIPS_PER_TASK * self.fleet.round_trip_s + self._seconds(
-            sum(cost.of_batch(rows, *self._row) for cost in costs)
-        )
-
-    def rhythm(self) -> Rhythm:
-        """Give the loop of a dispatcher."""
-        fleet = self.fleet
-        claim = self.constants.dispatcher.claim + self.constants.redis.claim
-        more_s = self._seconds(self.constants.pass_us - claim) + (TRIPS_PER_PASS - 1) * fleet.round_trip_s
-        return Rhythm(
-            blind_s=fleet.linger_s + self._seconds(self.constants.pass_us) + TRIPS_PER_PASS * fleet.round_trip_s,
-            row_s=self._seconds(self.constants.row_pass_us),
-            poll_s=0.9 * fleet.poll_interval_s,
-            batch_s=max(0.0, more_s),
-        )
-
-    def _seconds(self, microseconds: float) -> float:
-        return microseconds / 1e6 / self.fleet.speed
-
-
 def make_plan(workload: Workload, fleet: Fleet, constants: Constants) -> Plan:
     """Compute what a workload uses on a fleet; the counts that the fleet leaves open are those that it needs."""
     costs, rate = Costs(workload, fleet, constants), workload.refreshes_per_s
-    rhythm = costs.rhythm()
-    full = Fill(fleet.batch_size, rate / fleet.batch_size, rate / fleet.batch_size, 0.0, 0.0)
-    # With full batches a dispatcher does not linger.
-    dispatching = full.batches_per_s * (rhythm.blind_s - fleet.linger_s + fleet.batch_size * rhythm.row_s)
+    full = Fill(fleet.batch_size, rate / fleet.batch_size, rate / fleet.batch_size)
+    dispatching = full.batches_per_s * costs.dispatch_s(fleet.batch_size)
     dispatchers = fleet.dispatchers or max(SPARE, fleet.needed(dispatching))
-    fill = fill_batches(
-        rate,
-        fleet.batch_size,
-        rhythm,
-        dispatchers=dispatchers,
-        tables=workload.tables,
-        together=workload.together,
-    )
-    refreshing = fill.batches_per_s * costs.task_s(fill.rows_per_batch)
-    processes = fleet.processes or max(SPARE, fleet.needed(refreshing))
+
+    def fill_for(processes: int) -> Fill:
+        return fill_batches(
+            rate,
+            fleet.batch_size,
+            costs.rhythm(),
+            dispatchers=dispatchers,
+            tables=workload.tables,
+            together=workload.together,
+            start=costs.start_s(processes),
+        )
+
+    processes = fleet.processes or count_processes(costs, fill_for(PLENTY))
+    fill = fill_for(processes)
     workers = math.ceil(processes / fleet.processes_per_worker)
-    if fleet.processes is None:
-        workers = max(workers, fleet.needed(costs.cores(constants.worker_main, fill)))
-        processes = max(processes, workers)
+    start_s = costs.start_s(processes)(fill.batches_per_s, fill.rows_per_batch)
+    late_s = fill.waits_s + start_s + costs.task_s(fill.rows_per_batch)
     parts = make_parts(costs, fill, full, (dispatchers, workers, processes), dispatching)
     return Plan(
         workload=workload,
@@ -168,13 +127,22 @@ def make_plan(workload: Workload, fleet: Fleet, constants: Constants) -> Plan:
         redis_bytes=workload.rows * (constants.memory_row + constants.memory_byte * workload.row_bytes),
         net_in=costs.amount(constants.net_in, fill) + workload.gets_per_s * GET_BYTES,
         net_out=costs.amount(constants.net_out, fill) + workload.gets_per_s * workload.row_bytes,
-        late_s=fill.waits_s + rhythm.blind_s - fleet.linger_s + costs.task_s(fill.rows_per_batch),
+        late_s=late_s if all(part.saturates_at > 1 for part in parts) else math.inf,
         scheduling_s=workload.rows / constants.scheduled_per_s / fleet.speed,
         catch_up_s=workload.rows / rate / min(part.saturates_at for part in parts),
         connections=count_connections(
             dispatchers, workers, processes, readers=fleet.readers, senders=fleet.senders, fillers=fleet.fillers
         ),
     )
+
+
+def count_processes(costs: Costs, fill: Fill) -> int:
+    """Give how many worker processes are needed; enough workers for their main processes, too."""
+    fleet = costs.fleet
+    refreshing = fleet.needed(fill.batches_per_s * costs.task_s(fill.rows_per_batch))
+    fetching = fleet.needed(costs.cores(costs.constants.worker_main, fill))
+    workers = max(math.ceil(max(SPARE, refreshing) / fleet.processes_per_worker), fetching)
+    return workers * fleet.processes_per_worker
 
 
 def make_parts(

@@ -50,7 +50,7 @@ def figures_of(plan: Plan) -> dict[str, str]:
         "refreshes": f"{work.refreshes_per_s:,.1f} a second, {100 * work.changed_share:.0f} % of them find a change",
         "batches": f"{fill.batches_per_s:,.1f} a second, of {fill.rows_per_batch:,.1f} rows; {most} fit",
         "workers": f"{plan.workers}, with --concurrency={plan.fleet.processes_per_worker}",
-        "lateness": f"{show_duration(plan.late_s)} on average from due to committed",
+        "lateness": late(plan.late_s),
         "database": f"{plan.queries_per_s:,.1f} SELECTs a second, {links.database:,} connections",
         "Redis": f"{show_bytes(plan.redis_bytes)} of memory, {links.redis:,} connections at most",
         "network of Redis": f"receives {show_bytes(plan.net_in)}/s, sends {show_bytes(plan.net_out)}/s",
@@ -58,6 +58,11 @@ def figures_of(plan: Plan) -> dict[str, str]:
         "after an outage": f"every row is fresh {show_duration(plan.catch_up_s)} later, if all are due",
         "constants": plan.constants.about + (f"; speed {plan.fleet.speed:g}" if plan.fleet.speed != 1 else ""),
     }
+
+
+def late(seconds: float) -> str:
+    """Describe how late rows are."""
+    return "without end" if math.isinf(seconds) else f"{show_duration(seconds)} on average from due to committed"
 
 
 def show_bytes(count: float) -> str:
@@ -93,7 +98,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         },
         "first_to_saturate": plan.first.name,
         "workers": plan.workers,
-        "late_s": plan.late_s,
+        "late_s": plan.late_s if math.isfinite(plan.late_s) else None,
         "queries_per_s": plan.queries_per_s,
         "redis_bytes": plan.redis_bytes,
         "redis_receives_bytes_per_s": plan.net_in,

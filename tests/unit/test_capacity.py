@@ -37,12 +37,13 @@ CONSTANTS = Constants(
     get_us=8,
     pass_us=3000,
     row_pass_us=5,
+    start_us=4000,
     memory_row=290,
     memory_byte=1.1,
     scheduled_per_s=50_000,
 )
 few = settings(max_examples=40, deadline=None)
-RHYTHM = Rhythm(blind_s=0.005, row_s=5e-6, poll_s=0.045, batch_s=0.001)
+RHYTHM = Rhythm(pass_s=0.003, row_s=5e-6, linger_s=0.002, poll_s=0.045, batch_s=0.001)
 
 groups = st.builds(Group, st.floats(1, 1e7), st.floats(0.05, 1e5))
 workloads = st.builds(
@@ -125,7 +126,8 @@ def test_dispatchers_with_nothing_due_ask_once_each_poll_interval():
 @given(workloads, fleets)
 def test_every_figure_is_a_number_that_can_be(workload, fleet):
     plan = make_plan(workload, fleet, CONSTANTS)
-    figures = [plan.redis_bytes, plan.net_in, plan.net_out, plan.late_s, plan.warm_up_s, plan.catch_up_s]
+    assert plan.late_s > 0
+    figures = [plan.redis_bytes, plan.net_in, plan.net_out, plan.warm_up_s, plan.catch_up_s]
     assert all(math.isfinite(figure) and figure >= 0 for figure in figures)
     assert all(part.cores >= 0 and part.busy >= 0 and part.count >= 1 for part in plan.parts)
     assert plan.first.saturates_at <= plan.wall.saturates_at
@@ -193,7 +195,7 @@ def test_gets_take_time_of_redis_only():
 
 
 def test_part_that_saturates_first_is_named_and_then_what_no_process_helps_with():
-    plan = plan_of((10_000_000, 60), dispatchers=1, processes=100)
+    plan = plan_of((100_000, 60), dispatchers=1, processes=100, batch_size=10)
     assert plan.first.name == "dispatchers"
     lines = advise(plan)
     assert "dispatchers" in lines[0]
@@ -201,7 +203,9 @@ def test_part_that_saturates_first_is_named_and_then_what_no_process_helps_with(
 
 
 def test_load_that_cannot_be_done_is_said_first():
-    assert advise(plan_of((1e9, 1), processes=2))[0].startswith("too much: ")
+    plan = plan_of((1e9, 1), processes=2)
+    assert advise(plan)[0].startswith("too much: ")
+    assert plan.late_s == math.inf
 
 
 def test_connections_are_counted_as_the_page_does():

@@ -1,0 +1,78 @@
+"""Own what the batches, rows and claims of a workload cost on the machines of a fleet, and how long they take."""
+
+import math
+
+from rowcache_tasks.capacity.constants import Constants, Cost
+from rowcache_tasks.capacity.fill import Fill, Rhythm, Start
+from rowcache_tasks.capacity.fleet import Fleet
+from rowcache_tasks.capacity.workload import Workload
+
+__all__ = ["TRIPS_PER_PASS", "TRIPS_PER_TASK", "TRIPS_TO_START", "Costs"]
+
+TRIPS_PER_PASS = 2
+"""Round trips of a dispatcher: claim, send."""
+TRIPS_TO_START = 2
+"""From a claim until a worker has the message: send, fetch; half of the claim, and of the answer to the worker."""
+TRIPS_PER_TASK = 2
+"""Round trips of a worker process: SELECT, commit."""
+
+
+class Costs:
+    """What batches, rows and claims of a workload cost on the machine of a fleet; seconds."""
+
+    def __init__(self, workload: Workload, fleet: Fleet, constants: Constants) -> None:
+        self.fleet = fleet
+        self.constants = constants
+        self.gets = workload.gets_per_s * constants.get_us / 1e6 / fleet.speed
+        """Processor time a second of Redis for the GETs of readers."""
+        self._row = (workload.row_bytes, workload.changed_share)
+
+    def cores(self, cost: Cost, fill: Fill, processes: float = 1) -> float:
+        """Give the processor time a second of a part."""
+        return self._seconds(processes * cost.second + self.amount(cost, fill))
+
+    def amount(self, cost: Cost, fill: Fill) -> float:
+        """Give how much of a cost there is in a second, in its own unit."""
+        return fill.claims_per_s * cost.claim + fill.batches_per_s * cost.of_batch(fill.rows_per_batch, *self._row)
+
+    def task_s(self, rows: float) -> float:
+        """Give how long a worker process has a batch: its own time, and that of the servers it waits for."""
+        costs = (self.constants.worker_pool, self.constants.database, self.constants.redis)
+        return TRIPS_PER_TASK * self.fleet.round_trip_s + self._seconds(
+            sum(cost.of_batch(rows, *self._row) for cost in costs)
+        )
+
+    def dispatch_s(self, rows: float) -> float:
+        """Give how long a dispatcher has a full batch: then it makes no pause."""
+        own, server = self.constants.dispatcher, self.constants.redis
+        work = own.claim + own.of_batch(rows, *self._row) + server.claim + (server.batch + server.row * rows) / 2
+        return self._seconds(work) + TRIPS_PER_PASS * self.fleet.round_trip_s
+
+    def start_s(self, processes: int) -> Start:
+        """Give how long after its claim a batch is started, by batches a second and their rows."""
+
+        def start(batches_per_s: float, rows: float) -> float:
+            task_s = self.task_s(rows)
+            busy = batches_per_s * task_s / processes
+            if busy >= 1:
+                return math.inf
+            # The mean wait of a queue with several servers; half of it, since neither batches nor tasks are random.
+            waits_s: float = task_s * busy ** (math.sqrt(2 * (processes + 1)) - 1) / (processes * (1 - busy)) / 2
+            return waits_s + self._seconds(self.constants.start_us) + TRIPS_TO_START * self.fleet.round_trip_s
+
+        return start
+
+    def rhythm(self) -> Rhythm:
+        """Give the loop of a dispatcher."""
+        claim = self.constants.dispatcher.claim + self.constants.redis.claim
+        pass_s = self._seconds(self.constants.pass_us) + TRIPS_PER_PASS * self.fleet.round_trip_s
+        return Rhythm(
+            pass_s=pass_s,
+            row_s=self._seconds(self.constants.row_pass_us),
+            linger_s=self.fleet.linger_s,
+            poll_s=0.9 * self.fleet.poll_interval_s,
+            batch_s=max(0.0, pass_s - self._seconds(claim) - self.fleet.round_trip_s),
+        )
+
+    def _seconds(self, microseconds: float) -> float:
+        return microseconds / 1e6 / self.fleet.speed
