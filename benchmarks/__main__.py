@@ -5,7 +5,7 @@ import signal
 import sys
 
 try:
-    from benchmarks import output
+    from benchmarks import output, targets
     from benchmarks.options import Options
     from benchmarks.page import PageError
     from benchmarks.progress import progress
@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.write(output.write(results, [name for name in wanted if name not in failed], folder))
     if arguments.docs:
         output.write_pages(results)
+    for what in targets.lost(results.of(wanted)):
+        progress.say(f"no figure was found for the target {what!r}: see benchmarks/targets.py")
     progress.say(f"{output.shown(folder)} has results.json, report.md and the charts")
     if failed:
         sys.stderr.write(f"benchmarks: {len(failed)} of {len(names)} cases failed: {', '.join(failed)}\n")

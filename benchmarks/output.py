@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import chart, page, report, targets
+from benchmarks import chart, page, report, summary, targets
 from benchmarks.results import Results
 from benchmarks.run import CASES
 from benchmarks.section import Bars, Lines
@@ -47,13 +47,17 @@ def charts(results: Results) -> Iterator[Bars | Lines]:
 def parts(results: Results, images: str) -> dict[str, str]:
     """Give what goes into the places of the pages."""
     sections = {name: report.of_section(result, images) for name, result in results.results.items()}
-    return sections | {"targets": report.of_table(targets.table(results)), "runs": report.of_runs(results)}
+    return sections | {
+        "summary": report.of_table(summary.table(results)),
+        "targets": report.of_table(targets.table(results)),
+        "runs": report.of_runs(results),
+    }
 
 
 def check_pages() -> None:
     """See that each place of the pages is known, and that each case has one. Raises PageError."""
     found = [(path, name) for path in existing() for name in page.places(shown(path), path.read_text(encoding="utf-8"))]
-    known = {*CASES, "targets", "runs"}
+    known = {*CASES, "summary", "targets", "runs"}
     for path, name in found:
         if name not in known:
             raise page.PageError(f"{shown(path)}: nothing is called {name!r}, only {', '.join(sorted(known))}")

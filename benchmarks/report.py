@@ -8,7 +8,7 @@ from benchmarks import targets
 from benchmarks.results import Result, Results
 from benchmarks.section import Table
 
-LIKE_A_NUMBER = re.compile(r"[-+\u2212<>≤≥~×*]*\s?\d|[-–—]?$")
+LIKE_A_NUMBER = re.compile(r"[-+\u2212<>≤≥~×*]*\s?\d[\d.,]*(?!\w)|[-–—]?$")
 
 
 def whole(results: Results, images: str) -> str:

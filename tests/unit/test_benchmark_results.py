@@ -90,14 +90,14 @@ def test_figures_that_are_no_json_are_refused_before_they_are_kept():
 
 
 def test_table_sets_numbers_to_the_right_and_keeps_bars_in_cells():
-    table = Table(["what", "rate", ""], [["a|b", "1,234 (1–2)", "met"], ["c", "≤ 0.5", ""]], "Caption.")
+    table = Table(["what", "rate", ""], [["a|b", "1,234 (1–2)", "12ab34"], ["c", "≤ 0.5", ""]], "Caption.")
 
     assert report.of_table(table).splitlines() == [
         "Caption.",
         "",
         "| what | rate |  |",
         "| --- | --: | --- |",
-        "| a\\|b | 1,234 (1–2) | met |",
+        "| a\\|b | 1,234 (1–2) | 12ab34 |",
         "| c | ≤ 0.5 |  |",
     ]
 
@@ -148,3 +148,4 @@ def test_targets_say_what_is_met_what_is_missed_and_what_was_not_measured(monkey
         ["lost figure", "≤ 1", "not measured yet", ""],
         ["other case", "≤ 1", "not measured yet", ""],
     ]
+    assert targets.lost(results) == ["lost figure"]
