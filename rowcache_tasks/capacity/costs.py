@@ -3,7 +3,7 @@
 import math
 
 from rowcache_tasks.capacity.constants import Constants, Cost
-from rowcache_tasks.capacity.fill import Fill, Rhythm, Start
+from rowcache_tasks.capacity.fill import Fill, Rhythm, Start, fill_batches
 from rowcache_tasks.capacity.fleet import Fleet
 from rowcache_tasks.capacity.workload import Workload
 
@@ -25,6 +25,7 @@ class Costs:
         self.constants = constants
         self.gets = workload.gets_per_s * constants.get_us / 1e6 / fleet.speed
         """Processor time a second of Redis for the GETs of readers."""
+        self._workload = workload
         self._row = (workload.row_bytes, workload.changed_share)
 
     def cores(self, cost: Cost, fill: Fill, processes: float = 1) -> float:
@@ -72,6 +73,19 @@ class Costs:
             linger_s=self.fleet.linger_s,
             poll_s=0.9 * self.fleet.poll_interval_s,
             batch_s=max(0.0, pass_s - self._seconds(claim) - self.fleet.round_trip_s),
+        )
+
+    def fill(self, dispatchers: int, processes: int) -> Fill:
+        """Give how full batches are with so many dispatchers and worker processes."""
+        work = self._workload
+        return fill_batches(
+            work.refreshes_per_s,
+            self.fleet.batch_size,
+            self.rhythm(),
+            dispatchers=dispatchers,
+            tables=work.tables,
+            together=work.together,
+            start=self.start_s(processes),
         )
 
     def _seconds(self, microseconds: float) -> float:

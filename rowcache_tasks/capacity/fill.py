@@ -60,41 +60,65 @@ def fill_batches(
     `together`: rows of a table that are due at the same moment. While no dispatcher can claim, `missed` moments come;
     when none comes, one is waited for: their number is then 1. That is missed + exp(-missed) on average.
     """
-    together = min(together, batch_size)
-    rate = refreshes_per_s / together
-    if not rate:
+    if not refreshes_per_s:
         return Fill(1.0, 0.0, tables * dispatchers / rhythm.poll_s)
-
-    def look(cycle_s: float) -> tuple[float, float, float]:
-        """Give the moments that were missed, how many tables have due rows, and the rows of a batch."""
-        missed = rate * cycle_s / dispatchers
-        never = math.exp(-missed)
-        batches = tables * -math.expm1(-missed / tables) + never
-        return missed, batches, min(batch_size, together * (missed + never) / batches)
-
-    def length(cycle_s: float) -> float:
-        _, batches, rows = look(cycle_s)
-        per_s = refreshes_per_s / rows
-        behind = count_behind(per_s * start(per_s, rows))
-        pause_s = min(rhythm.poll_s, rhythm.linger_s * (1 + behind))
-        return rhythm.pass_s + pause_s + (batches - 1) * rhythm.batch_s + batches * rows * rhythm.row_s
-
-    low, high = 0.0, rhythm.pass_s + rhythm.poll_s + tables * (rhythm.batch_s + batch_size * rhythm.row_s)
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if length(middle) > middle else (low, middle)
-    missed, batches, rows = look(high)
-    passes, never = refreshes_per_s / (rows * batches), math.exp(-missed)
+    cycle = Cycle(refreshes_per_s, batch_size, rhythm, dispatchers, tables, min(together, batch_size), start)
+    cycle_s = cycle.solve()
+    missed, never, batches, rows = cycle.look(cycle_s)
+    passes = refreshes_per_s / (rows * batches)
     # Nothing due: a dispatcher asks again when its pause is over. Several wake for the same row, and one gets it.
-    free = max(1.0, dispatchers - passes * high)
-    empty = passes * never * (free / math.expm1(min(700.0, rate * rhythm.poll_s)) + free - 1)
+    free = max(1.0, dispatchers - passes * cycle_s)
+    empty = passes * never * (free / math.expm1(min(700.0, cycle.moments_per_s * rhythm.poll_s)) + free - 1)
     return Fill(
         rows_per_batch=rows,
         batches_per_s=refreshes_per_s / rows,
         claims_per_s=tables * (passes + empty),
-        cycle_s=high,
-        waits_s=high / dispatchers / 2 * missed / (missed + never),
+        cycle_s=cycle_s,
+        waits_s=cycle_s / dispatchers / 2 * missed / (missed + never),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What happens between two claims of a dispatcher, by how long that is; arguments as of fill_batches."""
+
+    refreshes_per_s: float
+    batch_size: int
+    rhythm: Rhythm
+    dispatchers: int
+    tables: int
+    together: float
+    start: Start
+
+    @property
+    def moments_per_s(self) -> float:
+        """How many moments there are at which rows of a table are due."""
+        return self.refreshes_per_s / self.together
+
+    def look(self, cycle_s: float) -> tuple[float, float, float, float]:
+        """Give the moments that were missed, the chance of none, the tables with due rows, and the rows of a batch."""
+        missed = self.moments_per_s * cycle_s / self.dispatchers
+        never = math.exp(-missed)
+        batches = self.tables * -math.expm1(-missed / self.tables) + never
+        return missed, never, batches, min(self.batch_size, self.together * (missed + never) / batches)
+
+    def length(self, cycle_s: float) -> float:
+        """Give how long a cycle is whose batches are those of a cycle of this length; seconds."""
+        _, _, batches, rows = self.look(cycle_s)
+        per_s, rhythm = self.refreshes_per_s / rows, self.rhythm
+        behind = count_behind(per_s * self.start(per_s, rows))
+        pause_s = min(rhythm.poll_s, rhythm.linger_s * (1 + behind))
+        return rhythm.pass_s + pause_s + (batches - 1) * rhythm.batch_s + batches * rows * rhythm.row_s
+
+    def solve(self) -> float:
+        """Give the length that makes itself: longer cycles have fuller batches, which take longer, but ever less so."""
+        rhythm = self.rhythm
+        low = 0.0
+        high = rhythm.pass_s + rhythm.poll_s + self.tables * (rhythm.batch_s + self.batch_size * rhythm.row_s)
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.length(middle) > middle else (low, middle)
+        return high
 
 
 def count_behind(mean: float) -> float:

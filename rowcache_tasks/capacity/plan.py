@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rowcache_tasks.capacity.connection import Connections, count_connections
 from rowcache_tasks.capacity.constants import Constants
 from rowcache_tasks.capacity.costs import Costs
-from rowcache_tasks.capacity.fill import Fill, fill_batches
+from rowcache_tasks.capacity.fill import Fill
 from rowcache_tasks.capacity.fleet import Fleet
 from rowcache_tasks.capacity.workload import Workload
 
@@ -73,6 +73,11 @@ class Plan:
         return next(part for part in self.parts if part.name == name)
 
     @property
+    def cores(self) -> float:
+        """Processor time a second of all parts together."""
+        return sum(part.cores for part in self.parts)
+
+    @property
     def queries_per_s(self) -> float:
         """SELECTs a second: one for each batch."""
         return self.fill.batches_per_s
@@ -100,19 +105,8 @@ def make_plan(workload: Workload, fleet: Fleet, constants: Constants) -> Plan:
     dispatching = full.batches_per_s * costs.dispatch_s(fleet.batch_size)
     dispatchers = fleet.dispatchers or max(SPARE, fleet.needed(dispatching))
 
-    def fill_for(processes: int) -> Fill:
-        return fill_batches(
-            rate,
-            fleet.batch_size,
-            costs.rhythm(),
-            dispatchers=dispatchers,
-            tables=workload.tables,
-            together=workload.together,
-            start=costs.start_s(processes),
-        )
-
-    processes = fleet.processes or count_processes(costs, fill_for(PLENTY))
-    fill = fill_for(processes)
+    processes = fleet.processes or count_processes(costs, costs.fill(dispatchers, PLENTY))
+    fill = costs.fill(dispatchers, processes)
     workers = math.ceil(processes / fleet.processes_per_worker)
     start_s = costs.start_s(processes)(fill.batches_per_s, fill.rows_per_batch)
     late_s = fill.waits_s + start_s + costs.task_s(fill.rows_per_batch)
