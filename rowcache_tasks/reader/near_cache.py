@@ -91,6 +91,11 @@ class NearCache:
         session = self._tracking.session
         return None if session is None else session.get(key)
 
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As get(), for many."""
+        session = self._tracking.session
+        return [None] * len(keys) if session is None else session.get_many(keys)
+
     def fetch(self, key: bytes) -> bytes | None:
         """Ask the server for a row and keep it; ABSENT if it is not there. None: ask with the client.
 

@@ -112,7 +112,7 @@ class Reading:
     def _keep(self, keys: Sequence[bytes]) -> Steps[list[bytes | None] | None]:
         """Read what is in this process, and the rest through the near cache; None when that cannot be used now."""
         assert self._near is not None  # noqa: S101 - for the type checker
-        kept = [self._near.get(key) for key in keys]
+        kept = self._near.get_many(keys)
         asked = [key for key, value in zip(keys, kept, strict=True) if value is None]
         if asked:
             fetched = yield lambda port: port.keep(asked)

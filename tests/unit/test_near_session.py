@@ -43,6 +43,14 @@ def test_answer_is_kept_until_its_row_is_invalidated(session, counts):
     assert (counts.hits, counts.misses, counts.invalidations) == (3, 2, 1)
 
 
+def test_many_rows_are_given_and_counted_as_each_of_them_is(session, counts):
+    fetch(session, a=b"1", b=None, c=b"3")
+    assert session.get_many([b"a", b"other", b"b", b"a"]) == [b"1", None, ABSENT, b"1"]
+    assert counts.hits == 3
+    fetch(session, d=b"4")
+    assert session.get_many([b"a", b"b", b"c", b"d"]) == [b"1", ABSENT, None, b"4"]
+
+
 def test_answer_that_comes_after_an_invalidation_is_newer_and_kept(session):
     fetch(session, a=b"old")
     future = ask(session, b"a")
@@ -89,6 +97,7 @@ def test_nothing_is_served_when_the_server_was_silent_for_too_long(session):
     fetch(session, a=b"1")
     session.proven_at -= 31
     assert session.get(b"a") is None
+    assert session.get_many([b"a", b"b"]) == [None, None]
     assert session.ask([b"a"]) is None
     assert session.is_over
 
