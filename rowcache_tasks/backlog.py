@@ -44,7 +44,7 @@ class Backlog:
     def start(self, claim: Claim) -> None:
         """Note that a worker has taken this batch out of the queue, and so every batch that was sent before it."""
         with unless_of_another_type():
-            pipeline = self._client.pipeline(transaction=False)
+            pipeline: Any = self._client.pipeline(transaction=False)
             for command in start_commands(claim):
                 pipeline.execute_command(*command)
             pipeline.execute()
@@ -53,7 +53,7 @@ class Backlog:
     def starting(self, claim: Claim) -> Iterator[None]:
         """Do the same for a batch that is refreshed within the with-block, which does not wait for the answer."""
         commands, pool = start_commands(claim), self._client.connection_pool
-        connection = pool.get_connection()
+        connection: Any = pool.get_connection()
         try:
             try:
                 connection.send_packed_command(connection.pack_commands(commands))

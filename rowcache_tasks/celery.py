@@ -17,11 +17,10 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.quotation import redact
 from rowcache_tasks.shutdown import GiveBack
 from rowcache_tasks.start import check_worker, say
+from rowcache_tasks.transport import REFRESH_QUEUE
 
 __all__ = ["REFRESH_QUEUE", "SCHEDULE_QUEUE", "app"]
 
-REFRESH_QUEUE = "rowcache.refresh"
-"""Batches of rows to refresh, sent by dispatchers."""
 SCHEDULE_QUEUE = "rowcache.schedule"
 """Schedule changes, sent by applications; a queue of their own, so that they never wait behind refreshes."""
 QUEUES = ("celery", REFRESH_QUEUE, SCHEDULE_QUEUE)
