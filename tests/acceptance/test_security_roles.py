@@ -129,6 +129,7 @@ def test_operator_may_run_every_command(deployment):
         ("refresh", "inv", "1"),
         ("unschedule", "inv", "2"),
         ("health",),
+        ("plan", "--from-redis"),
     ):
         done = rowcache(*command)
         assert done.returncode == 0, (command, done.stderr)
