@@ -73,4 +73,4 @@ def celery_beat(stage: Stage, rows: Sequence[Row]) -> Iterator[Pids]:
 
 OURS = Candidate("ours", "rowcache_tasks", ours(ROWCACHE_LEASE=str(LEASE_S)), lease_s=LEASE_S, is_ours=True)
 BOOK = Candidate("book", "the book's daemon", book_daemon)
-BEAT = Candidate("beat", "Celery beat, an entry a row", lambda _: nullcontext({}), celery_beat, 4.0, 3e-4)
+BEAT = Candidate("beat", "Celery beat, an entry a row", lambda _: nullcontext({}), celery_beat, 2.5, 8e-5)

@@ -53,7 +53,7 @@ class Plan:
     never: frozenset[tuple[str, int]] = frozenset()
 
 
-FULL = Plan({100: 10.0, 1_000: 8.0, 10_000: 8.0}, 3, once=frozenset({("beat", 10_000)}))
+FULL = Plan({100: 10.0, 1_000: 7.0, 10_000: 7.0}, 3, once=frozenset({("beat", 10_000)}))
 QUICK = Plan({100: 2.0, 1_000: 2.0, 10_000: 2.0}, 1, never=frozenset({("beat", 10_000)}))
 
 
