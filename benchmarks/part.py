@@ -45,13 +45,13 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     },
     POOL: EVERYWHERE
     | {
-        r"rowcache_tasks/schedule\.py:": "commit: call the script",
+        r"rowcache_tasks/(schedule|claim)\.py:": "commit: call the script",
         r"rowcache_tasks/backlog\.py:": "note the start of the batch",
         r"rowcache_tasks/argument\.py:": "check the arguments",
-        r"/psycopg\w*/|postgresql_connection\.py:": "read: psycopg",
+        r"/psycopg\w*/|postgresql_(connection|cursor)\.py:": "read: psycopg",
         r"/sqlalchemy/": "read: SQLAlchemy",
         r"rowcache_tasks/(encoding\.py|dialects/)": "encode",
-        r"rowcache_tasks/(source|batch|selection|key_type|query\w*)\.py:": "read: keys and rows",
+        r"rowcache_tasks/(source|batch|asked|selection|key_type|query\w*)\.py:": "read: keys and rows",
         r"rowcache_tasks/": "our task",
         r"celery/app/|kombu/": "Celery runs the task",
         r"billiard/|concurrency/": "hear from the main process",

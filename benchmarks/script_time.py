@@ -1,8 +1,8 @@
 """Own what the scripts of a refresh cost the server: claim and commit of rows, and the commands in them.
 
-Measured with nothing else going on: the server takes the time of its commands from the clock on the wall, and on a
-machine with more to do than processors a script is interrupted now and then. For the same reason it is the lower
-quartile of the calls that counts.
+A script's time is the processor time that the server's thread spends on the call, with reading the arguments and
+writing the answer. The commands in it are measured by the server, with the clock on the wall: where a machine has more
+to do than processors, some are interrupted and look long, so that the lower quartile counts.
 """
 
 from collections import defaultdict
@@ -25,15 +25,15 @@ DELAY_S = 3600.0
 NOTED_US = 20
 """Shorter commands within a script are not noted one by one: that would take longer than they do."""
 
-Durations = dict[str, list[int]]
-"""Command -> microseconds of each; "" for the script itself."""
+Durations = dict[str, float]
+"""Command in a script -> microseconds of all its calls; "" for the script itself."""
 
 
 def script_times(stage: Stage, size: int, rows: int, batches: int) -> dict[str, float]:
     """Claim and commit some batches of this size of the rows 1 to `rows`, all of which are scheduled and cached.
 
     The cache loses their values before, so that all of them are written. Gives "claim_rows: ZADD" -> microseconds a
-    row, and so on; "claim_rows: Lua" is what its commands do not take. Ends with an empty cache.
+    row, and so on; "claim_rows: Lua …" is what its commands do not take. Ends with an empty cache.
     """
     stage.schedule(1, rows, DELAY_S, stage.now())
     stage.client.delete(QUEUED_BATCHES)
@@ -48,7 +48,7 @@ def script_times(stage: Stage, size: int, rows: int, batches: int) -> dict[str, 
                 claims.append(durations)
             assert claim, "a batch is left over on the list of batches"
             keys = [f"inv:{row_id}" for row_id in claim.row_ids]
-            values = dict(zip(claim.row_ids, stage.client.mget(keys), strict=True))
+            values: dict[str, Any] = dict(zip(claim.row_ids, stage.client.mget(keys), strict=True))
             stage.client.delete(*keys)
             with noted(stage.client) as durations:
                 schedule.commit_rows(claim, values)
@@ -61,26 +61,33 @@ def script_times(stage: Stage, size: int, rows: int, batches: int) -> dict[str, 
 
 @contextmanager
 def noted(client: "redis.Redis") -> Iterator[Durations]:
-    """Fill in, at the end, the durations of the commands of one script; all that others do meanwhile is left out."""
-    durations: Durations = defaultdict(list)
+    """Fill in, at the end, what a script and the commands in it took; nobody else may use the server meanwhile."""
+    durations: Durations = defaultdict(float)
     client.config_set("slowlog-log-slower-than", NOTED_US)
     client.slowlog_reset()
+    asked = processor_us(client)
+    before = processor_us(client)
     yield durations
+    durations[""] = max(0.0, processor_us(client) - before - (before - asked))
     client.config_set("slowlog-log-slower-than", -1)
     entries: Any = client.slowlog_get(1000)
     for entry in entries:
         name = entry["command"].partition(b" ")[0].decode().upper()
-        if entry["client_name"] == b"rowcache-profile":
-            durations["" if name == "EVALSHA" else name].append(entry["duration"])
+        if entry["client_name"] == b"rowcache-profile" and name not in ("EVALSHA", "SCRIPT", "HELLO"):
+            durations[name] += entry["duration"]
 
 
-def times_of(script: str, calls: Sequence[Mapping[str, Sequence[int]]], rows: int) -> dict[str, float]:
+def processor_us(client: "redis.Redis") -> float:
+    """Give the microseconds of processor time that the server's thread has used; the whole server's elsewhere."""
+    found: Any = client.info("cpu")
+    user, system = (found.get(f"used_cpu_{kind}_main_thread", found[f"used_cpu_{kind}"]) for kind in ("user", "sys"))
+    return 1e6 * (user + system)
+
+
+def times_of(script: str, calls: Sequence[Mapping[str, float]], rows: int) -> dict[str, float]:
     """Give part -> microseconds a row. The first call is left out: it loads the script."""
-
-    def typical(name: str) -> float:
-        return quantiles((sum(call.get(name, ())) for call in calls[1:]), n=4)[0] / rows
-
-    names = {name for call in calls for name in call if name not in ("", "SCRIPT", "HELLO")}
-    found = {name: typical(name) for name in names}
-    lua = max(0.0, typical("") - sum(found.values()))
-    return {f"{script}: Lua": lua} | {f"{script}: {name}": time for name, time in found.items() if time}
+    names = {name for call in calls for name in call}
+    typical = {name: quantiles((call.get(name, 0.0) for call in calls[1:]), n=4)[0] / rows for name in names}
+    whole = typical.pop("")
+    lua = max(0.0, whole - sum(typical.values()))
+    return {f"{script}: Lua, arguments, answer": lua} | {f"{script}: {name}": us for name, us in typical.items() if us}
