@@ -1,8 +1,9 @@
 """What a read costs: RowCache beside the bare client, the database and other caches, of the same 1,000 rows.
 
-Each program of programs/reading reads when it is told to, for some milliseconds, and measures that itself; all take
-turns, so whatever else the machine does hits all of them, and ratios are taken round by round. Some seconds of such
-rounds are one repetition, whose value is their median; shown are the median of the repetitions and their range.
+Each program of programs/reading reads when it is told to, for some milliseconds, and measures that itself. They take
+turns, and each has the bare client right beside it, before it in one round and after it in the next: a ratio is that of
+two neighbours, so whatever else the machine does hits both. Some seconds of such rounds are one repetition, whose value
+is their median; shown are the median of the repetitions and their range.
 
 Everybody reads over the same Unix socket, with redis-py and hiredis of the same versions; contenders have written
 copies of the same rows under their own keys and in their own form. Their configuration is told in their programs. Where
@@ -10,7 +11,7 @@ a serializer can be chosen it is msgspec's, as with us, so that no difference is
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -19,7 +20,8 @@ from typing import Any
 from benchmarks import environment
 from benchmarks.options import Options
 from benchmarks.programs.reading.catalogue import CONTENDERS, PACKAGES, PROGRAMS, RACES, Race, Reader
-from benchmarks.programs.reading.order import ROWS, Order
+from benchmarks.programs.reading.meter import Meter, Pair
+from benchmarks.programs.reading.order import ROWS
 from benchmarks.programs.reading.program import Program
 from benchmarks.sample import Sample, interleave
 from benchmarks.section import Bar, Bars, Section, Table
@@ -42,14 +44,13 @@ class Result:
 
     us: Sample
     processor_us: Sample
-    """Of the process that reads, not of those that it asks."""
     ratio: Sample
     processor_ratio: Sample
 
 
 def run(stage: Stage, options: Options) -> Section:
     """Put 1,000 rows into the cache, start the programs, have them read in turns."""
-    pace = Pace(2, 2.0, 0.008) if options.is_quick else Pace(5, 26.0, 0.02)
+    pace = Pace(2, 2.0, 0.008) if options.is_quick else Pace(5, 27.0, 0.012)
     section = Section("reading", "Reading")
     stage.clear()
     cache_rows(stage)
@@ -93,48 +94,31 @@ def running(stage: Stage, section: Section) -> Iterator[dict[str, Program]]:
 
 
 def measure(programs: dict[str, Program], race: Race, readers: list[Reader], pace: Pace) -> dict[Reader, Result]:
-    """Have the readers take turns."""
-    used: dict[Reader, list[float]] = {reader: [] for reader in readers}
-    measures = {reader: timer(programs[reader.program], race, reader, used[reader], pace) for reader in readers}
-    started = time.perf_counter()
-    for read in measures.values():
-        read()
-    rounds = int(pace.race_s / (time.perf_counter() - started) / pace.repetitions)
-    for values in used.values():
-        values.clear()
-    samples = interleave(measures, pace.repetitions * max(1, rounds))
-    processor = {reader: Sample(values) for reader, values in used.items()}
+    """Have the readers take turns, each beside the first of them."""
     first = readers[0]
-    return {
-        reader: Result(
-            calm(sample, pace.repetitions),
-            calm(processor[reader], pace.repetitions),
-            calm(sample.over(samples[first]), pace.repetitions),
-            calm(processor[reader].over(processor[first]), pace.repetitions),
-        )
-        for reader, sample in samples.items()
+    meters = {reader: Meter(programs[reader.program], race, reader, pace.order_s) for reader in readers}
+    pairs = {reader: Pair(meter, meters[first]) for reader, meter in meters.items() if reader != first}
+    started = time.perf_counter()
+    for pair in pairs.values():
+        pair.read()
+    rounds = int(pace.race_s / (time.perf_counter() - started) / pace.repetitions)
+    for pair in pairs.values():
+        pair.clear()
+    interleave({reader: pair.read for reader, pair in pairs.items()}, pace.repetitions * max(1, rounds))
+
+    def result(meter: Meter, ratios: list[float], processor_ratios: list[float]) -> Result:
+        return Result(*(calm(x, pace.repetitions) for x in (meter.us, meter.processor_us, ratios, processor_ratios)))
+
+    alone = [1.0] * len(meters[first].us)
+    return {first: result(meters[first], alone, alone)} | {
+        reader: result(pair.meter, pair.ratios, pair.processor_ratios) for reader, pair in pairs.items()
     }
 
 
-def timer(program: Program, race: Race, reader: Reader, used: list[float], pace: Pace) -> Callable[[], float]:
-    """Make what has a program read for about order_s seconds: gives µs a call, adds those of its processor to used."""
-
-    def read(calls: int) -> float:
-        calls -= calls % race.at_once
-        answer = program.read(Order(reader.way, calls, race.rows, race.at_once))
-        used.append(1e6 * answer.processor_s / calls)
-        return 1e6 * answer.seconds / calls
-
-    few = 8 * race.at_once
-    fastest = min(read(few) for _ in range(3))
-    calls = max(few, min(20_000, int(1e6 * pace.order_s / fastest)))
-    return lambda: read(calls)
-
-
-def calm(sample: Sample, repetitions: int) -> Sample:
+def calm(values: Sequence[float], repetitions: int) -> Sample:
     """Give the median of each repetition: a range of rounds of milliseconds is that of the machine's other work."""
-    size = len(sample.values) // repetitions
-    return Sample([median(sample.values[start : start + size]) for start in range(0, size * repetitions, size)])
+    size = len(values) // repetitions
+    return Sample([median(values[start : start + size]) for start in range(0, size * repetitions, size)])
 
 
 def make_table(race: Race, results: dict[Reader, Result]) -> Table:

@@ -7,7 +7,6 @@ from benchmarks.programs.reading.catalogue import PROGRAMS, RACES
 from benchmarks.programs.reading.order import ROWS, Order
 from benchmarks.programs.reading.program import Program
 from benchmarks.programs.reading.service import ROW_IDS, check
-from benchmarks.sample import Sample
 from benchmarks.stage import Stage
 
 
@@ -52,4 +51,4 @@ def test_reader_that_gives_something_else_is_found_out(wrong):
 
 
 def test_repetition_is_the_median_of_its_rounds():
-    assert list(calm(Sample([1, 100, 2, 5, 5, 5, 7]), 2).values) == [2, 5]
+    assert list(calm([1, 100, 2, 5, 5, 5, 7], 2).values) == [2, 5]
