@@ -23,7 +23,7 @@ def test_flower_shows_batches_with_their_counts_and_needs_a_login(deployment, fl
     with pytest.raises(urllib.error.HTTPError, match="401"):
         flower("/api/tasks", headers={})
     deployment.start_worker()
-    wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready: the batch shall not outlive its lease")
+    wait_until(lambda: "ready." in deployment.log("worker"), "the worker can start a batch within its lease")
     deployment.start_beat()
     deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
 
