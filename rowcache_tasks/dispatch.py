@@ -107,7 +107,7 @@ class Dispatcher:
         errors: dict[str, Exception] = {}
         for schedule in self._schedules:
             try:
-                claim, next_due = self._dispatch_table(schedule)
+                claim, next_due, claimed_at = self._dispatch_table(schedule)
             except Exception as error:  # noqa: BLE001 a table that fails must not stop the others
                 errors[schedule.table.name] = error
                 continue
@@ -119,7 +119,7 @@ class Dispatcher:
             sent += bool(claim.row_ids)
             is_full = is_full or len(claim.row_ids) == self._limits.batch_size
             if next_due is not None:
-                pause_s = min(pause_s, next_due - float(claim.claimed_at))
+                pause_s = min(pause_s, next_due - float(claim.claimed_at) - (time.monotonic() - claimed_at))
         if len(errors) == len(self._schedules):
             raise next(iter(errors.values()))
         for table, reason in errors.items():
@@ -140,21 +140,23 @@ class Dispatcher:
         logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
         return True
 
-    def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float | None]:
+    def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float | None, float]:
         """Claim a batch and send it; if that fails, hand the rows back at once. None: the queue does not move.
 
+        Also gives the next due time, and the time of the monotonic clock at which the claim was answered.
         A message that arrived all the same does no harm. If the process dies in between, the rows wait one lease.
         """
         with self._shield:
             asked_at = time.monotonic()
             claim, next_due = schedule.claim_rows(self._limits.batch_size, self._limits.lease_s)
+            claimed_at = time.monotonic()
             if claim and any(map(is_too_long, claim.row_ids)):
                 claim = set_aside(schedule, claim)
                 if not claim.row_ids:
                     self._backlog.cancel(claim)
             if claim and claim.row_ids:
                 self._send(schedule, claim, asked_at)
-        return claim, next_due
+        return claim, next_due, claimed_at
 
     def _send(self, schedule: Schedule, claim: Claim, asked_at: float) -> None:
         """Send a batch, unless it is late already: SEND_SHARE of its lease after the claim was asked for."""
