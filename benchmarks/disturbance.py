@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.contender import Contender, bare_loop, ours, programs, run_round
-from benchmarks.stage import Stage
+from benchmarks.stage import Stage, wait_until
 from rowcache_tasks.scripts import SCRIPT_NAMES, load_script
 
 SLOW_US = 2000
@@ -33,7 +33,7 @@ class Noticed:
     rates: list[float] = field(default_factory=list)
     """Rows refreshed a second."""
     calls: int = 0
-    """Calls of scripts."""
+    """Calls of scripts; of MSET, where there are none."""
 
     def percentile(self, share: float) -> float:
         """Give the time that so many of the GETs did not exceed; ms."""
@@ -77,7 +77,7 @@ def one_round(stage: Stage, contender: Contender, file: Path, noticed: Noticed) 
     noticed.rates.append(rate)
     noticed.get_ms += gets(file, started, ended[0])
     stats: Mapping[str, dict[str, int]] = stage.client.info("commandstats")
-    noticed.calls += stats.get("cmdstat_evalsha", {}).get("calls", 0)
+    noticed.calls += stats.get("cmdstat_evalsha", stats.get("cmdstat_mset", {})).get("calls", 0)
     for entry in stage.client.slowlog_get(100_000):
         if int(started) <= entry["start_time"]:
             noticed.slow_ms.setdefault(name_of(entry["command"]), []).append(entry["duration"] / 1000)
@@ -92,7 +92,11 @@ def name_of(command: bytes) -> str:
 
 def gets(file: Path, start: float, end: float) -> list[float]:
     """Give the times of the GETs that were sent within a span; ms."""
-    time.sleep(0.2)  # what is still in the reader's buffer; it is of the end, and a part of a second
-    data = file.read_bytes()
-    whole = data[: len(data) - len(data) % RECORD.size]
-    return [1e3 * took for sent_at, took in RECORD.iter_unpack(whole) if start <= sent_at <= end]
+
+    def taken() -> list[tuple[float, float]]:
+        data = file.read_bytes()
+        return list(RECORD.iter_unpack(data[: len(data) - len(data) % RECORD.size]))
+
+    # The last one of the span was answered when the next was sent.
+    wait_until(lambda: (found := taken()) and found[-1][0] > end, "the reader reads", pause_s=0.05)
+    return [1e3 * took for sent_at, took in taken() if start <= sent_at <= end]

@@ -13,7 +13,7 @@ from rowcache_tasks.dispatch import Limits
 def run(stage: Stage, options: Options) -> Section:
     """Measure idle processes one after another, then refreshes."""
     section = Section("idle", "Idle and waste")
-    seconds = 2.0 if options.is_quick else 10.0
+    seconds = 3.0 if options.is_quick else 10.0
     idle = {"a dispatcher": idle_dispatcher(stage, seconds)}
     if not options.is_quick:
         idle["two dispatchers"] = idle_dispatcher(stage, seconds, count=2)

@@ -26,7 +26,7 @@ def main() -> None:
     client.mset(dict.fromkeys(KEYS, b"x" * 320))
     pack = struct.Struct("<dd").pack
     choose, clock = random.choice, time.perf_counter
-    with open(sys.argv[1], "wb", buffering=1 << 14) as file:  # noqa: PTH123
+    with open(sys.argv[1], "wb", buffering=0) as file:  # noqa: PTH123
         print("ready", flush=True)
         while True:
             key, sent_at, start = choose(KEYS), time.time(), clock()

@@ -1,12 +1,14 @@
 """What the task schedule_table does, in a process of its own: schedule every row of the table.
 
-Prints {"rows", "seconds", "early_kib", "kib"} when it is done: the most memory that it had at a tenth and at the end.
+Prints {"rows", "seconds", "tenths_s", "early_kib", "kib"} when it is done: the seconds of each tenth of the rows, the
+most memory that it had at the first and at the end.
 """
 
 import json
 import os
 import resource
 import time
+from itertools import pairwise
 
 from rowcache_tasks.config import Table
 from rowcache_tasks.connection import connect
@@ -24,19 +26,31 @@ def main() -> None:
     engine = create_source_engine(os.environ["BENCH_DATABASE_URL"], statement_timeout_s=30.0)
     source = Source(engine, table)
     tenth = source.count_rows() // 10
-    early = []
+    times: list[float] = []
+    early: list[int] = []
 
     def report(count: int) -> None:
-        if not early and count >= tenth:
-            early.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        if count >= tenth * len(times) and len(times) <= 10:
+            times.append(time.monotonic())
+            early.append(memory_kib())
 
     print("ready", flush=True)
-    started = time.monotonic()
+    report(0)
     changed = seed_table(schedule, source, DELAY_S, f"{time.time():.6f}", report)
-    seconds = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"rows": changed.applied, "seconds": seconds, "early_kib": early[0], "kib": peak}), flush=True)
+    found = {
+        "rows": changed.applied,
+        "seconds": time.monotonic() - times[0],
+        "tenths_s": [end - start for start, end in pairwise(times)],
+        "early_kib": early[1],
+        "kib": memory_kib(),
+    }
+    print(json.dumps(found), flush=True)
     time.sleep(600)
+
+
+def memory_kib() -> int:
+    """Read the most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":
