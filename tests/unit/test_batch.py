@@ -86,6 +86,11 @@ def test_row_whose_key_the_database_calls_equal_goes_to_the_key_asked_for():
     assert batch.reasons == {}
 
 
+def test_as_many_rows_as_keys_need_not_be_theirs():
+    assert Table(("Ann", 1), ("bob", 2)).read(["ann", "bob"]).rows == {"ann": ("Ann", 1), "bob": ("bob", 2)}
+    assert Table(("a", 1), ("a", 2)).read(["a", "b"]).reasons == {"a": NOT_UNIQUE}
+
+
 def test_key_of_several_rows_has_a_reason():
     for keys in ("a", "ab"):
         assert Table(("a", 1), ("a", 2), ("b", 3)).read(keys).reasons == {"a": NOT_UNIQUE}

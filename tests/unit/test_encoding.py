@@ -44,6 +44,8 @@ def test_value_without_a_converter_is_written_as_it_is(value, expected):
 
 def test_null_reaches_no_converter():
     assert encode(None, None, convert=len) == b'{"c0":null,"c1":null}'
+    encoder = RowEncoder([Column("a", lambda value: f"<{value}>")])
+    assert encoder.encode_all({"1": [None], "2": ["x"]})[0] == {"1": b'{"a":null}', "2": b'{"a":"<x>"}'}
 
 
 def test_the_row_given_stays_as_it_was():

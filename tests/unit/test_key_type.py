@@ -106,9 +106,25 @@ def test_texts_as_a_scan_writes_them_are_read_together(types, row_ids):
     assert RowKey(types).parse_plain(row_ids) == {RowKey(types).parse(row_id): row_id for row_id in row_ids}
 
 
-@pytest.mark.parametrize("row_ids", [["1", "042"], ["1", "x"], ["1", "1"], ["1", "-0"], ["1", "9" * 19], ["1", " 2"]])
-def test_one_text_that_is_not_plain_has_each_looked_at(row_ids):
-    assert RowKey([BIGINT]).parse_plain(row_ids) is None
+@pytest.mark.parametrize(
+    ("types", "row_id"),
+    [
+        *(([BIGINT], row_id) for row_id in ("042", "x", "-0", "9" * 19, " 2", "2_0", "\u0661")),
+        ([text()], "\udc80"),
+        ([text(nul=False)], "a\0"),
+        ([text(padded=True)], "a "),
+        ([UUID_KEY], "6BA7B810-9dad-11d1-80b4-00c04fd430c8"),
+        ([BIGINT, text()], "2,a%2Cb"),
+        ([BIGINT, text()], "2"),
+        ([BIGINT, text()], "02,a"),
+    ],
+)
+def test_one_text_that_is_not_plain_has_each_looked_at(types, row_id):
+    assert RowKey(types).parse_plain([row_id]) is None
+
+
+def test_text_that_is_given_twice_has_each_looked_at():
+    assert RowKey([BIGINT]).parse_plain(["1", "2", "1"]) is None
 
 
 @pytest.mark.parametrize("written", ["42", "042", "000042", "0" * 98 + "42"])
