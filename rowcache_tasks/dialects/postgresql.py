@@ -197,6 +197,6 @@ def array_literal(values: Collection[object]) -> str:
     """Write a one-dimensional array as PostgreSQL reads it, every element quoted."""
     texts = list(map(str, values))
     joined = "".join(texts)
-    if '"' not in joined and "\\" not in joined:
+    if texts and '"' not in joined and "\\" not in joined:
         return '{"' + '","'.join(texts) + '"}'
     return "{" + ",".join(['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]) + "}"
