@@ -17,7 +17,7 @@ COLUMNS = {
     "dispatcher": ("claim", "batch", "row"),
     "worker_main": ("second", "batch", "row"),
     "worker_pool": ("batch", "row", "byte"),
-    "redis": ("claim", "batch", "row", "byte", "changed"),
+    "redis": ("second", "claim", "batch", "row", "byte", "changed"),
     "database": ("batch", "row", "byte"),
     "net_in": ("claim", "batch", "row", "byte"),
     "net_out": ("claim", "batch", "row"),
@@ -38,6 +38,11 @@ class Run:
     row_bytes: float
 
     @property
+    def is_burst(self) -> bool:
+        """Whether all rows were due at once."""
+        return self.name.startswith("burst")
+
+    @property
     def fill(self) -> float:
         """Rows in a batch."""
         return self.seen.rows / max(1.0, self.seen.batches)
@@ -47,7 +52,8 @@ class Run:
         seen = self.seen
         return {
             "second": seen.at,
-            "claim": seen.claims,
+            # In a burst, claims that find nothing follow each other, and cost next to nothing.
+            "claim": min(seen.claims, seen.batches) if self.is_burst else seen.claims,
             "batch": seen.batches,
             "row": seen.rows,
             "byte": seen.rows * self.row_bytes,
@@ -81,13 +87,13 @@ class Memory:
 
 def calibrate(load: Load, options: Options) -> tuple[list[Run], Memory]:
     """Make the runs: nothing due, all rows due at once, rows due one after another; short and long JSON."""
-    rows, idle_s, pace_s = (10_000, 1.0, 1.2) if options.is_quick else (100_000, 6.0, 9.0)
+    rows, idle_s, pace_s = (10_000, 1.0, 1.2) if options.is_quick else (100_000, 6.0, 7.0)
     runs = [Run("idle", load.idle(idle_s), 0.0)]
     load.empty()
     first = load.burst(rows)
     short = load.row_bytes(), load.values_bytes() / rows
     runs += [Run("burst, all new", first, short[0]), Run("burst, none changed", load.burst(rows), short[0])]
-    for rate in (150, 1_500) if options.is_quick else (100, 250, 1_200, 5_000):
+    for rate in (150, 1_500) if options.is_quick else (150, 800, 2_000, 6_000):
         runs.append(Run(f"{rate:,}/s", load.pace([(min(load.rows, 40 * rate), 40)], pace_s), short[0]))
     load.empty()
     load.show(repeats=8)
@@ -98,11 +104,12 @@ def calibrate(load: Load, options: Options) -> tuple[list[Run], Memory]:
     return runs, Memory(short, long)
 
 
-def fit_constants(runs: list[Run], memory: Memory, linger_s: float) -> dict[str, Any]:
+def fit_constants(runs: list[Run], memory: Memory, linger_s: float, server_second_us: float) -> dict[str, Any]:
     """Fit the costs; the form of constants.json, without what is not in the runs."""
-    costs = {part: fit_part(part, columns, runs) for part, columns in COLUMNS.items()}
+    known = {"redis": {"second": server_second_us}}
+    costs = {part: fit_part(part, columns, runs, known.get(part, {})) for part, columns in COLUMNS.items()}
     row_pass_us = costs["dispatcher"]["row"] + costs["redis"]["row"] / 2
-    paced = [run for run in runs if is_paced(run)]
+    paced = [run for run in runs if is_paced(run)] or runs[-1:]
     # By Little's law: how many are there is how often they come, times how long they stay.
     start_s = median(run.seen.behind / (run.seen.batches / run.seen.at) for run in paced)
     passes = [1e6 * (cycle_s(run) - pause_s(run, linger_s)) - row_pass_us * run.fill for run in paced]
@@ -116,22 +123,26 @@ def fit_constants(runs: list[Run], memory: Memory, linger_s: float) -> dict[str,
     }
 
 
-def fit_part(part: str, columns: tuple[str, ...], runs: list[Run]) -> dict[str, float]:
+def fit_part(part: str, columns: tuple[str, ...], runs: list[Run], known: dict[str, float]) -> dict[str, float]:
     """Fit the cost of one part: what it uses with nothing due first, and then the rest to what is left."""
+    found = dict(known)
+
+    def left(run: Run) -> float:
+        return run.used(part) - sum(cost * run.column(name) for name, cost in found.items())
+
     idle, *others = runs
-    found = {columns[0]: 0.0}
-    if columns[0] in IDLE:
-        found[columns[0]] = idle.used(part) / idle.column(columns[0])
-    left = [run.used(part) - found[columns[0]] * run.column(columns[0]) for run in others]
-    names = [name for name in columns if name not in IDLE]
+    for name in columns:
+        if name in IDLE and name not in found:
+            found[name] = max(0.0, left(idle) / idle.column(name))
+    names = [name for name in columns if name not in found]
     rows = [[run.column(name) for name in names] for run in others]
-    costs = fit(rows, left, [run.used(part) for run in others])
+    costs = fit(rows, list(map(left, others)), [run.used(part) for run in others])
     return {name: rounded(value) for name, value in (found | dict(zip(names, costs, strict=True))).items()}
 
 
 def is_paced(run: Run) -> bool:
-    """Whether batches of a run were neither full nor of single rows, so that the pauses between them can be told."""
-    return run.name.endswith("/s") and run.fill > 1.3
+    """Whether batches of a run were neither full nor of one or two rows: they tell of the pauses between them."""
+    return run.name.endswith("/s") and run.fill > 2.5
 
 
 def cycle_s(run: Run) -> float:

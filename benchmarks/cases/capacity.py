@@ -29,7 +29,7 @@ def run(stage: Stage, options: Options) -> Section:
     section = Section("capacity", "The capacity model")
     with open_load(stage) as load:
         runs, memory = calibrate(load, options)
-        found = fit_constants(runs, memory, fleet.linger_s)
+        found = fit_constants(runs, memory, fleet.linger_s, load.server_second_us)
         found |= {
             "about": about(stage),
             "get_us": get_us(stage, min(load.rows, 10_000), 0.6 if options.is_quick else 3.0, load),
@@ -65,7 +65,7 @@ def check(
         changed_share=CHANGING / 100,
     )
     plan = make_plan(workload, fleet, constants)
-    seen = load.pace(groups, 2.0 if options.is_quick else 15.0, settle_s=0.5 if options.is_quick else 1.0)
+    seen = load.pace(groups, 2.0 if options.is_quick else 12.0, settle_s=0.5 if options.is_quick else 1.5)
     return rate, pairs(plan, Run(f"{rate}/s", seen, workload.row_bytes), load.values_bytes())
 
 
@@ -132,11 +132,13 @@ def describe_runs(runs: list[Run]) -> Table:
     cells = []
     for each in runs:
         seen, batches = each.seen, max(1.0, each.seen.batches)
-        used = [show(1e6 * value / batches) if each.seen.batches else "" for value in seen.processor.values()]
-        cells.append([each.name, show(seen.rows / seen.at), show(each.fill), *used])
+        used = [show(1e6 * value / batches) if seen.batches else "" for value in seen.processor.values()]
+        cells.append([each.name, show(seen.rows / seen.at), show(each.fill), show(seen.claims / batches), *used])
     head = ["dispatcher", "worker, main", "worker, processes", "Redis", "database"]
     return Table(
-        ["run", "rows/s", "rows in a batch", *head], cells, caption="The runs behind them: processor time, µs a batch"
+        ["run", "rows/s", "rows in a batch", "claims for a batch", *head],
+        cells,
+        caption="The runs behind them: processor time, µs a batch",
     )
 
 

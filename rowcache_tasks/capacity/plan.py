@@ -160,7 +160,7 @@ def make_parts(
             Part("worker main processes", workers, fetching, fetching), costs.cores(of.worker_main, full, processes=0)
         ),
         limit(Part("worker processes", processes, pool, busy(fill)), busy(full)),
-        limit(Part("Redis", 1, server, server, is_one=True), costs.cores(of.redis, full) + gets),
+        limit(Part("Redis", 1, server, server, is_one=True), costs.cores(of.redis, full, processes=0) + gets),
         limit(
             Part("database", costs.fleet.database_cores, database, database, is_one=True),
             costs.cores(of.database, full),

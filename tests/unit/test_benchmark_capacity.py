@@ -21,7 +21,7 @@ COSTS = {
     "dispatcher": Cost(claim=400, batch=1600, row=5),
     "worker_main": Cost(second=2500, batch=2400, row=4),
     "worker_pool": Cost(batch=1900, row=8, byte=0.003),
-    "redis": Cost(claim=80, batch=700, row=12, byte=0.005, changed=1),
+    "redis": Cost(second=3000, claim=80, batch=700, row=12, byte=0.005, changed=1),
     "database": Cost(batch=150, row=2, byte=0.001),
     "net_in": Cost(claim=300, batch=6000, row=70, byte=1),
     "net_out": Cost(claim=200, batch=5000, row=30),
@@ -76,7 +76,7 @@ def test_fit_gives_no_cost_below_zero():
 
 def test_calibration_finds_the_costs_behind_the_runs():
     runs = [*(run_of(*each) for each in RUNS), run_of(200, 40_000, 1, 2000.0), run_of(200, 40_000, 0, 2000.0)]
-    found = fit_constants(runs, Memory((300, 290 + 330), (2000, 290 + 2200)), 0.002)
+    found = fit_constants(runs, Memory((300, 290 + 330), (2000, 290 + 2200)), 0.002, 3000)
     for part, cost in COSTS.items():
         for name, value in found[part].items():
             assert value == pytest.approx(getattr(cost, name), rel=0.05), (part, name)
