@@ -191,8 +191,8 @@ def put_disturbance(section: Section, found: Mapping[str, Noticed]) -> None:
     table = Table(
         ["beside", "rows/s", "GET: p50, ms", "p99", "p99.9", "longest", "calls over 2 ms", "over 5 ms", "longest"],
         [],
-        "A GET each millisecond, on the two cores that everything else uses, too. Calls: of scripts, or MSET, by the server's "
-        "clock, which goes on while another process has its core.",
+        "A GET each millisecond, on the cores that everything else uses, too. Calls: of scripts, or of MSET, by the "
+        "server's clock, which goes on while another process has its core.",
     )
     for label, noticed in found.items():
         slow = sorted(ms for each in noticed.slow_ms.values() for ms in each)
