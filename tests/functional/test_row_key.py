@@ -28,6 +28,7 @@ def test_text_key_takes_any_text_that_the_database_can_hold(db):
     assert values(fetched) == {word: (word, n) for n, word in enumerate(words)}
     assert fetched.missing == ["x", "missing"]
     assert list(fetched.errors) == ["\udc80"]
+    assert [values(source.fetch([word])) for word in words] == [{word: (word, n)} for n, word in enumerate(words)]
     assert sorted(row_id for page in source.stream_row_ids(3) for row_id in page) == sorted(words)
 
 
