@@ -61,7 +61,8 @@ class Depot:
             before = self._memory()
             self.client.restore(key, 0, payload)
             self.bytes_per_row[key] = (self._memory() - before) / self.rows
-        self._due, before = by_due_time(self.rows)[: int(self.rows * DUE_S / DELAY_S)], self._memory()
+        self._due = sorted((n for n in range(1, self.rows + 1) if due_in(n) <= 0), key=due_in)
+        before = self._memory()
         for start in range(0, len(self._due), CHUNK):
             self.client.mset({f"inv:{n}": value(n) for n in self._due[start : start + CHUNK]})
         self.bytes_per_row["inv:"] = (self._memory() - before) / len(self._due) - VALUE_BYTES
