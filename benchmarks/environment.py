@@ -39,7 +39,7 @@ def python(name: str, packages: Sequence[str]) -> str:
     wanted = "\n".join([sys.version.split()[0], *sorted(packages), ""])
     if stamp.exists() and stamp.read_text() == wanted and interpreter.exists():
         return str(interpreter)
-    progress.say(f"installing {', '.join(packages)} into {folder}; this is not counted in the time")
+    progress.say(f"not counted: installing .venv/bench/{name} with {', '.join(packages)}")
     with progress.uncounted():
         shutil.rmtree(folder, ignore_errors=True)
         _run(name, packages, [sys.executable, "-m", "venv", str(folder)])
@@ -57,7 +57,8 @@ def _run(name: str, packages: Sequence[str], argv: list[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = str(error)
     if reason:
-        raise NoEnvironmentError(f"{name} is left out: cannot install {', '.join(packages)}: {reason}")
+        more = f" and {len(packages) - 1} more" if len(packages) > 1 else ""
+        raise NoEnvironmentError(f"{name} is left out: cannot install {packages[0]}{more}: {reason}")
 
 
 def _first_error(output: str) -> str:
