@@ -198,7 +198,9 @@ def ours(processes: int = 2, pool: str = "prefork", **env: str) -> Running:
             pids = {"dispatcher": [beat.pid], "worker": [worker.pid]}
             # Enough rows for a batch for each process at the same time.
             batch = int(env.get("ROWCACHE_BATCH_SIZE", 500))
-            warm_up(stage, "ours", pids, min(stage.rows, 4 * processes * max(10, batch)), processes)
+            # Threads share sessions, and open another one only when they want it at the same moment.
+            sessions = processes if pool == "prefork" else 1
+            warm_up(stage, "ours", pids, min(stage.rows, 4 * processes * max(10, batch)), sessions)
             yield pids
         finally:
             deployment.stop()

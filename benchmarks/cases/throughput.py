@@ -104,8 +104,8 @@ def enter(stage: Stage, options: Options) -> tuple[dict[str, Contender], list[st
         try:
             add(name, make(), rate)
         except NoEnvironmentError as error:
-            progress.say(f"{name}: {error}")
-            left_out.append(f"{name}: {error}")
+            progress.say(str(error))
+            left_out.append(str(error))
     for size in [default_size()] if options.is_quick else sorted({*SIZES, default_size()}):
         add(of_size(size), ours(2, ROWCACHE_BATCH_SIZE=str(size)), RATES.get(size, 40_000), is_ours=True)
     for pool, processes in () if options.is_quick else POOLS:
@@ -143,7 +143,7 @@ def show_contenders(section: Section, rates: dict[str, Sample], course: Course, 
         loop = "" if name == BARE else times(rates[name].over(rates[BARE]))
         shown = f"**{name}**" if name == OURS else name
         rows.append([shown, ahead, loop, rates[name].shown(), f"{sum(cost.values()):,.0f}", servers])
-    note = f" Left out: {'; '.join(left_out)}." if left_out else ""
+    note = "".join(f" {each}." for each in left_out)
     columns = [
         "contender",
         f"{OURS} is faster by",

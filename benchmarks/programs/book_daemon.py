@@ -1,7 +1,8 @@
 """The daemon of "Redis in Action", section 2.4: one row at a time, one process, for ever.
 
 Its algorithm with a modern client: look at the first row of the schedule; when it is not due, sleep 50 ms; ask for its
-delay; drop it at zero or below; read it, schedule it anew, write it.
+delay; drop it at zero or below; read it, schedule it anew, write it. It may begin up to 50 ms late: a hundredth or
+two of a round of some seconds.
 """
 
 import time
