@@ -1,7 +1,9 @@
 """Own how the constants of the capacity model come out of runs: which runs, and the fit of each part to them."""
 
 import math
+import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -11,20 +13,21 @@ from benchmarks.load import Load
 from benchmarks.observation import Observation
 from benchmarks.options import Options
 from benchmarks.stage import Stage
+from rowcache_tasks.capacity import Fleet
 from rowcache_tasks.capacity.fill import count_behind
 
 COLUMNS = {
-    "dispatcher": ("claim", "batch", "row"),
+    "dispatcher": ("claim", "wake", "batch", "row"),
     "worker_main": ("second", "batch", "row"),
     "worker_pool": ("batch", "row", "byte"),
-    "redis": ("second", "claim", "batch", "row", "byte", "changed"),
+    "redis": ("second", "claim", "wake", "batch", "row", "byte", "changed"),
     "database": ("batch", "row", "byte"),
     "net_in": ("claim", "batch", "row", "byte"),
     "net_out": ("claim", "batch", "row"),
 }
 """What the cost of each part may depend on."""
 
-IDLE = ("second", "claim")
+IDLE = ("second", "claim", "wake")
 """What there is also with nothing due."""
 CONNECTIONS = 32
 
@@ -54,6 +57,7 @@ class Run:
             "second": seen.at,
             # In a burst, claims that find nothing follow each other, and cost next to nothing.
             "claim": min(seen.claims, seen.batches) if self.is_burst else seen.claims,
+            "wake": min(seen.claims, seen.batches) if self.is_burst else seen.claims,
             "batch": seen.batches,
             "row": seen.rows,
             "byte": seen.rows * self.row_bytes,
@@ -104,15 +108,16 @@ def calibrate(load: Load, options: Options) -> tuple[list[Run], Memory]:
     return runs, Memory(short, long)
 
 
-def fit_constants(runs: list[Run], memory: Memory, linger_s: float, server_second_us: float) -> dict[str, Any]:
-    """Fit the costs; the form of constants.json, without what is not in the runs."""
-    known = {"redis": {"second": server_second_us}}
+def fit_constants(
+    runs: list[Run], memory: Memory, linger_s: float, known: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Fit the costs; the form of constants.json, without what is not in the runs. `known`: measured by themselves."""
     costs = {part: fit_part(part, columns, runs, known.get(part, {})) for part, columns in COLUMNS.items()}
     row_pass_us = costs["dispatcher"]["row"] + costs["redis"]["row"] / 2
     paced = [run for run in runs if is_paced(run)] or runs[-1:]
     # By Little's law: how many are there is how often they come, times how long they stay.
-    start_s = median(run.seen.behind / (run.seen.batches / run.seen.at) for run in paced)
-    passes = [1e6 * (cycle_s(run) - pause_s(run, linger_s)) - row_pass_us * run.fill for run in paced]
+    start_s = median(run.seen.behind / (run.seen.batches / run.seen.at) / stretch(run) for run in paced)
+    passes = [1e6 * (cycle_s(run) - pause_s(run, linger_s)) / stretch(run) - row_pass_us * run.fill for run in paced]
     return {
         **costs,
         "pass_us": rounded(max(0.0, median(passes))),
@@ -123,7 +128,7 @@ def fit_constants(runs: list[Run], memory: Memory, linger_s: float, server_secon
     }
 
 
-def fit_part(part: str, columns: tuple[str, ...], runs: list[Run], known: dict[str, float]) -> dict[str, float]:
+def fit_part(part: str, columns: tuple[str, ...], runs: list[Run], known: Mapping[str, float]) -> dict[str, float]:
     """Fit the cost of one part: what it uses with nothing due first, and then the rest to what is left."""
     found = dict(known)
 
@@ -152,6 +157,11 @@ def cycle_s(run: Run) -> float:
     for _ in range(50):
         missed = run.fill - math.exp(-missed)
     return missed / rate
+
+
+def stretch(run: Run) -> float:
+    """Give how many times as long work took since everything shares the cores of this machine."""
+    return Fleet(cores=os.cpu_count()).stretch(sum(run.seen.processor.values()) / run.seen.at)
 
 
 def pause_s(run: Run, linger_s: float) -> float:

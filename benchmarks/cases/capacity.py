@@ -5,6 +5,7 @@ all rows due at once and with rows of one interval; the checked runs are others:
 which change all the time. `python -m benchmarks.constants` copies the constants into the package.
 """
 
+import os
 from typing import Any
 
 from benchmarks.calibration import Run, calibrate, fit_constants, get_us, rounded
@@ -25,11 +26,11 @@ CHANGING = 10
 
 def run(stage: Stage, options: Options) -> Section:
     """Fit, predict, measure, compare; then simulate more machines with the same constants."""
-    fleet = Fleet(dispatchers=1, processes=PROCESSES, processes_per_worker=PROCESSES)
+    fleet = Fleet(dispatchers=1, processes=PROCESSES, processes_per_worker=PROCESSES, cores=os.cpu_count())
     section = Section("capacity", "The capacity model")
     with open_load(stage) as load:
         runs, memory = calibrate(load, options)
-        found = fit_constants(runs, memory, fleet.linger_s, load.server_second_us)
+        found = fit_constants(runs, memory, fleet.linger_s, load.known)
         found |= {
             "about": about(stage),
             "get_us": get_us(stage, min(load.rows, 10_000), 0.6 if options.is_quick else 3.0, load),
@@ -108,7 +109,7 @@ def describe_error(predicted: float, measured: float) -> str:
 def describe_constants(found: dict[str, Any]) -> Table:
     """Lay out the constants."""
     units = {"net_in": "bytes Redis receives", "net_out": "bytes Redis sends"}
-    kinds = ("second", "claim", "batch", "row", "byte", "changed")
+    kinds = ("second", "wake", "claim", "batch", "row", "byte", "changed")
     cells = [
         [
             units.get(name, f"{name.replace('_', ' ')}, µs"),
@@ -118,7 +119,7 @@ def describe_constants(found: dict[str, Any]) -> Table:
         if isinstance(cost, dict)
     ]
     return Table(
-        ["", "each second", "claim", "batch", "row", "byte of JSON", "changed row"],
+        ["", "each second", "waking", "claim", "batch", "row", "byte of JSON", "changed row"],
         cells,
         caption=f"The constants. {found['about']}. A GET: {show(found['get_us'])} µs of Redis. A row in memory: "
         f"{show(found['memory_row'])} bytes and {show(found['memory_byte'])} for each byte of JSON. "

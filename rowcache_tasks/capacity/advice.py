@@ -1,6 +1,6 @@
 """Own what a plan means, in words: what saturates first, and what helps."""
 
-from rowcache_tasks.capacity.plan import Plan
+from rowcache_tasks.capacity.plan import MACHINE, Plan
 from rowcache_tasks.display import show_duration
 
 __all__ = ["advise"]
@@ -28,7 +28,11 @@ def describe_wall(plan: Plan) -> list[str]:
     """Say up to where more processes help, and what limits then."""
     part = plan.wall
     if part is plan.first:
-        what = {"Redis": "one server runs commands on one core", "database": "give it more cores, or longer intervals"}
+        what = {
+            "Redis": "one server runs commands on one core",
+            "database": "give it more cores, or longer intervals",
+            MACHINE: "it has no more cores",
+        }
         return [f"more processes do not help: {part.name} is what limits, and {what[part.name]}"]
     return [f"with more processes: {part.name} limits, at {part.saturates_at:.1f} times this load"]
 

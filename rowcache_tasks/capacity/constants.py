@@ -23,8 +23,10 @@ class Cost:
 
     second: float = 0.0
     """Each second, also with nothing to do."""
+    wake: float = 0.0
+    """For each time that a dispatcher wakes up and asks, also when nothing is due."""
     claim: float = 0.0
-    """For each question what is due, also when nothing is."""
+    """For each question what is due, one for each table."""
     batch: float = 0.0
     row: float = 0.0
     """For each row of a batch."""

@@ -4,7 +4,7 @@ import math
 
 from rowcache_tasks.capacity.constants import Constants, Cost
 from rowcache_tasks.capacity.fill import Fill, Rhythm, Start, fill_batches
-from rowcache_tasks.capacity.fleet import Fleet
+from rowcache_tasks.capacity.fleet import Fleet, queue_share
 from rowcache_tasks.capacity.workload import Workload
 
 __all__ = ["TRIPS_PER_PASS", "TRIPS_PER_TASK", "TRIPS_TO_START", "Costs"]
@@ -25,6 +25,8 @@ class Costs:
         self.constants = constants
         self.gets = workload.gets_per_s * constants.get_us / 1e6 / fleet.speed
         """Processor time a second of Redis for the GETs of readers."""
+        self.stretch = 1.0
+        """How many times as long work takes, as it waits for cores: see settle."""
         self._workload = workload
         self._row = (workload.row_bytes, workload.changed_share)
 
@@ -34,14 +36,14 @@ class Costs:
 
     def amount(self, cost: Cost, fill: Fill) -> float:
         """Give how much of a cost there is in a second, in its own unit."""
-        return fill.claims_per_s * cost.claim + fill.batches_per_s * cost.of_batch(fill.rows_per_batch, *self._row)
+        asked = fill.passes_per_s * cost.wake + fill.claims_per_s * cost.claim
+        return asked + fill.batches_per_s * cost.of_batch(fill.rows_per_batch, *self._row)
 
     def task_s(self, rows: float) -> float:
         """Give how long a worker process has a batch: its own time, and that of the servers it waits for."""
         costs = (self.constants.worker_pool, self.constants.database, self.constants.redis)
-        return TRIPS_PER_TASK * self.fleet.round_trip_s + self._seconds(
-            sum(cost.of_batch(rows, *self._row) for cost in costs)
-        )
+        work = sum(cost.of_batch(rows, *self._row) for cost in costs)
+        return self._lasts(work) + TRIPS_PER_TASK * self.fleet.round_trip_s
 
     def dispatch_s(self, rows: float) -> float:
         """Give how long a dispatcher has a full batch: then it makes no pause."""
@@ -57,23 +59,38 @@ class Costs:
             busy = batches_per_s * task_s / processes
             if busy >= 1:
                 return math.inf
-            # The mean wait of a queue with several servers; half of it, since neither batches nor tasks are random.
-            waits_s: float = task_s * busy ** (math.sqrt(2 * (processes + 1)) - 1) / (processes * (1 - busy)) / 2
-            return waits_s + self._seconds(self.constants.start_us) + TRIPS_TO_START * self.fleet.round_trip_s
+            waits_s = task_s * queue_share(busy, processes) / 2
+            return waits_s + self._lasts(self.constants.start_us) + TRIPS_TO_START * self.fleet.round_trip_s
 
         return start
 
     def rhythm(self) -> Rhythm:
         """Give the loop of a dispatcher."""
-        claim = self.constants.dispatcher.claim + self.constants.redis.claim
-        pass_s = self._seconds(self.constants.pass_us) + TRIPS_PER_PASS * self.fleet.round_trip_s
+        own, server, trip_s = self.constants.dispatcher, self.constants.redis, self.fleet.round_trip_s
+        claims_s = (self._workload.tables - 1) * (self._lasts(own.claim + server.claim) + trip_s)
         return Rhythm(
-            pass_s=pass_s,
-            row_s=self._seconds(self.constants.row_pass_us),
+            pass_s=self._lasts(self.constants.pass_us) + claims_s + TRIPS_PER_PASS * trip_s,
+            row_s=self._lasts(self.constants.row_pass_us),
             linger_s=self.fleet.linger_s,
             poll_s=0.9 * self.fleet.poll_interval_s,
-            batch_s=max(0.0, pass_s - self._seconds(claim) - self.fleet.round_trip_s),
+            batch_s=self._lasts(own.batch + server.batch / 2) + trip_s,
         )
+
+    def cores_of(self, fill: Fill, dispatchers: int, workers: int) -> float:
+        """Give the processor time a second of all parts."""
+        of = self.constants
+        parts = ((of.dispatcher, dispatchers), (of.worker_main, workers), (of.worker_pool, 1), (of.redis, 1))
+        return sum(self.cores(cost, fill, count) for cost, count in (*parts, (of.database, 1))) + self.gets
+
+    def settle(self, dispatchers: int, workers: int, processes: int) -> Fill:
+        """Give how full batches are, with the stretch that they lead to: more of it makes them fuller and cheaper."""
+        fill = self.fill(dispatchers, processes)
+        if self.fleet.cores is not None:
+            for _ in range(30):
+                stretch = self.fleet.stretch(self.cores_of(fill, dispatchers, workers))
+                self.stretch += (stretch - self.stretch) / 3
+                fill = self.fill(dispatchers, processes)
+        return fill
 
     def fill(self, dispatchers: int, processes: int) -> Fill:
         """Give how full batches are with so many dispatchers and worker processes."""
@@ -87,6 +104,10 @@ class Costs:
             together=work.together,
             start=self.start_s(processes),
         )
+
+    def _lasts(self, microseconds: float) -> float:
+        """Give how long so much processor time takes by the clock."""
+        return self.stretch * self._seconds(microseconds)
 
     def _seconds(self, microseconds: float) -> float:
         return microseconds / 1e6 / self.fleet.speed

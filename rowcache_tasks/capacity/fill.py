@@ -20,7 +20,7 @@ class Rhythm:
     """The loop of a dispatcher; seconds of the clock."""
 
     pass_s: float
-    """From a claim that found rows until the pause, with a batch of no rows in one table."""
+    """From a claim that found rows until the pause, with a batch of no rows in one table; all tables are asked."""
     row_s: float
     """Longer for each row of the batches."""
     linger_s: float
@@ -28,7 +28,7 @@ class Rhythm:
     poll_s: float
     """A dispatcher claims at least so often."""
     batch_s: float = 0.0
-    """Part of pass_s that is spent again for each other table with due rows."""
+    """Part of pass_s that is spent again for each other table with due rows: to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,10 @@ class Fill:
 
     rows_per_batch: float
     batches_per_s: float
+    passes_per_s: float
+    """How often dispatchers ask what is due, with or without an answer."""
     claims_per_s: float
-    """Questions what is due, of all dispatchers, with or without an answer; one for each table."""
+    """Questions what is due: one for each table in each pass."""
     cycle_s: float = 0.0
     """From a claim of a dispatcher to its next, when rows wait."""
     waits_s: float = 0.0
@@ -61,7 +63,7 @@ def fill_batches(
     when none comes, one is waited for: their number is then 1. That is missed + exp(-missed) on average.
     """
     if not refreshes_per_s:
-        return Fill(1.0, 0.0, tables * dispatchers / rhythm.poll_s)
+        return Fill(1.0, 0.0, dispatchers / rhythm.poll_s, tables * dispatchers / rhythm.poll_s)
     cycle = Cycle(refreshes_per_s, batch_size, rhythm, dispatchers, tables, min(together, batch_size), start)
     cycle_s = cycle.solve()
     missed, never, batches, rows = cycle.look(cycle_s)
@@ -72,6 +74,7 @@ def fill_batches(
     return Fill(
         rows_per_batch=rows,
         batches_per_s=refreshes_per_s / rows,
+        passes_per_s=passes + empty,
         claims_per_s=tables * (passes + empty),
         cycle_s=cycle_s,
         waits_s=cycle_s / dispatchers / 2 * missed / (missed + never),

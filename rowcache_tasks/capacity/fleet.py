@@ -8,7 +8,7 @@ from rowcache_tasks.capacity.workload import check_number
 from rowcache_tasks.config import MAX_BATCH_SIZE, Settings
 from rowcache_tasks.dispatch import LINGER_S
 
-__all__ = ["Fleet"]
+__all__ = ["Fleet", "queue_share"]
 
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
 
@@ -34,6 +34,8 @@ class Fleet:
     """Cores of the database that may work for the cache."""
     speed: float = 1.0
     """Of one core, compared with the machine of the constants."""
+    cores: float | None = None
+    """Cores of the one machine that runs everything, servers included; None: nobody waits for a core."""
     readers: int = 0
     """Threads of applications that read at the same time."""
     senders: int = 0
@@ -52,9 +54,25 @@ class Fleet:
         check_number("round trip, in seconds", self.round_trip_s, low=0)
         check_number("cores of the database", self.database_cores, above=0)
         check_number("speed", self.speed, above=0)
+        if self.cores is not None:
+            check_number("cores of the machine", self.cores, low=1)
         for name in ("readers", "senders", "fillers"):
             check_number(f"number of {name}", getattr(self, name), low=0)
+
+    def stretch(self, busy_cores: float) -> float:
+        """Give how many times as long work takes when so many cores of the one machine are busy on average."""
+        if self.cores is None:
+            return 1.0
+        return 1 + queue_share(min(0.95, busy_cores / self.cores), self.cores) / 2
 
     def needed(self, busy: float) -> int:
         """Give how many parts are needed for the work that keeps `busy` of them busy all the time."""
         return max(1, math.ceil(busy / self.utilisation - 1e-9))
+
+
+def queue_share(busy: float, servers: float) -> float:
+    """Give how long one waits for one of several servers, in times of service, when each is `busy` of the time.
+
+    An approximation for what comes by chance and takes times by chance; half of it where neither is quite so.
+    """
+    return float(busy ** (math.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - busy)))

@@ -12,6 +12,8 @@ from rowcache_tasks.capacity.workload import Workload
 
 __all__ = ["Part", "Plan", "make_plan"]
 
+MACHINE = "the machine"
+"""The part that all others share, when they do."""
 PLENTY = 10**6
 """So many worker processes that no batch waits for one."""
 SPARE = 2
@@ -51,7 +53,7 @@ class Plan:
     constants: Constants
     fill: Fill
     parts: tuple[Part, ...]
-    """Dispatchers, main processes of workers, worker processes, Redis, database: see `part`."""
+    """Dispatchers, main processes of workers, worker processes, Redis, database, perhaps their machine: see `part`."""
     workers: int
     """--concurrency of each is processes_per_worker."""
     redis_bytes: float
@@ -75,7 +77,7 @@ class Plan:
     @property
     def cores(self) -> float:
         """Processor time a second of all parts together."""
-        return sum(part.cores for part in self.parts)
+        return sum(part.cores for part in self.parts if part.name != MACHINE)
 
     @property
     def queries_per_s(self) -> float:
@@ -101,13 +103,13 @@ class Plan:
 def make_plan(workload: Workload, fleet: Fleet, constants: Constants) -> Plan:
     """Compute what a workload uses on a fleet; the counts that the fleet leaves open are those that it needs."""
     costs, rate = Costs(workload, fleet, constants), workload.refreshes_per_s
-    full = Fill(fleet.batch_size, rate / fleet.batch_size, rate / fleet.batch_size)
+    full = Fill(fleet.batch_size, *[rate / fleet.batch_size] * 3)
     dispatching = full.batches_per_s * costs.dispatch_s(fleet.batch_size)
     dispatchers = fleet.dispatchers or max(SPARE, fleet.needed(dispatching))
 
     processes = fleet.processes or count_processes(costs, costs.fill(dispatchers, PLENTY))
-    fill = costs.fill(dispatchers, processes)
     workers = math.ceil(processes / fleet.processes_per_worker)
+    fill = costs.settle(dispatchers, workers, processes)
     start_s = costs.start_s(processes)(fill.batches_per_s, fill.rows_per_batch)
     late_s = fill.waits_s + start_s + costs.task_s(fill.rows_per_batch)
     parts = make_parts(costs, fill, full, (dispatchers, workers, processes), dispatching)
@@ -154,18 +156,24 @@ def make_parts(
     def busy(at: Fill) -> float:
         return at.batches_per_s * costs.task_s(at.rows_per_batch)
 
-    return (
+    parts = (
         limit(Part("dispatchers", dispatchers, claims, claims), dispatching),
         limit(
             Part("worker main processes", workers, fetching, fetching), costs.cores(of.worker_main, full, processes=0)
         ),
-        limit(Part("worker processes", processes, pool, busy(fill)), busy(full)),
+        limit(Part("worker processes", processes, pool, busy(fill)), busy(full) / costs.stretch),
         limit(Part("Redis", 1, server, server, is_one=True), costs.cores(of.redis, full, processes=0) + gets),
         limit(
             Part("database", costs.fleet.database_cores, database, database, is_one=True),
             costs.cores(of.database, full),
         ),
     )
+    machine = costs.fleet.cores
+    if machine is None:
+        return parts
+    used = sum(part.cores for part in parts)
+    least = costs.cores_of(full, 0, 0)
+    return (*parts, limit(Part(MACHINE, machine, used, used, is_one=True), least))
 
 
 def limit(part: Part, busy_when_full: float) -> Part:

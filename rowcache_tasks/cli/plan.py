@@ -46,6 +46,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--utilisation", type=NUMBER, default=60.0, show_default=True, help="Percent that parts may be busy.")
 @click.option("--latency", type=NUMBER, default=0.3, show_default=True, help="Round trip between machines; ms.")
 @click.option("--database-cores", type=NUMBER, default=4.0, show_default=True, help="Cores of the database for this.")
+@click.option("--cores", type=NUMBER, help="Cores of one machine that runs everything.  [default: nobody waits]")
 @click.option("--readers", type=click.IntRange(min=0), default=0, help="Threads that read at the same time.")
 @click.option("--senders", type=click.IntRange(min=0), default=0, help="Threads that send tasks at the same time.")
 @click.option("--fillers", type=click.IntRange(min=0), default=0, help="Processes that fill what they miss.")
@@ -112,6 +113,7 @@ def make_fleet(options: dict[str, Any]) -> Fleet:
         round_trip_s=options["latency"] / 1000,
         database_cores=options["database_cores"],
         speed=options["speed"],
+        cores=options["cores"],
         readers=options["readers"],
         senders=options["senders"],
         fillers=options["fillers"],

@@ -62,6 +62,7 @@ fleets = st.builds(
     batch_size=st.integers(1, 1000),
     round_trip_s=st.floats(0, 0.05),
     speed=st.floats(0.1, 10),
+    cores=st.none() | st.integers(1, 64),
 )
 
 
@@ -186,6 +187,14 @@ def test_network_between_machines_keeps_processes_busy_and_rows_late():
     assert far.fill.rows_per_batch > near.fill.rows_per_batch
 
 
+def test_processes_that_share_a_few_cores_make_fuller_batches():
+    own, shared = plan_of((60_000, 10), processes=2), plan_of((60_000, 10), processes=2, cores=2)
+    assert shared.fill.rows_per_batch > 1.2 * own.fill.rows_per_batch
+    assert shared.late_s > own.late_s
+    assert shared.cores < own.cores
+    assert plan_of((60_000, 10), processes=2, cores=64).cores == pytest.approx(own.cores, rel=0.01)
+
+
 def test_gets_take_time_of_redis_only():
     without, with_gets = plan_of((1_000, 10)), plan_of((1_000, 10), gets_per_s=50_000)
     added = 50_000 * CONSTANTS.get_us / 1e6
@@ -248,6 +257,7 @@ def test_other_texts_are_one_line(text):
         ({"together": 0}, "it must be 1 or more"),
         ({"batch_size": 1001}, "batch size is 1001: it must be from 1 to 1000"),
         ({"utilisation": 0}, "utilisation is 0: it must be from 0.01 to 1"),
+        ({"cores": 0}, "cores of the machine is 0: it must be 1 or more"),
         ({"speed": 0}, "speed is 0: it must be above 0"),
         ({"round_trip_s": -1}, "round trip, in seconds is -1: it must be 0 or more"),
         ({"dispatchers": 0}, "number of dispatchers is 0: it must be 1 or more"),
