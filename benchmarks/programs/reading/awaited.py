@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
-from benchmarks.programs.reading.order import ROWS
+from benchmarks.programs.reading.order import ROWS, TIMEOUT_S
 from benchmarks.programs.reading.service import ROW_IDS, serve_async
 from rowcache_tasks import AsyncRowCache, ReadThrough
 
@@ -22,7 +22,8 @@ async def main() -> None:
     url = os.environ["BENCH_REDIS_URL"]
     client = redis.asyncio.Redis.from_url(url)
     decode = msgspec.json.Decoder(dict).decode
-    cache = AsyncRowCache("inventory", url=url, read_through=ReadThrough(database_url=os.environ["BENCH_SQLALCHEMY"]))
+    read_through = ReadThrough(database_url=os.environ["BENCH_SQLALCHEMY"])
+    cache = AsyncRowCache("inventory", url=url, timeout=TIMEOUT_S, read_through=read_through)
 
     async def get(row_id: str) -> Any:
         return decode(await client.get(f"inv:{row_id}"))
@@ -35,7 +36,7 @@ async def main() -> None:
 
 async def main_near() -> None:
     """Serve what is kept in this process."""
-    cache = AsyncRowCache("inventory", url=os.environ["BENCH_REDIS_URL"], near=2 * ROWS)
+    cache = AsyncRowCache("inventory", url=os.environ["BENCH_REDIS_URL"], timeout=TIMEOUT_S, near=2 * ROWS)
     while cache.near_statistics().rows < ROWS:  # type: ignore[union-attr]
         await cache.get_many(ROW_IDS)
         await asyncio.sleep(0.01)

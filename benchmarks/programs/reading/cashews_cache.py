@@ -14,6 +14,7 @@ from cashews.backends.redis import Redis
 from cashews.backends.redis.client_side import BcastClientSide
 from cashews.picklers import PicklerType
 
+from benchmarks.programs.reading.order import TIMEOUT_S
 from benchmarks.programs.reading.service import ROW_IDS, cached_rows, serve_async
 
 
@@ -22,7 +23,8 @@ async def main() -> None:
     # Out of the box it knows no URL of a Unix socket; its client does.
     register_backend("unix", BcastClientSide if "near" in sys.argv else Redis, pass_uri=True, pickler=PicklerType.JSON)
     cache = Cache()
-    cache.setup(os.environ["BENCH_REDIS_URL"].partition("?")[0], check_repr=False, max_connections=100)
+    url = os.environ["BENCH_REDIS_URL"].partition("?")[0]
+    cache.setup(url, check_repr=False, max_connections=100, socket_timeout=TIMEOUT_S)
     await cache.set_many({f"cashews:{row_id}": row for row_id, row in cached_rows().items()}, expire=3600)
 
     async def create() -> Any:

@@ -14,7 +14,7 @@ import redis
 from redis.cache import CacheConfig
 from redis.connection import CacheProxyConnection, UnixDomainSocketConnection
 
-from benchmarks.programs.reading.order import ROWS
+from benchmarks.programs.reading.order import ROWS, TIMEOUT_S
 from benchmarks.programs.reading.service import ROW_IDS, serve
 from rowcache_tasks import RowCache
 
@@ -27,7 +27,7 @@ def main() -> None:
     UnixDomainSocketConnection.host, UnixDomainSocketConnection.port = "", 0
     client = redis.Redis.from_url(url, protocol=3, cache_config=CacheConfig(max_size=2 * ROWS))
     decode = msgspec.json.Decoder(dict).decode
-    cache = RowCache("inventory", url=url, near=2 * ROWS)
+    cache = RowCache("inventory", url=url, timeout=TIMEOUT_S, near=2 * ROWS)
 
     def get(row_id: str) -> Any:
         return decode(client.get(f"inv:{row_id}"))

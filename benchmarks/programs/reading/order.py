@@ -8,6 +8,10 @@ ROWS = 1000
 """The rows 1 to ROWS are read, in this order, again and again, by everyone."""
 
 
+TIMEOUT_S = 30.0
+"""Of every read: nobody gives up because a busy machine stands still. It costs the same as a shorter one."""
+
+
 @dataclass(frozen=True)
 class Order:
     """Read in one of the program's ways."""

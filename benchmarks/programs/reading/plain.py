@@ -1,7 +1,7 @@
 """RowCache, beside the client that it reads with: redis-py with hiredis, GET or MGET, and msgspec.
 
 Both in one process, which has no other thread than those that read. The bare client has redis-py's default settings,
-as has ours, but for the shorter time-out.
+as has ours, but for its time-out.
 """
 
 import os
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import redis
 
+from benchmarks.programs.reading.order import TIMEOUT_S
 from benchmarks.programs.reading.service import serve
 from rowcache_tasks import ReadThrough, RowCache
 
@@ -19,7 +20,8 @@ def main() -> None:
     url = os.environ["BENCH_REDIS_URL"]
     client = redis.Redis.from_url(url)
     decode = msgspec.json.Decoder(dict).decode
-    cache = RowCache("inventory", url=url, read_through=ReadThrough(database_url=os.environ["BENCH_SQLALCHEMY"]))
+    read_through = ReadThrough(database_url=os.environ["BENCH_SQLALCHEMY"])
+    cache = RowCache("inventory", url=url, timeout=TIMEOUT_S, read_through=read_through)
 
     def get(row_id: str) -> Any:
         return decode(client.get(f"inv:{row_id}"))
