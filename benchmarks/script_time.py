@@ -90,4 +90,4 @@ def times_of(script: str, calls: Sequence[Mapping[str, float]], rows: int) -> di
     typical = {name: quantiles((call.get(name, 0.0) for call in calls[1:]), n=4)[0] / rows for name in names}
     whole = typical.pop("")
     lua = max(0.0, whole - sum(typical.values()))
-    return {f"{script}: Lua, arguments, answer": lua} | {f"{script}: {name}": us for name, us in typical.items() if us}
+    return {f"{script}: Lua and arguments": lua} | {f"{script}: {name}": us for name, us in typical.items() if us}

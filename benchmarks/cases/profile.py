@@ -13,10 +13,9 @@ Taking samples costs about one hundredth. The time of the benchmark itself is no
 """
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +25,8 @@ import psutil
 from benchmarks import sampler
 from benchmarks.contender import Contender, Round, ours, run_round
 from benchmarks.options import Options
-from benchmarks.part import DISPATCHER, MAIN, POOL, Rules
+from benchmarks.part import DISPATCHER, MAIN, OURS, POOL
+from benchmarks.profile import COMMANDS, PROCESSES, SCRIPTS, Profile
 from benchmarks.progress import progress
 from benchmarks.sample import Sample
 from benchmarks.script_time import script_times
@@ -44,52 +44,6 @@ BATCHES = 20
 SHOWN = 16
 """Parts in the chart; the table has all that cost something."""
 LEAST_US = 0.05
-
-VALKEY, POSTGRESQL = "Valkey", "PostgreSQL"
-PROCESSES = (DISPATCHER, MAIN, POOL, VALKEY, POSTGRESQL)
-
-COMMANDS = {
-    "queue: commands of kombu": ("brpop", "lpush", "rpop", "exec", "multi", "llen"),
-    "events: PUBLISH": ("publish",),
-}
-"""Part of Valkey -> commands. What stands within a transaction counts with its EXEC."""
-
-
-@dataclass
-class Profile:
-    """What the rounds of one batch size gave."""
-
-    rates: list[float] = field(default_factory=list)
-    costs: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in PROCESSES})
-    """Process -> microseconds of processor time a row, for each round."""
-    stacks: dict[str, Counter[sampler.Stack]] = field(default_factory=lambda: {n: Counter() for n in PROCESSES[:3]})
-    commands: list[dict[str, float]] = field(default_factory=list)
-    """Part of Valkey beside the scripts -> microseconds a row, for each round."""
-    scripts: dict[str, float] = field(default_factory=dict)
-    """Part of Valkey -> microseconds a row."""
-    batches: list[float] = field(default_factory=list)
-    """Rows in a batch, for each round."""
-
-    def cost(self, process: str) -> Sample:
-        """Give the microseconds a row of one process."""
-        return Sample(self.costs[process])
-
-    @property
-    def total(self) -> Sample:
-        """Give the microseconds a row of all processes."""
-        return Sample([sum(costs) for costs in zip(*self.costs.values(), strict=True)])
-
-    def parts(self) -> dict[tuple[str, str], float]:
-        """Give (process, part) -> microseconds a row."""
-        found = {}
-        for process, stacks in self.stacks.items():
-            for part, share in Rules(process).shares(stacks).items():
-                found[process, part] = share * self.cost(process).median
-        server = self.scripts | {name: median(parts[name] for parts in self.commands) for name in COMMANDS}
-        server["the rest"] = max(0.0, self.cost(VALKEY).median - sum(server.values()))
-        found |= {(VALKEY, name): cost for name, cost in server.items()}
-        found[POSTGRESQL, "SELECT"] = self.cost(POSTGRESQL).median
-        return found
 
 
 def run(stage: Stage, options: Options) -> Section:
@@ -221,10 +175,14 @@ def part_table(parts: dict[int, dict[tuple[str, str], float]]) -> Table:
 def chart(parts: dict[tuple[str, str], float]) -> Bars:
     """Draw the dearest parts; what is left is one bar more."""
     ordered = sorted(parts, key=lambda key: -parts[key])
-    bars = [Bar(": ".join(key), parts[key], parts[key], parts[key], is_ours=True) for key in ordered[:SHOWN]]
+    bars = [
+        Bar(": ".join(key), parts[key], parts[key], parts[key], is_ours=key[1] in OURS or key[1].startswith(SCRIPTS))
+        for key in ordered[:SHOWN]
+    ]
     rest = sum(parts[key] for key in ordered[SHOWN:])
     bars.append(Bar(f"{len(ordered) - SHOWN} smaller parts", rest, rest, rest))
-    return Bars("profile", f"What one row costs, in batches of {DEFAULT}", "µs of processor time", bars)
+    title = f"What one row costs, in batches of {DEFAULT}; highlighted: this package, its scripts included"
+    return Bars("profile", title, "µs of processor time", bars)
 
 
 def figures(profiles: dict[int, Profile], parts: dict[int, dict[tuple[str, str], float]]) -> dict[str, object]:

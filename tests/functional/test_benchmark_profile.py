@@ -10,8 +10,9 @@ import pytest
 from deployment import ROOT
 
 from benchmarks import sampler
-from benchmarks.cases import profile
+from benchmarks.cases.profile import measure
 from benchmarks.part import DISPATCHER, MAIN, POOL
+from benchmarks.profile import Profile
 from benchmarks.script_time import script_times
 from benchmarks.stage import Stage
 
@@ -69,9 +70,9 @@ def test_scripts_are_told_apart_with_the_commands_in_them(stage):
 
 
 def test_every_part_of_a_refresh_is_found(stage):
-    found = profile.Profile()
+    found = Profile()
 
-    profile.measure(stage, 100, ROWS, found)
+    measure(stage, 100, ROWS, found)
     found.scripts = script_times(stage, 100, ROWS, 4)
 
     parts = found.parts()
