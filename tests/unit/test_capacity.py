@@ -99,6 +99,16 @@ def test_more_dispatchers_make_smaller_batches(rate, dispatchers):
     assert more.rows_per_batch <= one.rows_per_batch * (1 + 1e-6)
 
 
+def test_two_dispatchers_make_batches_of_half_the_rows():
+    one, two = (fill_batches(5_000, 500, RHYTHM, dispatchers=dispatchers) for dispatchers in (1, 2))
+    assert two.rows_per_batch == pytest.approx(one.rows_per_batch / 2, rel=0.05)
+
+
+def test_batches_that_nobody_has_started_make_the_pause_longer():
+    prompt, slow = (fill_batches(1_000, 500, RHYTHM, start=lambda *_, s=s: s) for s in (0.001, 0.02))
+    assert slow.rows_per_batch > 1.5 * prompt.rows_per_batch
+
+
 def test_row_that_is_due_alone_is_a_batch_of_its_own():
     assert fill_batches(0.1, 200, RHYTHM).rows_per_batch == pytest.approx(1, abs=1e-3)
 
@@ -166,6 +176,13 @@ def test_twice_the_full_batches_are_twice_the_work(workload, batch_size):
 def test_twice_the_rows_on_the_same_interval_cost_less_than_twice_as_much():
     once, twice = plan_of((30_000, 60), dispatchers=1), plan_of((60_000, 60), dispatchers=1)
     assert once.part("Redis").busy < twice.part("Redis").busy < 1.9 * once.part("Redis").busy
+
+
+def test_twice_the_processes_stand_twice_the_load():
+    few, many = (plan_of((1e6, 60), dispatchers=n, processes=4 * n) for n in (1, 2))
+    for name in ("dispatchers", "worker main processes", "worker processes"):
+        assert many.part(name).saturates_at == pytest.approx(2 * few.part(name).saturates_at)
+    assert many.part("Redis").saturates_at == few.part("Redis").saturates_at
 
 
 def test_groups_add_up():
