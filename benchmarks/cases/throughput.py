@@ -152,7 +152,7 @@ def show_contenders(section: Section, rates: dict[str, Sample], course: Course, 
         "processor, µs a row",
         "of it Valkey, PostgreSQL",
     ]
-    caption = f"Median and range of {course.rounds} rounds; two worker processes each.{note}"
+    caption = f"Median and range of {course.rounds} rounds. Ours and the task queues have two worker processes.{note}"
     section.tables.append(Table(columns, rows, caption))
     bars = [bar(name, rates[name], name == OURS) for name in names]
     section.bars.append(Bars("throughput", "Rows refreshed a second", "rows/s", bars, is_logarithmic=True))
