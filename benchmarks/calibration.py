@@ -92,6 +92,7 @@ class Memory:
 def calibrate(load: Load, options: Options) -> tuple[list[Run], Memory]:
     """Make the runs: nothing due, all rows due at once, rows due one after another; short and long JSON."""
     rows, idle_s, pace_s = (10_000, 1.0, 1.2) if options.is_quick else (100_000, 6.0, 7.0)
+    rows = min(rows, load.rows)
     runs = [Run("idle", load.idle(idle_s), 0.0)]
     load.empty()
     first = load.burst(rows)

@@ -124,8 +124,10 @@ def settings_of_deployment() -> dict[str, Any]:
     """Give the settings that matter here; where there is no configuration yet, the defaults."""
     try:
         settings = load_settings()
-    except ConfigError:
-        return {}
+    except ConfigError as error:
+        if isinstance(error.__cause__, ModuleNotFoundError):
+            return {}
+        raise
     return {"batch_size": settings.batch_size, "poll_interval_s": settings.poll_interval_s}
 
 

@@ -97,6 +97,10 @@ def test_without_a_configuration_the_defaults_hold(run, monkeypatch):
     assert planned(again) == planned(done)
 
 
+def test_wrong_setting_is_one_line(run):
+    assert refusal(run("10@1", batch_size=0)).startswith("rowcache_batch_size is 0: ")
+
+
 def test_plan_runs_as_a_command_of_celery(tmp_path):
     done = subprocess.run(
         [*CELERY, "rowcache", "plan", "10k@5"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
@@ -126,6 +130,7 @@ def test_constants_of_a_benchmark_of_ones_own(run, tmp_path):
         (("1@1", "--bytes", "0"), "bytes of JSON of a row is 0: it must be above 0"),
         (("1@1", "--changed", "101"), "share of refreshes that find a change is 1.01: it must be from 0 to 1"),
         (("1@1", "--utilisation", "0"), "utilisation is 0: it must be from 0.01 to 1"),
+        (("1@1", "--cores", "0"), "cores of the machine is 0: it must be 1 or more"),
         (("1@1", "--speed", "nan"), "speed is nan: it must be a finite number"),
         (("1@1", "--batch-size", "5000"), "batch size is 5000: it must be from 1 to 1000"),
         (("1@1", "--constants", "/no/such/file"), "--constants '/no/such/file' cannot be read: "),
