@@ -1,6 +1,7 @@
 """Own how a dispatcher sleeps: until a time, or until somebody pushes to a wake list. Must not know schedules."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -43,9 +44,12 @@ class Alarm:
             if self._connection is None:
                 self._connection = self._pool.get_connection()
                 self._block()
-            if not self._connection.can_read(timeout=max(0.0, deadline - time.monotonic())):
+            # poll() rounds up to whole milliseconds, half of one too much on average: the rest is slept, not listening.
+            whole_s = math.floor(1e3 * max(0.0, deadline - time.monotonic())) / 1e3
+            if not self._connection.can_read(timeout=whole_s):
                 if time.monotonic() > self._answer_by:
                     raise redis.TimeoutError("no answer to BLPOP")
+                time.sleep(max(0.0, deadline - time.monotonic()))
                 return False
             woken = self._connection.read_response() is not None
             self._woken = self._woken + 1 if woken else 0
