@@ -160,7 +160,7 @@ class Simulation:
                 yield "dispatcher", self._us(own.batch + own.row * count)
                 yield "sleep", TRIPS_PER_PASS * fleet.round_trip_s
                 self._send(claimed_at, batch)
-            pause_s = max(0.0, min(poll_s, next_due - claimed_at))
+            pause_s = max(0.0, min(poll_s, next_due - self._now))
             if batch:
                 lingers_s = linger_s(behind, poll_s)
                 pause_s = 0.0 if count >= fleet.batch_size else max(pause_s, lingers_s) + max(0.0, self._us(slack))
