@@ -5,7 +5,8 @@ the default batch size and a small one. All values are new. A round gives
 
 - the processor time of each process, from the operating system;
 - within Valkey, the time of the commands of kombu and of the events, from its statistics; what the scripts cost is
-  measured after the last round, with the same rows and nothing else going on (see script_time.py);
+  measured after the last round, with the same rows and nothing else going on (see script_time.py). The rest of its
+  processor time is what it loses when processes take turns on a processor, and smaller things;
 - within the Python processes, samples that they take of themselves on their own processor time (see sampler.py), and
   the parts that these belong to (see part.py). A part's time is its share of the samples times the time of its process.
 
