@@ -23,8 +23,8 @@ HIDDEN = ("password", "alternates", "transport_options", "credential_provider")
 """What may hold a password: other brokers, Sentinel's options."""
 SHOWN = 200
 """Characters of an error in the log: its text may hold what somebody else wrote."""
-EVENTS_S = 0.05
-"""Events of so long go out as one message; or earlier, when there are 24. Celery sends them before each next task."""
+EVENTS_S = 0.25
+"""Events of so long go out as one message, or earlier, when there are 24. Celery sends them before the next task."""
 
 
 class RefusingConsumer(Consumer):

@@ -28,9 +28,13 @@ class Committed:
 class Missed:
     """What became of rows that the database did not have, as counts; dropped ones count as missing too."""
 
-    missing: int
-    superseded: int
-    dropped: int
+    missing: int = 0
+    superseded: int = 0
+    dropped: int = 0
+
+    def __add__(self, other: "Missed") -> "Missed":
+        """Count both."""
+        return Missed(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)

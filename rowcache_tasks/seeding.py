@@ -18,6 +18,12 @@ GOLDEN_RATIO = 0.6180339887498949
 SEED_BATCH = 200
 """Rows in one script call: about 2 ms, between which refreshes and readers get their turn."""
 
+ALONE = 4_000
+"""So many rows start one by one. Of those that follow, SEED_BATCH that the database gave together start together.
+
+They make one batch then, again and again: one message and one query of neighbouring keys instead of many.
+"""
+
 Report = Callable[[int], None]
 """Takes the number of rows so far, after each batch."""
 
@@ -50,9 +56,12 @@ def seed_batches(schedule: Schedule, batches: Iterable[dict[str, float]], stamp:
 def spread(delays: dict[str, float], count: int) -> dict[str, tuple[float, float]]:
     """Give for each row its delay and the seconds until its first refresh; `count` rows were spread before.
 
-    The n-th row starts at the fraction n * golden ratio (mod 1) of its delay: even at every length, with no need to
-    know how many rows there are.
+    The n-th row starts at the fraction n * golden ratio (mod 1) of its delay, n counting batches from ALONE on: even at
+    every length, with no need to know how many rows there are.
     """
+    if count >= ALONE:
+        share = count // SEED_BATCH * GOLDEN_RATIO % 1
+        return {row_id: (delay, share * delay) for row_id, delay in delays.items()}
     return {
         row_id: (delay, (count + place) * GOLDEN_RATIO % 1 * delay)
         for place, (row_id, delay) in enumerate(delays.items())

@@ -7,10 +7,11 @@ fill_prefix stands), all of which lie on one server.
 Statistics and the list of batches are used with pcall: nothing that is wrong with them holds up a row.
 """
 
+import hashlib
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["SCRIPT_NAMES", "load_script"]
+__all__ = ["SCRIPT_NAMES", "digest_of", "load_script"]
 
 SCRIPT_NAMES = (
     "begin_fill",
@@ -35,3 +36,9 @@ SCRIPT_NAMES = (
 def load_script(name: str) -> str:
     """Return the text of a script; the files are package data."""
     return files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
+
+
+@cache
+def digest_of(name: str) -> str:
+    """Return the name by which a server knows a script that it has loaded."""
+    return hashlib.sha1(load_script(name).encode(), usedforsecurity=False).hexdigest()

@@ -13,21 +13,18 @@ local reply = {string.format('%.17g', now), lease_until, '', tonumber(redis.pcal
 if tonumber(redis.pcall('HGET', stats, 'paused')) then return reply end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 if oldest and now - oldest > tonumber(max_wait_s) then return {reply[1]} end
-local row_ids, leases, repairs, gone, values = {}, {}, {}, {}, {}
+local row_ids, leases, fences, gone, values = {}, {}, {}, {}, {}
 local due = redis.call('ZRANGE', schedule, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
 for i = 1, #due / 2 do row_ids[i] = due[2 * i - 1] end
 if #row_ids > 0 then
   local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
-  local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
   for i, row_id in ipairs(row_ids) do
     if tonumber(delays[i] or 0) > 0 then
       leases[#leases + 1] = lease_until; leases[#leases + 1] = row_id; reply[#reply + 1] = row_id
       local late_ms = math.floor(math.min((now - due[2 * i]) * 1000, 1e12))
       if late[#late - 1] ~= late_ms then late[#late + 1] = late_ms; late[#late + 1] = 0 end
       late[#late] = late[#late] + 1
-      -- No fence: a new or dropped row, where refreshes from before must not be written. One in the future, left from
-      -- before the server's clock stepped back, would refuse every commit.
-      if not fences[i] or tonumber(fences[i]) > now then repairs[#repairs + 1] = fence; repairs[#repairs + 1] = row_id end
+      fences[#fences + 1] = fence; fences[#fences + 1] = row_id
     else
       -- No delay, or one <= 0, is how any client says: stop caching this row.
       table.insert(gone, row_id); table.insert(values, value_prefix .. row_id)
@@ -43,8 +40,10 @@ if #gone > 0 then
 end
 if #leases > 0 then
   redis.call('ZADD', schedule, unpack(leases))
+  -- No fence: a new or dropped row, where refreshes from before must not be written. One in the future, left from
+  -- before the server's clock stepped back, would refuse every commit. All others are lower, and stay.
+  redis.call('ZADD', refreshed, 'LT', unpack(fences))
   redis.pcall('ZADD', queue, now, reply[1]); redis.pcall('HINCRBY', stats, 'claimed', #leases / 2)
 end
-if #repairs > 0 then redis.call('ZADD', refreshed, unpack(repairs)) end
 reply[3] = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
 return reply

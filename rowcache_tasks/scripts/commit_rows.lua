@@ -5,14 +5,15 @@
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, wake = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, ttl_ms, count = unpack(ARGV)
-claimed_at, lease_until, ttl_ms, count = tonumber(claimed_at), tonumber(lease_until), tonumber(ttl_ms), tonumber(count)
+claimed_at, ttl_ms, count = tonumber(claimed_at), tonumber(ttl_ms), tonumber(count)
 local row_ids, names, time = {unpack(ARGV, 6, 5 + count)}, {}, redis.call('TIME')
 for i = 1, count do names[i] = value_prefix .. row_ids[i] end
 local now = time[1] + time[2] / 1e6
 local at, took_ms, next_due, run, left, class = string.format('%.17g', now), (now - claimed_at) * 1e3, {}, 4 + 2 * count, 0
 -- Lateness is counted in classes of 2^(class / 4) milliseconds.
 local function late_class(ms) return 'late:' .. math.ceil(4 * math.log(math.max(ms + took_ms, 1)) / math.log(2)) end
-local scores = redis.call('ZMSCORE', schedule, unpack(row_ids))
+local ours, held = {}, redis.call('ZRANGE', schedule, lease_until, lease_until, 'BYSCORE', 'LIMIT', 0, 1000)
+for _, row_id in ipairs(held) do ours[row_id] = true end -- at most what one claim takes
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 local cached = redis.call('MGET', unpack(names))
@@ -32,15 +33,14 @@ for i, row_id in ipairs(row_ids) do
     due_at = next_due[delay_s] or string.format('%.17g', claimed_at + delay_s); next_due[delay_s] = due_at
   end
   -- Whoever rescheduled the row since the claim stands. A row of ours that is not written is due now.
-  if scores[i] and tonumber(scores[i]) == lease_until then due[#due + 1] = due_at; due[#due + 1] = row_id end
+  if ours[row_id] then due[#due + 1] = due_at; due[#due + 1] = row_id end
 end
 if #changed > 0 then redis.call('MSET', unpack(changed)) end
 -- An unchanged value may have an expiry, as what a reader filled in, or left of a "ttl" that is not set any more.
 local lasts = ttl_ms > 0 and {'PEXPIRE', ttl_ms} or {'PERSIST'}
 if ttl_ms > 0 then redis.pcall('HSET', stats, 'expires', 1) end
-for _, row_id in ipairs(redis.pcall('HGET', stats, 'expires') and committed or {}) do
-  redis.call(lasts[1], value_prefix .. row_id, unpack(lasts, 2))
-end
+local expiring = redis.pcall('HGET', stats, 'expires') and committed or {}
+for _, row_id in ipairs(expiring) do redis.call(lasts[1], value_prefix .. row_id, unpack(lasts, 2)) end
 if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end
 if #fresh > 0 then redis.call('ZADD', refreshed, unpack(fresh)); redis.pcall('HSET', stats, 'committed_at', at) end
 if #fresh > 0 and redis.call('HLEN', failures) > 0 then redis.call('HDEL', failures, unpack(committed)) end

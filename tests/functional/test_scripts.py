@@ -79,6 +79,15 @@ def test_row_without_delay_is_dropped_value_included(schedule, client, delay):
     assert client.zscore("schedule:", "2") is not None
 
 
+def test_claim_leaves_the_time_of_the_last_commit_alone(schedule, client):
+    schedule.put_rows({"1": (5, 0)})
+    schedule.commit_rows(claim_all(schedule), {"1": JSON})
+    committed_at = client.zscore("refreshed:", "1")
+    schedule.touch_rows(["1"])
+    assert claim_all(schedule).row_ids == ["1"]
+    assert client.zscore("refreshed:", "1") == committed_at
+
+
 def test_fence_in_the_future_is_repaired_by_a_claim(schedule, client):
     schedule.put_rows({"1": (5, 0)})
     client.zadd("refreshed:", {"1": server_time(client) + 3600})

@@ -29,7 +29,8 @@ class Mutant:
         text = load_script(self.script)
         assert text.count(self.old) == 1, f"{self.script} has {text.count(self.old)} times {self.old!r}"
         schedule = Schedule(client, table)
-        mutant = schedule._scripts[self.script] = client.register_script(text.replace(self.old, self.new))
+        mutant = client.register_script(text.replace(self.old, self.new))
+        schedule._digests[self.script] = client.script_load(mutant.script)
         return World(schedule, client, Infected(client, text, mutant))
 
 
@@ -87,10 +88,9 @@ MUTANTS = [
     Mutant("claim_rows", "tonumber(delays[i] or 0) > 0", "delays[i]", FOREIGN),
     Mutant("claim_rows", "tonumber(delays[i] or 0) > 0", "tonumber(delays[i] or 1) > 0", REMOVED),
     Mutant("claim_rows", "redis.call('ZADD', schedule, unpack(leases))", "", HELD),
-    Mutant("claim_rows", "not fences[i] or tonumber(fences[i]) > now", "not fences[i]", CLOCK),
-    Mutant(
-        "claim_rows", "not fences[i] or tonumber(fences[i]) > now", "fences[i] and tonumber(fences[i]) > now", REQUEST
-    ),
+    Mutant("claim_rows", "redis.call('ZADD', refreshed, 'LT', unpack(fences))", "", REQUEST),
+    Mutant("claim_rows", "refreshed, 'LT'", "refreshed, 'NX'", CLOCK),
+    Mutant("claim_rows", "refreshed, 'LT'", "refreshed, 'XX', 'LT'", REQUEST),
     Mutant("claim_rows", "now - 5e-7", "now", REQUEST),
     Mutant("claim_rows", "redis.call('DEL', unpack(values))", "", FOREIGN),
     Mutant("claim_rows", "redis.call('HDEL', failures, unpack(gone))", "", FAILING),
@@ -112,8 +112,8 @@ MUTANTS = [
     Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or claimed_at > now then", REQUEST),
     Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or tonumber(fences[i]) >= claimed_at then", CLOCK),
     Mutant("commit_rows", "cached[i] ~= value", "true", REQUEST),
-    Mutant("commit_rows", "if scores[i] and tonumber(scores[i]) == lease_until then", "if true then", HELD),
-    Mutant("commit_rows", "if scores[i] and tonumber(scores[i]) == lease_until then", "if scores[i] then", HELD),
+    Mutant("commit_rows", "if ours[row_id] then", "if true then", HELD),
+    Mutant("commit_rows", "schedule, lease_until, lease_until,", "schedule, '-inf', '+inf',", HELD),
     Mutant(
         "commit_rows",
         "delays[i] or '0', at\n",
