@@ -18,14 +18,13 @@ import redis
 from rowcache_tasks.config import Table
 from rowcache_tasks.embedded import Valkey
 from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.seeding import ALONE, GOLDEN_RATIO, SEED_BATCH
 
 DELAY_S = 3600.0
 """Between two refreshes of a row."""
 
 DUE_S = 600.0
 """Rows whose due times lie within the last ten minutes, a sixth of all, have not been refreshed yet."""
-
-GOLDEN_RATIO = 0.6180339887498949
 
 VALUE_BYTES = 320
 
@@ -111,8 +110,9 @@ class Depot:
 
 
 def due_in(n: int) -> float:
-    """Give the due time of the n-th row; seconds from the filling."""
-    return n * GOLDEN_RATIO % 1 * DELAY_S - DUE_S
+    """Give the due time of the n-th row, as schedule_table spreads them; seconds from the filling."""
+    place = n - 1
+    return (place // SEED_BATCH if place >= ALONE else place) * GOLDEN_RATIO % 1 * DELAY_S - DUE_S
 
 
 def by_due_time(rows: int) -> list[int]:
