@@ -16,7 +16,7 @@ from rowcache_tasks.connection import connection_options
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.quotation import shorten
 from rowcache_tasks.reader.target import check_timeout
-from rowcache_tasks.schedule import cut, touch_calls
+from rowcache_tasks.schedule import SCRIPT_BATCH, cut, touch_calls
 from rowcache_tasks.scripts import load_script
 
 __all__ = ["Refresher", "list_row_ids"]
@@ -119,7 +119,7 @@ class Refresher:
 
     def _calls(self, rows: Mapping[str, Sequence[str]]) -> Iterator[Call]:
         for name, row_ids in rows.items():
-            for batch in cut(row_ids, MAX_BATCH_SIZE):
+            for batch in cut(row_ids, SCRIPT_BATCH):
                 for keys, arguments in touch_calls(self.settings.table(name), batch):
                     yield Call(name, len(batch), keys, arguments)
 

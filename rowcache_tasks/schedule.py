@@ -14,12 +14,12 @@ import redis
 from redis.exceptions import NoScriptError
 
 from rowcache_tasks.claim import Claim, late_of, runs
-from rowcache_tasks.config import MAX_BATCH_SIZE, Table
+from rowcache_tasks.config import Table
 from rowcache_tasks.keys import FILL_PREFIX, QUEUED_BATCHES, decode_row_id, encode_row_id
 from rowcache_tasks.outcome import Changed, Committed, Missed
 from rowcache_tasks.scripts import SCRIPT_NAMES, digest_of, load_script
 
-__all__ = ["Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut", "touch_calls"]
+__all__ = ["SCRIPT_BATCH", "Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut", "touch_calls"]
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Schedule:
         return claim, float(reply[2]) if reply[2] else None
 
     def lease_rows(self, row_ids: Sequence[str], lease_s: float) -> Claim:
-        """Claim these rows, due or not; up to MAX_BATCH_SIZE. Rows that are not scheduled are left out."""
+        """Claim these rows, due or not, in one call: up to 1,000. Rows that are not scheduled are left out."""
         keys = self._keys
         reply = self._run(
             "lease_rows",
@@ -203,7 +203,7 @@ class Schedule:
         return bool(self._run("check_clock", [self._keys.stats], [int(is_settled)]))
 
     def repair_rows(self, row_ids: Sequence[str], lease_s: float, backoff: Backoff) -> int:
-        """Make rows that are due later than they can be due within one delay; returns how many. Up to MAX_BATCH_SIZE.
+        """Make rows that are due later than they can be due within one delay; returns how many. Up to 1,000.
 
         All others are left alone. What was claimed before the clock stepped back may be claimed again before its lease
         ends; the commit of the older claim is then refused.
@@ -243,6 +243,6 @@ def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def touch_calls(table: Table, row_ids: Iterable[str]) -> Iterator[tuple[list[str], list[Any]]]:
     """Give keys and arguments of the calls of touch_rows for these rows: for a pipeline of several tables, too."""
     keys = table.keys
-    for batch in cut(row_ids, MAX_BATCH_SIZE):
+    for batch in cut(row_ids, SCRIPT_BATCH):
         arguments = [encode_row_id(keys.value_prefix), FILL_PREFIX, *map(encode_row_id, batch)]
         yield [keys.schedule, keys.delay, keys.wake], arguments

@@ -8,11 +8,10 @@ import redis
 
 from rowcache_tasks.argument import parse_claim, parse_row_ids
 from rowcache_tasks.celery import REFRESH_QUEUE, app
-from rowcache_tasks.config import MAX_BATCH_SIZE
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.refresh import refresh_claim
 from rowcache_tasks.runtime import current_runtime
-from rowcache_tasks.schedule import Claim, cut
+from rowcache_tasks.schedule import SCRIPT_BATCH, Claim, cut
 
 __all__ = ["refresh_row"]
 
@@ -41,7 +40,7 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
             counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
     else:
         counts = Counter()
-        for batch in cut(parse_row_ids(row_ids), MAX_BATCH_SIZE):
+        for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):
             leased = schedule.lease_rows(batch, runtime.settings.lease_s)
             counts.update(refresh_claim(schedule, source, leased, runtime.backoff))
     return {name: count for name, count in counts.items() if count}

@@ -538,7 +538,7 @@ def test_rows_are_touched_each_once_and_all_tables_in_one_round_trip(db, cache, 
         after = client.info("all")
     assert after["total_reads_processed"] - before["total_reads_processed"] == 2, "the touch, and the last INFO"
     calls = [info["cmdstat_evalsha"]["calls"] for info in (before, after)]
-    assert calls[1] - calls[0] == 3
+    assert calls[1] - calls[0] == 4, "seats are more than one call takes"
     found = cache.touched()
     assert {table: len(row_ids) for table, row_ids in found.items()} == {"inv": 2, "seat": 300, "users": 1}
 
