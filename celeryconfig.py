@@ -108,8 +108,8 @@ _keepalive = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # secon
 _keepalive = {getattr(socket, name): value for name, value in _keepalive.items() if hasattr(socket, name)}
 if _transport in {"redis", "rediss", "redis+socket", "sentinel"}:
     broker_transport_options |= {
-        # A message whose worker was killed is delivered again after this. Longer than any task runs, or running tasks
-        # are delivered twice (harmless, but wasted); short, because a schedule change waits for it.
+        # A schedule change whose worker was killed is delivered again after this. Longer than any of them runs, or it
+        # is delivered twice (harmless, but wasted). A batch to refresh waits for the lease of its rows instead.
         "visibility_timeout": 600,
         # A server that vanished without closing its connections (failover, firewall) must not block a send for long;
         # a worker may wait twice, for two acknowledgements. Well above the one second for which it blocks in BRPOP.
@@ -155,8 +155,7 @@ worker_prefetch_multiplier = 1
 # SIGTERM lets running tasks end, and gives back at once what was only fetched. SIGQUIT gives running tasks so many
 # seconds; unfinished schedule changes then go back to their queue, and claimed rows are due when their lease ends.
 worker_soft_shutdown_timeout = 10.0
-# A refresh that lost its broker connection still commits to Redis, and the second delivery is then superseded:
-# better than killing it half-way.
+# A refresh that lost its broker connection still commits to Redis: better than killing it half-way.
 worker_cancel_long_running_tasks_on_connection_loss = False
 # Drivers and JSON buffers fragment memory: replace a process at 400 MB, or after some hours of full load.
 worker_max_memory_per_child = 400_000  # KiB

@@ -73,4 +73,4 @@ user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
 user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values 'celery*') $(keys %W 'rowcache.*')" \
-    "$scripts $rows +get +hgetall +hlen +hscan +zscan +type +info +client|list $send $asked"
+    "$scripts $rows +get +hgetall +hscan +zscan +type +info +client|list $send $asked"

@@ -68,14 +68,17 @@ class Backlog:
             pool.release(connection)
 
     def _hear(self, connection: Any, claim: Claim, answers: int) -> None:
-        """Read the answers to `starting`."""
+        """Read the answers to `starting`. Raises nothing when Redis is away: the batch leaves the list in time."""
         try:
             for _ in range(answers):
                 with unless_of_another_type():
                     connection.read_response()
         except LOST:
             connection.disconnect()
-            self.start(claim)
+            try:
+                self.start(claim)
+            except LOST as error:
+                logger.warning("the start of a batch could not be noted: %s", error)
 
     def note_again(self, claim: Claim) -> None:
         """Put a batch that was sent late on the list, since it may have been forgotten before it was in the queue.

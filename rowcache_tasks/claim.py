@@ -17,7 +17,7 @@ class Claim:
     late: list[int]
     """How long after its due time each row was claimed, run by run: milliseconds, number of rows, milliseconds, …"""
     behind: int = 0
-    """Batches that no worker had started yet when it was claimed."""
+    """Batches that no worker had started yet when it was claimed; a million when that is not known."""
 
 
 def late_of(claim: Claim) -> dict[str, int]:

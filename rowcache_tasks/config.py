@@ -20,7 +20,7 @@ from rowcache_tasks.quotation import redact, shorten, suggest
 from rowcache_tasks.redis_url import is_redis_url
 
 MAX_BATCH_SIZE = 1000
-"""A script call works through one batch while the server does nothing else: 1000 rows are about 10 ms."""
+"""A claim works through one batch while the server does nothing else: 1000 rows are about 5 ms."""
 
 MAX_NAME = 100
 """Characters of a table's name: it is in every message, and a label of the metrics."""

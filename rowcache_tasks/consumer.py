@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from celery.bootsteps import RUN  # type: ignore[attr-defined]
 from celery.worker.consumer import Consumer
 
 from rowcache_tasks.quotation import redact
@@ -44,6 +45,7 @@ class RefusingConsumer(Consumer):
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
+    blueprint: Any
     event_dispatcher: Any
     hub: Any
     loop: Callable[..., Any]
@@ -72,8 +74,10 @@ class RefusingConsumer(Consumer):
             return super().connect()
 
     def on_send_event_buffered(self) -> Any:
-        """Hold an event back for others to go with it; called where there is an event loop."""
-        if self.hub and not self._holds_events:
+        """Hold an event back for others to go with it; but not while the worker stops: no timer will ring then."""
+        if self.blueprint.state != RUN:
+            super().on_send_event_buffered()
+        elif self.hub and not self._holds_events:
             self._holds_events = True
             self.hub.call_later(EVENTS_S, self._flush_events)
 
@@ -88,7 +92,8 @@ class RefusingConsumer(Consumer):
         super().stop()
 
     def on_close(self) -> None:
-        """Forget the messages that were fetched and not started."""
+        """Forget the messages that were fetched and not started. Events that were held back go, if they can."""
+        self._flush_events()
         with keep_handed_over(self.pool):
             super().on_close()
 

@@ -87,6 +87,7 @@ class Dispatcher:
         # A little early, so that a change is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
         self._behind = limits.max_queue
+        self._linger_until = 0.0
         self._failures = 0
         self._failing: set[str] = set()
         self._stuck_since: float | None = None
@@ -96,12 +97,15 @@ class Dispatcher:
         """Dispatch until a time of the monotonic clock. Raises no Exception: it logs, pauses and goes on."""
         while (now := time.monotonic()) < until:
             woken = self._alarm.wait(min(self._resume_at, until) - now)
-            if time.monotonic() >= self._resume_at or (woken and not self._failures):
+            if woken and not self._failures:
+                self._resume_at = min(self._resume_at, self._linger_until)
+            if time.monotonic() >= self._resume_at:
                 self._guarded_pass()
 
     def run_once(self) -> float:
         """Make one pass; return the seconds after which the next makes sense. Raises what claim or send raise."""
         if self._is_queue_full():
+            self._broker.flush()
             return self._poll_interval_s
         pause_s, sent, is_full, is_stuck = self._poll_interval_s, 0, False, False
         errors: dict[str, Exception] = {}
@@ -126,12 +130,14 @@ class Dispatcher:
             self._note_failure(table, reason)
         if is_stuck:
             self._behind = self._limits.max_queue  # what is forgotten now may lie in the queue all the same
+            self._broker.flush()
             return self._wait_for_workers()
         self._stuck_since = None
         if not sent:
             self._broker.flush()
-            return pause_s
-        return 0.0 if is_full else max(pause_s, linger_s(self._behind, self._poll_interval_s))
+        lingers_s = linger_s(self._behind, self._poll_interval_s) if sent and not is_full else 0.0
+        self._linger_until = time.monotonic() + lingers_s
+        return 0.0 if is_full else max(pause_s, lingers_s)
 
     def _is_queue_full(self) -> bool:
         """Whether enough batches wait for a worker, so that nothing should be claimed."""

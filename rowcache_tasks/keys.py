@@ -68,6 +68,11 @@ class Keys:
             stats=f"stats:{namespace}",
         )
 
+    @property
+    def expiring(self) -> str:
+        """Name the key that is there as long as a value may have an expiry."""
+        return FILL_PREFIX + self.value_prefix
+
     def value(self, row_id: str) -> bytes:
         """Name the key that holds the JSON of a row."""
         return encode_row_id(self.value_prefix + row_id)

@@ -1,6 +1,5 @@
 """Own how an application asks for refreshes straight in Redis, without Celery. Must not import SQL or Celery."""
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.quotation import shorten
 from rowcache_tasks.reader.target import check_timeout
 from rowcache_tasks.schedule import SCRIPT_BATCH, cut, touch_calls
-from rowcache_tasks.scripts import load_script
+from rowcache_tasks.scripts import digest_of, load_script
 
 __all__ = ["Refresher", "list_row_ids"]
 
@@ -65,9 +64,6 @@ class Refresher:
             health_check_interval=0,  # a connection that the server has closed is found without one
             retry=Retry(NoBackoff(), retries=0),
         )
-        script = load_script("touch_rows")
-        self._script = script
-        self._digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
     def refresh_now(self, table: str, row_ids: str | int | Iterable[str | int]) -> int:
         """Refresh scheduled rows at once, as after a change; returns how many of them are scheduled.
@@ -135,9 +131,9 @@ class Refresher:
             return []
         with self._client.pipeline(transaction=False) as pipeline:
             if load:
-                pipeline.script_load(self._script)
+                pipeline.script_load(load_script("touch_rows"))
             for call in calls:
-                pipeline.evalsha(self._digest, len(call.keys), *call.keys, *call.arguments)
+                pipeline.evalsha(digest_of("touch_rows"), len(call.keys), *call.keys, *call.arguments)
             replies = pipeline.execute(raise_on_error=False)
         return replies[1:] if load else replies
 

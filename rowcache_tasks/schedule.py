@@ -95,7 +95,7 @@ class Schedule:
         for batch in cut(values, SCRIPT_BATCH):
             reply = self._run(
                 "commit_rows",
-                [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats, keys.wake],
+                [keys.schedule, keys.delay, keys.refreshed, keys.failures, keys.stats, keys.wake, keys.expiring],
                 [
                     self._prefix,
                     claim.claimed_at,
@@ -198,9 +198,10 @@ class Schedule:
     def check_clock(self, is_settled: bool = False) -> bool:
         """Note the server's time; return whether its clock has stepped back by over a second since the last note.
 
-        It goes on returning so until `is_settled` says that what is left in the future was mended.
+        It goes on returning so until `is_settled` says that what is left in the future was mended. Also forgets some
+        schedule changes of over a day ago.
         """
-        return bool(self._run("check_clock", [self._keys.stats], [int(is_settled)]))
+        return bool(self._run("check_clock", [self._keys.stats, self._keys.changed], [int(is_settled)]))
 
     def repair_rows(self, row_ids: Sequence[str], lease_s: float, backoff: Backoff) -> int:
         """Make rows that are due later than they can be due within one delay; returns how many. Up to 1,000.

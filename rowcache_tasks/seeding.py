@@ -57,7 +57,7 @@ def spread(delays: dict[str, float], count: int) -> dict[str, tuple[float, float
     """Give for each row its delay and the seconds until its first refresh; `count` rows were spread before.
 
     The n-th row starts at the fraction n * golden ratio (mod 1) of its delay, n counting batches from ALONE on: even at
-    every length, with no need to know how many rows there are.
+    every length, with no need to know how many rows there are. A batch that is not full may share the time of the next.
     """
     if count >= ALONE:
         share = count // SEED_BATCH * GOLDEN_RATIO % 1

@@ -28,6 +28,7 @@ class QoS(kombu_redis.QoS):
     """The messages that were fetched and not acknowledged: batches in memory alone, all others in Redis, too."""
 
     _delivered: Any
+    _dirty: Any
     channel: Any
 
     def append(self, message: Any, delivery_tag: str) -> None:
@@ -45,7 +46,7 @@ class QoS(kombu_redis.QoS):
             super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Forget a message, or put it back to the head of its queue."""
+        """Forget a message, or put it back."""
         if not is_batch(self._delivered.get(delivery_tag)):
             super().reject(delivery_tag, requeue)
             return
@@ -59,9 +60,12 @@ class QoS(kombu_redis.QoS):
         if not is_batch(message):
             super().restore_by_tag(tag, client, leftmost)
             return
+        if tag in self._dirty:
+            return  # acknowledged, and not cleared away yet
         with self.channel.conn_or_acquire(client) as connected, connected.pipeline() as pipe:
             sent = message.delivery_info
-            self.channel._do_restore_message(message._raw, sent["exchange"], sent["routing_key"], pipe, leftmost)
+            exchange = sent.get("exchange", "")
+            self.channel._do_restore_message(message._raw, exchange, sent["routing_key"], pipe, leftmost)
             pipe.execute()
 
 
@@ -112,7 +116,7 @@ OURS: dict[type, type] = {
 
 
 class BrokerConnection(Connection):
-    """A connection of this application, whatever other applications of the process use."""
+    """A connection that this application makes."""
 
     def get_transport_cls(self) -> Any:
         """Give our transport in place of kombu's."""

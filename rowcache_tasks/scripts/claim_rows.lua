@@ -9,7 +9,7 @@ local time, late = redis.call('TIME'), {}
 local now = time[1] + time[2] / 1e6
 local lease_until = string.format('%.17g', now + lease_s)
 local fence = string.format('%.17g', now - 5e-7) -- after any claim before: they are 1 us apart
-local reply = {string.format('%.17g', now), lease_until, '', tonumber(redis.pcall('ZCARD', queue)) or 0, late}
+local reply = {string.format('%.17g', now), lease_until, '', tonumber(redis.pcall('ZCARD', queue)) or 1e6, late}
 if tonumber(redis.pcall('HGET', stats, 'paused')) then return reply end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 if oldest and now - oldest > tonumber(max_wait_s) then return {reply[1]} end

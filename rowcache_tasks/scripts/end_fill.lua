@@ -36,7 +36,7 @@ for i, row_id in ipairs(row_ids) do
       if delay_s ~= '' then
         redis.call('ZADD', changed, 'GT', began_at, row_id)
         redis.call('ZADD', delay, delay_s, row_id)
-      else lasts = {'PX', keep_ms} end
+      else lasts = {'PX', keep_ms}; redis.call('SET', fill_prefix .. value_prefix, 1, 'PX', 86400000) end
       -- Removed a little after it expires: a drop just then would cancel the fill that follows.
       redis.call('ZADD', schedule, delay_s ~= '' and began_at + delay_s or now + keep_ms / 1000 + 10, row_id)
     end
@@ -46,5 +46,5 @@ for i, row_id in ipairs(row_ids) do
     filled = filled + 1
   end
 end
-if filled > 0 then redis.pcall('HINCRBY', stats, 'filled', filled); redis.pcall('HINCRBY', stats, 'expires', 1) end
+if filled > 0 then redis.pcall('HINCRBY', stats, 'filled', filled) end
 return {filled, superseded}

@@ -29,7 +29,8 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
 
     Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late": [milliseconds, number of rows, …]}.
     Called by hand without one, it claims the rows itself, also those of a table that is paused; rows that are not
-    scheduled are then left out.
+    scheduled are then left out. Sent by hand, it is lost when the worker that has fetched it is killed: send
+    refresh_now, which is not.
     """
     runtime = current_runtime()
     runtime.settings.table(table)

@@ -74,6 +74,16 @@ def test_stopping_worker_gives_back_at_once_what_it_has_not_started(deployment, 
     assert deployment.stat("claimed") == 4
 
 
+def test_stopping_worker_gives_back_nothing_that_it_has_done(deployment, broker):
+    deployment.start_beat()
+    worker = deployment.start_worker("worker")
+    deployment.schedule.put_rows({"1": (3600, 0)})
+    wait_until(lambda: deployment.client.get("inv:1"), "the row is refreshed")
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(90) == 0
+    assert broker.llen(QUEUE) == 0
+
+
 def test_message_that_arrives_while_the_worker_stops_is_not_held_up(deployment, broker):
     deployment.env["ROWCACHE_LEASE"] = "60"
     deployment.start_beat()

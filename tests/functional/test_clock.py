@@ -57,6 +57,14 @@ def test_step_back_starves_no_row_for_longer_than_one_interval(schedule, client,
     assert "2500 rows of inv were due too late" in caplog.text
 
 
+def test_old_changes_are_forgotten_although_no_other_follows(schedule, client, clock):
+    schedule.put_rows({str(n): (1000, 500) for n in range(300)})
+    client.zadd("changed:", {str(n): now(client) - 86401 for n in range(299)})
+    check_at_once(clock)
+    check_at_once(clock)
+    assert client.zrange("changed:", 0, -1) == [b"299"]
+
+
 def test_step_back_is_mended_once_by_whoever_sees_it(schedule, client, clock, caplog):
     schedule.put_rows({"1": (10, 5)})
     step(client, -HOUR)

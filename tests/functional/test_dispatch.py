@@ -12,6 +12,7 @@ from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.backlog import Backlog
 from rowcache_tasks.config import Table
 from rowcache_tasks.dispatch import Dispatcher, Limits, linger_s
+from rowcache_tasks.keys import QUEUED_BATCHES
 from rowcache_tasks.schedule import Schedule
 
 
@@ -130,6 +131,29 @@ def test_batch_that_is_not_full_is_followed_later_the_more_wait_for_a_worker():
     assert 0 < pauses[0] < 0.005
     assert pauses[:10] == pytest.approx([pauses[0] * (1 + behind) for behind in range(10)])
     assert max(pauses) == 0.05, "a change is noticed within the poll interval all the same"
+
+
+def test_queue_is_bounded_although_the_list_of_batches_is_not_usable(build, schedule, broker, client):
+    client.set(QUEUED_BATCHES, "somebody else's")
+    schedule.put_rows({str(n): (100, 0) for n in range(30)})
+    dispatcher = build(batch_size=1)
+    dispatcher.run_once()
+    assert len(broker.sent) == 1
+    broker.length = 5
+    for _ in range(3):
+        assert dispatcher.run_once() > 0
+    assert len(broker.sent) == 1
+
+
+def test_wakes_do_not_make_small_batches_follow_each_other_at_once(build, schedule, broker, client):
+    client.zadd(QUEUED_BATCHES, {f"sent {n}": float(client.time()[0]) for n in range(50)})
+    dispatcher = build(max_queue=1000, poll_interval_s=10)
+    schedule.put_rows({"1": (100, 0)})
+    run_until(dispatcher, lambda: broker.sent)
+    until = dispatcher._linger_until
+    schedule.put_rows({"2": (100, 0)})
+    run_until(dispatcher, lambda: len(broker.sent) == 2)
+    assert time.monotonic() >= until, "50 batches wait, and a wake changes nothing about that"
 
 
 def test_what_the_broker_holds_back_is_sent_when_nothing_is_due(build, schedule, broker):

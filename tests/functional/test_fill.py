@@ -51,6 +51,17 @@ def test_row_that_is_not_cached_is_read_once_and_cached(inv, shelf, client):
     assert client.hget("stats:", "filled") == b"1"
 
 
+def test_filled_row_that_another_client_schedules_stays_cached(inv, shelf, client, schedule):
+    assert inv.get("1", fill=True) == ONE
+    value = client.get("inv:1")
+    assert client.pttl("inv:1") > 0
+    client.delete("stats:")  # which anybody may do
+    client.zadd("delay:", {"1": 3600})
+    client.zadd("schedule:", {"1": 0})
+    assert schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": value}).unchanged == 1
+    assert client.pttl("inv:1") == -1
+
+
 def test_thousands_of_misses_cost_one_select_for_a_thousand(inv, shelf):
     shelf.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(1001, 3000) n")
     rows = inv.get_many(range(1001, 3502), fill=True)

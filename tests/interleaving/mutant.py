@@ -111,7 +111,7 @@ MUTANTS = [
     Mutant("commit_rows", f"elseif {FENCE}", f"elseif fences[i] and ({OLDER[:-5]}) then", LATE),
     Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or claimed_at > now then", REQUEST),
     Mutant("commit_rows", f"elseif {FENCE}", "elseif not fences[i] or tonumber(fences[i]) >= claimed_at then", CLOCK),
-    Mutant("commit_rows", "cached[i] ~= value", "true", REQUEST),
+    Mutant("commit_rows", "cached[i + 1] ~= value", "true", REQUEST),
     Mutant("commit_rows", "if ours[row_id] then", "if true then", HELD),
     Mutant("commit_rows", "schedule, lease_until, lease_until,", "schedule, '-inf', '+inf',", HELD),
     Mutant(

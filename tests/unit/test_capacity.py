@@ -237,7 +237,7 @@ def test_load_that_cannot_be_done_is_said_first():
 def test_connections_are_counted_as_the_page_does():
     plan = plan_of((1_000, 10), dispatchers=2, processes=40)
     assert plan.workers == 10
-    assert (plan.connections.redis, plan.connections.database) == (256, 40)
+    assert (plan.connections.redis, plan.connections.database) == (296, 40)
 
 
 def test_many_connections_to_the_database_are_worth_a_line():
