@@ -5,9 +5,10 @@ turns, and each has the bare client right beside it, before it in one round and 
 two neighbours, so whatever else the machine does hits both. Some seconds of such rounds are one repetition, whose value
 is their median; shown are the median of the repetitions and their range.
 
-Everybody reads over the same Unix socket, with redis-py and hiredis of the same versions; contenders have written
-copies of the same rows under their own keys and in their own form. Their configuration is told in their programs. Where
-a serializer can be chosen it is msgspec's, as with us, so that no difference is one of JSON.
+The servers have one core, and who reads another: see placement.py. Everybody reads over the same Unix socket, with
+redis-py and hiredis of the same versions; contenders have written copies of the same rows under their own keys and in
+their own form. Their configuration is told in their programs. Where a serializer can be chosen it is msgspec's, as with
+us, so that no difference is one of JSON.
 """
 
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 from benchmarks import environment
 from benchmarks.options import Options
+from benchmarks.placement import apart
 from benchmarks.programs.reading.catalogue import CONTENDERS, PACKAGES, PROGRAMS, RACES, Race, Reader
 from benchmarks.programs.reading.meter import Meter, Pair
 from benchmarks.programs.reading.order import ROWS, TIMEOUT_S
@@ -55,7 +57,8 @@ def run(stage: Stage, options: Options) -> Section:
     stage.clear()
     cache_rows(stage)
     results: dict[str, dict[Reader, Result]] = {}
-    with running(stage, section) as programs:
+    servers = [pid for pids in stage.server_pids.values() for pid in pids]
+    with apart(servers), running(stage, section) as programs:
         for race in RACES:
             readers = [reader for reader in race.readers if reader.program in programs]
             results[race.name] = measure(programs, race, readers, pace)
