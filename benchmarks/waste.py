@@ -39,7 +39,11 @@ def wasted(stage: Stage, rows: int, batch_size: int) -> dict[str, Waste]:
     """Refresh rows that are new, then unchanged, then changed; kind -> what that amounted to."""
     stage.clear()
     found = {}
-    with Valkey(persistent=True) as valkey, redis.Redis.from_url(valkey.url) as client, logged_queries(stage):
+    with (
+        Valkey(persistent=True, args=("--auto-aof-rewrite-percentage", "0")) as valkey,
+        redis.Redis.from_url(valkey.url) as client,
+        logged_queries(stage),
+    ):
         deployment = Deployment(valkey, stage.database_url, stage.folder)
         deployment.env |= {
             "CELERY_BROKER_URL": stage.valkey.broker_url(1),
