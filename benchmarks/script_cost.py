@@ -15,7 +15,7 @@ from benchmarks.sample import Sample
 from rowcache_tasks.config import MAX_BATCH_SIZE
 from rowcache_tasks.dispatch import Limits
 from rowcache_tasks.keys import QUEUED_BATCHES
-from rowcache_tasks.schedule import Backoff, Claim
+from rowcache_tasks.schedule import SCRIPT_BATCH, Backoff, Claim
 from rowcache_tasks.seeding import SEED_BATCH
 
 BATCH = 500
@@ -115,7 +115,7 @@ CALLS = (
     Call("put_rows", MAX_BATCH_SIZE, lambda _, row_ids: row_ids, put),
     Call("put_rows, of schedule_table", SEED_BATCH, lambda _, row_ids: row_ids, put),
     Call("touch_rows", MAX_BATCH_SIZE, put, lambda d, row_ids: d.schedule.touch_rows(row_ids)),
-    Call("lease_rows", MAX_BATCH_SIZE, put, lambda d, row_ids: d.schedule.lease_rows(row_ids, LEASE_S)),
+    Call("lease_rows", SCRIPT_BATCH, put, lambda d, row_ids: d.schedule.lease_rows(row_ids, LEASE_S)),
     Call("drop_rows", MAX_BATCH_SIZE, put, lambda d, row_ids: d.schedule.drop_rows(row_ids)),
 )
 

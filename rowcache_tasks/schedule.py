@@ -23,7 +23,7 @@ __all__ = ["SCRIPT_BATCH", "Backoff", "Changed", "Claim", "Committed", "Missed",
 
 T = TypeVar("T")
 
-SCRIPT_BATCH = 250
+SCRIPT_BATCH = 200
 """Rows in one call of a script, claims excepted: about 2 ms, for which the server does nothing else."""
 
 
