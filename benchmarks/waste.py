@@ -5,8 +5,6 @@ The file is what replicas are sent, too. The cache is a Valkey of its own, since
 
 import re
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,13 +73,12 @@ def refreshed(stage: Stage, client: "redis.Redis", listener: "Listener", rows: i
     seconds, _ = client.time()
     client.zunionstore("schedule:", {"delay:": (int(seconds) + 2) / 3600.0})
     before, size, queries = counts(client), file_size(client), query_count(stage)
-    heard = listener.keys
+    told = listener.keys()
     wait_until(lambda: sum(counts(client).values()) >= sum(before.values()) + rows, "all rows are committed")
-    time.sleep(0.2)  # the listener's last messages
     committed = {name: count - before[name] for name, count in counts(client).items()}
     return Waste(
         (file_size(client) - size) / rows,
-        (listener.keys - heard) / rows,
+        (listener.keys() - told) / rows,
         1000 * (query_count(stage) - queries) / rows,
         committed,
     )
@@ -115,28 +112,33 @@ def query_count(stage: Stage) -> int:
 
 
 class Listener:
-    """A client that is told which values have changed, as a near cache is; `keys` counts them."""
+    """A client that is told which values have changed, as a near cache is."""
 
     def __init__(self, valkey: Valkey) -> None:
-        self.keys = 0
         path = redis.Redis.from_url(valkey.url).connection_pool.connection_kwargs["path"]
+        self._keys = 0
         self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(60)
         self._socket.connect(path)
         self._socket.sendall(b"HELLO 3\r\nCLIENT TRACKING ON BCAST PREFIX inv:\r\n")
-        self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> "Listener":
-        self._thread.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
         self._socket.close()
 
-    def _listen(self) -> None:
-        left = b""
-        while data := self._socket.recv(1 << 20):
-            text = left + data
-            self.keys += text.count(b"\ninv:")
-            left = text[-4:] if not text.endswith(b"\ninv:") else b""
+    def keys(self) -> int:
+        """Count the keys it has been told of by all writes until now.
+
+        The server tells of a write before it answers the writer, so the answer to PING comes after all of them.
+        """
+        self._socket.sendall(b"PING\r\n")
+        text = b""
+        while not text.endswith(b"+PONG\r\n"):
+            data = self._socket.recv(1 << 20)
+            if not data:
+                raise ConnectionError("the server has closed the listener's connection")
+            text += data
+        self._keys += text.count(b"\ninv:")
+        return self._keys
