@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks import sampler
-from benchmarks.contender import Contender, Round, ours, run_round
+from benchmarks.contender import LEAD_S, Contender, Round, ours, run_round
 from benchmarks.options import Options
 from benchmarks.part import DISPATCHER, MAIN, OURS, POOL
 from benchmarks.profile import COMMANDS, PROCESSES, SCRIPTS, Profile
@@ -62,8 +62,8 @@ def run(stage: Stage, options: Options) -> Section:
     return section(profiles)
 
 
-def measure(stage: Stage, size: int, rows: int, profile: Profile) -> None:
-    """Add one round to a profile."""
+def measure(stage: Stage, size: int, rows: int, profile: Profile, lead_s: float = LEAD_S) -> None:
+    """Add one round to a profile; `lead_s` as of run_round."""
     pids: dict[str, list[int]] = {}
     commands: dict[str, float] = {}
     until = 0.0
@@ -83,7 +83,7 @@ def measure(stage: Stage, size: int, rows: int, profile: Profile) -> None:
                 commands.update(command_times(stage))
                 profile.batches.append(rows / calls(stage, "lpush"))
 
-        found = run_round(stage, Contender("profile", running, rows))
+        found = run_round(stage, Contender("profile", running, rows), lead_s=lead_s)
         for process in PROCESSES[:3]:
             for pid in pids[process]:
                 profile.stacks[process] += sampler.read(Path(folder), pid, until - rows / found.rate, until)

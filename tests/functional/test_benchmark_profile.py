@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections import Counter
 from math import isclose
 
 import pytest
@@ -24,7 +23,8 @@ from pathlib import Path
 from benchmarks import sampler
 
 def work():
-    while time.process_time() < 0.5:
+    until = time.process_time() + 0.5
+    while time.process_time() < until:
         sum(range(1000))
 
 sampler.start(Path(sys.argv[1]))
@@ -53,8 +53,8 @@ def test_process_and_its_fork_write_down_what_they_spend_time_on(tmp_path):
     for pid in (parent.pid, child):
         stacks = sampler.read(tmp_path, pid, 0, float("inf"))
         assert stacks.total() > 20
-        seen = Counter(name.rpartition(":")[2] for stack in stacks for name in set(stack))
-        assert seen["work"] >= 0.9 * len(stacks), stacks
+        seen = sum(count for stack, count in stacks.items() if any(name.endswith(":work") for name in stack))
+        assert seen >= 0.8 * stacks.total(), stacks  # the rest is the end of the interpreter
     assert not sampler.read(tmp_path, child, 0, 1.0)
 
 
@@ -72,7 +72,7 @@ def test_scripts_are_told_apart_with_the_commands_in_them(stage):
 def test_every_part_of_a_refresh_is_found(stage):
     found = Profile()
 
-    measure(stage, 100, ROWS, found)
+    measure(stage, 100, ROWS, found, lead_s=5.0)  # a slow machine is no failure here
     found.scripts = script_times(stage, 100, ROWS, 4)
 
     parts = found.parts()
