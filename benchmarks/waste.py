@@ -70,10 +70,11 @@ def wasted(stage: Stage, rows: int, batch_size: int) -> dict[str, Waste]:
 
 def refreshed(stage: Stage, client: "redis.Redis", listener: "Listener", rows: int) -> Waste:
     """Have the rows due, and wait until all are committed."""
-    seconds, _ = client.time()
-    client.zunionstore("schedule:", {"delay:": (int(seconds) + 2) / 3600.0})
     before, size, queries = counts(client), file_size(client), query_count(stage)
     told = listener.keys()
+    seconds, _ = client.time()
+    # The last thing, so that nothing is refreshed before: these hundred bytes of the file count for all rows together.
+    client.zunionstore("schedule:", {"delay:": int(seconds) / 3600.0})
     wait_until(lambda: sum(counts(client).values()) >= sum(before.values()) + rows, "all rows are committed")
     committed = {name: count - before[name] for name, count in counts(client).items()}
     return Waste(
