@@ -52,6 +52,7 @@ CONTROL_KEYS = (
     "stats:",
     "queue:",
     "beat:",
+    "fill:inv:",
 )
 """Every key of the cache's database that is no value."""
 

@@ -34,7 +34,7 @@ RATES = (100, 1_000, 10_000)
 SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 INV = CachedTable("inv", "inventory")
 
-PATIENCE = (1, 2, 4, 8)
+PATIENCE = (1, 2, 4, 8, 16, 32)
 """How many times the usual time a candidate gets until its rows are due."""
 GRACE_S = 0.5
 """From the end of the window until what was due in it counts as not done."""
