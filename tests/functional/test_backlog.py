@@ -50,7 +50,7 @@ def admin(client):
 def test_start_is_noted_although_the_connection_had_died(backlog, client, claim, admin):
     kill_others(admin)
     with backlog.starting(claim):
-        assert client.zcard(QUEUED_BATCHES) == 0
+        wait_until(lambda: client.zcard(QUEUED_BATCHES) == 0, "the batch is started")
 
 
 def test_start_is_noted_although_the_connection_dies_meanwhile(backlog, client, claim, admin):

@@ -68,9 +68,11 @@ def test_contenders_have_the_drivers_of_this_process():
 
 def test_processor_time_of_a_group_is_that_of_its_children_too():
     burn = "import time\nwhile time.process_time() < 0.2: pass\nprint(1, flush=True)\ntime.sleep(60)"
-    code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])"
-    with psutil.Popen([sys.executable, "-c", code], stdout=-1) as process:
+    code = f"import subprocess, sys\nsys.stdin.readline()\nsubprocess.run([sys.executable, '-c', {burn!r}])"
+    with psutil.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as process:
         processor = Processor({"all": [process.pid], "none": []})
+        process.stdin.write(b"\n")
+        process.stdin.flush()
         process.stdout.readline()
         used = processor.used()
         for each in [*process.children(recursive=True), process]:

@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 
@@ -45,9 +46,11 @@ def test_time_that_does_not_count_is_left_out_of_the_seconds():
     assert progress.seconds >= 0
 
 
-def test_progress_without_a_terminal_is_lines():
+def test_progress_without_a_terminal_is_lines(monkeypatch):
     stream = io.StringIO()
     progress = Progress(stream)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
 
     progress.say("one")
     progress.step("two")
