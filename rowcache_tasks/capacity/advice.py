@@ -20,7 +20,7 @@ def describe_first(plan: Plan) -> str:
     """Say what saturates first."""
     part = plan.first
     if part.saturates_at < 1:
-        return f"too much: {part.name} saturate at {part.saturates_at:.2f} times this load; rows get late without end"
+        return f"too much: {part.name} can do {part.saturates_at:.3g} of this load; rows get late without end"
     return f"first to saturate: {part.name}, at {part.saturates_at:.1f} times this load"
 
 

@@ -1,13 +1,14 @@
 """Own the constants of the model: what a row, a batch and a claim cost. Measured by `python -m benchmarks`."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from rowcache_tasks.capacity.workload import MOST
+from rowcache_tasks.display import show_line
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.quotation import shorten
 
@@ -95,7 +96,10 @@ def parse_constants(raw: object) -> Constants:
         values: dict[str, Any] = {
             name: Cost(**{key: number(value) for key, value in found[name].items()}) for name in COSTS
         }
-        return Constants(about=str(found["about"]), **values | {name: number(found[name]) for name in NUMBERS})
+        values |= {name: number(found[name]) for name in NUMBERS}
+        if not values["scheduled_per_s"]:
+            raise ValueError("scheduled_per_s is 0")
+        return Constants(about=show_line(str(found["about"])), **values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArgumentError(
             f"the constants cannot be used, {type(error).__name__} {shorten(str(error))}: "
@@ -120,7 +124,7 @@ def find_constants(raw: object) -> Mapping[str, Any]:
 
 
 def number(value: object) -> float:
-    """Accept a finite number that is not negative."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{value!r} is no number >= 0")
+    """Accept a number that is not negative and of a size that can be meant."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise ValueError(f"{shorten(value)} is no number from 0 to {MOST:g}")
     return float(value)

@@ -12,6 +12,9 @@ __all__ = ["Group", "Workload", "check_number", "parse_group"]
 GROUP = re.compile(r"([0-9.]+)([kM]?)@([0-9.]+)")
 MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
 
+LEAST, MOST = 1e-9, 1e12
+"""Numbers beyond are meant by nobody, and what is computed from them may be infinite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -19,11 +22,12 @@ class Group:
 
     rows: float
     every_s: float
-    """Seconds between two refreshes of a row."""
+    """Seconds between two refreshes of a row; MOST at most, whatever a foreign client has written."""
 
     def __post_init__(self) -> None:
         check_number("rows of a group", self.rows, above=0)
-        check_number("interval of a group, in seconds", self.every_s, above=0)
+        check_number("interval of a group, in seconds", self.every_s, above=0, most=math.inf)
+        object.__setattr__(self, "every_s", min(self.every_s, MOST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +80,34 @@ def parse_group(text: str) -> Group:
     """Read ROWS@SECONDS: 1000000@60, 10k@1.5, 1M@60. Raises ArgumentError."""
     match = GROUP.fullmatch(text)
     try:
-        if match:
+        if match and float(match[3]) <= MOST:
             return Group(float(match[1]) * MULTIPLES[match[2]], float(match[3]))
     except ValueError:
         pass
     raise ArgumentError(
-        f"rows are {shorten(text)}: give ROWS@SECONDS, both above 0, like 1000000@60, 1M@60 or 500@0.5"
+        f"rows are {shorten(text)}: give ROWS@SECONDS, both above 0, like 1000000@60, 1M@60 or 500@0.5, "
+        f"and {MOST:g} at most"
     ) from None
 
 
 def check_number(
-    name: str, value: float, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
+    name: str,
+    value: float,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    most: float = MOST,
 ) -> None:
-    """Raise ArgumentError for a number that is not finite or out of range."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """Raise ArgumentError for a number that is not finite, out of range, or of a size that cannot be meant."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or value != value or abs(value) == math.inf:  # noqa: PLR0124 NaN; an int may be too large for isnan
         raise ArgumentError(f"{name} is {shorten(value)}: it must be a finite number")
+    shown = f"{value:g}" if abs(value) <= MOST or isinstance(value, float) else shorten(value)
     if not low <= value <= high or value <= above:
         lower = f"{low:g} or more" if above < low else f"above {above:g}"
         bound = f"from {low:g} to {high:g}" if high < math.inf else lower
-        raise ArgumentError(f"{name} is {value:g}: it must be {bound}")
+        raise ArgumentError(f"{name} is {shown}: it must be {bound}")
+    least = max(low, LEAST if above == 0 else above)
+    if not least <= value <= most:
+        raise ArgumentError(f"{name} is {shown}: it must be from {least:g} to {most:g}")

@@ -17,6 +17,7 @@ from rowcache_tasks.capacity import (
     parse_constants,
     parse_group,
 )
+from rowcache_tasks.capacity.workload import check_number
 from rowcache_tasks.cli.plan_text import as_json, lay_out_plan
 from rowcache_tasks.cli.sampling import Sample, sample_tables
 from rowcache_tasks.cli.session import FailedError, open_session
@@ -89,7 +90,7 @@ def make_workload(
     groups: tuple[Group, ...], sample: Sample | None, options: dict[str, Any], *, tables: int
 ) -> Workload:
     """Put together what was given, what was found, and what is supposed otherwise."""
-    changed = None if options["changed"] is None else options["changed"] / 100
+    changed = None if options["changed"] is None else percent("--changed", options["changed"])
     found = (sample.row_bytes, sample.changed_share, sample.together) if sample else (None, None, None)
     return Workload(
         groups,
@@ -104,12 +105,13 @@ def make_workload(
 def make_fleet(options: dict[str, Any]) -> Fleet:
     """Put together the processes and settings."""
     own = settings_of_deployment()
+    check_number("--latency", options["latency"], low=0)
     return Fleet(
         dispatchers=options["dispatchers"],
         processes=options["processes"],
         processes_per_worker=options["concurrency"],
         **own if options["batch_size"] is None else own | {"batch_size": options["batch_size"]},
-        utilisation=options["utilisation"] / 100,
+        utilisation=percent("--utilisation", options["utilisation"], low=1),
         round_trip_s=options["latency"] / 1000,
         database_cores=options["database_cores"],
         speed=options["speed"],
@@ -141,6 +143,12 @@ def read_constants(path: str | None) -> Constants:
         if isinstance(error, ArgumentError):
             raise
         raise ArgumentError(f"--constants {shorten(path)} cannot be read: {shorten(str(error))}") from error
+
+
+def percent(option: str, value: float, low: float = 0) -> float:
+    """Give a share of 1; an error names the option and its own unit."""
+    check_number(option, value, low=low, high=100)
+    return value / 100
 
 
 def first(*values: Any) -> Any:

@@ -108,8 +108,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "redis_connections": plan.connections.redis,
         "database_connections": plan.connections.database,
         "scheduling_s": plan.scheduling_s,
-        "warm_up_s": plan.warm_up_s,
-        "catch_up_s": plan.catch_up_s,
+        "warm_up_s": plan.warm_up_s if math.isfinite(plan.warm_up_s) else None,
+        "catch_up_s": plan.catch_up_s if math.isfinite(plan.catch_up_s) else None,
         "constants": plan.constants.about,
         "advice": advise(plan),
     }

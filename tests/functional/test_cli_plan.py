@@ -128,8 +128,15 @@ def test_constants_of_a_benchmark_of_ones_own(run, tmp_path):
         (("1M",), "rows are '1M': give ROWS@SECONDS, both above 0, like 1000000@60"),
         (("1@0",), "rows are '1@0': give ROWS@SECONDS"),
         (("1@1", "--bytes", "0"), "bytes of JSON of a row is 0: it must be above 0"),
-        (("1@1", "--changed", "101"), "share of refreshes that find a change is 1.01: it must be from 0 to 1"),
-        (("1@1", "--utilisation", "0"), "utilisation is 0: it must be from 0.01 to 1"),
+        (("1@1", "--changed", "200"), "--changed is 200: it must be from 0 to 100"),
+        (("1@1", "--changed", "nan"), "--changed is nan: it must be a finite number"),
+        (("1@1", "--utilisation", "0.5"), "--utilisation is 0.5: it must be from 1 to 100"),
+        (("1@1", "--latency", "-3"), "--latency is -3: it must be 0 or more"),
+        (("1@1", "--bytes", "1e300"), "bytes of JSON of a row is 1e+300: it must be from 1e-09 to 1e+12"),
+        (("1@1", "--gets", "1e308"), "GETs a second is 1e+308: it must be from 0 to 1e+12"),
+        (("1@1", "--processes", "1" + "0" * 400), "number of worker processes is 1000"),
+        (("1@1", "--speed", "1e-300"), "speed is 1e-300: it must be from 1e-09 to 1e+12"),
+        (("9" * 30 + "@1",), "rows are '9999"),
         (("1@1", "--cores", "0"), "cores of the machine is 0: it must be 1 or more"),
         (("1@1", "--speed", "nan"), "speed is nan: it must be a finite number"),
         (("1@1", "--batch-size", "5000"), "batch size is 5000: it must be from 1 to 1000"),
@@ -215,6 +222,11 @@ def test_delays_of_foreign_clients_do_no_harm(live, client):
     plan = planned(live())
     assert plan["rows"] == 3
     assert plan["refreshes_per_s"] == pytest.approx(1000 + 0.1)
+
+
+def test_rows_that_are_never_refreshed_can_be_planned(live, client):
+    client.zadd("delay:", {"never": 1.7e308})
+    assert planned(live())["rows"] == 1
 
 
 def test_empty_redis_is_one_line(live):

@@ -278,12 +278,21 @@ def test_other_texts_are_one_line(text):
         ({"speed": 0}, "speed is 0: it must be above 0"),
         ({"round_trip_s": -1}, "round trip, in seconds is -1: it must be 0 or more"),
         ({"dispatchers": 0}, "number of dispatchers is 0: it must be 1 or more"),
+        ({"dispatchers": 10**400}, "it must be from 1 to 1e+12"),
+        ({"batch_size": 10**5000}, "it must be from 1 to 1000"),
+        ({"gets_per_s": 1e308}, "GETs a second is 1e+308: it must be from 0 to 1e+12"),
     ],
 )
 def test_number_that_cannot_be_is_one_line(options, words):
     with pytest.raises(ArgumentError, match="must be") as caught:
         plan_of((1, 1), **options)
     assert words in str(caught.value)
+
+
+def test_interval_that_a_foreign_client_means_as_never_can_be_planned():
+    plan = plan_of((1, 1e308))
+    assert plan.workload.longest_s == 1e12
+    assert 0 < plan.fill.claims_per_s < math.inf
 
 
 def test_no_rows_are_refused():
@@ -325,6 +334,9 @@ def test_file_without_constants_is_one_line(raw):
         {"redis": {"nope": 1}},
         {"get_us": None},
         {"pass_us": True},
+        {"scheduled_per_s": 0},
+        {"get_us": 10**400},
+        {"get_us": 1e300},
     ],
 )
 def test_constants_that_cannot_be_are_one_line(change):
