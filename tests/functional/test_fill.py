@@ -10,6 +10,7 @@ from functional.awaited import KINDS
 
 from rowcache_tasks import FillError, ReadThrough
 from rowcache_tasks.reader.fill import Fill
+from rowcache_tasks.schedule import Backoff
 from rowcache_tasks.table_state import TableState
 
 TIMEOUT_S = 20.0
@@ -240,3 +241,50 @@ def test_what_is_dropped_while_it_is_read_is_not_written_back(inv, shelf, schedu
     assert not client.exists("fill:inv:1")
     assert (client.zscore("delay:", "1") or -1) < 0
     assert drop is say_so_by_hand or client.zscore("schedule:", "1") is None
+
+
+@pytest.mark.parametrize("delay", [None, 10.0])
+def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay):
+    fill = Fill(schedule.table, ReadThrough())
+    schedule.put_rows({"scheduled": (3600, 100), "failing": (3600, 0)})
+    schedule.release_rows(schedule.claim_rows(10, 30)[0], {"failing": "no"}, Backoff())
+    client.zadd("delay:", {"unwanted": -1})
+    client.set("inv:absent", "{}")
+    client.zadd("refreshed:", {"absent": 1, "scheduled": 1})
+    schedule_before = dict(client.zrange("schedule:", 0, -1, withscores=True))
+    rows = "new taken scheduled unreadable unwanted late absent failing unread other gone".split()
+    begun = fill.parse_begun(rows, fill.begin(client, rows, b"t1", 0))
+    assert begun.ours == rows
+    client.set("fill:inv:taken", b"t2")
+    client.delete("fill:inv:gone")
+    client.zadd("refreshed:", {"late": float(begun.began_at) + 1e-3})
+    notes = {"unreadable": b"!down", "absent": b"-", "unread": b"", "other": b"?text"}
+    outcomes = {row_id: notes.get(row_id, b'{"id":"%b"}' % row_id.encode()) for row_id in rows}
+    assert fill.end(client, b"t1", begun.began_at, outcomes, delay) == [3, 5]
+
+    filled = {"new", "scheduled", "failing"}
+    assert {key: client.get(key) for key in client.keys("inv:*")} == {
+        b"inv:" + row_id.encode(): outcomes[row_id] for row_id in filled
+    }
+    assert {key.decode(): client.get(key) for key in client.keys("fill:inv:?*")} == {
+        "fill:inv:taken": b"t2",
+        "fill:inv:unreadable": b"!down",
+        "fill:inv:absent": b"-",
+        "fill:inv:other": b"?text",
+    }
+    fences = dict(client.zrange("refreshed:", 0, -1, withscores=True))
+    assert {row_id for row_id, at in fences.items() if at >= float(begun.began_at)} == {
+        *(row_id.encode() for row_id in filled),
+        b"absent",
+        b"late",
+    }
+    assert client.hkeys("failures:") == []
+    due = dict(client.zrange("schedule:", 0, -1, withscores=True))
+    assert {row_id: due[row_id] for row_id in schedule_before} == schedule_before
+    assert due.keys() - schedule_before.keys() == {b"new"}
+    assert client.zscore("delay:", "new") == delay
+    assert client.exists("fill:inv:") == (delay is None)
+    assert [client.pttl(f"inv:{row_id}") == -1 for row_id in ("new", "scheduled")] == [delay is not None, True]
+    if delay:
+        assert due[b"new"] == pytest.approx(float(begun.began_at) + delay, abs=1e-5)
+        assert client.zscore("changed:", "new") == pytest.approx(float(begun.began_at), abs=1e-6)
