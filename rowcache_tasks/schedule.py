@@ -204,19 +204,22 @@ class Schedule:
         return bool(self._run("check_clock", [self._keys.stats, self._keys.changed], [int(is_settled)]))
 
     def repair_rows(self, row_ids: Sequence[str], lease_s: float, backoff: Backoff) -> int:
-        """Make rows that are due later than they can be due within one delay; returns how many. Up to 1,000.
+        """Make rows that are due later than they can be due within one delay; returns how many.
 
         All others are left alone. What was claimed before the clock stepped back may be claimed again before its lease
         ends; the commit of the older claim is then refused.
         """
-        _, max_backoff_s, seed = backoff.arguments()
-        return int(
-            self._run(
-                "repair_rows",
-                [self._keys.schedule, self._keys.delay, self._keys.failures],
-                [lease_s, max_backoff_s, seed, *map(encode_row_id, row_ids)],
+        keys, repaired = self._keys, 0
+        for batch in cut(row_ids, SCRIPT_BATCH):
+            _, max_backoff_s, seed = backoff.arguments()
+            repaired += int(
+                self._run(
+                    "repair_rows",
+                    [keys.schedule, keys.delay, keys.failures],
+                    [lease_s, max_backoff_s, seed, *map(encode_row_id, batch)],
+                )
             )
-        )
+        return repaired
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Give about `count` scheduled row ids and the cursor of the next call, 0 at the end."""

@@ -66,7 +66,7 @@ class Begun:
 
 
 class Fill:
-    """The scripts for one table; atomic for the rows of one call, up to MAX_BATCH_SIZE."""
+    """The scripts for one table; atomic for the rows of one call. Who has many rows makes several calls."""
 
     def __init__(self, table: Table, options: ReadThrough) -> None:
         self._keys = table.keys

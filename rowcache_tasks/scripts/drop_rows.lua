@@ -30,6 +30,6 @@ if #applied > 0 then
   redis.pcall('HINCRBY', stats, 'dropped', redis.call('ZREM', delay, unpack(applied)))
   redis.call('ZADD', changed, unpack(marks)) -- last: a server that is full allows it only after what frees memory
 end
-local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 1000)
+local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 250)
 if #old > 0 then redis.call('ZREM', changed, unpack(old)) end
 return {#applied, #row_ids - #applied}

@@ -41,6 +41,6 @@ if #applied > 0 then
   for _, value in ipairs(values) do redis.call('PERSIST', value) end
   if starts_now and redis.call('LLEN', wake) < 4 then redis.call('RPUSH', wake, '1') end
 end
-local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 1000)
+local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 250)
 if #old > 0 then redis.call('ZREM', changed, unpack(old)) end
 return {#applied, count - #applied - left, left}

@@ -1,6 +1,7 @@
 """A server whose clock steps: told from the times that it left behind, by moving all of them."""
 
 import pytest
+from functional.tally import counted
 
 from rowcache_tasks.clock import Clock
 from rowcache_tasks.schedule import Backoff
@@ -55,6 +56,15 @@ def test_step_back_starves_no_row_for_longer_than_one_interval(schedule, client,
     assert 900 < max(scores) <= 1000
     assert min(scores) < 100, "spread over the interval"
     assert "2500 rows of inv were due too late" in caplog.text
+
+
+def test_repair_of_many_rows_lets_the_server_do_other_work_in_between(schedule, client):
+    schedule.put_rows({str(n): (1000, 500) for n in range(1000)})
+    step(client, -HOUR)
+    with counted(client) as called:
+        assert schedule.repair_rows([str(n) for n in range(1000)], 30, Backoff()) == 1000
+    assert called == [5], "at most 200 rows a call"
+    assert client.zcount("schedule:", "-inf", now(client) + 1000) == 1000
 
 
 def test_old_changes_are_forgotten_although_no_other_follows(schedule, client, clock):

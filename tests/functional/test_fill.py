@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from deployment import wait_until
 from functional.awaited import KINDS
+from functional.tally import counted
 
 from rowcache_tasks import FillError, ReadThrough
 from rowcache_tasks.reader.fill import Fill
@@ -71,6 +72,18 @@ def test_thousands_of_misses_cost_one_select_for_a_thousand(inv, shelf):
     assert shelf.reads() == 3
     assert inv.get_many(range(1001, 3502), fill=True) == rows
     assert shelf.reads() == 3
+
+
+@pytest.mark.parametrize("delay", [None, 3600])
+def test_fill_of_many_rows_lets_the_server_do_other_work_in_between(inv, shelf, client, delay):
+    shelf.run("INSERT INTO inv SELECT n, 'name ' || n, n FROM generate_series(1001, 2000) n")
+    client.script_flush()  # as after a restart
+    with counted(client) as called:
+        rows = inv.get_many(range(1001, 2001), fill=True, delay=delay)
+    assert called == [10], "at most 200 rows a call, at the beginning and at the end"
+    assert rows == {n: {"id": n, "name": f"name {n}", "share": float(n)} for n in range(1001, 2001)}
+    assert inv.get_many(range(1001, 2001)) == rows
+    assert client.zcard("schedule:") == 1000
 
 
 def test_row_that_does_not_exist_is_remembered_until_somebody_asks_for_it(inv, shelf, schedule, client):
@@ -252,13 +265,13 @@ def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay):
     client.set("inv:absent", "{}")
     client.zadd("refreshed:", {"absent": 1, "scheduled": 1})
     schedule_before = dict(client.zrange("schedule:", 0, -1, withscores=True))
-    rows = "new taken scheduled unreadable unwanted late absent failing unread other gone".split()
+    notes = {"unreadable": b"!down", "absent": b"-", "unread": b"", "other": b"?text"}
+    rows = ["new", "taken", "scheduled", "unwanted", "late", "failing", "gone", *notes]
     begun = fill.parse_begun(rows, fill.begin(client, rows, b"t1", 0))
     assert begun.ours == rows
     client.set("fill:inv:taken", b"t2")
     client.delete("fill:inv:gone")
     client.zadd("refreshed:", {"late": float(begun.began_at) + 1e-3})
-    notes = {"unreadable": b"!down", "absent": b"-", "unread": b"", "other": b"?text"}
     outcomes = {row_id: notes.get(row_id, b'{"id":"%b"}' % row_id.encode()) for row_id in rows}
     assert fill.end(client, b"t1", begun.began_at, outcomes, delay) == [3, 5]
 

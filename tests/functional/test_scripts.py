@@ -353,6 +353,14 @@ def test_changes_older_than_a_day_are_trimmed(schedule, client):
     assert sorted(client.zrange("changed:", 0, -1)) == [b"1", b"recent"]
 
 
+def test_a_call_trims_no_more_old_changes_than_it_takes_rows_and_a_little(schedule, client):
+    client.zadd("changed:", {f"old{n}": server_time(client) - 90_000 for n in range(1000)})
+    schedule.put_rows({"1": (5, 0)})
+    assert client.zcard("changed:") == 751
+    schedule.drop_rows(["1"])
+    assert client.zcard("changed:") == 501
+
+
 def test_touch_leaves_unscheduled_rows_alone(schedule, client):
     schedule.put_rows({"1": (5, 100)})
     assert schedule.touch_rows(["1", "2"]) == 1
