@@ -15,7 +15,11 @@ from benchmarks.sample import Sample
 from rowcache_tasks.config import MAX_BATCH_SIZE
 from rowcache_tasks.dispatch import Limits
 from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.reader.fill import Begun, Fill
+from rowcache_tasks.reader.filling import SCRIPT_ROWS
+from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.schedule import SCRIPT_BATCH, Backoff, Claim
+from rowcache_tasks.scripts import SCRIPT_NAMES, load_script
 from rowcache_tasks.seeding import SEED_BATCH
 
 BATCH = 500
@@ -23,6 +27,11 @@ BATCHES = 3
 """In one round: a value is their mean."""
 
 LEASE_S = 30.0
+
+DELAY_S = 3600.0
+
+TOKEN = b"t1"
+"""Of the reader who fills."""
 
 Costs = dict[int, dict[str, Sample]]
 """Rows of the depot -> what -> microseconds of the server's processor time for a row."""
@@ -86,14 +95,32 @@ class Call:
 
 def lease(depot: Depot, row_ids: list[str]) -> Claim:
     """Claim rows, due or not, that are scheduled and have no value."""
-    depot.schedule.put_rows(dict.fromkeys(row_ids, (3600.0, 3600.0)))
+    depot.schedule.put_rows(dict.fromkeys(row_ids, (DELAY_S, DELAY_S)))
     return depot.schedule.lease_rows(row_ids, LEASE_S)
 
 
 def put(depot: Depot, row_ids: list[str]) -> list[str]:
     """Schedule rows."""
-    depot.schedule.put_rows(dict.fromkeys(row_ids, (3600.0, 3600.0)))
+    depot.schedule.put_rows(dict.fromkeys(row_ids, (DELAY_S, DELAY_S)))
     return row_ids
+
+
+def delayed(depot: Depot, row_ids: list[str]) -> list[str]:
+    """Schedule rows far later than they can be due, as a step back of the clock leaves them."""
+    depot.schedule.put_rows(dict.fromkeys(row_ids, (DELAY_S, 100 * DELAY_S)))
+    return row_ids
+
+
+def begin(depot: Depot, row_ids: list[str]) -> Begun:
+    """Ask for rows that are neither cached nor scheduled: all of them are to be read."""
+    reply = Fill(depot.schedule.table, ReadThrough()).begin(depot.client, row_ids, TOKEN, None)
+    return Fill.parse_begun(row_ids, reply)
+
+
+def end(depot: Depot, begun: Begun) -> object:
+    """Write their values, and schedule them."""
+    values = {row_id: value(int(row_id)) for row_id in begun.ours}
+    return Fill(depot.schedule.table, ReadThrough()).end(depot.client, TOKEN, begun.began_at, values, DELAY_S)
 
 
 BATCH_SIZE = Limits().batch_size
@@ -117,6 +144,14 @@ CALLS = (
     Call("touch_rows", MAX_BATCH_SIZE, put, lambda d, row_ids: d.schedule.touch_rows(row_ids)),
     Call("lease_rows", SCRIPT_BATCH, put, lambda d, row_ids: d.schedule.lease_rows(row_ids, LEASE_S)),
     Call("drop_rows", MAX_BATCH_SIZE, put, lambda d, row_ids: d.schedule.drop_rows(row_ids)),
+    Call("begin_fill", SCRIPT_ROWS, lambda _, row_ids: row_ids, begin),
+    Call("end_fill, which schedules", SCRIPT_ROWS, begin, end),
+    Call(
+        "repair_rows",
+        MAX_BATCH_SIZE,
+        delayed,
+        lambda d, row_ids: d.schedule.repair_rows(row_ids, LEASE_S, Backoff()),
+    ),
 )
 
 
@@ -127,6 +162,8 @@ def longest_calls(depot: Depot, rounds: int) -> dict[str, tuple[int, Sample]]:
     """
     found: dict[str, list[float]] = {call.script: [] for call in CALLS}
     sizes: dict[str, int] = {}
+    for name in SCRIPT_NAMES:
+        depot.client.script_load(load_script(name))  # or the first call would count twice
     for number in range(rounds):
         for place, call in enumerate(CALLS):
             first = depot.rows + 1 + MAX_BATCH_SIZE * (number * len(CALLS) + place)
