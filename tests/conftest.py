@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rowcache_tasks.config import Table
 from rowcache_tasks.connection import connect
@@ -10,6 +11,10 @@ from rowcache_tasks.embedded import Postgres, Valkey
 from rowcache_tasks.schedule import Schedule
 
 names = itertools.count()
+
+# A machine that does other things is slow, which is no failure: by default an example that takes 200 ms is one.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
