@@ -98,9 +98,9 @@ def test_signal_stops_every_process(tmp_path, number, status):
     assert program.poll() is None, log.read_text()
     program.send_signal(number)
 
-    assert program.wait(60) == status, log.read_text()
+    assert program.wait(180) == status, log.read_text()
     assert log.read_text().splitlines()[-1].endswith("stopping everything")
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=90)
     assert not alive
 
 
@@ -112,7 +112,7 @@ def test_wrong_case_is_refused_in_one_line():
         capture_output=True,
         check=False,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
     assert done.returncode == 2

@@ -103,7 +103,7 @@ def test_wrong_setting_is_one_line(run):
 
 def test_plan_runs_as_a_command_of_celery(tmp_path):
     done = subprocess.run(
-        [*CELERY, "rowcache", "plan", "10k@5"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        [*CELERY, "rowcache", "plan", "10k@5"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=180
     )
     assert done.returncode == 0, done.stderr
     assert "2,000.0 a second" in done.stdout
