@@ -38,7 +38,7 @@ def plan_of(constants: Constants, dispatchers: int, processes: int, rate: float,
 
 
 def compare(constants: Constants, dispatchers: int, processes: int, rate: float, seconds: float) -> list[str]:
-    """Simulate a load, and then twice what the formula gives as the limit."""
+    """Simulate a load, and then one and a half times what the formula gives as the limit."""
     plan = plan_of(constants, dispatchers, processes, rate)
     seen = Simulation(plan).run(seconds)
     limit = rate * plan.first.saturates_at

@@ -32,7 +32,7 @@ class Part:
     cores: float
     """Processor time a second of all of them together; seconds."""
     busy: float
-    """How many of them are busy on average. Waiting for an answer is busy; lingering for fuller batches is not."""
+    """How many of them are busy on average. A worker process that waits for an answer is; a dispatcher is not."""
     saturates_at: float = math.inf
     """Times this load at which it is busy all the time: then batches are full, so this is more than 1 / share."""
     is_one: bool = False
