@@ -4,11 +4,13 @@ import asyncio
 import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, overload
 
 import redis.asyncio
 
 from rowcache_tasks.config import Table
+from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.reader.answer import Answers, RowId, parse_wanted
 from rowcache_tasks.reader.cached_row import CachedRow
 from rowcache_tasks.reader.flight import Flight
@@ -207,6 +209,11 @@ class TaskPort:
         self._target = target
         self._near = near
         self._origin: Any = None
+
+    async def prepare(self) -> None:
+        """Import SQLAlchemy and make the engine, once."""
+        with suppress(RowCacheError):
+            await self._open_origin()
 
     async def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         """Read rows of the database in a thread."""

@@ -86,6 +86,7 @@ class Filling:
         token = b"t" + secrets.token_hex(8).encode()
         found: dict[str, Found] = {}
         left, pause_s = list(row_ids), POLL_S[0]
+        yield lambda port: port.prepare()  # before the rows are marked as ours, and others wait
         while True:
             begun = yield from self._begin(left, token, wanted.max_age)
             if begun is None:

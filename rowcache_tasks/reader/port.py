@@ -21,6 +21,9 @@ class Port(Protocol):
     def client(self) -> Any:
         """redis.Redis or redis.asyncio.Redis."""
 
+    def prepare(self) -> Any:
+        """Load what `fetch` needs, which takes a while the first time. What is wrong with it, `fetch` says."""
+
     def fetch(self, row_ids: Sequence[str]) -> Any:
         """Read rows of the database: row id -> JSON or note. Raises FillError."""
 

@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, overload
 
 import redis
 
 from rowcache_tasks.config import Table
+from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.reader.answer import Answers, RowId, parse_wanted
 from rowcache_tasks.reader.cached_row import CachedRow
 from rowcache_tasks.reader.flight import Flight
@@ -190,6 +192,11 @@ class ThreadPort:
         self.client = client
         self._target = target
         self._near = near
+
+    def prepare(self) -> None:
+        """Import SQLAlchemy and make the engine, once."""
+        with suppress(RowCacheError):
+            self._target.open_origin()
 
     def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
         """Read rows of the database."""

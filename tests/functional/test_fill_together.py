@@ -3,12 +3,15 @@
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from deployment import wait_until
+from deployment import ROOT, wait_until
 from functional.awaited import KINDS
 from functional.crowd import Crowd
+from functional.tally import calls
 
 from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache
 
@@ -114,3 +117,35 @@ def test_forked_child_fills_with_connections_of_its_own(options, client, shelf):
     client.delete("inv:1")
     assert cache.get_many(["1", "2"], fill=True) == {"1": ONE, "2": TWO}
     assert shelf.reads() == 3
+
+
+def test_first_fill_of_a_process_has_opened_the_database_before_it_marks_the_row(kind, valkey, client, shelf):
+    client.set("inv:2", '{"id":2}')
+    shown = subprocess.run(
+        [sys.executable, "-m", "functional.first_fill", kind, valkey.url_for(9), shelf.url],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert shown[0] == "GET, SQLAlchemy False, engines 0", "a hit"
+    assert shown[1] == "GET, SQLAlchemy False, engines 0", "a miss"
+    assert "EVALSHA, SQLAlchemy True, engines 1" in shown, "the mark, and the end of the fill"
+    assert {line.partition(", ")[2] for line in shown[2:-1]} == {"SQLAlchemy True, engines 1"}
+    assert shown[-1] == str(ONE)
+
+
+def test_row_that_another_process_fills_is_given_to_one_that_knows_no_database(kind, options, valkey, shelf, client):
+    cache = KINDS[kind]("inv", **options)
+    blind = KINDS[kind]("inv", url=valkey.url_for(9), timeout=20)
+    with ThreadPoolExecutor() as pool, shelf.locked() as lock:
+        filling = pool.submit(cache.get, "1", fill=True)
+        wait_until(shelf.waiting, "the row is read")
+        before = calls(client)
+        waiting = pool.submit(blind.get, "1", fill=True)
+        wait_until(lambda: calls(client) > before, "it has asked for the row")
+        lock.rollback()
+        assert (filling.result(60), waiting.result(60)) == (ONE, ONE)
+    cache.end()
+    blind.end()
