@@ -35,10 +35,10 @@ class Alarm:
         self._answer_by = 0.0
         self._woken = 0
 
-    def wait(self, timeout_s: float) -> bool:
-        """Sleep for `timeout_s` seconds or until woken; return whether woken. Without Redis it just sleeps."""
+    def wait(self, timeout_s: float) -> str | None:
+        """Sleep for `timeout_s` seconds or until woken; return by which list. Without Redis it just sleeps."""
         if timeout_s <= 0:
-            return False
+            return None
         deadline = time.monotonic() + timeout_s
         try:
             if self._connection is None:
@@ -50,8 +50,8 @@ class Alarm:
                 if time.monotonic() > self._answer_by:
                     raise redis.TimeoutError("no answer to BLPOP")
                 time.sleep(max(0.0, deadline - time.monotonic()))
-                return False
-            woken = self._connection.read_response() is not None
+                return None
+            woken = self._connection.read_response()
             self._woken = self._woken + 1 if woken else 0
             if self._woken == FLOOD:
                 self._trim()
@@ -60,8 +60,8 @@ class Alarm:
             logger.debug("alarm_lost", extra={"error": str(error)})
             self.close()
             time.sleep(max(0.0, deadline - time.monotonic()))
-            return False
-        return woken
+            return None
+        return str(woken[0], "utf-8") if woken else None
 
     def _trim(self) -> None:
         """Shorten the lists: a foreign client has pushed more than anybody needs to wake."""

@@ -21,6 +21,7 @@ from rowcache_tasks.config import Settings
 from rowcache_tasks.connection import connect
 from rowcache_tasks.dispatch import Dispatcher, Limits
 from rowcache_tasks.keys import BEAT_ENTRIES
+from rowcache_tasks.lookout import Lookout
 from rowcache_tasks.publisher import Publisher
 from rowcache_tasks.schedule import Backoff, Schedule
 from rowcache_tasks.scripts import load_script
@@ -42,6 +43,7 @@ class DispatchScheduler(Scheduler):
     """Dispatches rows within tick, between the ordinary entries. Any number may run; none is the leader."""
 
     _alarm: Alarm | None = None
+    _lookout: Lookout | None = None
     _publisher: Publisher | None = None
     _client: "redis.Redis"
     _clocks: list[Clock]
@@ -104,6 +106,8 @@ class DispatchScheduler(Scheduler):
         super().close()
         if self._alarm is not None:
             self._alarm.close()
+        if self._lookout is not None:
+            self._lookout.close()
         if self._publisher is not None:
             self._publisher.close()
 
@@ -121,11 +125,13 @@ class DispatchScheduler(Scheduler):
         self._clocks = [Clock(schedule, settings.lease_s, backoff, interval_s) for schedule in schedules]
         self._publisher = Publisher(self.app, settings.lease_s)
         self._alarm = Alarm(self._client, [table.keys.wake for table in tables])
+        self._lookout = Lookout(self._client, [table.keys.schedule for table in tables])
         self._shield = Shield()
         return Dispatcher(
             schedules,
             self._publisher,
             self._alarm,
+            self._lookout,
             Backlog(self._client),
             Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue),
             self._shield,

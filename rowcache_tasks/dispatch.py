@@ -1,7 +1,9 @@
 """Own the dispatcher's loop: claim what is due, send it, sleep until the next. Must not know Celery: send is passed in.
 
-    wait ──▶ queue long? ──▶ claim a batch of each table ──▶ send each ──▶ wait
-                 │ yes: wait     │ queue does not move: wait     │ fails: release at once, back off
+    wait ──▶ rows due? ──▶ queue long? ──▶ claim a batch of each table ──▶ send each ──▶ wait
+                │ no: wait     │ yes: wait     │ queue does not move: wait     │ fails: release at once, back off
+
+When the next row of a table is due is known from its last claim, or from the last look at all tables (see lookout.py).
 
 How many batches wait for a worker comes with each claim; the broker is asked only when that is too many, since it
 counts those that workers have fetched, and those that were lost.
@@ -23,6 +25,7 @@ from rowcache_tasks.argument import MAX_ROW_ID_BYTES
 from rowcache_tasks.backlog import EXPIRY_SLACK_S, SEND_SHARE, Backlog
 from rowcache_tasks.claim import Claim, late_of, runs
 from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.lookout import Lookout
 from rowcache_tasks.schedule import Backoff, Schedule
 
 __all__ = ["Broker", "Dispatcher", "Limits"]
@@ -74,6 +77,7 @@ class Dispatcher:
         schedules: Sequence[Schedule],
         broker: Broker,
         alarm: Alarm,
+        lookout: Lookout,
         backlog: Backlog,
         limits: Limits,
         shield: AbstractContextManager[object] | None = None,
@@ -81,11 +85,14 @@ class Dispatcher:
         self._schedules = schedules
         self._broker = broker
         self._alarm = alarm
+        self._lookout = lookout
         self._backlog = backlog
         self._limits = limits
         self._shield = shield or nullcontext()
         # A little early, so that a change is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
+        self._due_at = {schedule.table.keys.wake: -math.inf for schedule in schedules}  # of the monotonic clock
+        self._look_at = 0.0
         self._behind = limits.max_queue
         self._linger_until = 0.0
         self._failures = 0
@@ -97,47 +104,71 @@ class Dispatcher:
         """Dispatch until a time of the monotonic clock. Raises no Exception: it logs, pauses and goes on."""
         while (now := time.monotonic()) < until:
             woken = self._alarm.wait(min(self._resume_at, until) - now)
-            if woken and not self._failures:
-                self._resume_at = min(self._resume_at, self._linger_until)
+            if woken:
+                self._due_at[woken] = -math.inf
+                if not self._failures:
+                    self._resume_at = min(self._resume_at, self._linger_until)
             if time.monotonic() >= self._resume_at:
                 self._guarded_pass()
 
     def run_once(self) -> float:
         """Make one pass; return the seconds after which the next makes sense. Raises what claim or send raise."""
-        if self._is_queue_full():
+        due = self._look_for_due()
+        if not due or self._is_queue_full():
+            self._stuck_since = None
             self._broker.flush()
-            return self._poll_interval_s
-        pause_s, sent, is_full, is_stuck = self._poll_interval_s, 0, False, False
-        errors: dict[str, Exception] = {}
-        for schedule in self._schedules:
-            try:
-                claim, next_due, claimed_at = self._dispatch_table(schedule)
-            except Exception as error:  # noqa: BLE001 a table that fails must not stop the others
-                errors[schedule.table.name] = error
-                continue
-            self._failing.discard(schedule.table.name)
-            if claim is None:
-                is_stuck = True
-                break
-            self._behind = claim.behind
-            sent += bool(claim.row_ids)
-            is_full = is_full or len(claim.row_ids) == self._limits.batch_size
-            if next_due is not None:
-                pause_s = min(pause_s, next_due - float(claim.claimed_at) - (time.monotonic() - claimed_at))
-        if len(errors) == len(self._schedules):
-            raise next(iter(errors.values()))
-        for table, reason in errors.items():
-            self._note_failure(table, reason)
-        if is_stuck:
+            return self._poll_interval_s if due else self._pause_s()
+        claims = self._dispatch_tables(due)
+        if None in claims:
             self._behind = self._limits.max_queue  # what is forgotten now may lie in the queue all the same
             self._broker.flush()
             return self._wait_for_workers()
         self._stuck_since = None
-        if not sent:
+        sizes = [len(claim.row_ids) for claim in claims if claim]
+        if not any(sizes):
             self._broker.flush()
-        lingers_s = linger_s(self._behind, self._poll_interval_s) if sent and not is_full else 0.0
+        is_full = self._limits.batch_size in sizes
+        lingers_s = linger_s(self._behind, self._poll_interval_s) if any(sizes) and not is_full else 0.0
         self._linger_until = time.monotonic() + lingers_s
-        return 0.0 if is_full else max(pause_s, lingers_s)
+        return 0.0 if is_full else max(self._pause_s(), lingers_s)
+
+    def _dispatch_tables(self, due: Sequence[Schedule]) -> list[Claim | None]:
+        """Claim and send a batch of each table; the last is None if the queue does not move. Raises if all fail."""
+        claims: list[Claim | None] = []
+        errors: dict[str, Exception] = {}
+        for schedule in due:
+            table = schedule.table
+            try:
+                claim, due_at = self._dispatch_table(schedule)
+            except Exception as error:  # noqa: BLE001 a table that fails must not stop the others
+                errors[table.name] = error
+                self._due_at[table.keys.wake] = time.monotonic() + self._poll_interval_s
+                continue
+            self._failing.discard(table.name)
+            claims.append(claim)
+            if claim is None:
+                break
+            self._due_at[table.keys.wake] = due_at
+            self._behind = claim.behind
+        if errors and len(self._failing | errors.keys()) == len(self._schedules):
+            raise next(iter(errors.values()))
+        for name, reason in errors.items():
+            self._note_failure(name, reason)
+        return claims
+
+    def _look_for_due(self) -> Sequence[Schedule]:
+        """Give the schedules with due rows. Looks when none is known, and once in a while, as others change them."""
+        now = time.monotonic()
+        if now >= self._look_at or now < min(self._due_at.values()):
+            due_in_s = self._lookout.look()
+            now = time.monotonic()
+            self._due_at = {key: now + seconds for key, seconds in zip(self._due_at, due_in_s, strict=True)}
+            self._look_at = now + self._poll_interval_s
+        return [schedule for schedule in self._schedules if self._due_at[schedule.table.keys.wake] <= now]
+
+    def _pause_s(self) -> float:
+        """Give how long nothing is due, as far as is known; never more than the poll interval."""
+        return max(0.0, min(self._poll_interval_s, min(self._due_at.values()) - time.monotonic()))
 
     def _is_queue_full(self) -> bool:
         """Whether enough batches wait for a worker, so that nothing should be claimed."""
@@ -146,10 +177,10 @@ class Dispatcher:
         logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
         return True
 
-    def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float | None, float]:
+    def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float]:
         """Claim a batch and send it; if that fails, hand the rows back at once. None: the queue does not move.
 
-        Also gives the next due time, and the time of the monotonic clock at which the claim was answered.
+        Also gives when the next row is due, a time of the monotonic clock; inf: none is, or the table is paused.
         A message that arrived all the same does no harm. If the process dies in between, the rows wait one lease.
         """
         with self._shield:
@@ -162,7 +193,9 @@ class Dispatcher:
                     self._backlog.cancel(claim)
             if claim and claim.row_ids:
                 self._send(schedule, claim, asked_at)
-        return claim, next_due, claimed_at
+        if claim is None or next_due is None:
+            return claim, math.inf
+        return claim, claimed_at + next_due - float(claim.claimed_at)
 
     def _send(self, schedule: Schedule, claim: Claim, asked_at: float) -> None:
         """Send a batch, unless it is late already: SEND_SHARE of its lease after the claim was asked for."""

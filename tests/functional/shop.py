@@ -10,6 +10,7 @@ from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.dispatch import Dispatcher, Limits
 from rowcache_tasks.keys import Keys
+from rowcache_tasks.lookout import Lookout
 
 TABLES = {"inv": {"table": "inventory"}, "note": {"table": "note", "namespace": "note"}}
 KEYS = {"inv": Keys.of(""), "note": Keys.of("note")}
@@ -23,9 +24,10 @@ class Shop:
         self.client, self.database = client, database
         self.errors = []
         self.alarm = Alarm(client, [keys.wake for keys in KEYS.values()])
+        self.lookout = Lookout(client, [keys.schedule for keys in KEYS.values()])
         schedules = [runtime.schedule(name) for name in TABLES]
         limits = Limits(batch_size=100, lease_s=LEASE_S)
-        self.dispatcher = Dispatcher(schedules, self, self.alarm, runtime.backlog, limits)
+        self.dispatcher = Dispatcher(schedules, self, self.alarm, self.lookout, runtime.backlog, limits)
         self.caches = {name: RowCache(name) for name in TABLES}
         self.schedule("inv", {"1": 100, "2": 100})
         self.schedule("note", {"1": 100, "2": 100})
@@ -34,6 +36,7 @@ class Shop:
 
     def close(self):
         self.alarm.close()
+        self.lookout.close()
         for cache in self.caches.values():
             cache.close()
 

@@ -15,6 +15,7 @@ from rowcache_tasks.config import Table, load_settings
 from rowcache_tasks.dispatch import Dispatcher, Limits
 from rowcache_tasks.doctor.process import examine_processes
 from rowcache_tasks.health import is_halted, read_health
+from rowcache_tasks.lookout import Lookout
 from rowcache_tasks.metrics import RowCacheCollector
 from rowcache_tasks.schedule import Schedule
 from rowcache_tasks.table_state import TableState
@@ -56,9 +57,12 @@ def dispatch(client):
     """Two tables and a dispatcher."""
     schedules = [Schedule(client, INV), Schedule(client, NOTE)]
     alarm, broker = Alarm(client, [INV.keys.wake, NOTE.keys.wake]), Broker()
-    dispatcher = Dispatcher(schedules, broker, alarm, Backlog(client), Limits(lease_s=30, poll_interval_s=POLL_S))
+    lookout = Lookout(client, [INV.keys.schedule, NOTE.keys.schedule])
+    limits = Limits(lease_s=30, poll_interval_s=POLL_S)
+    dispatcher = Dispatcher(schedules, broker, alarm, lookout, Backlog(client), limits)
     yield SimpleNamespace(dispatcher=dispatcher, broker=broker, inv=schedules[0], note=schedules[1])
     alarm.close()
+    lookout.close()
 
 
 def test_rows_of_a_paused_table_are_not_claimed_and_those_of_others_are(dispatch, state):

@@ -12,6 +12,7 @@ from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.dispatch import Dispatcher, Limits
 from rowcache_tasks.keys import QUEUED_BATCHES, Keys
+from rowcache_tasks.lookout import Lookout
 from rowcache_tasks.runtime import current_runtime
 
 from .wanted import LEASE_S, MISSING_LIMIT
@@ -59,6 +60,7 @@ class World:
             [runtime.schedule(name) for name in TABLES],
             self,
             self.alarm,
+            Lookout(client, [keys.schedule for keys in self.keys.values()]),
             runtime.backlog,
             Limits(batch_size=batch_size, lease_s=LEASE_S),
         )
