@@ -17,18 +17,20 @@ from rowcache_tasks.capacity import Fleet
 from rowcache_tasks.capacity.fill import count_behind
 
 COLUMNS = {
-    "dispatcher": ("claim", "wake", "batch", "row"),
+    "dispatcher": ("look", "batch", "row"),
     "worker_main": ("second", "batch", "row"),
     "worker_pool": ("batch", "row", "byte"),
-    "redis": ("second", "claim", "wake", "batch", "row", "byte", "changed"),
+    "redis": ("second", "look", "batch", "row", "byte", "changed"),
     "database": ("batch", "row", "byte"),
-    "net_in": ("claim", "batch", "row", "byte"),
-    "net_out": ("claim", "batch", "row"),
+    "net_in": ("look", "batch", "row", "byte"),
+    "net_out": ("look", "batch", "row"),
 }
 """What the cost of each part may depend on."""
 
-IDLE = ("second", "claim", "wake")
+IDLE = ("second", "look")
 """What there is also with nothing due."""
+POLL_S = 0.9 * Fleet().poll_interval_s
+"""How often a dispatcher looks what is due, whether it has something to do or not."""
 CONNECTIONS = 32
 
 
@@ -41,11 +43,6 @@ class Run:
     row_bytes: float
 
     @property
-    def is_burst(self) -> bool:
-        """Whether all rows were due at once."""
-        return self.name.startswith("burst")
-
-    @property
     def fill(self) -> float:
         """Rows in a batch."""
         return self.seen.rows / max(1.0, self.seen.batches)
@@ -55,9 +52,7 @@ class Run:
         seen = self.seen
         return {
             "second": seen.at,
-            # In a burst, claims that find nothing follow each other, and cost next to nothing.
-            "claim": min(seen.claims, seen.batches) if self.is_burst else seen.claims,
-            "wake": min(seen.claims, seen.batches) if self.is_burst else seen.claims,
+            "look": seen.at / POLL_S,
             "batch": seen.batches,
             "row": seen.rows,
             "byte": seen.rows * self.row_bytes,

@@ -16,7 +16,6 @@ from benchmarks.observation import Observation, Observer
 from benchmarks.observation import seconds as processor_seconds
 from benchmarks.stage import Stage, wait_until
 from rowcache_tasks.config import Table
-from rowcache_tasks.schedule import Schedule
 from rowcache_tasks.seeding import seed_table
 from rowcache_tasks.source import Source, create_source_engine
 
@@ -29,7 +28,6 @@ FROM inventory
 """
 PROCESSES = 2
 QUIET_S = 1.0
-CLAIMS = 500
 
 Groups = Sequence[tuple[int, float]]
 """How many rows, and the seconds between their refreshes."""
@@ -41,7 +39,7 @@ class Load:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._empty = 0
-        self.known = self._measure_claims()
+        self.known = {"redis": {"second": self._measure_quiet()}}
         """Part -> costs that are measured by themselves; microseconds."""
         self.show()
         self._deployment = stage.deployment(ROWCACHE_TABLES='{"inv": {"table": "item", "key": "id"}}')
@@ -51,18 +49,12 @@ class Load:
         self.observer = Observer(stage, self._deployment, beat.pid, worker.pid)
         self.burst(40 * PROCESSES)  # opens all connections
 
-    def _measure_claims(self) -> dict[str, dict[str, float]]:
-        """Measure what a second costs Redis that nobody uses, and what a claim costs one who makes many."""
-        server, schedule = psutil.Process(self._stage.valkey.pid), Schedule(self._stage.client, Table("inv", "item"))
+    def _measure_quiet(self) -> float:
+        """Measure what a second costs Redis that nobody uses; microseconds."""
+        server = psutil.Process(self._stage.valkey.pid)
         before = processor_seconds(server)
         time.sleep(QUIET_S)
-        second_us = 1e6 * (processor_seconds(server) - before) / QUIET_S
-        before, own = processor_seconds(server), time.process_time()
-        for _ in range(CLAIMS):
-            schedule.claim_rows(1, 30.0)
-        own_us = 1e6 * (time.process_time() - own) / CLAIMS
-        claim_us = 1e6 * (processor_seconds(server) - before) / CLAIMS
-        return {"redis": {"second": second_us, "claim": claim_us}, "dispatcher": {"claim": own_us}}
+        return 1e6 * (processor_seconds(server) - before) / QUIET_S
 
     def close(self) -> None:
         """Stop the deployment."""

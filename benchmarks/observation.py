@@ -24,7 +24,6 @@ class Observation:
     """Refreshes committed."""
     changed: float
     """Of them, those that found another value than the cache had."""
-    claims: float
     batches: float
     queries: float
     net_in: float
@@ -36,7 +35,7 @@ class Observation:
     """Of a difference: batches that were claimed and not started, on average."""
 
     def __sub__(self, before: "Observation") -> "Observation":
-        names = ("at", "rows", "changed", "claims", "batches", "queries", "net_in", "net_out")
+        names = ("at", "rows", "changed", "batches", "queries", "net_in", "net_out")
         return Observation(
             **{name: getattr(self, name) - getattr(before, name) for name in names},
             processor={part: self.processor[part] - before.processor[part] for part in PARTS},
@@ -64,7 +63,6 @@ class Observer:
         info: Any = self._stage.client.info("everything")
         stats: Any = self._stage.client.hgetall("stats:")
         refreshed, unchanged = (int(stats.get(name, 0)) for name in (b"refreshed", b"unchanged"))
-        batches = calls(info, "lpush")
         self._asked += 1
         commits = self._database.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = 'bench'").fetchone()
         assert commits is not None
@@ -72,9 +70,7 @@ class Observer:
             at=time.monotonic(),
             rows=refreshed + unchanged,
             changed=refreshed,
-            # Every script is called by a claim or a commit, but for a look at the clock each second.
-            claims=calls(info, "evalsha") - batches,
-            batches=batches,
+            batches=calls(info, "lpush"),
             queries=int(commits[0]) - self._asked,
             net_in=info["total_net_input_bytes"],
             net_out=info["total_net_output_bytes"],

@@ -33,7 +33,6 @@ class Simulated:
     seconds: float
     rows: int = 0
     batches: int = 0
-    claims: int = 0
     late_s: float = 0.0
     """Sum of how long each row had been due when it was committed; seconds."""
     busy: dict[str, float] = field(default_factory=dict)
@@ -133,29 +132,21 @@ class Simulation:
         costs, fleet = self.plan.constants, self.plan.fleet
         poll_s, own = 0.9 * fleet.poll_interval_s, costs.dispatcher
         # What a pass took beside the work when it was measured: to wake up.
-        slack = (
-            costs.pass_us
-            - own.claim
-            - own.wake
-            - own.batch
-            - costs.redis.claim
-            - costs.redis.wake
-            - costs.redis.batch / 2
-        )
+        slack = costs.pass_us - own.batch - costs.redis.batch / 2
         while True:
             if self._behind >= MAX_QUEUE and len(self._queue) >= MAX_QUEUE:
                 yield "sleep", poll_s
                 continue
-            yield "redis", self._us(costs.redis.claim + costs.redis.wake)
             claimed_at, behind, batch, count = self._now, self._behind, [], 0
             while self._due and self._due[0][0] <= claimed_at and count < fleet.batch_size:
                 batch.append(heapq.heappop(self._due))
                 count += batch[-1][2]
-            self._shown.claims += self._now >= self._settled_s
             self._behind += bool(batch)
             next_due = self._due[0][0] if self._due else math.inf
-            yield "dispatcher", self._us(own.claim + own.wake)
-            if batch:
+            if not batch:
+                yield "redis", self._us(costs.redis.look)
+                yield "dispatcher", self._us(own.look)
+            else:
                 yield "redis", self._us(costs.redis.batch / 2 + costs.redis.row / 2 * count)
                 yield "dispatcher", self._us(own.batch + own.row * count)
                 yield "sleep", TRIPS_PER_PASS * fleet.round_trip_s
@@ -175,7 +166,7 @@ class Simulation:
         """A worker process: its main process fetches a batch for it; it reads, commits, and takes the next."""
         plan, costs = self.plan, self.plan.constants
         size, changed = plan.workload.row_bytes, plan.workload.changed_share
-        sent_us = costs.dispatcher.claim + costs.dispatcher.wake + costs.dispatcher.batch + costs.redis.batch / 2
+        sent_us = costs.dispatcher.batch + costs.redis.batch / 2
         hop_s = max(0.0, self._us(costs.start_us - sent_us)) + plan.fleet.round_trip_s
         while True:
             if not self._queue:

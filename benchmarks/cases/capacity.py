@@ -109,7 +109,7 @@ def describe_error(predicted: float, measured: float) -> str:
 def describe_constants(found: dict[str, Any]) -> Table:
     """Lay out the constants."""
     units = {"net_in": "bytes Redis receives", "net_out": "bytes Redis sends"}
-    kinds = ("second", "wake", "claim", "batch", "row", "byte", "changed")
+    kinds = ("second", "look", "batch", "row", "byte", "changed")
     cells = [
         [
             units.get(name, f"{name.replace('_', ' ')}, µs"),
@@ -119,7 +119,7 @@ def describe_constants(found: dict[str, Any]) -> Table:
         if isinstance(cost, dict)
     ]
     return Table(
-        ["", "each second", "waking", "claim", "batch", "row", "byte of JSON", "changed row"],
+        ["", "each second", "look", "batch", "row", "byte of JSON", "changed row"],
         cells,
         caption=f"The constants. {found['about']}. A GET: {show(found['get_us'])} µs of Redis. A row in memory: "
         f"{show(found['memory_row'])} bytes and {show(found['memory_byte'])} for each byte of JSON. "
@@ -134,10 +134,10 @@ def describe_runs(runs: list[Run]) -> Table:
     for each in runs:
         seen, batches = each.seen, max(1.0, each.seen.batches)
         used = [show(1e6 * value / batches) if seen.batches else "" for value in seen.processor.values()]
-        cells.append([each.name, show(seen.rows / seen.at), show(each.fill), show(seen.claims / batches), *used])
+        cells.append([each.name, show(seen.rows / seen.at), show(each.fill), *used])
     head = ["dispatcher", "worker, main", "worker, processes", "Redis", "database"]
     return Table(
-        ["run", "rows/s", "rows in a batch", "claims for a batch", *head],
+        ["run", "rows/s", "rows in a batch", *head],
         cells,
         caption="The runs behind them: processor time, µs a batch",
     )

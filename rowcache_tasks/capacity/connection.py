@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 __all__ = ["Connections", "count_connections"]
 
-DISPATCHER, WORKER, PROCESS, FLOWER = 8, 8, 4, 40
+DISPATCHER, WORKER, PROCESS, FLOWER = 9, 8, 4, 40
 """To Redis, which is also the broker, at most."""
 SENDING = 2
 """To the broker, for each thread that sends tasks at the same time."""

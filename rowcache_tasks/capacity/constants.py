@@ -1,4 +1,4 @@
-"""Own the constants of the model: what a row, a batch and a claim cost. Measured by `python -m benchmarks`."""
+"""Own the constants of the model: what a row, a batch and a look cost. Measured by `python -m benchmarks`."""
 
 import json
 from collections.abc import Mapping
@@ -24,11 +24,10 @@ class Cost:
 
     second: float = 0.0
     """Each second, also with nothing to do."""
-    wake: float = 0.0
-    """For each time that a dispatcher wakes up and asks, also when nothing is due."""
-    claim: float = 0.0
-    """For each question what is due, one for each table."""
+    look: float = 0.0
+    """For each time that a dispatcher wakes up and looks what is due, in all tables."""
     batch: float = 0.0
+    """For each batch, its claim included."""
     row: float = 0.0
     """For each row of a batch."""
     byte: float = 0.0
@@ -37,7 +36,7 @@ class Cost:
     """For each row that is not as it was."""
 
     def of_batch(self, rows: float, row_bytes: float, changed_share: float) -> float:
-        """Give the cost of one batch, without its claim."""
+        """Give the cost of one batch."""
         return self.batch + rows * self.of_row(row_bytes, changed_share)
 
     def of_row(self, row_bytes: float, changed_share: float) -> float:

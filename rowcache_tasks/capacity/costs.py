@@ -1,4 +1,4 @@
-"""Own what the batches, rows and claims of a workload cost on the machines of a fleet, and how long they take."""
+"""Own what the batches, rows and looks of a workload cost on the machines of a fleet, and how long they take."""
 
 import math
 
@@ -18,7 +18,7 @@ TRIPS_PER_TASK = 2
 
 
 class Costs:
-    """What batches, rows and claims of a workload cost on the machine of a fleet; seconds."""
+    """What batches, rows and looks of a workload cost on the machine of a fleet; seconds."""
 
     def __init__(self, workload: Workload, fleet: Fleet, constants: Constants) -> None:
         self.fleet = fleet
@@ -36,8 +36,7 @@ class Costs:
 
     def amount(self, cost: Cost, fill: Fill) -> float:
         """Give how much of a cost there is in a second, in its own unit."""
-        asked = fill.passes_per_s * cost.wake + fill.claims_per_s * cost.claim
-        return asked + fill.batches_per_s * cost.of_batch(fill.rows_per_batch, *self._row)
+        return fill.looks_per_s * cost.look + fill.batches_per_s * cost.of_batch(fill.rows_per_batch, *self._row)
 
     def task_s(self, rows: float) -> float:
         """Give how long a worker process has a batch: its own time, and that of the servers it waits for."""
@@ -48,7 +47,7 @@ class Costs:
     def dispatch_s(self, rows: float) -> float:
         """Give how long a dispatcher has a full batch: then it makes no pause."""
         own, server = self.constants.dispatcher, self.constants.redis
-        work = own.claim + own.of_batch(rows, *self._row) + server.claim + (server.batch + server.row * rows) / 2
+        work = own.of_batch(rows, *self._row) + (server.batch + server.row * rows) / 2
         return self._seconds(work) + TRIPS_PER_PASS * self.fleet.round_trip_s
 
     def start_s(self, processes: int) -> Start:
@@ -67,13 +66,12 @@ class Costs:
     def rhythm(self) -> Rhythm:
         """Give the loop of a dispatcher."""
         own, server, trip_s = self.constants.dispatcher, self.constants.redis, self.fleet.round_trip_s
-        claims_s = (self._workload.tables - 1) * (self._lasts(own.claim + server.claim) + trip_s)
         return Rhythm(
-            pass_s=self._lasts(self.constants.pass_us) + claims_s + TRIPS_PER_PASS * trip_s,
+            pass_s=self._lasts(self.constants.pass_us) + TRIPS_PER_PASS * trip_s,
             row_s=self._lasts(self.constants.row_pass_us),
             linger_s=self.fleet.linger_s,
             poll_s=0.9 * self.fleet.poll_interval_s,
-            batch_s=self._lasts(own.batch + server.batch / 2) + trip_s,
+            batch_s=self._lasts(own.batch + server.batch / 2) + TRIPS_PER_PASS * trip_s,
         )
 
     def cores_of(self, fill: Fill, dispatchers: int, workers: int) -> float:

@@ -20,15 +20,15 @@ class Rhythm:
     """The loop of a dispatcher; seconds of the clock."""
 
     pass_s: float
-    """From a claim that found rows until the pause, with a batch of no rows in one table; all tables are asked."""
+    """From a claim that found rows until the pause, with a batch of no rows in one table."""
     row_s: float
     """Longer for each row of the batches."""
     linger_s: float
     """The pause after a batch that was not full, and once more for each batch that nobody has started."""
     poll_s: float
-    """A dispatcher claims at least so often."""
+    """A dispatcher looks what is due in all tables at least so often."""
     batch_s: float = 0.0
-    """Part of pass_s that is spent again for each other table with due rows: to send."""
+    """Part of pass_s that is spent again for each other table with due rows: to claim and to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,8 @@ class Fill:
 
     rows_per_batch: float
     batches_per_s: float
-    passes_per_s: float
-    """How often dispatchers ask what is due, with or without an answer."""
-    claims_per_s: float
-    """Questions what is due: one for each table in each pass."""
+    looks_per_s: float
+    """How often dispatchers look what is due, or wake for rows that another one has claimed."""
     cycle_s: float = 0.0
     """From a claim of a dispatcher to its next, when rows wait."""
     waits_s: float = 0.0
@@ -63,19 +61,17 @@ def fill_batches(
     when none comes, one is waited for: their number is then 1. That is missed + exp(-missed) on average.
     """
     if not refreshes_per_s:
-        return Fill(1.0, 0.0, dispatchers / rhythm.poll_s, tables * dispatchers / rhythm.poll_s)
+        return Fill(1.0, 0.0, dispatchers / rhythm.poll_s)
     cycle = Cycle(refreshes_per_s, batch_size, rhythm, dispatchers, tables, min(together, batch_size), start)
     cycle_s = cycle.solve()
     missed, never, batches, rows = cycle.look(cycle_s)
     passes = refreshes_per_s / (rows * batches)
-    # Nothing due: a dispatcher asks again when its pause is over. Several wake for the same row, and one gets it.
-    free = max(1.0, dispatchers - passes * cycle_s)
-    empty = passes * never * (free / math.expm1(min(700.0, cycle.moments_per_s * rhythm.poll_s)) + free - 1)
+    # Several wake for the same row, and one gets it.
+    in_vain = passes * never * max(0.0, dispatchers - passes * cycle_s - 1)
     return Fill(
         rows_per_batch=rows,
         batches_per_s=refreshes_per_s / rows,
-        passes_per_s=passes + empty,
-        claims_per_s=tables * (passes + empty),
+        looks_per_s=dispatchers / rhythm.poll_s + in_vain,
         cycle_s=cycle_s,
         waits_s=cycle_s / dispatchers / 2 * missed / (missed + never),
     )

@@ -87,7 +87,6 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "batch_size": plan.fleet.batch_size,
         "rows_per_batch": fill.rows_per_batch,
         "batches_per_s": fill.batches_per_s,
-        "claims_per_s": fill.claims_per_s,
         "parts": {
             part.name: {
                 "count": part.count,

@@ -18,13 +18,13 @@ from rowcache_tasks.capacity.fill import Rhythm, fill_batches
 from rowcache_tasks.errors import ArgumentError
 
 COSTS = {
-    "dispatcher": Cost(wake=250, claim=150, batch=1600, row=5),
+    "dispatcher": Cost(look=300, batch=2000, row=5),
     "worker_main": Cost(second=2500, batch=2400, row=4),
     "worker_pool": Cost(batch=1900, row=8, byte=0.003),
-    "redis": Cost(second=3000, claim=80, batch=700, row=12, byte=0.005, changed=1),
+    "redis": Cost(second=3000, look=20, batch=780, row=12, byte=0.005, changed=1),
     "database": Cost(batch=150, row=2, byte=0.001),
-    "net_in": Cost(claim=300, batch=6000, row=70, byte=1),
-    "net_out": Cost(claim=200, batch=5000, row=30),
+    "net_in": Cost(look=80, batch=6300, row=70, byte=1),
+    "net_out": Cost(look=60, batch=5200, row=30),
 }
 CONSTANTS = Constants(
     about="made up",
@@ -37,19 +37,16 @@ CONSTANTS = Constants(
     memory_byte=1.1,
     scheduled_per_s=50_000,
 )
-KNOWN = {"redis": {"second": 3000, "claim": 80}, "dispatcher": {"claim": 150}}
-RUNS = ((0, 133, 0), (500, 500, 0), (600, 600, 1), (1000, 2000, 0.1), (800, 40_000, 0.3), (150, 30_000, 1))
-"""Batches, rows, share that has changed; the first is idle, with claims."""
+KNOWN = {"redis": {"second": 3000}}
+RUNS = ((0, 0, 0), (500, 500, 0), (600, 600, 1), (1000, 2000, 0.1), (800, 40_000, 0.3), (150, 30_000, 1))
+"""Batches, rows, share that has changed; the first is idle."""
 
 
 def run_of(batches, rows, changed, row_bytes=300.0, seconds=6.0):
     """A run in which everything costs what COSTS says."""
-    claims = batches + 133 if batches else rows
-    rows = rows if batches else 0
     counts = {
         "second": seconds,
-        "wake": claims,
-        "claim": claims,
+        "look": seconds / 0.045,
         "batch": batches,
         "row": rows,
         "byte": rows * row_bytes,
@@ -60,7 +57,6 @@ def run_of(batches, rows, changed, row_bytes=300.0, seconds=6.0):
         at=seconds,
         rows=rows,
         changed=rows * changed,
-        claims=claims,
         batches=batches,
         queries=batches,
         net_in=used["net_in"],
@@ -120,7 +116,7 @@ def test_nothing_is_copied_from_results_without_constants(tmp_path):
 
 
 def vars_of(cost):
-    return {name: getattr(cost, name) for name in ("second", "wake", "claim", "batch", "row", "byte", "changed")}
+    return {name: getattr(cost, name) for name in ("second", "look", "batch", "row", "byte", "changed")}
 
 
 # the simulation
