@@ -346,10 +346,8 @@ def test_batch_that_was_not_sent_is_not_on_the_list(build, schedule, broker, cli
 
 def test_batch_sent_after_the_queue_was_seen_empty_is_not_forgotten(build, client, schedule, broker):
     backlog, dispatcher = Backlog(client), build(lease_s=0.03)
+    dispatcher._behind = 0  # as after a claim, which would have to be sent within a quarter of that lease here
     schedule.put_rows({"1": (100, 0)})
-    dispatcher.run_once()
-    schedule.put_rows({"2": (100, 0)})
-    client.delete("queue:")
     client.zadd("queue:", {"lost": backlog.now() - 20})
 
     def send():

@@ -100,7 +100,7 @@ def test_look_connects_anew_after_its_connection_was_lost(client, lookout):
 def test_look_at_a_server_that_does_not_answer_ends(valkey):
     proxy = Proxy("test", unquote(urlsplit(valkey.url).path))
     proxy.start()
-    with connect(f"redis://127.0.0.1:{proxy.port}/9?socket_timeout=0.5", "test") as proxied:
+    with connect(f"redis://127.0.0.1:{proxy.port}/9?socket_timeout=2", "test") as proxied:
         lookout = Lookout(proxied, KEYS)
         assert lookout.look() == [math.inf, math.inf]
         proxy.hang()
@@ -150,7 +150,7 @@ def test_row_that_another_program_schedules_is_seen_while_another_table_is_alway
 
 def test_woken_dispatcher_claims_without_a_look(client, build, broker, lookout):
     dispatcher = build(Limits(poll_interval_s=100))
-    dispatcher.run(time.monotonic() + 0.01)
+    wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or dispatcher._resume_at, "it has looked")
     Schedule(client, TABLES[1]).put_rows({"1": (3600, 0)})
     lookout.look = lambda: pytest.fail("it looks")
     wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or broker.sent, "the row is sent")
