@@ -6,10 +6,13 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-__all__ = ["SOCKET_TIMEOUT_S", "connect", "connection_options"]
+__all__ = ["SOCKET_TIMEOUT_S", "UNBOUND", "connect", "connection_options"]
 
 SOCKET_TIMEOUT_S = 5.0
 """A server that does not answer for so long counts as gone; no caller ever hangs for longer than a few of these."""
+
+UNBOUND = 2**31
+"""Threads need no bound, each uses two connections at most; redis-py's own is 100, and more is an error."""
 
 
 def connect(url: str, role: str) -> "redis.Redis":
@@ -22,6 +25,7 @@ def connect(url: str, role: str) -> "redis.Redis":
         url,
         **connection_options(url, role, SOCKET_TIMEOUT_S),
         health_check_interval=30,
+        max_connections=UNBOUND,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=2),
     )
 

@@ -11,15 +11,13 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rowcache_tasks.connection import connection_options
+from rowcache_tasks.connection import UNBOUND, connection_options
 from rowcache_tasks.reader.waiting_pool import WaitingPool
 
 __all__ = ["forget_closed", "shared_async_client", "shared_client"]
 
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
-UNBOUND = 2**31
-"""Threads need no bound, each uses one connection at most; redis-py's own is 100, and more is an error."""
 
 RETRIED: Any = (redis.ConnectionError,)
 """A connection that the server has closed meanwhile is replaced once. One that does not answer is not asked again."""

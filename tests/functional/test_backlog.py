@@ -1,5 +1,7 @@
 """The list of batches that nobody has started, and how a worker takes one off it without waiting."""
 
+from contextlib import ExitStack
+
 import pytest
 import redis
 from deployment import wait_until
@@ -31,6 +33,13 @@ def test_refresh_that_fails_leaves_no_answer_behind_for_others(backlog, client, 
             raise ValueError("no such row")
         assert client.zcard(QUEUED_BATCHES) == 0
         assert [client.echo(str(n)) for n in range(20)] == [str(n).encode() for n in range(20)]
+
+
+def test_more_threads_than_redis_py_allows_connections_start_batches_at_the_same_time(backlog, client, claim):
+    with ExitStack() as stack:
+        for _ in range(101):
+            stack.enter_context(backlog.starting(claim))
+        assert client.ping()
 
 
 @pytest.fixture
