@@ -38,7 +38,7 @@ end
 if #changed > 0 then redis.call('MSET', unpack(changed)) end
 -- While some value may have an expiry (a reader filled it in, or the table has or had a "ttl"), there is a mark.
 local lasts = ttl_ms > 0 and {'PEXPIRE', ttl_ms} or {'PERSIST'}
-if ttl_ms > 0 then redis.call('MSET', expiring, 1); redis.call('PEXPIRE', expiring, ttl_ms) end
+if ttl_ms > 0 then redis.call('MSET', expiring, 1); redis.call('PEXPIRE', expiring, math.max(ttl_ms, 86400000)) end
 local kept = (ttl_ms > 0 or cached[1]) and committed or {}
 for _, row_id in ipairs(kept) do redis.call(lasts[1], value_prefix .. row_id, unpack(lasts, 2)) end
 if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end

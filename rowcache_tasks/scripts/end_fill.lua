@@ -35,12 +35,14 @@ for i, row_id in ipairs(row_ids) do
   end
 end
 -- Not scheduled: from now on it is, or the dispatcher removes it when its time is over, as any row without delay.
-if delay_s ~= '' then add(new, began_at, changed, 'GT'); add(new, delay_s, delay)
-elseif #new > 0 then redis.call('SET', fill_prefix .. value_prefix, 1, 'PX', 86400000) end
+if delay_s ~= '' then add(new, began_at, changed, 'GT'); add(new, delay_s, delay) end
 -- Removed a little after it expires: a drop just then would cancel the fill that follows.
 add(new, string.format('%.17g', delay_s ~= '' and began + delay_s or now + keep_ms / 1000 + 10), schedule)
 local lasts = tonumber(ttl_ms) > 0 and {'PX', ttl_ms}
 local first, kept = delay_s == '' and {'PX', keep_ms} or lasts or {}, lasts or {'KEEPTTL'}
+if #found > 0 and (lasts or #new > 0 and delay_s == '') then -- the mark of commit_rows, for a day at least
+  redis.call('SET', fill_prefix .. value_prefix, 1, 'PX', math.max(ttl_ms, 86400000))
+end
 for _, i in ipairs(found) do redis.call('SET', values[i], ARGV[10 + count + i], unpack(delays[i] and kept or first)) end
 add(filled, string.format('%.17g', now), refreshed); add(absent, string.format('%.17g', now), refreshed, 'XX')
 if #filled > 0 then redis.call('HDEL', failures, unpack(filled)); redis.pcall('HINCRBY', stats, 'filled', #filled) end
