@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from celery.bootsteps import RUN  # type: ignore[attr-defined]
 from celery.worker.consumer import Consumer
 
 from rowcache_tasks.quotation import redact
@@ -50,7 +49,7 @@ class RefusingConsumer(Consumer):
     hub: Any
     loop: Callable[..., Any]
     pool: Any
-    _holds_events = False
+    _flush_timer: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,22 +73,19 @@ class RefusingConsumer(Consumer):
             return super().connect()
 
     def on_send_event_buffered(self) -> Any:
-        """Hold an event back for others to go with it; but not while the worker stops: no timer will ring then."""
-        if self.blueprint.state != RUN:
-            super().on_send_event_buffered()
-        elif self.hub and not self._holds_events:
-            self._holds_events = True
-            self.hub.call_later(EVENTS_S, self._flush_events)
+        """Hold an event back for others to go with it. Celery may cancel a timer, with those of a lost connection."""
+        if self.hub and (self._flush_timer is None or self._flush_timer.canceled):
+            self._flush_timer = self.hub.call_later(EVENTS_S, self._flush_events)
 
     def _flush_events(self) -> None:
-        self._holds_events = False
+        self._flush_timer = None
         if self.event_dispatcher:
             self.event_dispatcher.flush()
 
-    def stop(self) -> None:
-        """Stop; what was held back goes first."""
+    def shutdown(self) -> None:
+        """End, after the pool; what was held back goes first, as no timer may have rung since the stop."""
         self._flush_events()
-        super().stop()
+        super().shutdown()
 
     def on_close(self) -> None:
         """Forget the messages that were fetched and not started. Events that were held back go, if they can."""
