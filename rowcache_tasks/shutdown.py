@@ -39,10 +39,11 @@ class GiveBack(StartStopStep):
         read_last_reply(channel)
         consumer.task_consumer.cancel()
         running = {request.message.delivery_tag for request in tuple(state.active_requests)}
-        tags = [tag for tag in tuple(channel.qos._delivered) if tag not in running]
+        qos = channel.qos
+        tags = [tag for tag in tuple(qos._delivered) if tag not in running and tag not in qos._dirty]
         for tag in reversed(tags):  # the oldest last: it goes to the head
-            channel.qos.restore_by_tag(tag)
-            channel.qos.ack(tag)
+            qos.restore_by_tag(tag)
+            qos.ack(tag)
         logger.info("gave back %d messages that were not started", len(tags))
 
 

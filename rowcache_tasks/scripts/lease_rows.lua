@@ -22,7 +22,7 @@ for i, row_id in ipairs(row_ids) do
 end
 if #leases > 0 then
   redis.call('ZADD', schedule, unpack(leases))
-  redis.call('ZADD', refreshed, 'NX', unpack(fences)) -- as in claim_rows
+  redis.call('ZADD', refreshed, 'LT', unpack(fences)) -- as in claim_rows
   redis.pcall('HINCRBY', stats, 'claimed', #leases / 2)
 end
 return reply
