@@ -257,7 +257,8 @@ def test_what_is_dropped_while_it_is_read_is_not_written_back(inv, shelf, schedu
 
 
 @pytest.mark.parametrize("delay", [None, 10.0])
-def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay):
+def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay, monkeypatch):
+    monkeypatch.setattr("rowcache_tasks.reader.fill.FAILED_MS", 60_000)  # a slow machine looks later than in a second
     fill = Fill(schedule.table, ReadThrough())
     schedule.put_rows({"scheduled": (3600, 100), "failing": (3600, 0)})
     schedule.release_rows(schedule.claim_rows(10, 30)[0], {"failing": "no"}, Backoff())
