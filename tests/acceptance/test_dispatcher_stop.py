@@ -41,10 +41,12 @@ def test_dispatcher_stopped_while_it_dispatches_leaves_no_row_claimed_and_not_se
 def test_dispatcher_whose_broker_hangs_hands_its_rows_back_when_it_is_stopped(deployment):
     with Valkey() as broker:
         beat = deployment.start_beat(CELERY_BROKER_URL=broker.broker_url(), ROWCACHE_LEASE="3600")
-        wait_until(lambda: "blpop" in str(deployment.client.client_list()), "the dispatcher sleeps")
+        deployment.schedule.put_rows({"2": (3600, 0)})
+        with connect(broker.url, "test") as queue:
+            wait_until(lambda: queue.llen("rowcache.refresh"), "the dispatcher has sent a batch: it asks no more first")
         os.kill(broker.pid, signal.SIGSTOP)
         deployment.schedule.put_rows({"1": (3600, 0)})
-        wait_until(lambda: deployment.stat("claimed"), "the row is claimed")
+        wait_until(lambda: deployment.stat("claimed") == 2, "the row is claimed")
         status = stop(beat)
         os.kill(broker.pid, signal.SIGCONT)
         assert status == 0
