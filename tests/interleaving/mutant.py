@@ -98,10 +98,10 @@ MUTANTS = [
     Mutant("claim_rows", "{refreshed, delay, schedule}", "{refreshed, delay}", FOREIGN),
     # lease
     Mutant("lease_rows", "tonumber(delays[i] or 0) > 0", "true", "a refresh by hand of a row that was dropped"),
-    Mutant("lease_rows", "redis.call('ZADD', refreshed, 'NX', unpack(fences))", "", HAND),
+    Mutant("lease_rows", "redis.call('ZADD', refreshed, 'LT', unpack(fences))", "", HAND),
     Mutant(
         "lease_rows",
-        "redis.call('ZADD', refreshed, 'NX', unpack(fences))",
+        "redis.call('ZADD', refreshed, 'LT', unpack(fences))",
         "redis.call('ZADD', refreshed, unpack(fences))",
         HAND,
     ),
