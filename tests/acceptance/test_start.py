@@ -173,3 +173,14 @@ def test_missing_configuration_module_is_named(deployment):
         text=True,
     )
     assert "configuration module 'not_there' was not found" in done.stderr.splitlines()[-1]
+
+
+def test_dispatcher_has_nothing_of_its_start_left_for_the_garbage_collector(deployment):
+    program = (
+        "import gc; from rowcache_tasks.celery import app; from rowcache_tasks.beat import DispatchScheduler; "
+        "DispatchScheduler(app); print(gc.get_freeze_count() > 10_000 > len(gc.get_objects()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=deployment.env, cwd=ROOT, capture_output=True, check=True, timeout=180
+    )
+    assert done.stdout == b"True\n"
