@@ -32,7 +32,7 @@ __all__ = ["Broker", "Dispatcher", "Limits"]
 
 logger = logging.getLogger(__name__)
 
-LINGER_S = 0.003
+LINGER_S = 0.002
 """After a batch that was not full, rows that become due meanwhile share the next one instead of a message each.
 
 Once more so long for each batch that no worker has started yet: when workers do not keep up, another small batch would
