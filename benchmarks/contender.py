@@ -23,6 +23,9 @@ DELAY_S = 3600.0
 LEAD_S = 0.6
 """How long before they are due the rows get their time, beside the time for which writing them has taken."""
 
+PATIENCE = (1, 4, 16)
+"""As many times as long, one after another, when a machine is too slow for that."""
+
 PARTS = 8
 """As many bare loops are told of a round, at the most."""
 
@@ -59,7 +62,21 @@ def run_round(
     check: Callable[[], None] | None = None,
     lead_s: float = LEAD_S,
 ) -> Round:
-    """Start a contender, let its rows be due, wait for the last of them, stop it; before that, `check`."""
+    """Start a contender, let its rows be due, wait for the last of them, stop it; before that, `check`.
+
+    Again, with more time, when the rows were due before all was ready for them.
+    """
+    for patience in PATIENCE:
+        found = try_round(stage, contender, timeout_s, check, patience * lead_s)
+        if found:
+            return found
+    raise AssertionError(f"{contender.name}: the rows got their time too late: raise LEAD_S")
+
+
+def try_round(
+    stage: Stage, contender: Contender, timeout_s: float, check: Callable[[], None] | None, lead_s: float
+) -> Round | None:
+    """Do what run_round does, once; None: the rows were due too early."""
     stage.clear()
     with contender.running(stage) as pids:
         before = stage.now()
@@ -69,8 +86,8 @@ def run_round(
         stage.reschedule(DELAY_S, due)
         order(stage, contender.rows, due)
         processor = Processor(stage.server_pids | pids)
-        late_s = stage.now() - due
-        assert late_s < 0, f"{contender.name}: the rows got their time {late_s:.2f} s too late: raise LEAD_S"
+        if stage.now() > due:
+            return None
         wait_for_values(stage, contender.name, pids, contender.rows, due, timeout_s)
         seconds = stage.now() - due
         used = processor.used()

@@ -52,7 +52,10 @@ class Profile:
             for part, share in Rules(process).shares(stacks).items():
                 found[process, part] = share * self.cost(process).median
         server = self.scripts | {name: median(parts[name] for parts in self.commands) for name in COMMANDS}
-        server["the rest"] = max(0.0, self.cost(VALKEY).median - sum(server.values()))
+        used, alone = self.cost(VALKEY).median, sum(server.values())
+        if alone > used:  # The scripts were measured alone, where the processor had other things in its caches.
+            server = {name: cost * used / alone for name, cost in server.items()}
+        server["the rest"] = max(0.0, used - alone)
         found |= {(VALKEY, name): cost for name, cost in server.items()}
         found[POSTGRESQL, "SELECT"] = self.cost(POSTGRESQL).median
         return found
