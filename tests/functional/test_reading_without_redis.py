@@ -154,7 +154,7 @@ def test_callers_of_one_hot_row_cost_few_statements_while_redis_is_down(kind, fa
             wait_until(shelf.waiting, "the row is read")
             wait_until(lambda: kind == "asyncio" or count_waiting_threads() >= 99, "the others wait for it")
         assert asking.result(60) == [ONE] * 100
-    # A second read serves who called after the first began; who wakes when that has ended, on a slow machine, reads anew.
+    # A second read serves who called after the first began; who wakes later, on a slow machine, reads anew.
     assert shelf.reads() <= 50
 
 
