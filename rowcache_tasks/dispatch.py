@@ -17,15 +17,14 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from rowcache_tasks.alarm import Alarm
-from rowcache_tasks.argument import MAX_ROW_ID_BYTES
 from rowcache_tasks.backlog import EXPIRY_SLACK_S, SEND_SHARE, Backlog
-from rowcache_tasks.claim import Claim, late_of, runs
-from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.claim import Claim
 from rowcache_tasks.lookout import Lookout
+from rowcache_tasks.overlong import is_too_long, set_aside
 from rowcache_tasks.schedule import Backoff, Schedule
 
 __all__ = ["Broker", "Dispatcher", "Limits"]
@@ -164,6 +163,10 @@ class Dispatcher:
             now = time.monotonic()
             self._due_at = {key: now + seconds for key, seconds in zip(self._due_at, due_in_s, strict=True)}
             self._look_at = now + self._poll_interval_s
+            self._failing.intersection_update(schedule.table.name for schedule in self._due(now))
+        return self._due(now)
+
+    def _due(self, now: float) -> Sequence[Schedule]:
         return [schedule for schedule in self._schedules if self._due_at[schedule.table.keys.wake] <= now]
 
     def _pause_s(self) -> float:
@@ -252,20 +255,3 @@ class Dispatcher:
 def linger_s(behind: int, longest_s: float) -> float:
     """Give how long to wait after a batch that was not full, with so many batches before it that nobody has started."""
     return min(longest_s, LINGER_S * (1 + behind))
-
-
-def is_too_long(row_id: str) -> bool:
-    """Tell whether a row id is longer than this package allows; a foreign client may schedule any."""
-    return len(row_id) > MAX_ROW_ID_BYTES // 4 and len(encode_row_id(row_id)) > MAX_ROW_ID_BYTES
-
-
-def set_aside(schedule: Schedule, claim: Claim) -> Claim:
-    """Record rows whose ids would make huge messages as failures, and go on with the others."""
-    reasons = {
-        row_id: f"row id of {len(encode_row_id(row_id)):,} bytes: allowed are {MAX_ROW_ID_BYTES:,}"
-        for row_id in claim.row_ids
-        if is_too_long(row_id)
-    }
-    schedule.release_rows(claim, reasons, Backoff())
-    late_ms = {row_id: late for row_id, late in late_of(claim).items() if row_id not in reasons}
-    return replace(claim, row_ids=list(late_ms), late=runs(late_ms.values()))

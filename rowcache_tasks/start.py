@@ -25,11 +25,15 @@ __all__ = ["check_dispatcher", "check_worker", "say"]
 
 logger = logging.getLogger(__name__)
 
+MIN_CONNECTIONS = 3
+"""A dispatcher has two that it keeps, and one for claims; a worker two for each thread."""
+
 
 def check_dispatcher(app: Celery) -> Settings:
     """Check the settings, Redis and the broker; return the settings or exit with status 1 and one line."""
     try:
         settings = load_settings()
+        check_connections(settings.redis_url)
         check_broker_url(app)
         wait_for("Redis", redact(settings.redis_url), lambda: check_redis(settings.redis_url), settings.start_timeout_s)
         wait_for(
@@ -52,6 +56,17 @@ def check_worker(app: Celery) -> None:
     except RowCacheError as error:
         say(str(error))
         raise SystemExit(1) from None
+
+
+def check_connections(url: str) -> None:
+    """Raise ConfigError if the URL allows fewer connections than a process needs: they would fail one after another."""
+    with connect(url, "check") as client:
+        allowed = client.connection_pool.max_connections
+    if allowed < MIN_CONNECTIONS:
+        raise ConfigError(
+            f"rowcache_redis_url is {redact(url)!r}: max_connections is {allowed}, and a process needs "
+            f"{MIN_CONNECTIONS} or more: leave it out"
+        )
 
 
 def say(line: str) -> None:

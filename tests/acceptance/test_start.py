@@ -175,6 +175,12 @@ def test_missing_configuration_module_is_named(deployment):
     assert "configuration module 'not_there' was not found" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_too_few_connections_stop_worker_and_dispatcher(refuse, deployment, program):
+    (line,) = refuse(program, ROWCACHE_REDIS_URL=deployment.env["ROWCACHE_REDIS_URL"] + "&max_connections=2")
+    assert line.endswith("max_connections is 2, and a process needs 3 or more: leave it out")
+
+
 def test_dispatcher_has_nothing_of_its_start_left_for_the_garbage_collector(deployment):
     program = (
         "import gc; from rowcache_tasks.celery import app; from rowcache_tasks.beat import DispatchScheduler; "
