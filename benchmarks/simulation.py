@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from rowcache_tasks.capacity import Plan
 from rowcache_tasks.capacity.costs import TRIPS_PER_PASS, TRIPS_PER_TASK
-from rowcache_tasks.dispatch import Limits, linger_s
+from rowcache_tasks.dispatch import Limits
+from rowcache_tasks.linger import linger_s
 
 MAX_QUEUE = Limits(0).max_queue
 

@@ -23,6 +23,7 @@ from typing import Protocol
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.backlog import EXPIRY_SLACK_S, SEND_SHARE, Backlog
 from rowcache_tasks.claim import Claim
+from rowcache_tasks.linger import linger_s
 from rowcache_tasks.lookout import Lookout
 from rowcache_tasks.overlong import is_too_long, set_aside
 from rowcache_tasks.schedule import Backoff, Schedule
@@ -30,13 +31,6 @@ from rowcache_tasks.schedule import Backoff, Schedule
 __all__ = ["Broker", "Dispatcher", "Limits"]
 
 logger = logging.getLogger(__name__)
-
-LINGER_S = 0.002
-"""After a batch that was not full, rows that become due meanwhile share the next one instead of a message each.
-
-Once more so long for each batch that no worker has started yet: when workers do not keep up, another small batch would
-only make the queue longer, and a large one costs hardly more.
-"""
 
 MAX_PAUSE_S = 2.0
 """The longest pause after a failure; the jitter keeps dispatchers from coming back all at once."""
@@ -250,8 +244,3 @@ class Dispatcher:
                 logger.info("dispatch_recovered after %d failed passes", self._failures)
             self._failures = 0
         self._resume_at = time.monotonic() + pause_s
-
-
-def linger_s(behind: int, longest_s: float) -> float:
-    """Give how long to wait after a batch that was not full, with so many batches before it that nobody has started."""
-    return min(longest_s, LINGER_S * (1 + behind))

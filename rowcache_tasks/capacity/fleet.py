@@ -6,7 +6,7 @@ from typing import Any
 
 from rowcache_tasks.capacity.workload import check_number
 from rowcache_tasks.config import MAX_BATCH_SIZE, Settings
-from rowcache_tasks.dispatch import LINGER_S
+from rowcache_tasks.linger import LINGER_S
 
 __all__ = ["Fleet", "queue_share"]
 

@@ -11,8 +11,9 @@ from rowcache_tasks import dispatch
 from rowcache_tasks.alarm import Alarm
 from rowcache_tasks.backlog import Backlog
 from rowcache_tasks.config import Table
-from rowcache_tasks.dispatch import Dispatcher, Limits, linger_s
+from rowcache_tasks.dispatch import Dispatcher, Limits
 from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.linger import linger_s
 from rowcache_tasks.lookout import Lookout
 from rowcache_tasks.schedule import Schedule
 
