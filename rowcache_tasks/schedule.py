@@ -76,7 +76,7 @@ class Schedule:
         return claim, float(reply[2]) if reply[2] else None
 
     def lease_rows(self, row_ids: Sequence[str], lease_s: float) -> Claim:
-        """Claim these rows, due or not, in one call: up to 1,000. Rows that are not scheduled are left out."""
+        """Claim these rows, due or not, in one call: SCRIPT_BATCH at most. Rows that are not scheduled are left out."""
         keys = self._keys
         reply = self._run(
             "lease_rows",
