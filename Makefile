@@ -24,10 +24,10 @@ test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
 
 test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand; half an hour
-	PYTHONPATH=tests .venv/bin/python -m interleaving
+	PYTHONPATH=tests .venv/bin/python -m proof.interleaving
 
 chaos: .venv/.dev  ## break a real deployment under load for SECONDS=60, in an order from SEED=1, and check every row
-	@PYTHONPATH=tests exec .venv/bin/python -m chaos --seconds $(SECONDS) --seed $(SEED)
+	@PYTHONPATH=tests exec .venv/bin/python -m proof.chaos --seconds $(SECONDS) --seed $(SEED)
 
 stress: .venv/.dev  ## measure a hard case, CASE=overload, outage, rolling_restart, near_cache or examples
 	@PYTHONPATH=tests exec .venv/bin/python -m stress.$(CASE)

@@ -13,8 +13,8 @@ from benchmarks.load import Load
 from benchmarks.observation import Observation
 from benchmarks.options import Options
 from benchmarks.stage import Stage
-from rowcache_tasks.capacity import Fleet
-from rowcache_tasks.capacity.fill import count_behind
+from rowcache_tasks.ops.capacity import Fleet
+from rowcache_tasks.ops.capacity.fill import count_behind
 
 COLUMNS = {
     "dispatcher": ("look", "batch", "row"),

@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from rowcache_tasks.capacity.constants import find_constants, parse_constants
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.ops.capacity.constants import find_constants, parse_constants
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGED = ROOT / "rowcache_tasks" / "capacity" / "constants.json"

@@ -15,10 +15,10 @@ from typing import Self
 
 import redis
 
-from rowcache_tasks.config import Table
-from rowcache_tasks.embedded import Valkey
-from rowcache_tasks.schedule import Schedule
-from rowcache_tasks.seeding import ALONE, GOLDEN_RATIO, SEED_BATCH
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.worker.seed import ALONE, GOLDEN_RATIO, SEED_BATCH
 
 DELAY_S = 3600.0
 """Between two refreshes of a row."""

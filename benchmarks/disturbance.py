@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.contender import Contender, bare_loop, ours, programs, run_round
 from benchmarks.stage import Stage, wait_until
-from rowcache_tasks.scripts import SCRIPT_NAMES, load_script
+from rowcache_tasks.schedule.scripts import SCRIPT_NAMES, load_script
 
 SLOW_US = 2000
 """Calls that take longer are looked at."""

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deployment import Deployment
+from support.deployment import Deployment
 
 from benchmarks.processor import Processor
 from benchmarks.stage import Stage, wait_until
-from rowcache_tasks.embedded import Child
+from rowcache_tasks.demo.servers import Child
 
 ROWS = 10_000
 """Scheduled, and not due for an hour."""

@@ -15,9 +15,9 @@ import psycopg
 from benchmarks.observation import Observation, Observer
 from benchmarks.observation import seconds as processor_seconds
 from benchmarks.stage import Stage, wait_until
-from rowcache_tasks.config import Table
-from rowcache_tasks.seeding import seed_table
-from rowcache_tasks.source import Source, create_source_engine
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.worker.seed import seed_table
 
 GOLDEN_RATIO = 0.6180339887498949
 VIEW = """

@@ -3,7 +3,7 @@
 from benchmarks.options import Options
 from benchmarks.section import Table
 from benchmarks.simulation import Simulation
-from rowcache_tasks.capacity import Constants, Fleet, Group, Plan, Workload, make_plan
+from rowcache_tasks.ops.capacity import Constants, Fleet, Group, Plan, Workload, make_plan
 
 
 def check_simulation(constants: Constants, options: Options) -> Table:

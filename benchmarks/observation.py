@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 import psycopg
-from deployment import Deployment
+from support.deployment import Deployment
 
 from benchmarks.stage import Stage
 

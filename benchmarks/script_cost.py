@@ -12,15 +12,15 @@ from typing import Any
 
 from benchmarks.depot import Depot, value
 from benchmarks.sample import Sample
-from rowcache_tasks.config import MAX_BATCH_SIZE
-from rowcache_tasks.dispatch import Limits
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE
+from rowcache_tasks.dispatch.dispatcher import Limits
 from rowcache_tasks.keys import QUEUED_BATCHES
-from rowcache_tasks.reader.fill import Begun, Fill
-from rowcache_tasks.reader.filling import SCRIPT_ROWS
+from rowcache_tasks.reader.fill.protocol import SCRIPT_ROWS
+from rowcache_tasks.reader.fill.scripts import Begun, Fill
 from rowcache_tasks.reader.read_through import ReadThrough
-from rowcache_tasks.schedule import SCRIPT_BATCH, Backoff, Claim
-from rowcache_tasks.scripts import SCRIPT_NAMES, load_script
-from rowcache_tasks.seeding import SEED_BATCH
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Backoff, Claim
+from rowcache_tasks.schedule.scripts import SCRIPT_NAMES, load_script
+from rowcache_tasks.worker.seed import SEED_BATCH
 
 BATCH = 500
 BATCHES = 3

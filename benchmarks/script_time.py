@@ -14,10 +14,10 @@ from typing import Any
 import redis
 
 from benchmarks.stage import Stage
-from rowcache_tasks.config import Table
-from rowcache_tasks.connection import connect
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import QUEUED_BATCHES
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Schedule
 
 LEASE_S = 600.0
 DELAY_S = 3600.0

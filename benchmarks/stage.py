@@ -12,9 +12,9 @@ from typing import Self
 
 import psycopg
 import redis
-from deployment import Deployment, wait_until
+from support.deployment import Deployment, wait_until
 
-from rowcache_tasks.embedded import Child, Postgres, Valkey
+from rowcache_tasks.demo.servers import Child, Postgres, Valkey
 
 TABLE = """
 CREATE TABLE inventory (

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import psycopg
 import redis
-from deployment import Deployment
+from support.deployment import Deployment
 
 from benchmarks.stage import Stage, wait_until
-from rowcache_tasks.embedded import Valkey
+from rowcache_tasks.demo.servers import Valkey
 
 QUERY = re.compile(rb"LOG:  (?:execute [^:]*|statement): ")
 

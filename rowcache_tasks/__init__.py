@@ -14,7 +14,7 @@ from rowcache_tasks.errors import (
     SourceError,
 )
 from rowcache_tasks.reader import AsyncRowCache, CachedRow, ReadThrough, RowCache
-from rowcache_tasks.refresher import Refresher
+from rowcache_tasks.schedule.refresher import Refresher
 
 __all__ = [
     "ArgumentError",

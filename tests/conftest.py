@@ -5,10 +5,10 @@ import itertools
 import pytest
 from hypothesis import HealthCheck, settings
 
-from rowcache_tasks.config import Table
-from rowcache_tasks.connection import connect
-from rowcache_tasks.embedded import Postgres, Valkey
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.demo.servers import Postgres, Valkey
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Schedule
 
 names = itertools.count()
 

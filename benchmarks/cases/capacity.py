@@ -15,7 +15,7 @@ from benchmarks.more_machines import check_simulation
 from benchmarks.options import Options
 from benchmarks.section import Section, Table
 from benchmarks.stage import Stage
-from rowcache_tasks.capacity import Constants, Fleet, Group, Plan, Workload, make_plan, parse_constants
+from rowcache_tasks.ops.capacity import Constants, Fleet, Group, Plan, Workload, make_plan, parse_constants
 
 RATES, QUICK_RATES = (500, 3_000, 10_000), (500, 2_000, 5_000)
 SHARES = ((0.5, 20.0), (0.3, 5.0), (0.2, 1.0))

@@ -7,7 +7,7 @@ from benchmarks.options import Options
 from benchmarks.section import Section, Table
 from benchmarks.stage import Stage
 from benchmarks.waste import wasted
-from rowcache_tasks.dispatch import Limits
+from rowcache_tasks.dispatch.dispatcher import Limits
 
 
 def run(stage: Stage, options: Options) -> Section:

@@ -27,8 +27,8 @@ from benchmarks.section import Bar, Bars, Line, Lines, Section, Table
 from benchmarks.stage import Stage, wait_until
 from benchmarks.timetable import Row, size, timetable
 from benchmarks.watch import Watch
-from rowcache_tasks.config import Table as CachedTable
-from rowcache_tasks.status import Snapshot, percentile, read_snapshot
+from rowcache_tasks.config.settings import Table as CachedTable
+from rowcache_tasks.ops.status import Snapshot, percentile, read_snapshot
 
 RATES = (100, 1_000, 10_000)
 SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}

@@ -33,7 +33,7 @@ from benchmarks.sample import Sample
 from benchmarks.script_time import script_times
 from benchmarks.section import Bar, Bars, Section, Table
 from benchmarks.stage import Stage
-from rowcache_tasks.config import Settings
+from rowcache_tasks.config.settings import Settings
 
 DEFAULT = next(int(field.default) for field in fields(Settings) if field.name == "batch_size")  # type: ignore[arg-type]
 SIZES = (DEFAULT, 100)

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 import psutil
-from deployment import Deployment
+from support.deployment import Deployment
 
 from benchmarks.depot import Depot
 from benchmarks.disturbance import Noticed, disturbance
@@ -24,8 +24,8 @@ from benchmarks.sample import Sample, interleave
 from benchmarks.script_cost import Costs, claim_and_commit, longest_calls
 from benchmarks.section import Line, Lines, Section, Table
 from benchmarks.stage import Stage, wait_until
-from rowcache_tasks.config import MAX_BATCH_SIZE
-from rowcache_tasks.dispatch import Limits
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE
+from rowcache_tasks.dispatch.dispatcher import Limits
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 QUICK_SIZES = (10_000, 200_000)

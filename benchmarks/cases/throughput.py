@@ -19,7 +19,7 @@ from benchmarks.progress import progress
 from benchmarks.sample import Sample, interleave
 from benchmarks.section import Bar, Bars, Line, Lines, Section, Table
 from benchmarks.stage import Stage
-from rowcache_tasks.config import Settings
+from rowcache_tasks.config.settings import Settings
 
 BARE = "bare loop"
 OURS = "rowcache_tasks"

@@ -10,11 +10,11 @@ import resource
 import time
 from itertools import pairwise
 
-from rowcache_tasks.config import Table
-from rowcache_tasks.connection import connect
-from rowcache_tasks.schedule import Schedule
-from rowcache_tasks.seeding import seed_table
-from rowcache_tasks.source import Source, create_source_engine
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.worker.seed import seed_table
 
 DELAY_S = 3600.0
 

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from rowcache_tasks.config import Table
+from rowcache_tasks.config.settings import Table
 
 TABLE = Table("accounts", "pgbench_accounts")
 KEY = "aid"

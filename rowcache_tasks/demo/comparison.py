@@ -13,9 +13,9 @@ import redis
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from rowcache_tasks.config import Table
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.error import DemoError
-from rowcache_tasks.schedule import cut
+from rowcache_tasks.schedule.rows import cut
 
 Row = Mapping[str, Any]
 

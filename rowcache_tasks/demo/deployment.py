@@ -15,8 +15,8 @@ from typing import Self
 
 from rowcache_tasks.demo.account import SCALE, TABLE
 from rowcache_tasks.demo.error import DemoError
-from rowcache_tasks.embedded import Child, Postgres, Valkey
-from rowcache_tasks.embedded.directory import PrivateDirectory
+from rowcache_tasks.demo.servers import Child, Postgres, Valkey
+from rowcache_tasks.demo.servers.directory import PrivateDirectory
 
 FLOWER_PORT = 5555
 LEASE_S = 30.0

@@ -9,7 +9,7 @@ import redis
 
 from rowcache_tasks.demo.account import DELAYS, TABLE
 from rowcache_tasks.demo.reader import Ages, Reader
-from rowcache_tasks.status import Snapshot, percentile, read_snapshot
+from rowcache_tasks.ops.status import Snapshot, percentile, read_snapshot
 
 WINDOW_S = 5.0
 

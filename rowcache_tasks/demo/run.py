@@ -6,7 +6,6 @@ from collections.abc import Callable
 import psycopg
 import redis
 
-from rowcache_tasks.connection import connect
 from rowcache_tasks.demo.account import COUNT, DELAYS, KEY, LONGEST_DELAY, TABLE
 from rowcache_tasks.demo.comparison import Comparison, compare_rows
 from rowcache_tasks.demo.deployment import LEASE_S, Deployment
@@ -16,6 +15,7 @@ from rowcache_tasks.demo.reader import Reader
 from rowcache_tasks.demo.settlement import Settlement
 from rowcache_tasks.demo.view import View, milliseconds
 from rowcache_tasks.reader import RowCache
+from rowcache_tasks.schedule.connection import connect
 
 TICK_S = 0.5
 POLL_S = 0.05

@@ -5,8 +5,8 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.config import Table
-from rowcache_tasks.schedule import cut
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.rows import cut
 
 ROUNDING_S = 1e-4
 """A due time less the delay is the time of the claim but for the last digits."""

@@ -14,10 +14,10 @@ import redis
 from sqlalchemy.util import await_
 from sqlalchemy.util.concurrency import in_greenlet
 
-from rowcache_tasks.config import MAX_BATCH_SIZE
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.breaker import Breaker
-from rowcache_tasks.schedule import cut
+from rowcache_tasks.schedule.rows import cut
 
 __all__ = ["Delivery", "Route", "TaskRoute"]
 

@@ -10,15 +10,15 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Result
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 
-from rowcache_tasks.config import Settings, load_settings
+from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.orm.bulk import BulkStatement
 from rowcache_tasks.orm.delivery import Delivery, Route, TaskRoute
-from rowcache_tasks.orm.ledger import Ledger, Row
 from rowcache_tasks.orm.mapped_key import MappedKey
+from rowcache_tasks.orm.pending import Ledger, Row
 from rowcache_tasks.orm.target import sync_session_of, target_of
-from rowcache_tasks.quotation import shorten
-from rowcache_tasks.refresher import Refresher, list_row_ids
+from rowcache_tasks.schedule.refresher import Refresher, list_row_ids
+from rowcache_tasks.text import shorten
 
 __all__ = ["CommitHook", "refresh_on_commit", "touched"]
 

@@ -11,10 +11,10 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import InstanceState, Mapper
 
-from rowcache_tasks.config import Table
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.orm.key_text import KeyText
-from rowcache_tasks.quotation import shorten, suggest
+from rowcache_tasks.text import shorten, suggest
 
 __all__ = ["MappedKey"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.quotation import shorten
+from rowcache_tasks.text import shorten
 
 __all__ = ["sync_session_of", "target_of"]
 

@@ -11,8 +11,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rowcache_tasks.connection import UNBOUND, connection_options
 from rowcache_tasks.reader.waiting_pool import WaitingPool
+from rowcache_tasks.schedule.connection import UNBOUND, connection_options
 
 __all__ = ["forget_closed", "shared_async_client", "shared_client"]
 

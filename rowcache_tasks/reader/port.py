@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from rowcache_tasks.reader.flight import Flight
+from rowcache_tasks.reader.fill.single_flight import Flight
 
 __all__ = ["Found", "Port", "Step", "Steps", "Wanted"]
 

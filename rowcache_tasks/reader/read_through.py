@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.quotation import shorten
+from rowcache_tasks.text import shorten
 
 __all__ = ["ReadThrough"]
 

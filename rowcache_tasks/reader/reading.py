@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any, TypeVar
 
-from rowcache_tasks.config import MAX_BATCH_SIZE, Table
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.keys import encode_row_id
-from rowcache_tasks.reader.fill import Fill
-from rowcache_tasks.reader.filling import Filling, Flown
-from rowcache_tasks.reader.near_cache import NearCache
+from rowcache_tasks.reader.fill.protocol import Filling, Flown
+from rowcache_tasks.reader.fill.scripts import Fill
+from rowcache_tasks.reader.near.cache import NearCache
 from rowcache_tasks.reader.port import Found, Port, Steps, Wanted
 from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.reader.server import Server

@@ -14,11 +14,11 @@ import redis
 from celery import Task
 from celery.exceptions import Reject
 
-from rowcache_tasks.argument import parse_stamp
 from rowcache_tasks.celery import SCHEDULE_QUEUE
+from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import ArgumentError, RowCacheError
-from rowcache_tasks.runtime import current_runtime
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.schedule.arguments import parse_stamp
+from rowcache_tasks.schedule.rows import Schedule
 
 __all__ = ["ScheduleChange", "changing", "now_stamp"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.argument import parse_claim, parse_row_ids
 from rowcache_tasks.celery import REFRESH_QUEUE, app
+from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.refresh import refresh_claim
-from rowcache_tasks.runtime import current_runtime
-from rowcache_tasks.schedule import SCRIPT_BATCH, Claim, cut
+from rowcache_tasks.schedule.arguments import parse_claim, parse_row_ids
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Claim, cut
+from rowcache_tasks.worker.refresh import refresh_claim
 
 __all__ = ["refresh_row"]
 

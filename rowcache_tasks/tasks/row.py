@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from rowcache_tasks.argument import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
 from rowcache_tasks.celery import app
-from rowcache_tasks.runtime import current_runtime
+from rowcache_tasks.celery.process import current_runtime
+from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
 from rowcache_tasks.tasks.change import ScheduleChange, changing
 
 __all__ = ["refresh_now", "schedule_row", "schedule_rows", "unschedule_row", "unschedule_rows"]

@@ -1,14 +1,14 @@
 """Own the tasks that change the schedule of whole tables. The long ones show their progress as the state PROGRESS."""
 
-from rowcache_tasks.argument import parse_delay, parse_stamp
 from rowcache_tasks.celery import app
-from rowcache_tasks.clearance import drop_table as drop_all
+from rowcache_tasks.celery.process import current_runtime
+from rowcache_tasks.config.query import Query
 from rowcache_tasks.errors import SourceError
-from rowcache_tasks.query import Query
-from rowcache_tasks.reconciliation import reconcile_table as reconcile
-from rowcache_tasks.runtime import current_runtime
-from rowcache_tasks.seeding import seed_query, seed_table
+from rowcache_tasks.schedule.arguments import parse_delay, parse_stamp
 from rowcache_tasks.tasks.change import ScheduleChange, changing, now_stamp
+from rowcache_tasks.worker.drop import drop_table as drop_all
+from rowcache_tasks.worker.reconcile import reconcile_table as reconcile
+from rowcache_tasks.worker.seed import seed_query, seed_table
 
 __all__ = ["drop_table", "pause_table", "reconcile_table", "resume_table", "schedule_query", "schedule_table"]
 

@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 import redis
-from deployment import ROOT, Deployment, with_login
+from support.deployment import ROOT, Deployment, with_login
 
-from rowcache_tasks.embedded import Valkey
+from rowcache_tasks.demo.servers import Valkey
 
 numbers = itertools.count()
 

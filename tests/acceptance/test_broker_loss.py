@@ -2,11 +2,11 @@
 
 import psycopg
 import pytest
-from deployment import wait_until
+from support.deployment import wait_until
 
 from rowcache_tasks.celery import REFRESH_QUEUE as QUEUE
-from rowcache_tasks.connection import connect
-from rowcache_tasks.embedded import Valkey
+from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 

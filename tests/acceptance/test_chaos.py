@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from deployment import ROOT
+from support.deployment import ROOT
 
 pytestmark = pytest.mark.acceptance
 
@@ -27,7 +27,7 @@ SHORT = ("--seconds=0", "--seed=1", "--rows=150", "--lease=2", "--max-delay=1", 
 
 def test_every_guarantee_holds_while_one_part_after_the_other_is_broken(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "chaos", *SHORT, f"--logs={tmp_path}", *(f"--only={fault}" for fault in FAULTS)],
+        [sys.executable, "-m", "proof.chaos", *SHORT, f"--logs={tmp_path}", *(f"--only={fault}" for fault in FAULTS)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"},
         stdout=subprocess.PIPE,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from deployment import wait_until
+from support.deployment import wait_until
 
 pytestmark = pytest.mark.acceptance
 

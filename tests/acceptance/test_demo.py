@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from deployment import ROOT, wait_until
+from support.deployment import ROOT, wait_until
 
 pytestmark = pytest.mark.acceptance
 

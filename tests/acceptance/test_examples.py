@@ -6,10 +6,10 @@ import os
 import signal
 
 import pytest
-from deployment import Deployment, wait_until
 from stress.shop import ask, create_items, price_of, run_client, start_pgbench, start_service
+from support.deployment import Deployment, wait_until
 
-from rowcache_tasks.embedded import Postgres, Valkey
+from rowcache_tasks.demo.servers import Postgres, Valkey
 
 pytestmark = pytest.mark.acceptance
 

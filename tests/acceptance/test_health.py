@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from deployment import CELERY, ROOT, wait_until
 from ruamel.yaml import YAML
+from support.deployment import CELERY, ROOT, wait_until
 
-from rowcache_tasks.embedded import Child
+from rowcache_tasks.demo.servers import Child
 
 pytestmark = pytest.mark.acceptance
 

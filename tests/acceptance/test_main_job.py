@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import psutil
 import psycopg
 import pytest
-from deployment import wait_until
+from support.deployment import wait_until
 
 from rowcache_tasks import RowCache
-from rowcache_tasks.connection import connect
-from rowcache_tasks.embedded import Valkey
+from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from deployment import ROOT, with_login
+from support.deployment import ROOT, with_login
 
 from rowcache_tasks.keys import join_row_id
 

@@ -4,9 +4,9 @@ import ast
 import re
 
 import pytest
-from deployment import wait_until
+from support.deployment import wait_until
 
-from rowcache_tasks.connection import connect
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 

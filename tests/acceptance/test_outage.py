@@ -4,9 +4,9 @@ import json
 import subprocess
 
 import pytest
-from deployment import CELERY, ROOT, wait_until
+from support.deployment import CELERY, ROOT, wait_until
 
-from rowcache_tasks.embedded import Postgres
+from rowcache_tasks.demo.servers import Postgres
 
 pytestmark = pytest.mark.acceptance
 

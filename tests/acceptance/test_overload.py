@@ -1,9 +1,9 @@
 """More rows due than the workers can do: rows get late, work does not pile up."""
 
 import pytest
-from deployment import wait_until
 from stress.observer import Observer
 from stress.overload import DISPATCHERS, MAX_QUEUE, NORMAL_DELAY_S, ROWS, Overload, watch
+from support.deployment import wait_until
 
 pytestmark = pytest.mark.acceptance
 

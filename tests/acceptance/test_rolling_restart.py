@@ -6,12 +6,12 @@ import signal
 import psutil
 import psycopg
 import pytest
-from deployment import wait_until
 from stress.message import QUEUE, read_batches
 from stress.observer import Observer
 from stress.rolling_restart import replace, start_worker
+from support.deployment import wait_until
 
-from rowcache_tasks.connection import connect
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 

@@ -4,10 +4,10 @@ import os
 import signal
 
 import pytest
-from deployment import wait_until
+from support.deployment import wait_until
 
-from rowcache_tasks.connection import connect
-from rowcache_tasks.embedded import Valkey
+from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 

@@ -8,10 +8,10 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from deployment import wait_until
 from kombu import Connection, Producer
+from support.deployment import wait_until
 
-from rowcache_tasks.connection import connect
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 

@@ -7,9 +7,9 @@ from urllib.parse import quote, quote_plus
 
 import psycopg
 import pytest
-from deployment import CELERY, ROOT, wait_until, with_login
+from support.deployment import CELERY, ROOT, wait_until, with_login
 
-from rowcache_tasks.embedded import Postgres
+from rowcache_tasks.demo.servers import Postgres
 
 pytestmark = pytest.mark.acceptance
 

@@ -6,14 +6,14 @@ import tempfile
 
 import pytest
 import redis
-from deployment import CELERY, ROOT, wait_until, with_login
 from ruamel.yaml import YAML
+from support.deployment import CELERY, ROOT, wait_until, with_login
 
 from rowcache_tasks import RowCache
-from rowcache_tasks.config import Table
-from rowcache_tasks.connection import connect
-from rowcache_tasks.embedded import Child, binary
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.demo.servers import Child, binary
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Schedule
 
 pytestmark = pytest.mark.acceptance
 
@@ -59,7 +59,8 @@ def test_each_process_is_logged_in_as_its_role(deployment):
 
     wait_until(lambda: users() == wanted, "all have logged in", pause_s=0.1)
     who = deployment.run(
-        "from rowcache_tasks.runtime import current_runtime; current_runtime().client.execute_command('ACL WHOAMI')",
+        "from rowcache_tasks.celery.process import current_runtime;"
+        "current_runtime().client.execute_command('ACL WHOAMI')",
         check=False,
     )
     assert "User application has no permissions to run the 'acl|whoami' command" in who.stderr

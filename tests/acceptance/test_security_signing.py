@@ -9,9 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from deployment import CELERY, ROOT, wait_until
+from support.deployment import CELERY, ROOT, wait_until
 
-from rowcache_tasks.connection import connect
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 import trustme
-from deployment import CELERY, ROOT, wait_until, with_login
-from tls import TlsProxy
+from support.deployment import CELERY, ROOT, wait_until, with_login
+from support.tls import TlsProxy
 
 from rowcache_tasks import RowCache
 

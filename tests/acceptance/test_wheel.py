@@ -5,16 +5,16 @@ import sys
 import zipfile
 
 import pytest
-from deployment import ROOT
+from support.deployment import ROOT
 
 pytestmark = pytest.mark.acceptance
 
 CLAIM_A_ROW = """
 import sys
 import rowcache_tasks
-from rowcache_tasks.config import Table
-from rowcache_tasks.connection import connect
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Schedule
 assert "site-packages" in rowcache_tasks.__file__, rowcache_tasks.__file__
 schedule = Schedule(connect(sys.argv[1], "test"), Table("inv", "inventory"))
 schedule.put_rows({"42": (5, 0)})

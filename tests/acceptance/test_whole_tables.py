@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from deployment import wait_until
+from support.deployment import wait_until
 
-from rowcache_tasks.connection import connect
+from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 
@@ -78,7 +78,7 @@ def broker_length(deployment):
 
 COMMANDS = """
 from click.testing import CliRunner
-from rowcache_tasks.cli import rowcache
+from rowcache_tasks.ops.cli import rowcache
 for command in ("schedule-table inv 3600", "reconcile inv 60", "pause inv", "resume inv", "drop-table inv --yes"):
     print(CliRunner().invoke(rowcache, command.split()).output, end="")
 """

@@ -4,9 +4,9 @@ import statistics
 import time
 
 import pytest
-from deployment import wait_until, with_login
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from support.deployment import wait_until, with_login
 
 from rowcache_tasks import RowCache
 from rowcache_tasks.orm import refresh_on_commit

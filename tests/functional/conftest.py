@@ -3,13 +3,12 @@
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
+from support.awaited import KINDS
+from support.database import Database
+from support.shelf import Shelf
+from support.warehouse import CLASSES, TABLES, Base, Cache, Inventory
 
 from rowcache_tasks.orm import refresh_on_commit
-
-from .awaited import KINDS
-from .database import Database
-from .shelf import Shelf
-from .warehouse import CLASSES, TABLES, Base, Cache, Inventory
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ import sys
 import time
 
 import msgspec
-from deployment import ROOT, wait_until
+from support.deployment import ROOT, wait_until
 
 from rowcache_tasks import RowCache
-from rowcache_tasks.config import Table
-from rowcache_tasks.connection import connect
-from rowcache_tasks.embedded import Valkey
-from rowcache_tasks.schedule import Schedule
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Schedule
 
 ROWS, ROUNDS, READS = 1000, 100, 3000
 COMMIT_EVERY_S = 0.02

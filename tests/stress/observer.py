@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from rowcache_tasks.connection import connect
+from rowcache_tasks.schedule.connection import connect
 
 
 class Observer:

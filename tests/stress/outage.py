@@ -16,8 +16,8 @@ from collections import Counter
 from datetime import datetime
 from itertools import pairwise
 
-from deployment import wait_until
 from stress.setup import open_deployment
+from support.deployment import wait_until
 
 STEP_S = 2
 BEFORE_S, AFTER_S = 16, 60

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import psutil
-from deployment import wait_until
 from stress.message import read_batches
 from stress.observer import Observer
 from stress.setup import open_deployment
+from support.deployment import wait_until
 
-from rowcache_tasks.connection import connect
+from rowcache_tasks.schedule.connection import connect
 
 ROWS = 1700
 OVERLOAD_DELAY_S, NORMAL_DELAY_S = 0.2, 10.0

@@ -11,9 +11,9 @@ import argparse
 import signal
 import time
 
-from deployment import wait_until
 from stress.observer import Observer
 from stress.setup import open_deployment
+from support.deployment import wait_until
 
 DELAY_S = 1.0
 SETTLE_S = 4.0

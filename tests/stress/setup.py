@@ -4,9 +4,9 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployment import Deployment
+from support.deployment import Deployment
 
-from rowcache_tasks.embedded import Postgres, Valkey
+from rowcache_tasks.demo.servers import Postgres, Valkey
 
 
 @contextmanager

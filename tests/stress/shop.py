@@ -8,10 +8,10 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 
-from deployment import ROOT, wait_until
 from sqlalchemy import make_url
+from support.deployment import ROOT, wait_until
 
-from rowcache_tasks.embedded import Child
+from rowcache_tasks.demo.servers import Child
 
 SERVERS = {
     "fastapi": ["uvicorn", "examples.fastapi_shop:app", "--no-access-log", "--port={port}"],

@@ -1,0 +1,5 @@
+"""Beat scheduler that dispatches due rows."""
+
+from rowcache_tasks.beat.scheduler import DispatchScheduler
+
+__all__ = ["DispatchScheduler"]

@@ -1,0 +1,1 @@
+"""Overrides of Celery and kombu: transport, worker consumer, shutdown."""

@@ -1,0 +1,74 @@
+"""Own what a worker process keeps between tasks: its settings, one Redis client and one database engine.
+
+Made on first use in each process, so that nothing with a socket is ever shared across a fork.
+"""
+
+import os
+from functools import cache, cached_property
+
+import redis
+from sqlalchemy import Engine
+
+from rowcache_tasks.config.settings import Settings, load_settings
+from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.dispatch.backpressure import Backlog
+from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.stamp import Stamps
+from rowcache_tasks.schedule.table import TableState
+
+__all__ = ["Runtime", "current_runtime"]
+
+
+class Runtime:
+    """The parts of one process. Thread-safe; connections are opened when they are first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.backoff = Backoff(max_s=settings.max_backoff_s)
+        self.stamps = Stamps()
+        self._schedules: dict[str, Schedule] = {}
+        self._sources: dict[str, Source] = {}
+
+    @cached_property
+    def client(self) -> "redis.Redis":
+        """The client of the cache's Redis."""
+        return connect(self.settings.redis_url, "tasks")
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine; no statement outlives the lease of the rows that it reads."""
+        if self.settings.database_url is None:
+            raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
+        return create_source_engine(self.settings.database_url, statement_timeout_s=self.settings.lease_s)
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        """The list of batches in the queue."""
+        return Backlog(self.client)
+
+    def schedule(self, table: str) -> Schedule:
+        """Return the schedule of a table; raises ArgumentError for an unknown one."""
+        if table not in self._schedules:
+            self._schedules[table] = Schedule(self.client, self.settings.table(table))
+        return self._schedules[table]
+
+    def table_state(self, table: str) -> TableState:
+        """Return what is kept about a table as a whole; raises ArgumentError for an unknown one."""
+        return TableState(self.client, self.settings.table(table))
+
+    def source(self, table: str) -> Source:
+        """Return the source of a table; raises ArgumentError for an unknown one."""
+        if table not in self._sources:
+            self._sources[table] = Source(self.engine, self.settings.table(table))
+        return self._sources[table]
+
+
+@cache
+def current_runtime() -> Runtime:
+    """Return this process's parts; a forked child makes its own."""
+    return Runtime(load_settings())
+
+
+os.register_at_fork(after_in_child=current_runtime.cache_clear)

@@ -1,0 +1,1 @@
+"""Reading rows from the database. The only SQL."""

@@ -1,0 +1,168 @@
+"""Own what is particular to MySQL and MariaDB.
+
+Types that drivers turn into lossy Python objects are cast to text by the server, so any driver will do.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import URL, ColumnElement, Connection, TableClause, cast, column, text
+from sqlalchemy.types import CHAR
+
+from rowcache_tasks.database import keys as key_type
+from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
+from rowcache_tasks.database.encoding import Converter
+
+COLUMNS = text("""
+SELECT column_name, data_type, column_type FROM information_schema.columns
+WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :table ORDER BY ordinal_position
+""")
+
+PRIMARY_KEY = text("""
+SELECT column_name FROM information_schema.key_column_usage
+WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :table AND constraint_name = 'PRIMARY'
+ORDER BY ordinal_position
+""")
+
+# MariaDB's JSON is LONGTEXT with this check.
+JSON_CHECKS = text("""
+SELECT check_clause FROM information_schema.check_constraints
+WHERE constraint_schema = COALESCE(:schema, DATABASE()) AND table_name = :table
+""")
+JSON_CHECK = re.compile(r"json_valid\(`((?:[^`]|``)+)`\)", re.IGNORECASE)
+
+# Errors that the values of a row can cause, see is_row_error.
+ROW_ERRORS = {
+    *(1139, 1242, 1264, 1267, 1270, 1271, 1292, 1300, 1301, 1365, 1366, 1406, 1411, 1441, 1644, 1690, 1977),
+    *(3037, 3064, 3140, 3141, 3143, 3144, 3146, 3157, 3158, 3854, 4035, 4036, 4037, 4038),
+}
+
+BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
+AS_TEXT = {"decimal", "date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"}
+
+
+class MySQL(Dialect):
+    """MySQL and MariaDB."""
+
+    def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
+        """Read without a transaction around each statement, and wait for no server for ever.
+
+        The drivers' own default is no time-out at all: a connection whose other end has vanished would hang.
+        """
+        timeouts = {"connect_timeout": 10, "read_timeout": math.ceil(statement_timeout_s) + 60, "write_timeout": 30}
+        return url, {"connect_args": timeouts, **AUTOCOMMIT}
+
+    def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
+        """Each statement is bounded by the server; both spell it differently, and in different units."""
+        with dbapi_connection.cursor() as cursor:
+            cursor.execute("SELECT VERSION()")
+            if "mariadb" in str(cursor.fetchone()[0]).lower():
+                limit = f"max_statement_time = {max(0.001, statement_timeout_s):.3f}"
+            else:
+                limit = f"max_execution_time = {max(1, round(statement_timeout_s * 1000))}"
+            cursor.execute(f"SET SESSION time_zone = '+00:00', {limit}")
+            cursor.execute("SET SESSION TRANSACTION READ ONLY")
+
+    def set_up_stream(self, connection: Connection) -> None:
+        """Lift the time limit, which here covers the reading of the result too."""
+        mariadb = getattr(connection.dialect, "is_mariadb", False)
+        limit = "max_statement_time" if mariadb else "max_execution_time"
+        connection.detach()
+        connection.exec_driver_sql(f"SET SESSION {limit} = 0, net_write_timeout = 600")
+
+    def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
+        """Read information_schema, which shows views and every type alike."""
+        place = {"schema": relation.schema, "table": relation.name}
+        is_json: set[str] = set()
+        if getattr(connection.dialect, "is_mariadb", False):
+            for clause in connection.scalars(JSON_CHECKS, place):
+                is_json.update(name.replace("``", "`") for name in JSON_CHECK.findall(clause))
+        return {
+            name: ("json" if name in is_json else data_type.lower(), column_type)
+            for name, data_type, column_type in connection.execute(COLUMNS, place)
+        }
+
+    def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
+        """Read information_schema: SQLAlchemy would parse all of SHOW CREATE TABLE."""
+        return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
+
+    def describe(self, name: str, catalog_type: Any) -> SourceColumn:
+        """Choose by DATA_TYPE."""
+        data_type, column_type = catalog_type
+        expression: ColumnElement[Any] = column(name)
+        if data_type in AS_TEXT:
+            expression = cast(expression, CHAR)
+        elif data_type == "float":
+            # The server prints only six digits of a FLOAT, but all of a DOUBLE.
+            expression = expression.op("*")(text("1e0"))
+        return SourceColumn(
+            name, column_type, expression, CONVERTERS.get(data_type), self._key_type(data_type, column_type)
+        )
+
+    def _key_type(self, data_type: str, column_type: str) -> key_type.KeyType | None:
+        if data_type in BYTES:
+            bits = 8 * BYTES[data_type]
+            unsigned = "unsigned" in column_type
+            return (
+                key_type.integer(0, 2**bits - 1)
+                if unsigned
+                else key_type.integer(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            )
+        return KEY_TYPES.get(data_type)
+
+    def is_row_error(self, error: BaseException) -> bool:
+        """Go by the error number; drivers sort only some of them into DataError."""
+        return bool(error.args) and error.args[0] in ROW_ERRORS
+
+
+def iso_date(value: str) -> str:
+    """Refuse zero dates (0000-00-00, 2026-00-00), which are days of no calendar."""
+    if value[:4] == "0000" or value[5:7] == "00" or value[8:10] == "00":
+        raise ValueError("the date has a zero year, month or day: store NULL instead")
+    return value
+
+
+def iso_datetime(value: str) -> str:
+    """2026-11-22 19:39:19.5 -> 2026-11-22T19:39:19.5."""
+    return iso_date(value).replace(" ", "T", 1)
+
+
+def utc_timestamp(value: str) -> str:
+    """2026-11-22 19:39:19.5 -> 2026-11-22T19:39:19.5Z: the session's time zone is UTC."""
+    return iso_datetime(value) + "Z"
+
+
+def shortest_float(value: float) -> float:
+    """Return the number with the fewest digits that is the same FLOAT: 0.1, not 0.10000000149011612."""
+    stored = struct.pack("f", value)
+    for digits in range(6, 9):
+        shorter = float(f"{value:.{digits}g}")
+        if struct.pack("f", shorter) == stored:
+            return shorter
+    return float(f"{value:.9g}")
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "float": shortest_float,
+    "date": iso_date,
+    "datetime": iso_datetime,
+    "timestamp": utc_timestamp,
+    "json": msgspec.Raw,
+}
+
+KEY_TYPES = {
+    "char": key_type.text(),
+    "varchar": key_type.text(),
+    "tinytext": key_type.text(),
+    "text": key_type.text(),
+    "mediumtext": key_type.text(),
+    "longtext": key_type.text(),
+    "enum": key_type.text(),
+    "decimal": key_type.DECIMAL_KEY,
+    "date": key_type.DATE_KEY,
+    "uuid": key_type.UUID_KEY,
+}

@@ -1,0 +1,91 @@
+"""Own the values of PostgreSQL: which of them come as its own text, and the JSON form of that text.
+
+Must not know SQL or connections. Types are named as in pg_type: timestamptz, bpchar.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rowcache_tasks.database import keys as key_type
+from rowcache_tasks.database.encoding import Converter, finite
+
+# psycopg's own loaders are exact, and C, for these; every other type comes as text.
+NATIVE = {"bool", "int2", "int4", "int8", "oid", "float4", "float8", "bytea"}
+
+# Array elements that psycopg knows the array type of; arrays of others are read as text[].
+ELEMENTS = NATIVE | {
+    *("text", "varchar", "bpchar", "name", "char", "numeric", "uuid", "json", "jsonb", "inet", "cidr"),
+    *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
+}
+
+
+def is_infinite(value: str) -> bool:
+    """Tell PostgreSQL's infinite dates and timestamps."""
+    return value in ("infinity", "-infinity")
+
+
+def iso_date(value: str) -> str:
+    """Pass YYYY-MM-DD and infinity; clients parse no year beyond 9999 or before 1."""
+    if (len(value) == 10 and value[4] == "-") or is_infinite(value):
+        return value
+    raise ValueError("the date is outside the years 1 to 9999")
+
+
+def iso_timestamp(value: str) -> str:
+    """2026-11-22 19:39:19.5 -> 2026-11-22T19:39:19.5."""
+    if value[10:11] == " " and value[4] == "-" and value[-1] != "C":
+        return f"{value[:10]}T{value[11:]}"
+    if is_infinite(value):
+        return value
+    raise ValueError("the timestamp is outside the years 1 to 9999")
+
+
+def utc_timestamp(value: str) -> str:
+    """2026-11-22 19:39:19.5+00 -> 2026-11-22T19:39:19.5Z, RFC 3339."""
+    if value[10:11] == " " and value[-3:] == "+00":
+        return f"{value[:10]}T{value[11:-3]}Z"
+    if is_infinite(value):
+        return value
+    # Another offset: a connection pooler gave us a session without our settings.
+    raise ValueError("the timestamp is outside the years 1 to 9999, or the session's TimeZone is not UTC")
+
+
+def iso_interval(value: str) -> str:
+    """Pass ISO 8601 (P1Y2M3DT4H5M6S) and infinity."""
+    if value[:1] == "P" or is_infinite(value):
+        return value
+    raise ValueError("the interval is not in ISO 8601: the session's IntervalStyle is not iso_8601")
+
+
+def offset_time(value: str) -> str:
+    """19:39:19+02 -> 19:39:19+02:00, the form that RFC 3339 knows."""
+    return value if value[-3] == ":" else f"{value}:00"
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "float4": finite,
+    "float8": finite,
+    "json": msgspec.Raw,
+    "jsonb": msgspec.Raw,
+    "date": iso_date,
+    "timestamp": iso_timestamp,
+    "timestamptz": utc_timestamp,
+    "interval": iso_interval,
+    "timetz": offset_time,
+}
+
+TEXT_KEY = key_type.text(nul=False)
+KEY_TYPES = {
+    "int2": key_type.integer(-(2**15), 2**15 - 1),
+    "int4": key_type.integer(-(2**31), 2**31 - 1),
+    "int8": key_type.integer(-(2**63), 2**63 - 1),
+    "oid": key_type.integer(0, 2**32 - 1),
+    "numeric": key_type.DECIMAL_KEY,
+    "text": TEXT_KEY,
+    "varchar": TEXT_KEY,
+    "name": TEXT_KEY,
+    "bpchar": key_type.text(nul=False, padded=True),
+    "uuid": key_type.UUID_KEY,
+    "date": key_type.DATE_KEY,
+}

@@ -1,0 +1,123 @@
+"""Own what is particular to SQLite, where the value has a type and the column only an inclination."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from sqlalchemy import URL, Connection, TableClause, column, text
+
+from rowcache_tasks.database import keys as key_type
+from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, INT64, Dialect, SourceColumn
+from rowcache_tasks.database.encoding import Converter, finite
+
+COLUMNS = text("SELECT name, type FROM pragma_table_xinfo(:table, :schema) WHERE hidden <> 1 ORDER BY cid")
+PRIMARY_KEY = text("SELECT name FROM pragma_table_xinfo(:table, :schema) WHERE pk > 0 ORDER BY pk")
+
+ISO_DATETIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d.*", re.ASCII)
+TEMPORAL = {"DATE", "DATETIME", "TIME", "TIMESTAMP", "TIMESTAMPTZ"}
+
+
+class SQLite(Dialect):
+    """SQLite through Python's sqlite3."""
+
+    def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
+        """Open files with mode=rw: a wrong path is then an error, not a new empty database."""
+        path = url.database
+        if path and path != ":memory:" and not path.startswith("file:"):
+            url = url.set(database=f"file:{quote(str(Path(path).absolute()))}")
+            url = url.update_query_dict({"mode": "rw", "uri": "true"})
+        return url, dict(AUTOCOMMIT)
+
+    def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
+        """Text that is not UTF-8 comes with lone surrogates, so that only its row fails to encode."""
+        dbapi_connection.text_factory = decode_text
+        dbapi_connection.execute("PRAGMA query_only = ON")
+
+    def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
+        """Read the declared types."""
+        place = {"schema": relation.schema, "table": relation.name}
+        return {row[0]: row[1] for row in connection.execute(COLUMNS, place)}
+
+    def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
+        """Read the declared key; a bare rowid is none."""
+        return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
+
+    def describe(self, name: str, catalog_type: Any) -> SourceColumn:
+        """Choose by the declared type's name, then by its affinity."""
+        declared = catalog_type.partition("(")[0].strip().upper()
+        kind = affinity(declared)
+        convert: Converter = stored
+        key = {"INTEGER": key_type.integer(*INT64), "TEXT": key_type.text()}.get(kind)
+        if declared in ("BOOLEAN", "BOOL"):
+            convert = boolean
+        elif declared in ("JSON", "JSONB"):
+            convert = embedded
+        elif declared in TEMPORAL:
+            convert, key = temporal, key_type.text()
+        elif declared == "UUID":
+            key = key_type.text()
+        elif kind == "NUMERIC":
+            convert = decimal
+        return SourceColumn(name, catalog_type or "no declared type", column(name), convert, key)
+
+    def is_row_error(self, error: BaseException) -> bool:
+        """Everything is an OperationalError here: code 1 is an error in a value unless something is not there."""
+        code = getattr(error, "sqlite_errorcode", None)
+        # 18: string or blob too big, 20: datatype mismatch
+        return code in (18, 20) or (code == 1 and not str(error).startswith("no such "))
+
+
+def decode_text(data: bytes) -> str:
+    """Read a TEXT value; bytes that are not UTF-8 become lone surrogates."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def affinity(declared: str) -> str:
+    """Return the affinity that SQLite derives from a declared type (datatype3.html, section 3.1)."""
+    for kind, words in (("INTEGER", ["INT"]), ("TEXT", ["CHAR", "CLOB", "TEXT"]), ("BLOB", ["BLOB"])):
+        if any(word in declared for word in words):
+            return kind
+    if not declared:
+        return "BLOB"
+    return "REAL" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
+def stored(value: Any) -> object:
+    """Write by storage class."""
+    return finite(value) if type(value) is float else value
+
+
+def decimal(value: Any) -> object:
+    """Write a number as the digits SQLite has, which may be fewer than were inserted."""
+    if type(value) is float:
+        return repr(value).replace("inf", "Infinity")
+    return str(value) if type(value) is int else value
+
+
+def boolean(value: Any) -> bool:
+    """Write 0 and 1."""
+    if type(value) is int and value in (0, 1):
+        return value == 1
+    raise ValueError("a BOOLEAN holds something else than 0, 1 and NULL")
+
+
+def temporal(value: Any) -> object:
+    """Write ISO text with a T; other text and numbers (Unix time, Julian day) as they are stored."""
+    if type(value) is str and ISO_DATETIME.fullmatch(value):
+        return value.replace(" ", "T", 1)
+    return stored(value)
+
+
+def embedded(value: Any) -> object:
+    """Embed JSON text; SQLite made numbers of texts that look like one."""
+    if type(value) is bytes:
+        raise ValueError("the JSON column holds a BLOB (JSONB): store json(…) text")
+    if type(value) is not str:
+        return stored(value)
+    try:
+        return msgspec.json.decode(value, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        raise ValueError("the text is not valid JSON") from error

@@ -1,0 +1,65 @@
+"""Own the making of the engine that reads the database.
+
+Must not know tables or rows.
+"""
+
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+from rowcache_tasks.database.dialects import dialect_of
+from rowcache_tasks.errors import ConfigError
+
+ALLOWED = (
+    "allowed is postgresql+psycopg://…, mysql+pymysql://…, mariadb+pymysql://…, sqlite:///… or another of SQLAlchemy's"
+)
+
+
+def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int = 2) -> Engine:
+    """Make an engine whose sessions are read-only, autocommitting and bounded where the database can do so.
+
+    Lazy: no connection is made. It must not be shared across a fork: make one per process. Raises ConfigError
+    for a URL or a driver that cannot be used.
+    """
+    try:
+        parsed = make_url(url)
+        dialect = dialect_of(parsed.get_backend_name())
+        parsed, arguments = dialect.engine_arguments(parsed, statement_timeout_s)
+        engine = create_engine(
+            parsed,
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=8,
+            pool_timeout=10,
+            pool_recycle=1800,
+            pool_use_lifo=True,
+            hide_parameters=True,
+            **arguments,
+        )
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
+        raise ConfigError(f"rowcache_database_url is not a URL that SQLAlchemy can open: {ALLOWED}") from error
+    except ImportError as error:
+        raise ConfigError(
+            f"rowcache_database_url needs the module {error.name!r}, which is not installed: "
+            "install it, or name psycopg (rowcache-tasks[postgresql]) or pymysql (rowcache-tasks[mysql])"
+        ) from error
+    if engine.dialect.is_async:
+        raise ConfigError(f"rowcache_database_url names the asyncio driver {engine.driver!r}: {ALLOWED}")
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, arguments: Any, keywords: Any) -> Any:
+        return dialect.connect(arguments, keywords, statement_timeout_s)
+
+    @event.listens_for(engine, "connect")
+    def set_up_session(dbapi_connection: Any, _record: object) -> None:
+        dialect.set_up_session(dbapi_connection, statement_timeout_s)
+
+    @event.listens_for(engine, "handle_error")
+    def drop_outdated_connections(context: ExceptionContext) -> None:
+        if dialect.is_outdated(context.original_exception):
+            context.is_disconnect = True
+
+    return engine

@@ -1,0 +1,1 @@
+"""The dispatcher loop: claim due rows, send them, sleep."""

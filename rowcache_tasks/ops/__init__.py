@@ -1,0 +1,1 @@
+"""Commands, health checks and metrics for operators."""

@@ -1,0 +1,82 @@
+"""Own the command that shows a cached row, or why there is none."""
+
+from typing import Any
+
+import click
+import msgspec
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.ops.cli.session import FailedError, Session, open_session
+from rowcache_tasks.ops.status import parse_failure
+from rowcache_tasks.schedule.arguments import parse_row_id
+from rowcache_tasks.text import show_count, show_duration, show_text
+
+__all__ = ["get"]
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("table")
+@click.argument("row_id")
+@click.option("--age", is_flag=True, help="Also say on stderr how old the row is and when it is refreshed next.")
+def get(table: str, row_id: str, age: bool) -> None:
+    """Print a cached row, the JSON exactly as readers get it; exit status 1 when it is not cached."""
+    with open_session() as session:
+        settings = session.settings.table(table)
+        value, state = read_row(session, settings, parse_row_id(row_id))
+        if value is None:
+            raise FailedError(f"row {show_text(row_id)} of {table} is not cached: {state}")
+        if not is_row(value):
+            raise FailedError(
+                f"row {show_text(row_id)} of {table} is no JSON object, so readers find nothing: another client wrote "
+                f"it; have it written anew with celery -A rowcache_tasks rowcache refresh {table} ROW_ID"
+            )
+    click.echo(value)
+    if age:
+        click.echo(f"row {show_text(row_id)} of {table} is {state}", err=True)
+
+
+def is_row(value: bytes) -> bool:
+    """Whether readers can read this."""
+    try:
+        msgspec.json.decode(value, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def read_row(session: Session, table: Table, row_id: str) -> tuple[bytes | None, str]:
+    """Read the value and, in words, the state of a row; one round trip."""
+    keys, member = table.keys, encode_row_id(row_id)
+    pipeline: Any = session.client.pipeline(transaction=True)
+    pipeline.time()
+    pipeline.get(keys.value(row_id))
+    pipeline.zscore(keys.refreshed, member)
+    pipeline.zscore(keys.schedule, member)
+    pipeline.zscore(keys.delay, member)
+    pipeline.hget(keys.failures, member)
+    (seconds, microseconds), value, refreshed, due, delay, failure = pipeline.execute()
+    now = int(seconds) + int(microseconds) / 1e6
+    words = []
+    if value is not None and refreshed is not None:
+        words.append(f"{show_duration(max(0.0, now - refreshed))} old")
+    words.append(describe_schedule(table.name, now, due, delay))
+    if failure is not None:
+        record = parse_failure(row_id, failure)
+        ago = show_duration(max(0.0, now - record.at))
+        words.append(f"failed {show_count(record.failures, 'time')} in a row, last {ago} ago: {record.error}")
+    return value, "; ".join(words)
+
+
+def describe_schedule(table: str, now: float, due: float | None, delay: float | None) -> str:
+    """Say when a row is refreshed next."""
+    if delay is None and due is None:
+        return f"not scheduled (celery -A rowcache_tasks rowcache schedule {table} DELAY ROW_ID)"
+    if delay is None or delay <= 0:
+        return "to be dropped"
+    if due is None:
+        return f"lost from the schedule (celery -A rowcache_tasks rowcache refresh {table} ROW_ID)"
+    every = f"refreshed every {delay:g} s"
+    if due <= now:
+        return f"{every}, due for {show_duration(now - due)}"
+    return f"{every}, due or its lease ends in {show_duration(due - now)}"

@@ -1,0 +1,44 @@
+"""Own the examination of a deployment: every part checked, each finding with its remedy. Changes nothing.
+
+Findings come as they are made, so that the person who waits sees which check hangs.
+"""
+
+from collections.abc import Iterator
+
+import redis
+from celery import Celery
+
+from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.ops.doctor.broker import examine_broker
+from rowcache_tasks.ops.doctor.database import examine_database
+from rowcache_tasks.ops.doctor.finding import Finding, fail, ok
+from rowcache_tasks.ops.doctor.keyspace import examine_keys
+from rowcache_tasks.ops.doctor.process import examine_processes
+from rowcache_tasks.ops.doctor.server import examine_server
+from rowcache_tasks.text import redact, show_count
+
+__all__ = ["Finding", "examine"]
+
+
+def examine(settings: Settings, client: "redis.Redis", app: Celery | None) -> Iterator[Finding]:
+    """Check everything. `app` is the application whose broker is checked; None: leave the broker out."""
+    yield ok(f"settings are valid: {show_count(len(settings.tables), 'table')}: {', '.join(settings.tables)}")
+    yield from examine_redis(settings, client)
+    yield from examine_database(settings)
+    yield from examine_broker(settings, app)
+
+
+def examine_redis(settings: Settings, client: "redis.Redis") -> Iterator[Finding]:
+    """Check the server and what is in it; the first error of a connection ends it."""
+    try:
+        yield from examine_server(client, redact(settings.redis_url))
+        for table in settings.tables.values():
+            yield from examine_keys(client, table)
+        yield from examine_processes(client, settings)
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        yield fail(
+            f"Redis at {redact(settings.redis_url)} cannot be used: {str(error).rstrip('.')}: "
+            "start it, or correct rowcache_redis_url; readers, workers and dispatchers reconnect by themselves"
+        )
+    except redis.ResponseError as error:
+        yield fail(f"Redis refuses a command: {error}: allow it to this user (ACL SETUSER)")

@@ -1,0 +1,127 @@
+"""Own the checks of a table's keys against the wire contract, on a sample. Changes nothing."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from itertools import islice
+from typing import Any
+
+import redis
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.keys import Keys, decode_row_id
+from rowcache_tasks.ops.doctor.finding import Finding, fail, ok, warn
+from rowcache_tasks.schedule.rows import cut
+from rowcache_tasks.text import show_count, show_row_ids
+
+__all__ = ["examine_keys"]
+
+SAMPLE = 10_000
+"""Rows looked at in each of schedule: and delay:."""
+SHOWN = 3
+NEVER_S = 3651 * 86400
+"""A due time or a delay further off is a mistake: more than we accept, milliseconds instead of seconds, or infinity."""
+TYPES = {"schedule": "zset", "delay": "zset", "refreshed": "zset", "changed": "zset", "wake": "list"}
+HASH = "hash"
+
+COMMAND = "celery -A rowcache_tasks rowcache"
+
+
+def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:
+    """Check the types of a table's keys and, if they are right, what is in its schedule."""
+    wrong = list(wrong_types(client, table.keys))
+    yield from wrong
+    if wrong:
+        return
+    found = [*lost_rows(client, table), *unwanted_rows(client, table), *endless_rows(client, table)]
+    yield from found
+    if not found:
+        rows: Any = client.zcard(table.keys.schedule)
+        looked = "all" if rows <= SAMPLE else f"{SAMPLE:,}"
+        yield ok(f"{table.name}: {show_count(rows, 'row')} scheduled, schedule and delays agree ({looked} looked at)")
+
+
+def wrong_types(client: "redis.Redis", keys: Keys) -> Iterator[Finding]:
+    """Find keys of a type that our commands fail on."""
+    names = [field.name for field in fields(keys) if field.name != "value_prefix"]
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.type(getattr(keys, name))
+    for name, reply in zip(names, pipeline.execute(), strict=True):
+        found, allowed = reply.decode(), TYPES.get(name, HASH)
+        if found not in {"none", allowed}:
+            key = getattr(keys, name)
+            yield fail(
+                f"key {key!r} is a {found}, it must be a {allowed}: another program writes there: "
+                "give the table a namespace of its own, or remove the key (RENAME keeps what is in it)"
+            )
+
+
+def lost_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
+    """Find rows that have a delay and are not in the schedule: nobody will ever refresh or drop them."""
+    lost: list[str] = []
+    dead: list[str] = []
+    for row_id, delay in only_in(client, table.keys.delay, table.keys.schedule):
+        (lost if delay > 0 else dead).append(row_id)
+    if lost:
+        yield fail(
+            f"{table.name}: {amount(len(lost))} in {table.keys.delay!r} but not in {table.keys.schedule!r} "
+            f"and never refreshed: {name(lost)}: {COMMAND} refresh {table.name} ROW_ID… schedules them again"
+        )
+    if dead:
+        yield warn(
+            f"{table.name}: {amount(len(dead))} to be dropped and not in {table.keys.schedule!r}, so never dropped: "
+            f"{name(dead)}: {COMMAND} unschedule {table.name} ROW_ID…"
+        )
+
+
+def unwanted_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
+    """Find rows in the schedule that have no delay: the protocol of the book for "stop caching"."""
+    unwanted = [row_id for row_id, _ in only_in(client, table.keys.schedule, table.keys.delay)]
+    if unwanted:
+        yield warn(
+            f"{table.name}: {amount(len(unwanted))} in {table.keys.schedule!r} without a delay and dropped when due: "
+            f"{name(unwanted)}: to cache them, {COMMAND} schedule {table.name} DELAY ROW_ID…"
+        )
+
+
+def endless_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
+    """Find rows that are never due (again)."""
+    seconds, _ = client.time()
+    for key, low, what in (
+        (table.keys.schedule, int(seconds) + NEVER_S, "due in more than ten years (milliseconds instead of seconds?)"),
+        (table.keys.delay, NEVER_S, "to be refreshed less than once in ten years (milliseconds instead of seconds?)"),
+    ):
+        count: Any = client.zcount(key, low, math.inf)
+        if count:
+            first: Any = client.zrange(key, low, math.inf, byscore=True, offset=0, num=SHOWN)
+            yield fail(
+                f"{table.name}: {amount(count)} {what} in {key!r}: "
+                f"{show_row_ids(map(decode_row_id, first), count)}: {COMMAND} schedule {table.name} DELAY ROW_ID…"
+            )
+
+
+def only_in(client: "redis.Redis", key: str, other: str) -> Iterator[tuple[str, float]]:
+    """Give members of a sample of ZSET `key` that ZSET `other` does not have, with their scores.
+
+    Each batch is compared in one transaction: rows that are dropped or scheduled meanwhile are not mistaken for lost.
+    """
+    members = (member for member, _ in islice(client.zscan_iter(key, count=1000), SAMPLE))
+    for batch in cut(members, 1000):
+        pipeline = client.pipeline(transaction=True)
+        pipeline.zmscore(key, batch)
+        pipeline.zmscore(other, batch)
+        here, there = pipeline.execute()
+        for member, score, counterpart in zip(batch, here, there, strict=True):
+            if score is not None and counterpart is None:
+                yield decode_row_id(member), float(score)
+
+
+def amount(count: int) -> str:
+    """Say how many rows there are, as a subject with its verb."""
+    return f"{show_count(count, 'row')} {'is' if count == 1 else 'are'}"
+
+
+def name(row_ids: Sequence[str]) -> str:
+    """Name the first few."""
+    return show_row_ids(row_ids[:SHOWN], len(row_ids))

@@ -1,0 +1,138 @@
+"""Own the checks of the Redis server: version, memory, persistence, clock, connections. Must not know keys."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import redis
+
+from rowcache_tasks.ops.doctor.finding import Finding, fail, ok, warn
+from rowcache_tasks.text import show_duration
+
+__all__ = ["examine_server"]
+
+OLDEST = (6, 2)
+"""ZMSCORE and ZRANGE BYSCORE came with it."""
+MAX_CLOCK_DIFFERENCE_S = 1.0
+
+Info = Mapping[str, Any]
+
+
+def examine_server(client: "redis.Redis", where: str) -> Iterator[Finding]:
+    """Check the server; `where` is its URL without a password. Raises redis.ConnectionError when it is away."""
+    started = time.monotonic()
+    client.ping()
+    took = time.monotonic() - started
+    try:
+        info: Info = client.info()
+    except redis.ResponseError as error:
+        yield fail(f"Redis at {where} refuses INFO: {error}: workers and dispatchers need it: allow it (ACL SETUSER)")
+        return
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    yield ok(f"{name} at {where} answers in {show_duration(took)}")
+    yield version_of(info)
+    yield role_of(info)
+    yield eviction_of(info)
+    yield from memory_of(info)
+    yield from persistence_of(info, read_save_points(client))
+    yield connections_of(info)
+    yield clock_of(client)
+
+
+def version_of(info: Info) -> Finding:
+    """Compare the version; a Valkey says which Redis it is compatible with."""
+    version = str(info["redis_version"])
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
+        return fail(f"version: found Redis {version}, the scripts need 6.2 (ZMSCORE): upgrade the server")
+    return ok(f"version: commands of Redis {version}, at least 6.2 is needed")
+
+
+def role_of(info: Info) -> Finding:
+    """Refuse a cluster and a replica."""
+    if info.get("cluster_enabled"):
+        return fail(
+            "cluster: found cluster_enabled:1, allowed is a single server or a failover pair: use another server"
+        )
+    if info.get("role") != "master":
+        return fail(f"role: found {info.get('role')}, which refuses writes: name the primary in rowcache_redis_url")
+    return ok("role: a primary, not a cluster")
+
+
+def eviction_of(info: Info) -> Finding:
+    """Find out whether the server may throw the schedule away."""
+    policy, limit = str(info.get("maxmemory_policy", "noeviction")), int(info.get("maxmemory", 0))
+    remedy = "CONFIG SET maxmemory-policy noeviction, and give a cache that must evict its own server"
+    if not policy.startswith("allkeys"):
+        return ok(f"eviction: maxmemory-policy is {policy}, which keeps the schedule")
+    if not limit:
+        return warn(f"eviction: maxmemory-policy {policy} evicts the schedule as soon as maxmemory is set: {remedy}")
+    return fail(
+        f"eviction: maxmemory-policy {policy} may evict the schedule "
+        f"({int(info.get('evicted_keys', 0)):,} keys evicted so far): {remedy}"
+    )
+
+
+def memory_of(info: Info) -> Iterator[Finding]:
+    """Warn before the server refuses writes."""
+    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if limit and used > 0.9 * limit:
+        yield warn(f"memory: {used / limit:.0%} of maxmemory is used; when it is full, writes fail: raise maxmemory")
+
+
+def read_save_points(client: "redis.Redis") -> str | None:
+    """Read when the server takes snapshots; None when it does not say, as managed servers do not."""
+    try:
+        found: Any = client.config_get("save")
+    except redis.ResponseError:
+        return None
+    value = found.get("save")
+    return None if value is None else str(value)
+
+
+def persistence_of(info: Info, save_points: str | None) -> Iterator[Finding]:
+    """Find out what is left after a crash, and whether the last write to disk worked."""
+    lost = "after a crash or restart of Redis the schedule is lost: set appendonly yes"
+    if info.get("aof_enabled"):
+        yield ok("persistence: the append-only file is on")
+    elif save_points:
+        yield ok(f"persistence: snapshots (save {save_points}); a crash loses the schedule changes since the last one")
+    elif save_points is None:
+        yield warn(
+            "persistence: the append-only file is off and CONFIG GET save is not allowed: if snapshots are off, " + lost
+        )
+    else:
+        yield warn("persistence: neither append-only file nor snapshots: " + lost)
+    for field in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"):
+        if info.get(field, "ok") != "ok":
+            yield fail(
+                f"persistence: {field} is {info[field]}, and writes may be refused: look at the server's disk and log"
+            )
+
+
+def connections_of(info: Info) -> Finding:
+    """Warn before the server refuses connections."""
+    found, limit = int(info.get("connected_clients", 0)), int(info.get("maxclients", 0))
+    if limit and found > 0.8 * limit:
+        return warn(
+            f"connections: {found:,} of maxclients {limit:,}: raise maxclients, or find who leaks (CLIENT LIST)"
+        )
+    return ok(f"connections: {found:,}" + (f" of maxclients {limit:,}" if limit else ""))
+
+
+def clock_of(client: "redis.Redis") -> Finding:
+    """Compare the clocks of this machine and the server, by the fastest of three answers."""
+    answers = []
+    for _ in range(3):
+        started, before = time.monotonic(), time.time()
+        seconds, microseconds = client.time()
+        took = time.monotonic() - started
+        answers.append((took, int(seconds) + int(microseconds) / 1e6 - before - took / 2))
+    ahead_s = min(answers)[1]
+    if abs(ahead_s) > MAX_CLOCK_DIFFERENCE_S:
+        side = "ahead of" if ahead_s > 0 else "behind"
+        return warn(
+            f"clock: the server is {show_duration(abs(ahead_s))} {side} this machine: programs here that write due "
+            "times by their own clock are early or late by as much (this package uses the server's): correct it (NTP)"
+        )
+    return ok(f"clock: {show_duration(abs(ahead_s))} between the server and this machine")

@@ -1,0 +1,1 @@
+"""Near cache: rows kept in the process until the server invalidates them."""

@@ -1,0 +1,1 @@
+"""Decoding of rows into the types of readers."""

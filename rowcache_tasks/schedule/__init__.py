@@ -1,0 +1,1 @@
+"""The protocol: everything that is atomic in Redis."""

@@ -1,0 +1,51 @@
+"""Own how a process connects to the cache's Redis: time-outs, retries, names. Must not know keys or scripts."""
+
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.text import shorten
+
+__all__ = ["SOCKET_TIMEOUT_S", "UNBOUND", "check_timeout", "connect", "connection_options"]
+
+SOCKET_TIMEOUT_S = 5.0
+"""A server that does not answer for so long counts as gone; no caller ever hangs for longer than a few of these."""
+
+UNBOUND = 2**31
+"""Threads need no bound, each uses two connections at most; redis-py's own is 100, and more is an error."""
+
+
+def connect(url: str, role: str) -> "redis.Redis":
+    """Make a client; no connection is opened before its first command.
+
+    A command that fails on a broken connection is sent again on a new one, twice, within a second: every script here
+    may run twice without harm.
+    """
+    return redis.Redis.from_url(
+        url,
+        **connection_options(url, role, SOCKET_TIMEOUT_S),
+        health_check_interval=30,
+        max_connections=UNBOUND,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=2),
+    )
+
+
+def connection_options(url: str, role: str, timeout_s: float) -> dict[str, Any]:
+    """Give what all our connections have, those of asyncio too; `timeout_s` to connect, and for each answer.
+
+    `role` shows in CLIENT LIST, for the person who looks.
+    """
+    # A Unix socket has no peer that could vanish silently, and redis-py refuses the option for it.
+    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    return {"client_name": f"rowcache-{role}", **timeouts, **keepalive}
+
+
+def check_timeout(timeout: object) -> float:
+    """Accept a number of seconds. Raises ArgumentError."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0.01 <= timeout <= 600:
+        raise ArgumentError(f"timeout is {shorten(timeout)}: allowed is a number of seconds from 0.01 to 600")
+    return float(timeout)

@@ -1,0 +1,166 @@
+"""Own how an application asks for refreshes straight in Redis, without Celery. Must not import SQL or Celery."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, load_settings, parse_settings
+from rowcache_tasks.errors import ArgumentError, CacheError
+from rowcache_tasks.schedule.arguments import parse_row_ids
+from rowcache_tasks.schedule.connection import check_timeout, connection_options
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_calls
+from rowcache_tasks.schedule.scripts import digest_of, load_script
+from rowcache_tasks.text import shorten
+
+__all__ = ["Refresher", "list_row_ids"]
+
+ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
+"""What one round trip takes; after it the time is looked at. About 20 ms."""
+
+
+class Call(NamedTuple):
+    """One call of touch_rows."""
+
+    table: str
+    size: int
+    keys: list[str]
+    arguments: list[Any]
+
+
+class Refresher:
+    """Refreshes rows now, as after a change; what the task refresh_now does, in one round trip for 2000 rows.
+
+    `Refresher()` takes Redis and the tables from the configuration module that the workers use;
+    `Refresher(url="redis://…", tables={"inv": {"table": "inventory"}})` needs none. Thread-safe and fork-safe; make
+    one and keep it. No connection is opened before the first call. No call takes longer than about `timeout` seconds:
+    half of it to connect, half for each answer; nothing is tried twice, and what is not sent by then is not sent.
+
+    Raises ConfigError for wrong settings, ArgumentError for a table or a row id that cannot be, and CacheError when
+    Redis does not answer, refuses, or is too slow for so many rows: `left` of the error tells how many are then
+    refreshed when their delay ends.
+    """
+
+    def __init__(
+        self, *, url: str | None = None, tables: Mapping[str, Mapping[str, Any]] | None = None, timeout: float = 1.0
+    ) -> None:
+        if url is None and tables is not None:
+            raise ArgumentError(
+                f"tables is {shorten(tables)} and url is not given: give the url of Redis as well, or leave tables out "
+                "to take both from the configuration module"
+            )
+        self._timeout_s = check_timeout(timeout)
+        self.settings: Settings = (
+            load_settings() if url is None else parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables})
+        )
+        self._client = redis.Redis.from_url(
+            self.settings.redis_url,
+            **connection_options(self.settings.redis_url, "refresher", self._timeout_s / 2),
+            health_check_interval=0,  # a connection that the server has closed is found without one
+            retry=Retry(NoBackoff(), retries=0),
+        )
+
+    def refresh_now(self, table: str, row_ids: str | int | Iterable[str | int]) -> int:
+        """Refresh scheduled rows at once, as after a change; returns how many of them are scheduled.
+
+        A value that is read from the database after this call will be cached. Of rows that are not scheduled, what
+        readers filled in is removed.
+        """
+        return self.refresh_tables({self.settings.table(table).name: row_ids})
+
+    def refresh_tables(self, rows: Mapping[str, str | int | Iterable[str | int]]) -> int:
+        """Do the same for rows of several tables (table -> row ids), all in one round trip of up to 2000 rows."""
+        deadline = time.monotonic() + self._timeout_s
+        if not isinstance(rows, Mapping):
+            raise ArgumentError(
+                f'rows is {shorten(rows)}: it must be a dictionary of table -> row ids: {{"inv": "42"}}'
+            )
+        return self._touch({table: list_row_ids(row_ids) for table, row_ids in rows.items()}, deadline)
+
+    def touch_rows(self, rows: Mapping[str, Sequence[str]]) -> int:
+        """Do the same for row ids that the database made, whatever they are: for the hook. The ids are not checked."""
+        return self._touch(rows, time.monotonic() + self._timeout_s)
+
+    def _touch(self, rows: Mapping[str, Sequence[str]], deadline: float) -> int:
+        """Send portion after portion until all is sent or the time is up; what is sent stays so."""
+        for table in rows:
+            self.settings.table(table)
+        left = {table: len(row_ids) for table, row_ids in rows.items()}
+        refused: dict[str, Exception] = {}
+        total = 0
+        for n, portion in enumerate(portions(self._calls(rows))):
+            if n and time.monotonic() >= deadline:
+                break
+            calls = [call for call in portion if call.table not in refused]
+            try:
+                replies = self._send(calls)
+            except redis.RedisError as error:
+                raise failure(rows, left, f"Redis does not answer: {error}") from error
+            for call, reply in zip(calls, replies, strict=True):
+                if isinstance(reply, Exception):
+                    refused.setdefault(call.table, reply)
+                else:
+                    left[call.table] -= call.size
+                    total += reply
+        for reason in refused.values():
+            raise failure(rows, left, f"Redis refuses: {reason}") from reason
+        if any(left.values()):
+            raise failure(rows, left, f"{self._timeout_s:g} s are over: give more time (timeout), or rows in parts")
+        return total
+
+    def _calls(self, rows: Mapping[str, Sequence[str]]) -> Iterator[Call]:
+        for name, row_ids in rows.items():
+            for batch in cut(row_ids, SCRIPT_BATCH):
+                for keys, arguments in touch_calls(self.settings.table(name), batch):
+                    yield Call(name, len(batch), keys, arguments)
+
+    def _send(self, calls: list[Call]) -> list[Any]:
+        """Call the script for each; an error is among the replies, so that one table does not hold up another."""
+        replies = self._run(calls)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            return self._run(calls, load=True)  # all of them once more: to touch a row twice does no harm
+        return replies
+
+    def _run(self, calls: list[Call], *, load: bool = False) -> list[Any]:
+        if not calls:
+            return []
+        with self._client.pipeline(transaction=False) as pipeline:
+            if load:
+                pipeline.script_load(load_script("touch_rows"))
+            for call in calls:
+                pipeline.evalsha(digest_of("touch_rows"), len(call.keys), *call.keys, *call.arguments)
+            replies = pipeline.execute(raise_on_error=False)
+        return replies[1:] if load else replies
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        self._client.close()
+
+
+def list_row_ids(value: object) -> list[str]:
+    """Accept what the tasks accept, and sets, generators and other iterables of row ids. Raises ArgumentError."""
+    is_other = isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | memoryview | Mapping)
+    return parse_row_ids(list(value) if is_other else value)  # type: ignore[call-overload]
+
+
+def portions(calls: Iterable[Call]) -> Iterator[list[Call]]:
+    """Put calls together until they have ROWS_AT_ONCE rows."""
+    portion: list[Call] = []
+    for call in calls:
+        if portion and call.size + sum(other.size for other in portion) > ROWS_AT_ONCE:
+            yield portion
+            portion = []
+        portion.append(call)
+    if portion:
+        yield portion
+
+
+def failure(rows: Mapping[str, Sequence[str]], left: Mapping[str, int], reason: str) -> CacheError:
+    """Make the error that says how many rows of which tables are left."""
+    found = {table: size for table, size in left.items() if size}
+    text = ", ".join(f"{size} of {len(rows[table])} rows of {table}" for table, size in found.items())
+    return CacheError(f"{text} are not refreshed now: {reason}", found)

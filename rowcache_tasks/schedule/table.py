@@ -1,0 +1,76 @@
+"""Own what is kept in Redis about a table as a whole, and the walk over all its rows. Must not know SQL or Celery."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.keys import decode_row_id
+from rowcache_tasks.schedule.scripts import load_script
+
+__all__ = ["TableState"]
+
+SCAN_COUNT = 500
+"""Members that Redis looks at in one step of a walk: about 0.2 ms."""
+
+
+class TableState:
+    """A table as a whole. Needs a client without decode_responses; opens no connection by itself."""
+
+    def __init__(self, client: "redis.Redis", table: Table) -> None:
+        self._client = client
+        self._keys = table.keys
+        self._pause_script = client.register_script(load_script("pause_table"))
+        self._drop_script = client.register_script(load_script("drop_table"))
+
+    def pause_table(self, is_paused: bool, stamp: str = "") -> bool:
+        """Let no dispatcher claim rows, or let them again; stamp: when that was enqueued.
+
+        Returns False when it was ignored, because a change enqueued later was applied already.
+        """
+        keys = [self._keys.stats, self._keys.wake]
+        return bool(self._pause_script(keys, [stamp, int(is_paused)]))
+
+    def drop_table(self, stamp: str, limit: int = 1000) -> int:
+        """Let no change enqueued before the stamp schedule a row any more.
+
+        Forgets up to `limit` changes from before: they cannot be undone now. Returns how many there were.
+        """
+        return int(self._drop_script([self._keys.stats, self._keys.changed], [stamp, limit]))
+
+    def count_rows(self) -> int:
+        """Count the scheduled rows."""
+        count: Any = self._client.zcard(self._keys.schedule)
+        return int(count)
+
+    def scan_row_ids(self) -> Iterator[list[str]]:
+        """Give the ids of all rows that have left something in our keys, some hundred at a time, in bounded memory.
+
+        A row that is there from the beginning to the end is given, and may be given twice.
+        """
+        keys = self._keys
+        others: list[str] = []
+        for key in (keys.schedule, keys.delay, keys.refreshed):
+            cursor, is_first = 0, True
+            while is_first or cursor:
+                is_first = False
+                reply: Any = self._client.zscan(key, cursor, count=SCAN_COUNT)
+                cursor, members = int(reply[0]), [member for member, _ in reply[1]]
+                if members:
+                    found = self._without(members, others)
+                    if found:
+                        yield found
+            others.append(key)
+
+    def _without(self, members: list[bytes], others: list[str]) -> list[str]:
+        """Leave out the members that one of the other ZSETs has: they were given already."""
+        asked: Any = members
+        known: list[Any] = [self._client.zmscore(other, asked) for other in others]
+        return list(
+            dict.fromkeys(
+                decode_row_id(member)
+                for place, member in enumerate(members)
+                if all(scores[place] is None for scores in known)
+            )
+        )

@@ -1,0 +1,1 @@
+"""What a worker does with rows: refresh, seed, reconcile, drop."""

@@ -1,0 +1,41 @@
+"""Own the use case "drop a table's cache". Must not know Celery or SQL: progress is passed in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rowcache_tasks.schedule.rows import Schedule, cut
+from rowcache_tasks.schedule.table import TableState
+
+__all__ = ["Cleared", "drop_table"]
+
+BATCH = 200
+"""Rows in one script call: about 1 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What became of the rows of a table."""
+
+    dropped: int
+    kept: int
+    """Scheduled after the drop was enqueued."""
+
+
+def drop_table(schedule: Schedule, state: TableState, stamp: str, report: Callable[[int, int], None]) -> Cleared:
+    """Unschedule every row and remove every value, in batches; calls `report` with rows dropped and kept so far.
+
+    Rows that were scheduled after the stamp stay, and changes enqueued before it, that arrive later, schedule nothing.
+    Refreshes in flight write nothing back. Repeating it after a failure does no harm. What a client has written into
+    the keys itself has no time, and goes when it is met.
+    """
+    dropped = kept = 0
+    state.drop_table(stamp)
+    for found in state.scan_row_ids():
+        for row_ids in cut(found, BATCH):
+            changed = schedule.drop_rows(row_ids, stamp)
+            dropped, kept = dropped + changed.applied, kept + changed.ignored
+            state.drop_table(stamp)
+            report(dropped, kept)
+    while state.drop_table(stamp):
+        pass
+    return Cleared(dropped, kept)

@@ -1,0 +1,64 @@
+"""Own the use case "bring a table's schedule in line with what the database holds". Must not know Celery.
+
+Only batches are in memory; progress is passed in. Repeating it after a failure goes on with what is left.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rowcache_tasks.database.source import Source
+from rowcache_tasks.errors import SourceError
+from rowcache_tasks.schedule.rows import Schedule, cut
+from rowcache_tasks.schedule.table import TableState
+from rowcache_tasks.worker.seed import SEED_BATCH, spread
+
+__all__ = ["GRACE_S", "Reconciled", "reconcile_table"]
+
+GRACE_S = 60.0
+"""A row may be scheduled so long before the transaction that inserts it is committed, and is not dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of the rows."""
+
+    added: int
+    """Rows of the database that were not scheduled, and are now."""
+    dropped: int
+    """Rows that the database does not have, scheduled or left in the cache."""
+    kept: int
+    """Rows of the database that were scheduled, and others that were scheduled just now."""
+
+
+def reconcile_table(
+    schedule: Schedule,
+    state: TableState,
+    source: Source,
+    delay: float,
+    stamp: str,
+    report: Callable[[int, int, int], None],
+) -> Reconciled:
+    """Schedule the rows of the database that are not, with `delay`; drop the rows that it does not have, with values.
+
+    Scheduled rows keep their delay and due time. Changes made after the stamp stand, and rows scheduled up to GRACE_S
+    before it are not dropped. A row id that cannot be a key is of no row; one that is another text for a key ("042") is
+    of that key's row. `report` gets the number of rows compared, added and dropped so far. Raises
+    SourceError, also for a table without a row: more likely it is the wrong one.
+    """
+    added = dropped = kept = compared = 0
+    for row_ids in source.stream_row_ids(SEED_BATCH):
+        changed = schedule.put_rows(spread(dict.fromkeys(row_ids, delay), compared), stamp, only_new=True)
+        added, kept, compared = added + changed.applied, kept + changed.kept, compared + len(row_ids)
+        report(compared, added, dropped)
+    if not compared:
+        raise SourceError(
+            f"{schedule.table.setting}: {schedule.table.table!r} has no row, so nothing was dropped: if that is right, "
+            "use drop_table"
+        )
+    before = f"{float(stamp) - GRACE_S:.6f}"
+    for found in state.scan_row_ids():
+        for row_ids in cut(found, SEED_BATCH):
+            gone = schedule.drop_rows(source.find_missing(row_ids), before)
+            dropped, kept, compared = dropped + gone.applied, kept + gone.ignored, compared + len(row_ids)
+            report(compared, added, dropped)
+    return Reconciled(added, dropped, kept)

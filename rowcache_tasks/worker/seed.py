@@ -1,0 +1,68 @@
+"""Own the use cases "schedule every row of a table" and "schedule what a query returns". Must not know Celery.
+
+Row ids are streamed, a batch in memory at a time, and progress is reported to what is passed in. Repeating either
+after a failure does no harm.
+"""
+
+from collections.abc import Callable, Iterable
+
+from rowcache_tasks.config.query import Query
+from rowcache_tasks.database.source import Source
+from rowcache_tasks.schedule.outcome import Changed
+from rowcache_tasks.schedule.rows import Schedule
+
+__all__ = ["SEED_BATCH", "seed_query", "seed_table", "spread"]
+
+GOLDEN_RATIO = 0.6180339887498949
+
+SEED_BATCH = 200
+"""Rows in one script call: about 2 ms, between which refreshes and readers get their turn."""
+
+ALONE = 4_000
+"""So many rows start one by one. Of those that follow, SEED_BATCH that the database gave together start together.
+
+They make one batch then, again and again: one message and one query of neighbouring keys instead of many.
+"""
+
+Report = Callable[[int], None]
+"""Takes the number of rows so far, after each batch."""
+
+
+def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, report: Report) -> Changed:
+    """Schedule all rows with the same delay, the first refreshes spread evenly over one delay."""
+    batches = (dict.fromkeys(row_ids, delay) for row_ids in source.stream_row_ids(SEED_BATCH))
+    return seed_batches(schedule, batches, stamp, report)
+
+
+def seed_query(schedule: Schedule, source: Source, query: Query, delay: float, stamp: str, report: Report) -> Changed:
+    """Schedule the rows that a query returns with the delay that it gives, or else with `delay`; spread likewise."""
+    batches = (
+        {row_id: delay if own is None else own for row_id, own in rows}
+        for rows in source.stream_query(query, SEED_BATCH)
+    )
+    return seed_batches(schedule, batches, stamp, report)
+
+
+def seed_batches(schedule: Schedule, batches: Iterable[dict[str, float]], stamp: str, report: Report) -> Changed:
+    """Schedule batches of row id -> delay."""
+    total, count = Changed(), 0
+    for delays in batches:
+        total += schedule.put_rows(spread(delays, count), stamp)
+        count += len(delays)
+        report(count)
+    return total
+
+
+def spread(delays: dict[str, float], count: int) -> dict[str, tuple[float, float]]:
+    """Give for each row its delay and the seconds until its first refresh; `count` rows were spread before.
+
+    The n-th row starts at the fraction n * golden ratio (mod 1) of its delay, n counting batches from ALONE on: even at
+    every length, with no need to know how many rows there are. A batch that is not full may share the time of the next.
+    """
+    if count >= ALONE:
+        share = count // SEED_BATCH * GOLDEN_RATIO % 1
+        return {row_id: (delay, share * delay) for row_id, delay in delays.items()}
+    return {
+        row_id: (delay, (count + place) * GOLDEN_RATIO % 1 * delay)
+        for place, (row_id, delay) in enumerate(delays.items())
+    }

@@ -1,0 +1,63 @@
+"""Which dispatcher sends an ordinary beat entry, with the real scheduler and schedules and a real server."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery import Celery
+from celery.schedules import crontab
+
+from rowcache_tasks.beat import DispatchScheduler
+from rowcache_tasks.schedule.scripts import load_script
+
+
+class Dispatcher(DispatchScheduler):
+    """The scheduler without its dispatching; counts what it sends."""
+
+    def setup_schedule(self):
+        self.sent = 0
+        self._client = self.app.conf.test_client
+        self._claim_entry = self._client.register_script(load_script("claim_entry"))
+        self.merge_inplace(self.app.conf.beat_schedule)
+
+    def apply_async(self, *args, **kwargs):
+        self.sent += 1
+
+
+@pytest.fixture
+def build(client):
+    app = Celery("test", set_as_current=False)
+    app.conf.test_client = client
+    return lambda schedule: Dispatcher(make(app, schedule))
+
+
+def make(app, schedule):
+    app.conf.beat_schedule = {"entry": {"task": "a.task", "schedule": schedule}}
+    return app
+
+
+def run(dispatcher, since):
+    """Let the entry be due, its last run `since` ago."""
+    entry = dispatcher.schedule["entry"]
+    entry.last_run_at = datetime.now(UTC) - since
+    dispatcher.reserve(entry)
+    dispatcher.apply_entry(entry)
+    return dispatcher.sent
+
+
+def test_the_same_run_is_sent_by_one_dispatcher(build):
+    first, second = build(timedelta(seconds=10)), build(timedelta(seconds=10))
+    assert run(first, timedelta(seconds=10)) == 1
+    assert run(second, timedelta(seconds=10)) == 0
+
+
+def test_entry_with_a_long_pause_behind_a_short_one_is_sent_each_time(build, client):
+    """As hour='9,17' is at 17:00: 8 hours after the last run, 16 before the next."""
+    hour = (datetime.now(UTC).hour - 1) % 24
+    dispatcher = build(crontab(minute="0", hour=f"{hour}"))
+    client.hset("beat:", "entry", datetime.now(UTC).timestamp() - 8 * 3600)
+    assert run(dispatcher, timedelta(hours=8)) == 1
+
+
+def test_time_from_a_clock_that_was_ahead_does_not_silence_an_entry(build, client):
+    client.hset("beat:", "entry", datetime.now(UTC).timestamp() + 3600)
+    assert run(build(timedelta(seconds=10)), timedelta(seconds=10)) == 1

@@ -1,0 +1,263 @@
+"""MariaDB, where it is installed: the table of docs/json.md, keys, errors and the session."""
+
+import pytest
+from sqlalchemy import create_engine, delete, update
+from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.orm import sessionmaker
+from support.mariadb import MariaDB, missing_programs
+from support.warehouse import Inventory
+
+from rowcache_tasks.config.query import parse_queries
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.errors import ConfigError, EncodingError, SourceError
+
+pytestmark = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+
+ERROR = object()
+
+TYPES = [
+    ("TINYINT(1)", "1", "1"),
+    ("INT", "-42", "-42"),
+    ("INT(5) ZEROFILL", "42", "42"),
+    ("BIGINT UNSIGNED", "18446744073709551615", "18446744073709551615"),
+    ("INT", "NULL", "null"),
+    ("DECIMAL(40,10)", "12345678901234567890.1234567890", '"12345678901234567890.1234567890"'),
+    ("DECIMAL(5,2)", "12.3", '"12.30"'),
+    ("FLOAT", "0.1", "0.1"),
+    ("FLOAT", "16777216", "16777216.0"),
+    ("FLOAT", "1.17549435e-38", "1.1754944e-38"),
+    ("DOUBLE", "0.1e0 + 0.2e0", "0.30000000000000004"),
+    ("DOUBLE", "1e300", "1e300"),
+    ("BIT(1)", "b'1'", '"AQ=="'),
+    ("BIT(12)", "b'100000000001'", '"CAE="'),
+    ("VARCHAR(20)", "'naïve ☃ 🐘'", '"naïve ☃ 🐘"'),
+    ("VARCHAR(20) CHARACTER SET latin1", "'naïve'", '"naïve"'),
+    ("CHAR(5)", "'ab  '", '"ab"'),
+    ("TEXT", "''", '""'),
+    ("LONGTEXT", "REPEAT('x', 100000)", '"' + "x" * 100000 + '"'),
+    ("BINARY(3)", "x'00ff'", '"AP8A"'),
+    ("VARBINARY(3)", "x'00ff10'", '"AP8Q"'),
+    ("BLOB", "x'00ff10'", '"AP8Q"'),
+    ("DATE", "'2026-11-22'", '"2026-11-22"'),
+    ("DATE", "'0000-00-00'", ERROR),
+    ("DATE", "'2026-00-00'", ERROR),
+    ("DATETIME(6)", "'2026-11-22 19:39:19.123456'", '"2026-11-22T19:39:19.123456"'),
+    ("DATETIME", "'2026-11-22 19:39:19'", '"2026-11-22T19:39:19"'),
+    ("DATETIME", "'0000-00-00 00:00:00'", ERROR),
+    ("TIMESTAMP(3) NULL", "'2026-11-22 19:39:19.123'", '"2026-11-22T17:39:19.123Z"'),
+    ("TIME", "'-838:59:59'", '"-838:59:59"'),
+    ("TIME(2)", "'01:02:03.45'", '"01:02:03.45"'),
+    ("YEAR", "2026", "2026"),
+    ("ENUM('so so','glad')", "'so so'", '"so so"'),
+    ("SET('a','b')", "'a,b'", '"a,b"'),
+    ("JSON", """'{"a": 12345678901234567890.10}'""", '{"a": 12345678901234567890.10}'),
+    ("JSON", "'null'", "null"),
+    ("LONGTEXT", """'{"a": 1}'""", '"{\\"a\\": 1}"'),
+    ("UUID", "'6BA7B810-9DAD-11D1-80B4-00C04FD430C8'", '"6ba7b810-9dad-11d1-80b4-00c04fd430c8"'),
+    ("INET6", "'::1'", '"::1"'),
+    ("POINT", "ST_GeomFromText('POINT(1 2)')", '"AAAAAAEBAAAAAAAAAAAA8D8AAAAAAAAAQA=="'),
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with MariaDB() as server:
+        admin = create_engine(server.url(""), isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.exec_driver_sql("CREATE DATABASE shop CHARACTER SET utf8mb4")
+            connection.exec_driver_sql("CREATE DATABASE other")
+        admin.dispose()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def admin(server):
+    """Run SQL that sets a test up, two hours east of Greenwich and with zero dates allowed."""
+    engine = create_engine(server.url("shop"), isolation_level="AUTOCOMMIT")
+
+    def run(*statements):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SET time_zone = '+02:00', sql_mode = ''")
+            for statement in statements:
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+
+    yield run
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def engine(server):
+    engine = create_source_engine(server.url("shop"), statement_timeout_s=5)
+    yield engine
+    engine.dispose()
+
+
+def source_of(engine, table, **options):
+    return Source(engine, Table("inv", table, **options))
+
+
+@pytest.mark.parametrize(("sql_type", "literal", "expected"), TYPES)
+def test_value_has_the_documented_json(admin, engine, sql_type, literal, expected):
+    admin(
+        "DROP TABLE IF EXISTS typed",
+        f"CREATE TABLE typed (id INT PRIMARY KEY, v {sql_type})",
+        f"INSERT INTO typed VALUES (1, {literal})",
+    )
+    source = source_of(engine, "typed", columns=("v",))
+    row = source.fetch(["1"]).rows["1"]
+    if expected is ERROR:
+        with pytest.raises(EncodingError, match="column 'v': the date has a zero"):
+            source.encoder.encode(row)
+    else:
+        assert source.encoder.encode(row).decode() == f'{{"v":{expected}}}'
+
+
+def test_session_is_read_only_bounded_and_in_utc(engine):
+    with engine.connect() as connection:
+        query = "SELECT @@tx_read_only, @@max_statement_time, @@time_zone, @@character_set_connection, @@autocommit"
+        assert tuple(connection.exec_driver_sql(query).one()) == (1, 5.0, "+00:00", "utf8mb4", 1)
+
+
+def test_batch_is_sorted_into_rows_missing_and_errors(admin, engine):
+    admin(
+        "DROP TABLE IF EXISTS item",
+        "CREATE TABLE item (id TINYINT UNSIGNED PRIMARY KEY, name TEXT)",
+        "INSERT INTO item VALUES (1, 'a'), (255, 'b')",
+    )
+    fetched = source_of(engine, "item").fetch(["1", "001", "255", "7", "256", "x"])
+    assert {row_id: tuple(row) for row_id, row in fetched.rows.items()} == {
+        "1": (1, "a"),
+        "001": (1, "a"),
+        "255": (255, "b"),
+    }
+    assert fetched.missing == ["7"]
+    assert fetched.errors.keys() == {"256", "x"}
+
+
+def test_row_that_fails_the_select_is_alone_in_errors(admin, engine):
+    admin(
+        "DROP TABLE IF EXISTS stock",
+        "CREATE TABLE stock (id INT PRIMARY KEY, have BIGINT UNSIGNED, want BIGINT UNSIGNED)",
+        "INSERT INTO stock SELECT seq, seq, IF(seq = 37, 99999, 1) FROM seq_1_to_100",
+        "CREATE OR REPLACE VIEW surplus AS SELECT id, have - want AS n FROM stock",
+    )
+    fetched = source_of(engine, "surplus", key=("id",)).fetch([str(i) for i in range(1, 101)])
+    assert len(fetched.rows) == 99
+    assert fetched.errors == {"37": "the database cannot read the row: BIGINT UNSIGNED value is out of range in …"}
+
+
+def test_key_text_that_the_collation_calls_equal_finds_its_row(admin, engine):
+    admin(
+        "DROP TABLE IF EXISTS person",
+        "CREATE TABLE person (name VARCHAR(20) COLLATE utf8mb4_unicode_ci PRIMARY KEY, n INT)",
+        "INSERT INTO person VALUES ('Zoë', 1), ('Bob', 2), ('eve', 3)",
+    )
+    fetched = source_of(engine, "person", columns=("n",)).fetch(["zoe", "Zoë", "BOB", "eve", "mallory"])
+    assert {row_id: row[0] for row_id, row in fetched.rows.items()} == {"zoe": 1, "Zoë": 1, "BOB": 2, "eve": 3}
+    assert fetched.missing == ["mallory"]
+
+
+def test_key_text_that_the_column_cannot_hold_is_missing_or_an_error(admin, engine):
+    admin(
+        "DROP TABLE IF EXISTS western",
+        "CREATE TABLE western (code VARCHAR(20) CHARACTER SET latin1 PRIMARY KEY)",
+        "INSERT INTO western VALUES ('a')",
+    )
+    fetched = source_of(engine, "western").fetch(["a", "🐘", "\udc80", "nul\0"])
+    assert list(fetched.rows) == ["a"]
+    assert {*fetched.missing, *fetched.errors} == {"🐘", "\udc80", "nul\0"}
+
+
+def test_key_of_several_columns_in_another_schema(admin, engine):
+    admin(
+        "DROP TABLE IF EXISTS other.seat",
+        "CREATE TABLE other.seat (hall CHAR(2), day DATE, n DECIMAL(4,1), PRIMARY KEY (day, hall, n))",
+        "INSERT INTO other.seat VALUES ('a', '2026-11-22', 1.5), ('b', '2026-11-22', 2)",
+    )
+    source = source_of(engine, "other.seat")
+    assert sorted(row_id for page in source.stream_row_ids(1) for row_id in page) == [
+        "2026-11-22,a,1.5",
+        "2026-11-22,b,2.0",
+    ]
+    fetched = source.fetch(["2026-11-22,a,1.50", "2026-11-22,b,2", "2026-11-23,a,1.5", "2026-11-31,a,1"])
+    assert list(fetched.rows) == ["2026-11-22,a,1.50", "2026-11-22,b,2"]
+    assert fetched.missing == ["2026-11-23,a,1.5"]
+    assert fetched.errors == {"2026-11-31,a,1": "row id '2026-11-31,a,1': part 1: it is not a day of the calendar"}
+
+
+def test_stream_yields_every_key_in_pages(admin, engine):
+    admin(
+        "DROP TABLE IF EXISTS big",
+        "CREATE TABLE big (id INT PRIMARY KEY)",
+        "INSERT INTO big SELECT seq FROM seq_1_to_2500",
+    )
+    source = source_of(engine, "big")
+    pages = list(source.stream_row_ids(1000))
+    assert [len(page) for page in pages] == [1000, 1000, 500]
+    assert {row_id for page in pages for row_id in page} == {str(i) for i in range(1, 2501)}
+    assert source.count_rows() == 2500
+
+
+def test_missing_table_is_a_config_error_at_first_and_a_source_error_later(admin, engine):
+    admin("CREATE OR REPLACE TABLE parcel (id INT PRIMARY KEY)")
+    with pytest.raises(ConfigError, match=r"no table or view 'parcels': did you mean parcel\?"):
+        source_of(engine, "parcels").load()
+    source = source_of(engine, "parcel")
+    source.load()
+    admin("DROP TABLE parcel")
+    with pytest.raises(SourceError, match=r"rowcache_tables\['inv'\]: cannot read 'parcel': Table .* doesn't exist"):
+        source.fetch(["1", "2"])
+
+
+def test_slow_statement_is_ended_by_the_server(admin, engine):
+    admin("CREATE OR REPLACE TABLE slow (id INT PRIMARY KEY)", "INSERT INTO slow VALUES (1), (2)")
+    admin("CREATE OR REPLACE VIEW sleepy AS SELECT id, SLEEP(60) AS s FROM slow")
+    source = source_of(engine, "sleepy", key=("id",))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET SESSION max_statement_time = 0.05")
+    with pytest.raises(SourceError, match="max_statement_time exceeded"):
+        source.fetch(["1", "2"])
+    engine.dispose()
+
+
+def test_connection_that_the_server_closed_is_replaced(admin, engine):
+    admin("CREATE OR REPLACE TABLE kept (id INT PRIMARY KEY)", "INSERT INTO kept VALUES (1)")
+    source = source_of(engine, "kept")
+    with engine.connect() as connection:
+        number = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
+    admin(f"KILL {number}")
+    assert list(source.fetch(["1"]).rows) == ["1"]
+
+
+def test_rows_that_bulk_statements_change_are_asked_for_where_there_is_no_returning(server, listen, cache):
+    engine = create_engine(server.url("other"))
+    Inventory.__table__.create(engine)
+    maker = sessionmaker(engine)
+    with maker.begin() as session:
+        session.add_all([Inventory(id=n) for n in range(1, 6)])
+    listen(maker)
+    with maker.begin() as session:
+        session.execute(update(Inventory).where(Inventory.id < 3).values(stock=1))
+        session.execute(delete(Inventory).where(Inventory.id == 4))
+        session.execute(insert(Inventory).values(id=5).on_duplicate_key_update(stock=3))
+        session.get_one(Inventory, 3).stock = 2
+    engine.dispose()
+    assert cache.touched() == {"inv": ["1", "2", "3", "4", "5"]}
+
+
+def test_query_names_rows_to_schedule(admin, engine):
+    admin(
+        "CREATE OR REPLACE TABLE stock (price DECIMAL(5,2), day DATE, code VARCHAR(9), PRIMARY KEY (price, day, code))",
+        "INSERT INTO stock VALUES (1.5, '2026-11-22', 'a'), (2, '2026-11-23', '%s:x')",
+    )
+    source = source_of(engine, "stock")
+    (hot,) = parse_queries("queries", {"hot": "WITH s AS (SELECT * FROM stock) SELECT price, day, code, 2.5 FROM s"})
+    source.check_query(hot)
+    wanted = [row for rows in source.stream_query(hot, 1) for row in rows]
+    assert sorted(wanted) == [("1.50,2026-11-22,a", 2.5), ("2.00,2026-11-23,%25s:x", 2.5)]
+    others = ["1.50,2026-11-22,A", "1.50,2026-11-22,b", "x"]  # A is a to this database
+    assert source.find_missing([row_id for row_id, _ in wanted] + others) == others[1:]
+    (wrong,) = parse_queries("queries", {"hot": "SELECT nope FROM stock"})
+    with pytest.raises(ConfigError, match=r"queries\['hot'\]: cannot run the statement: Unknown column 'nope'"):
+        source.check_query(wrong)

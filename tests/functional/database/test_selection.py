@@ -1,0 +1,100 @@
+"""Which table, key and columns are read, on real PostgreSQL and SQLite."""
+
+import re
+
+import pytest
+from support.database import USERS
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.errors import ConfigError, SourceError
+
+
+def test_chosen_columns_come_in_their_order_without_the_key(db):
+    db.run(*USERS)
+    source = db.source("users", columns=("note", "name"))
+    fetched = source.fetch(["42"])
+    assert source.encoder.encode(fetched.rows["42"]) == b'{"note":"x","name":"Bob"}'
+
+
+def test_table_in_a_schema_with_names_that_need_quotes(pg):
+    pg.run(
+        "CREATE SCHEMA app",
+        """CREATE TABLE app."Order" ("select" integer PRIMARY KEY, "a ""b" text, "c%d" text, "e:f" text)""",
+    )
+    pg.run("""INSERT INTO app."Order" VALUES (1, 'x', 'y', 'z')""")
+    source = pg.source("app.Order")
+    row = source.fetch(["1"]).rows["1"]
+    assert source.encoder.encode(row) == b'{"select":1,"a \\"b":"x","c%d":"y","e:f":"z"}'
+    assert list(source.stream_row_ids(5)) == [["1"]]
+    assert source.count_rows() == 1
+
+
+def test_table_in_an_attached_schema_of_sqlite(sqlite):
+    sqlite.run(*USERS)
+    assert list(sqlite.source("main.users").fetch(["1"]).rows) == ["1"]
+
+
+def test_view_needs_a_key(db):
+    db.run(*USERS, "CREATE VIEW names AS SELECT user_id, name FROM users")
+    with pytest.raises(ConfigError, match=r"rowcache_tables\['inv'\]: 'names' has no primary key: .* of user_id, name"):
+        db.source("names").load()
+    assert list(db.source("names", key=("user_id",)).fetch(["1"]).rows) == ["1"]
+
+
+def test_materialized_view(pg):
+    pg.run(*USERS, "CREATE MATERIALIZED VIEW names AS SELECT user_id, name FROM users")
+    assert list(pg.source("names", key=("user_id",)).fetch(["1"]).rows) == ["1"]
+    with pytest.raises(ConfigError, match="did you mean names"):
+        pg.source("name_s").load()
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ("user", {}, "rowcache_tables['inv']['table']: the database has no table or view 'user': did you mean users?"),
+        ("zzz", {}, "rowcache_tables['inv']['table']: the database has no table or view 'zzz': allowed are users"),
+        (
+            "users",
+            {"columns": ("nmae",)},
+            "rowcache_tables['inv']['columns']: 'users' has no column 'nmae': did you mean name?",
+        ),
+        (
+            "users",
+            {"key": ("zzz",)},
+            "rowcache_tables['inv']['key']: 'users' has no column 'zzz': allowed are user_id, name, note",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(db, table, options, message):
+    db.run(*USERS)
+    with pytest.raises(ConfigError) as caught:
+        db.source(table, **options).load()
+    assert str(caught.value) == message
+
+
+def test_unknown_table_of_a_schema_lists_that_schema(pg):
+    pg.run("CREATE SCHEMA app", "CREATE TABLE app.orders (id integer PRIMARY KEY)", *USERS)
+    with pytest.raises(ConfigError, match=r"no table or view 'app\.users': allowed are orders"):
+        pg.source("app.users").load()
+    with pytest.raises(ConfigError, match=r"no table or view 'none\.users': there are no tables"):
+        pg.source("none.users").load()
+
+
+def test_key_column_of_a_type_without_a_text_form_is_refused(pg):
+    pg.run("CREATE TABLE t (at timestamptz PRIMARY KEY)")
+    with pytest.raises(
+        ConfigError, match=re.escape("column 'at' is timestamp with time zone: allowed are whole numbers")
+    ):
+        pg.source("t").load()
+
+
+def test_columns_that_the_role_may_read_are_enough(pg, postgres_url):
+    pg.run(*USERS, "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN", "GRANT USAGE ON SCHEMA public TO reader")
+    pg.run("GRANT SELECT (user_id, name) ON users TO reader")
+    engine = create_source_engine(postgres_url.replace("postgres@", "reader@", 1), statement_timeout_s=5)
+    assert list(Source(engine, Table("inv", "users", columns=("name",), key=("user_id",))).fetch(["1"]).rows) == ["1"]
+    with pytest.raises(SourceError, match="permission denied for table users"):
+        Source(engine, Table("inv", "users", key=("user_id",))).fetch(["1", "2"])
+    engine.dispose()
+    pg.run("DROP OWNED BY reader", "DROP ROLE reader")

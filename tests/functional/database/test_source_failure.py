@@ -1,0 +1,138 @@
+"""Sessions, and what happens when the database as a whole fails, on real PostgreSQL and SQLite."""
+
+import signal
+
+import pytest
+from sqlalchemy import text
+from support.database import USERS, Database
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.demo.servers import Postgres
+from rowcache_tasks.errors import SourceError
+
+
+def test_postgresql_session_is_read_only_bounded_and_in_utc(pg):
+    engine = pg.engine(statement_timeout_s=1.5)
+    with engine.connect() as connection:
+        names = ("default_transaction_read_only", "statement_timeout", "TimeZone", "IntervalStyle", "client_encoding")
+        found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]
+        assert found == ["on", "1500ms", "UTC", "iso_8601", "UTF8"]
+        assert connection.connection.driver_connection.autocommit
+        with pytest.raises(Exception, match="read-only transaction"):
+            connection.exec_driver_sql("CREATE TABLE t (id integer)")
+
+
+def test_sqlite_session_is_read_only(sqlite):
+    with sqlite.engine().connect() as connection, pytest.raises(Exception, match="readonly database"):
+        connection.exec_driver_sql("CREATE TABLE t (id integer)")
+
+
+def test_sqlite_file_that_is_not_there_is_an_error_and_is_not_made(tmp_path):
+    engine = create_source_engine(f"sqlite:///{tmp_path}/none.db", statement_timeout_s=1)
+    with pytest.raises(SourceError, match="unable to open database file"):
+        Source(engine, Table("inv", "t")).load()
+    assert not list(tmp_path.iterdir())
+
+
+def test_slow_statement_is_a_source_error(pg):
+    pg.run("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    pg.run("CREATE VIEW v AS SELECT id, pg_sleep(60) IS NULL AS s FROM t")
+    source = Source(pg.engine(statement_timeout_s=0.2), Table("inv", "v", key=("id",)))
+    with pytest.raises(SourceError, match="canceling statement due to statement timeout"):
+        source.fetch(["1", "2"])
+
+
+def test_table_that_vanishes_is_a_source_error_until_it_is_back(db):
+    db.run(*USERS)
+    source = db.source("users")
+    source.load()
+    db.run("ALTER TABLE users RENAME TO gone")
+    with pytest.raises(SourceError, match=r"^rowcache_tables\['inv'\]: cannot read 'users': ") as caught:
+        source.fetch(["1", "2"])
+    assert "\n" not in str(caught.value)
+    assert "SELECT" not in str(caught.value)
+    db.run("ALTER TABLE gone RENAME TO users")
+    assert list(source.fetch(["1"]).rows) == ["1"]
+
+
+def test_column_whose_type_changes_is_read_by_its_new_type(pg):
+    pg.run("CREATE TABLE t (id integer PRIMARY KEY, v integer)", "INSERT INTO t VALUES (1, 5)")
+    source = pg.source("t")
+    for _ in range(10):  # psycopg prepares a statement that it sees often
+        source.fetch(["1"])
+    pg.run("ALTER TABLE t ALTER v TYPE timestamptz USING '2026-11-22 19:39:19+00'")
+    row = source.fetch(["1"]).rows["1"]
+    assert source.encoder.encode(row) == b'{"id":1,"v":"2026-11-22T19:39:19Z"}'
+
+
+def test_connections_survive_a_restart_of_the_database():
+    with Postgres() as server:
+        database = Database(server.url)
+        database.run(*USERS)
+        source = database.source("users")
+        assert list(source.fetch(["1"]).rows) == ["1"]
+        server.kill()
+        for _ in range(2):
+            with pytest.raises(SourceError, match=r"^rowcache_tables\['inv'\]: cannot read 'users': ") as caught:
+                source.fetch(["1"])
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) <= 200
+        server.start()
+        assert list(source.fetch(["1"]).rows) == ["1"]
+        server.kill()
+        server.start()
+        assert list(source.fetch(["1", "42"]).rows) == ["1", "42"]  # the stale connection is not noticed
+        server.kill()
+        server.start()
+        assert sum(map(len, source.stream_row_ids(10))) == 3
+        database.close()
+
+
+def test_restart_of_the_database_is_noticed_for_all_connections_at_once():
+    with Postgres() as server:
+        database = Database(server.url)
+        database.run(*USERS)
+        source = database.source("users")
+        source.load()
+        engine = source._engine
+        with engine.connect() as one, engine.connect() as two:
+            assert one.scalar(text("SELECT 1")) == two.scalar(text("SELECT 1"))
+        server.kill()
+        server.start()
+        assert list(source.fetch(["1"]).rows) == ["1"]
+        with engine.connect() as one, engine.connect() as two:
+            assert one.scalar(text("SELECT 1")) == two.scalar(text("SELECT 1")), "none of the old ones is left"
+        database.close()
+
+
+class Interrupted(BaseException):
+    """Raised by a signal in the midst of a wait."""
+
+
+def interrupt(_signal, _frame):
+    raise Interrupted
+
+
+def test_connection_whose_answer_was_not_waited_for_is_not_used_again(pg):
+    pg.run(*USERS, "CREATE VIEW v AS SELECT user_id AS id, pg_sleep(60) IS NULL AS s FROM users")
+    engine = pg.engine(statement_timeout_s=60)
+    slow, source = (Source(engine, Table("inv", name, key=(key,))) for name, key in (("v", "id"), ("users", "user_id")))
+    slow.load()
+    source.load()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Interrupted):
+            slow.fetch(["1"])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert list(source.fetch(["1"]).rows) == ["1"]
+
+
+def test_unreachable_database_is_a_source_error_without_the_password():
+    engine = create_source_engine("postgresql+psycopg://me:hunter2@127.0.0.1:1/db", statement_timeout_s=1)
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1") as caught:
+        Source(engine, Table("inv", "users")).load()
+    assert "hunter2" not in str(caught.value)

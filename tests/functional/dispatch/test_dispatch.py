@@ -1,0 +1,419 @@
+"""The dispatcher's policy, with a real server for the schedule and plain callables for the broker."""
+
+import threading
+import time
+
+import pytest
+from proof.interleaving.mutant import Mutant
+from support.deployment import wait_until
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.dispatch import dispatcher as dispatch
+from rowcache_tasks.dispatch.backpressure import Backlog
+from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.linger import linger_s
+from rowcache_tasks.dispatch.next_due import Lookout
+from rowcache_tasks.dispatch.wakeup import Alarm
+from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.schedule.rows import Schedule
+
+
+class Broker:
+    """A queue that can fail."""
+
+    def __init__(self):
+        self.sent = []
+        self.length = 0
+        self.asked = 0
+        self.flushed = 0
+        self.error = None
+        self.before_send = self.after_look = lambda: None
+        """Called once: what happens while the dispatcher stands still."""
+
+    def send(self, table, claim):
+        happen, self.before_send = self.before_send, lambda: None
+        happen()
+        if self.error:
+            raise self.error
+        self.sent.append((table, claim))
+
+    def queue_length(self):
+        self.asked += 1
+        length, happen, self.after_look = self.length, self.after_look, lambda: None
+        happen()
+        return length
+
+    def flush(self):
+        self.flushed += 1
+
+    @property
+    def rows(self):
+        return [row_id for _, claim in self.sent for row_id in claim.row_ids]
+
+
+@pytest.fixture
+def broker():
+    return Broker()
+
+
+@pytest.fixture
+def build(client, schedule, broker):
+    opened = []
+
+    def build(schedules=(schedule,), batch_size=10, max_queue=5, poll_interval_s=0.05, lease_s=30):
+        alarm = Alarm(client, [one.table.keys.wake for one in schedules])
+        lookout = Lookout(client, [one.table.keys.schedule for one in schedules])
+        opened.extend((alarm, lookout))
+        limits = Limits(batch_size, lease_s, poll_interval_s, max_queue)
+        return Dispatcher(schedules, broker, alarm, lookout, Backlog(client), limits)
+
+    yield build
+    for one in opened:
+        one.close()
+
+
+def run_until(dispatcher, is_done, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        assert time.monotonic() < deadline
+        dispatcher.run(time.monotonic() + 0.02)
+
+
+def test_due_rows_are_sent_in_batches(build, schedule, broker):
+    schedule.put_rows({str(n): (100, 0) for n in range(25)})
+    dispatcher = build()
+    pauses = [dispatcher.run_once() for _ in range(3)]
+    assert [len(claim.row_ids) for _, claim in broker.sent] == [10, 10, 5]
+    assert sorted(map(int, broker.rows)) == list(range(25))
+    assert pauses[:2] == [0, 0], "a full batch is followed by the next one at once"
+    assert 0 < pauses[2] <= 0.05
+
+
+def test_nothing_due_sends_nothing_and_sleeps_no_longer_than_the_poll_interval(build, schedule, broker):
+    schedule.put_rows({"1": (100, 50)})
+    assert 0.04 < build().run_once() <= 0.05
+    assert broker.sent == []
+
+
+def test_next_due_time_shortens_the_sleep(build, schedule):
+    schedule.put_rows({"1": (100, 50)})
+    assert build(poll_interval_s=100).run_once() <= 50
+
+
+def test_idle_dispatcher_does_not_ask_the_broker(build, broker):
+    dispatcher = build()
+    for _ in range(5):
+        dispatcher.run_once()
+    assert broker.asked == 0
+
+
+def test_nothing_is_claimed_while_the_queue_is_above_the_high_water_mark(build, schedule, broker):
+    schedule.put_rows({str(n): (100, 0) for n in range(30)})
+    dispatcher = build()
+    broker.length = 5
+    assert dispatcher.run_once() > 0
+    assert broker.sent == []
+    broker.length = 4
+    dispatcher.run_once()
+    assert len(broker.sent) == 1
+
+
+def test_broker_is_asked_only_when_the_batches_that_nobody_started_are_too_many(build, schedule, broker):
+    dispatcher = build(batch_size=1, max_queue=5)
+    schedule.put_rows({str(n): (100, 0) for n in range(9)})
+    for _ in range(6):
+        dispatcher.run_once()
+    assert (len(broker.sent), broker.asked) == (6, 1), "a dispatcher that has just started asks"
+    for _ in range(3):
+        dispatcher.run_once()
+    assert (len(broker.sent), broker.asked) == (9, 4), "the workers have fetched them: the queue is short"
+
+
+def test_batch_that_is_not_full_is_followed_later_the_more_wait_for_a_worker():
+    pauses = [linger_s(behind, 0.05) for behind in range(100)]
+    assert 0 < pauses[0] < 0.005
+    assert pauses[:10] == pytest.approx([pauses[0] * (1 + behind) for behind in range(10)])
+    assert max(pauses) == 0.05, "a change is noticed within the poll interval all the same"
+
+
+def test_queue_is_bounded_although_the_list_of_batches_is_not_usable(build, schedule, broker, client):
+    client.set(QUEUED_BATCHES, "somebody else's")
+    schedule.put_rows({str(n): (100, 0) for n in range(30)})
+    dispatcher = build(batch_size=1)
+    dispatcher.run_once()
+    assert len(broker.sent) == 1
+    broker.length = 5
+    for _ in range(3):
+        assert dispatcher.run_once() > 0
+    assert len(broker.sent) == 1
+
+
+def test_wakes_do_not_make_small_batches_follow_each_other_at_once(build, schedule, broker, client):
+    client.zadd(QUEUED_BATCHES, {f"sent {n}": float(client.time()[0]) for n in range(50)})
+    dispatcher = build(max_queue=1000, poll_interval_s=10)
+    schedule.put_rows({"1": (100, 0)})
+    run_until(dispatcher, lambda: broker.sent)
+    until = dispatcher._linger_until
+    schedule.put_rows({"2": (100, 0)})
+    run_until(dispatcher, lambda: len(broker.sent) == 2)
+    assert time.monotonic() >= until, "50 batches wait, and a wake changes nothing about that"
+
+
+def test_what_the_broker_holds_back_is_sent_when_nothing_is_due(build, schedule, broker):
+    dispatcher = build()
+    schedule.put_rows({"1": (100, 0)})
+    dispatcher.run_once()
+    assert broker.flushed == 0
+    dispatcher.run_once()
+    assert broker.flushed == 1
+
+
+def test_failed_send_releases_the_batch_at_once(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0), "2": (100, 0)})
+    broker.error = OSError("broker is away")
+    with pytest.raises(OSError, match="broker is away"):
+        build().run_once()
+    assert sorted(schedule.claim_rows(10, 30)[0].row_ids) == ["1", "2"]
+    assert client.exists("failures:") == 0
+
+
+def test_run_survives_a_broker_that_fails_and_goes_on_when_it_is_back(build, schedule, broker, caplog):
+    schedule.put_rows({"1": (100, 0)})
+    broker.error = OSError("broker is away")
+    dispatcher = build()
+    run_until(dispatcher, lambda: "dispatch_failed" in caplog.text)
+    broker.error = None
+    run_until(dispatcher, lambda: broker.sent)
+    assert broker.rows == ["1"]
+    assert [r.levelname for r in caplog.records if "dispatch_failed" in r.message].count("WARNING") == 1
+
+
+def test_change_through_the_api_wakes_a_sleeping_dispatcher(build, schedule, broker, client):
+    dispatcher = build(poll_interval_s=60)
+    is_over = threading.Event()
+
+    def sleep():
+        while not is_over.is_set():
+            dispatcher.run(time.monotonic() + 0.5)
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    try:
+        wait_until(lambda: "blpop" in str(client.client_list()), "it sleeps")
+        schedule.put_rows({"1": (100, 0)})
+        wait_until(lambda: broker.sent, "the row is sent, long before the dispatcher looks by itself")
+        assert client.llen("wake:") == 0
+    finally:
+        is_over.set()
+        sleeper.join(60)
+
+
+def test_table_that_fails_does_not_stop_the_others(build, client, broker, caplog):
+    tables = [Schedule(client, Table(name, name, namespace=name)) for name in ("a", "b")]
+    for one in tables:
+        one.put_rows({"1": (100, 0)})
+    client.delete("refreshed:a")
+    client.set("refreshed:a", "a string where a sorted set belongs")
+    dispatcher = build(tables)
+    dispatcher.run_once()
+    dispatcher.run_once()
+    assert [table for table, _ in broker.sent] == ["b"]
+    assert caplog.text.count("dispatch_failed for a, trying again: ResponseError: WRONGTYPE") == 1
+
+
+def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_a_lease(build, schedule, broker, client, caplog):
+    schedule.put_rows({"1": (100, 0)})
+    dispatcher = build()
+    dispatcher.run_once()
+    (claimed_at,) = client.zrange("queue:", 0, -1)
+    client.zadd("queue:", {claimed_at: float(claimed_at) - 16})
+    client.zadd("schedule:", {"1": 0})
+    broker.length = 1
+    dispatcher.run_once()
+    dispatcher.run_once()
+    assert broker.rows == ["1"]
+    assert "queue_stuck" not in caplog.text, "which is nothing strange when there is too much to do"
+    dispatcher._stuck_since -= 31
+    dispatcher.run_once()
+    dispatcher.run_once()
+    assert caplog.text.count("queue_stuck") == 1, "but for a whole lease it is"
+    client.zadd("queue:", {claimed_at: float(claimed_at) - 14})
+    dispatcher.run_once()
+    assert broker.rows == ["1", "1"]
+
+
+def test_batches_lost_with_the_broker_are_forgotten_when_its_queue_is_empty(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0)})
+    client.zadd("queue:", {"1.5": 1.5, "2.5": 2.5})
+    dispatcher = build()
+    assert dispatcher.run_once() == 0
+    assert client.zcard("queue:") == 0
+    dispatcher.run_once()
+    assert broker.rows == ["1"]
+
+
+def test_batches_that_have_expired_hold_nothing_up_while_other_messages_are_in_the_queue(
+    build, schedule, broker, client
+):
+    schedule.put_rows({"1": (100, 0)})
+    lost = client.time()[0] - 91
+    client.zadd("queue:", {lost: lost})
+    broker.length = 3
+    dispatcher = build()
+    dispatcher.run_once()
+    dispatcher.run_once()
+    assert broker.rows == ["1"]
+
+
+def test_list_of_batches_of_another_type_holds_nothing_up(build, schedule, broker, client):
+    client.set("queue:", "a string where a sorted set belongs")
+    schedule.put_rows({"1": (100, 0)})
+    build().run_once()
+    Backlog(client).start(broker.sent[0][1])
+    assert broker.rows == ["1"]
+
+
+def test_claim_without_the_look_at_the_queue_is_found(client, schedule, broker, build):
+    guard = "if oldest and now - oldest > tonumber(max_wait_s) then"
+    mutant = Mutant("claim_rows", guard, "if false then", "").infect(client, schedule.table).schedule
+    client.zadd("queue:", {"1": 1})
+    schedule.put_rows({"1": (100, 0)})
+    broker.length = 1
+    build([schedule]).run_once()
+    assert broker.rows == []
+    build([mutant]).run_once()
+    assert broker.rows == ["1"]
+
+
+def test_worker_that_starts_a_batch_takes_it_and_those_sent_before_off_the_list(schedule, client):
+    schedule.put_rows({"1": (100, 0)})
+    claim, _ = schedule.claim_rows(10, 30)
+    at = float(claim.claimed_at)
+    client.zadd("queue:", {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
+    Backlog(client).start(claim)
+    assert client.zrange("queue:", 0, -1) == [b"perhaps before", b"after"]
+
+
+def test_batch_that_another_dispatcher_overtakes_stays_on_the_list(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0), "2": (100, 0)})
+    one, two = build(batch_size=1), build(batch_size=1)
+
+    def overtake():
+        two.run_once()
+        Backlog(client).start(broker.sent[0][1])
+
+    broker.before_send = overtake
+    one.run_once()
+    (_, first), (_, last) = broker.sent
+    assert float(last.claimed_at) < float(first.claimed_at)
+    assert client.zrange("queue:", 0, -1) == [last.claimed_at.encode()]
+
+
+def test_batch_that_is_late_before_it_is_sent_is_handed_back(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0)})
+    with pytest.raises(TimeoutError, match=r"stood still for over 0\.25 of a lease"):
+        build(lease_s=1e-6).run_once()
+    assert broker.sent == []
+    assert client.zcard("queue:") == 0
+    assert client.zscore("schedule:", "1") <= client.time()[0] + 1
+    assert client.exists("failures:") == 0
+
+
+def test_batch_that_was_sent_late_is_on_the_list_again(build, schedule, broker, client, monkeypatch):
+    schedule.put_rows({"1": (100, 0)})
+    now = time.monotonic()
+
+    def stand_still():
+        client.delete("queue:")
+        monkeypatch.setattr(dispatch.time, "monotonic", lambda: now + 100)
+
+    broker.before_send = stand_still
+    build().run_once()
+    assert client.zrange("queue:", 0, -1, withscores=True) == [
+        (broker.sent[0][1].claimed_at.encode(), float(broker.sent[0][1].claimed_at))
+    ]
+
+
+def test_batch_that_was_not_sent_is_not_on_the_list(build, schedule, broker, client):
+    client.zadd("delay:", {"x" * 2000: 10})
+    client.zadd("schedule:", {"x" * 2000: 1})
+    build().run_once()
+    schedule.put_rows({"1": (100, 0)})
+    broker.error = OSError("broker is away")
+    with pytest.raises(OSError, match="broker is away"):
+        build().run_once()
+    assert client.zcard("queue:") == 0
+
+
+def test_batch_sent_after_the_queue_was_seen_empty_is_not_forgotten(build, client, schedule, broker):
+    backlog, dispatcher = Backlog(client), build(lease_s=0.03)
+    dispatcher._behind = 0  # as after a claim, which would have to be sent within a quarter of that lease here
+    schedule.put_rows({"1": (100, 0)})
+    client.zadd("queue:", {"lost": backlog.now() - 20})
+
+    def send():
+        sent_at = backlog.now()
+        client.zadd("queue:", {"sent meanwhile": sent_at})
+        wait_until(lambda: backlog.now() > sent_at + 0.02, "half a lease is over")
+
+    broker.after_look = send
+    dispatcher.run_once()
+    assert client.zrange("queue:", 0, -1) == [b"sent meanwhile"]
+
+
+def test_alarm_returns_early_when_woken_and_on_time_when_not(client):
+    alarm = Alarm(client, ["wake:"])
+    assert alarm.wait(0.01) is None
+    threading.Timer(0.05, client.rpush, ("wake:", "1")).start()
+    started = time.monotonic()
+    assert alarm.wait(20) == "wake:"
+    assert time.monotonic() - started < 19
+    alarm.close()
+
+
+def test_alarm_survives_the_loss_of_its_connection(client):
+    alarm = Alarm(client, ["wake:"])
+    alarm.wait(0.01)
+    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert alarm.wait(0.05) is None
+    client.rpush("wake:", "1")
+    assert alarm.wait(20) == "wake:"
+    alarm.close()
+
+
+def test_flood_of_wakes_is_cut_off(client):
+    client.rpush("wake:", *["1"] * 5000)
+    alarm = Alarm(client, ["wake:"])
+    assert sum(alarm.wait(0.5) is not None for _ in range(120)) < 120
+    assert client.llen("wake:") == 0
+    alarm.close()
+
+
+def test_row_id_too_long_for_a_message_is_recorded_and_the_others_are_sent(build, schedule, broker, client):
+    long = "é" * 600
+    client.zadd("delay:", {long: 10, "1": 10, "x" * 1024: 10})
+    client.zadd("schedule:", {long: 1, "1": 2, "x" * 1024: 3})
+    build().run_once()
+    assert broker.rows == ["1", "x" * 1024]
+    assert b"row id of 1,200 bytes: allowed are 1,024" in client.hget("failures:", long)
+    assert client.zscore("schedule:", long) > client.time()[0], "and tried again later"
+
+
+def test_every_table_gets_its_turn(build, client, broker):
+    tables = [Schedule(client, Table(name, name, namespace=name)) for name in ("a", "b")]
+    for one in tables:
+        one.put_rows({str(n): (100, 0) for n in range(20)})
+    dispatcher = build(tables)
+    dispatcher.run_once()
+    assert [table for table, _ in broker.sent] == ["a", "b"]
+
+
+def test_rows_of_two_dispatchers_are_disjoint(build, schedule, broker):
+    schedule.put_rows({str(n): (100, 0) for n in range(500)})
+    dispatchers = [build(max_queue=1000), build(max_queue=1000)]
+    threads = [threading.Thread(target=run_until, args=(one, lambda: len(broker.rows) >= 500)) for one in dispatchers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
+    assert sorted(map(int, broker.rows)) == list(range(500))

@@ -1,0 +1,157 @@
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from urllib.request import urlopen
+
+import pytest
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition, parser
+from prometheus_client.parser import text_string_to_metric_families
+from support.deployment import CELERY, ROOT
+from support.settings import write_settings
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.ops.metrics import MetricsServer, RowCacheCollector
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Backoff
+
+INV = Table("inv", "inventory")
+USERS = Table("users", "users", namespace="users")
+
+
+@pytest.fixture
+def registry(client):
+    registry = CollectorRegistry()
+    registry.register(RowCacheCollector(client, [INV, USERS], 30))
+    return registry
+
+
+def scrape(registry):
+    """Every sample as (name, labels) -> value."""
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def value(registry, name, **labels):
+    return scrape(registry)[name, frozenset(({"table": "inv"} | labels).items())]
+
+
+def commit(schedule, *row_ids):
+    schedule.put_rows(dict.fromkeys(row_ids, (100, 0)))
+    schedule.commit_rows(schedule.claim_rows(10, 30)[0], dict.fromkeys(row_ids, b"{}"))
+
+
+def test_gauges_tell_the_state_of_each_table(registry, schedule):
+    commit(schedule, "1", "2")
+    schedule.put_rows({"3": (10, -60), "4": (10, 0)})
+    claim, _ = schedule.claim_rows(1, 30)
+    schedule.release_rows(claim, {"3": "no"}, Backoff())
+    assert scrape(registry)["rowcache_up", frozenset()] == 1
+    assert value(registry, "rowcache_scheduled_rows") == 4
+    assert value(registry, "rowcache_overdue_rows") == 1
+    assert 0 < value(registry, "rowcache_overdue_seconds") < 30
+    assert value(registry, "rowcache_failing_rows") == 1
+    assert 0 < value(registry, "rowcache_waiting_seconds") < 30
+    assert value(registry, "rowcache_scheduled_rows", table="users") == 0
+
+
+def test_time_of_the_last_commit_is_absent_before_the_first(registry, schedule, client):
+    labels = frozenset({("table", "inv")})
+    assert ("rowcache_last_commit_timestamp_seconds", labels) not in scrape(registry)
+    commit(schedule, "1")
+    assert abs(value(registry, "rowcache_last_commit_timestamp_seconds") - client.time()[0]) < 10
+
+
+def test_outcomes_are_counters(registry, schedule):
+    commit(schedule, "1", "2")
+    schedule.drop_rows(["1"])
+    assert value(registry, "rowcache_claimed_total") == 2
+    assert value(registry, "rowcache_refreshed_total") == 2
+    assert value(registry, "rowcache_dropped_total") == 1
+    for outcome in ("unchanged", "superseded", "missing", "failed"):
+        assert value(registry, f"rowcache_{outcome}_total") == 0
+
+
+def test_lateness_is_a_histogram_with_exact_cumulative_buckets(registry, client):
+    # Classes of 2^(class / 4) ms: 0 is up to 1 ms, 4 up to 2 ms, 5 up to 2.4 ms, 40 up to 1.024 s, 160 beyond the last.
+    client.hset("stats:", mapping={"late:0": 1, "late:4": 10, "late:5": 100, "late:40": 1000, "late:160": 10000})
+    buckets = {le: value(registry, "rowcache_lateness_seconds_bucket", le=le) for le in ("0.001", "0.002", "0.004")}
+    assert buckets == {"0.001": 1, "0.002": 11, "0.004": 111}
+    assert value(registry, "rowcache_lateness_seconds_bucket", le="0.512") == 111
+    assert value(registry, "rowcache_lateness_seconds_bucket", le="1.024") == 1111
+    assert value(registry, "rowcache_lateness_seconds_bucket", le="262.144") == 1111
+    assert value(registry, "rowcache_lateness_seconds_bucket", le="+Inf") == 11111
+
+
+def test_no_label_holds_anything_but_the_table(registry, schedule):
+    commit(schedule, "secret-row")
+    labels = {name for _, labels in scrape(registry) for name, _ in labels}
+    assert labels == {"table", "le"}
+    assert "secret-row" not in generate_latest(registry).decode()
+
+
+def test_output_is_valid_openmetrics(registry, schedule):
+    commit(schedule, "1")
+    families = list(parser.text_string_to_metric_families(exposition.generate_latest(registry).decode()))
+    assert "rowcache_lateness_seconds" in [family.name for family in families]
+
+
+def test_redis_that_is_down_is_a_metric_and_not_an_error(caplog):
+    registry = CollectorRegistry()
+    client = connect("unix:///nowhere/valkey.sock", "test")
+    registry.register(RowCacheCollector(client, [INV], 30))
+    with caplog.at_level(logging.WARNING):
+        assert scrape(registry) == {("rowcache_up", frozenset()): 0}
+    assert "Redis could not be read" in caplog.text
+
+
+def test_server_answers_scrapes_until_it_is_closed(client, schedule):
+    commit(schedule, "1")
+    server = MetricsServer(RowCacheCollector(client, [INV], 30), "127.0.0.1", 0)
+    with urlopen(server.url) as answer:
+        assert b'rowcache_scheduled_rows{table="inv"} 1.0' in answer.read()
+    server.close()
+    server.wait()
+
+
+@pytest.fixture
+def settings_file(valkey, client, tmp_path, monkeypatch):
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9))
+
+
+def test_missing_extra_is_one_line_with_the_remedy(settings_file, monkeypatch):
+    monkeypatch.delitem(sys.modules, "rowcache_tasks.ops.metrics")
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    done = CliRunner().invoke(rowcache, ["metrics"])
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("rowcache_tasks: metrics needs the module 'prometheus_client'")
+    assert line.endswith("pip install 'rowcache-tasks[metrics]'")
+
+
+def test_port_in_use_is_one_line(settings_file):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = CliRunner().invoke(rowcache, ["metrics", "--port", port])
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"rowcache_tasks: cannot listen on 127.0.0.1:{port}: ")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_command_serves_until_it_is_told_to_stop(settings_file, schedule, valkey, stop):
+    commit(schedule, "1")
+    env = {"PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": valkey.broker_url(8), "PYTHONUNBUFFERED": "1"}
+    command = [*CELERY, "rowcache", "metrics", "--port", "0"]
+    with subprocess.Popen(command, env=os.environ | env, stdout=subprocess.PIPE, text=True) as child:
+        line = child.stdout.readline()
+        assert line.startswith("metrics of inv on http://127.0.0.1:")
+        with urlopen(line.split()[-1]) as answer:
+            assert b"rowcache_up 1.0" in answer.read()
+        child.send_signal(stop)
+    assert child.returncode == 0

@@ -1,0 +1,69 @@
+"""RowCache and AsyncRowCache with a near cache: the same tests for both."""
+
+import pytest
+from support.awaited import KINDS
+from support.deployment import wait_until
+
+from rowcache_tasks import ArgumentError
+
+
+@pytest.fixture(params=KINDS)
+def inv(request, valkey, client):
+    cache = KINDS[request.param]("inv", url=valkey.url_for(9), near=100)
+    yield cache
+    cache.end()
+
+
+def keep(cache, row_id, row):
+    """Read a row until it comes out of this process."""
+
+    def is_kept():
+        hits = cache.near_statistics().hits
+        return cache.get(row_id) == row and cache.near_statistics().hits > hits
+
+    wait_until(is_kept, f"row {row_id} is kept")
+
+
+def test_row_is_read_once_and_then_kept_in_the_process(inv, client):
+    client.set("inv:42", b'{"id":42}')
+    keep(inv, "42", {"id": 42})
+    calls = client.info("commandstats")["cmdstat_mget"]["calls"]
+    first = inv.get("42")
+    first["id"] = "changed by the caller"
+    assert inv.get("42") == {"id": 42}
+    assert inv.get(42) == {"id": 42}
+    assert inv.get_many(["42"]) == inv.get_many(["42"], fill=True) == {"42": {"id": 42}}
+    assert client.info("commandstats")["cmdstat_mget"]["calls"] == calls, "the server was asked again"
+
+
+def test_change_is_seen(inv, client):
+    client.set("inv:42", b'{"v":1}')
+    keep(inv, "42", {"v": 1})
+    client.set("inv:42", b'{"v":2}')
+    wait_until(lambda: inv.get("42") == {"v": 2}, "the change is seen")
+    client.delete("inv:42")
+    wait_until(lambda: inv.get("42") is None, "the removal is seen")
+
+
+def test_many_rows_come_from_the_process_and_the_rest_from_the_server(inv, client):
+    client.mset({f"inv:{n}": b'{"id":%d}' % n for n in range(3)})
+    keep(inv, "0", {"id": 0})
+    wanted = {"2": {"id": 2}, "nope": None, "0": {"id": 0}, "1": {"id": 1}}
+    assert list(inv.get_many(wanted).items()) == list(wanted.items())
+    assert inv.near_statistics().rows >= 3
+
+
+def test_age_is_asked_of_the_server(inv, schedule):
+    schedule.put_rows({"42": (100, 0)})
+    schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"42": b'{"id":42}'})
+    keep(inv, "42", {"id": 42})
+    assert inv.get("42", max_age=60) == {"id": 42}
+    schedule._client.zincrby("refreshed:", -100, "42")
+    assert inv.get("42", max_age=60) is None
+    assert 100 <= inv.age("42") < 160
+
+
+def test_wrong_number_of_rows_is_a_clear_error(valkey):
+    for kind in KINDS.values():
+        with pytest.raises(ArgumentError, match="near is -1: allowed is a number of rows"):
+            kind("inv", url=valkey.url_for(9), near=-1)

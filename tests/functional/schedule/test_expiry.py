@@ -1,0 +1,45 @@
+"""Values that expire, and those that must not any more: there is a mark for as long as some value may expire."""
+
+import pytest
+from support.deployment import wait_until
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.reader.fill.scripts import Fill
+from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.schedule.rows import Schedule
+
+PLAIN, WITH_TTL = Table("inv", "inventory"), Table("inv", "inventory", ttl_s=600.0)
+VALUE = b'{"id":1}'
+
+
+def fill(client, table, row_id, delay_s=None, keep_s=60.0):
+    """Fill a row as a reader does."""
+    filler = Fill(table, ReadThrough(ttl=keep_s))
+    began_at = filler.parse_begun([row_id], filler.begin(client, [row_id], b"token", 0.0)).began_at
+    assert filler.end(client, b"token", began_at, {row_id: VALUE}, delay_s) == [1, 0]
+
+
+def refresh(client, table, row_id):
+    schedule = Schedule(client, table)
+    client.zadd("schedule:", {row_id: 1})
+    return schedule.commit_rows(schedule.claim_rows(500, 30)[0], {row_id: VALUE})
+
+
+@pytest.mark.parametrize("is_scheduled", [False, True])
+def test_value_filled_with_a_ttl_stays_when_the_table_has_none_any_more(client, is_scheduled):
+    if is_scheduled:
+        Schedule(client, PLAIN).put_rows({"1": (10, 0)})
+    fill(client, WITH_TTL, "1", None if is_scheduled else 10.0)
+    assert 0 < client.pttl("inv:1") <= 600_000
+    assert refresh(client, PLAIN, "1").unchanged == 1
+    assert client.pttl("inv:1") == -1
+
+
+def test_commit_with_a_short_ttl_does_not_hide_what_was_filled_for_longer(client):
+    fill(client, PLAIN, "7", keep_s=3600.0)
+    client.zadd("delay:", {"1": 10})
+    refresh(client, Table("inv", "inventory", ttl_s=0.05), "1")
+    wait_until(lambda: not client.exists("inv:1"), "the other value has expired")
+    client.zadd("delay:", {"7": 10})
+    assert refresh(client, PLAIN, "7").unchanged == 1
+    assert client.pttl("inv:7") == -1

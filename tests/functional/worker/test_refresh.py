@@ -1,0 +1,82 @@
+"""The use case "refresh a claimed batch", on a real SQLite file and a real Valkey."""
+
+import json
+import sqlite3
+
+import pytest
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.errors import SourceError
+from rowcache_tasks.schedule.rows import Backoff
+from rowcache_tasks.worker.refresh import refresh_claim
+
+BACKOFF = Backoff(base_s=1, max_s=60)
+
+
+@pytest.fixture
+def database(tmp_path):
+    connection = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
+    connection.execute("CREATE TABLE inventory (id INTEGER PRIMARY KEY, price REAL)")
+    connection.executemany("INSERT INTO inventory VALUES (?, ?)", [(n, n / 4) for n in range(1, 101)])
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def source(database, tmp_path):
+    engine = create_source_engine(f"sqlite:///{tmp_path}/shop.db", statement_timeout_s=5)
+    yield Source(engine, Table("inv", "inventory"))
+    engine.dispose()
+
+
+def claim(schedule, row_ids):
+    schedule.put_rows(dict.fromkeys(row_ids, (100, 0)))
+    return schedule.claim_rows(1000, 30)[0]
+
+
+def test_batch_is_read_encoded_and_committed(schedule, source, client):
+    counts = refresh_claim(schedule, source, claim(schedule, ["1", "2"]), BACKOFF)
+    assert counts == {"refreshed": 2, "unchanged": 0, "superseded": 0, "dropped": 0, "missing": 0, "failed": 0}
+    assert json.loads(client.get("inv:2")) == {"id": 2, "price": 0.5}
+
+
+def test_each_bad_row_is_dealt_with_by_itself(schedule, source, database, client):
+    refresh_claim(schedule, source, claim(schedule, ["1", "2", "3"]), BACKOFF)
+    database.execute("UPDATE inventory SET price = 9e999 WHERE id = 2")
+    database.execute("DELETE FROM inventory WHERE id = 3")
+    schedule.touch_rows(["1", "2", "3"])
+    counts = refresh_claim(schedule, source, claim(schedule, ["1", "2", "3", "abc"]), BACKOFF)
+    assert counts == {"refreshed": 0, "unchanged": 1, "superseded": 0, "dropped": 0, "missing": 1, "failed": 2}
+    assert json.loads(client.get("inv:2")) == {"id": 2, "price": 0.5}, "the last good value stays"
+    assert client.get("inv:3") is None
+    failures = {row_id.decode(): json.loads(record)["error"] for row_id, record in client.hgetall("failures:").items()}
+    assert "price" in failures["2"]
+    assert "abc" in failures["abc"]
+    assert failures["3"] == "no such row in the database"
+
+
+def test_one_bad_row_costs_the_other_499_nothing(schedule, source, database):
+    database.executemany("INSERT INTO inventory VALUES (?, ?)", [(n, n / 4) for n in range(101, 501)])
+    database.execute("UPDATE inventory SET price = 9e999 WHERE id = 250")
+    counts = refresh_claim(schedule, source, claim(schedule, [str(n) for n in range(1, 501)]), BACKOFF)
+    assert (counts["refreshed"], counts["failed"]) == (499, 1)
+
+
+def test_batch_that_cannot_be_read_is_released_with_backoff_and_keeps_its_values(schedule, source, database, client):
+    refresh_claim(schedule, source, claim(schedule, ["1"]), BACKOFF)
+    database.execute("ALTER TABLE inventory RENAME TO elsewhere")
+    schedule.touch_rows(["1"])
+    again = schedule.claim_rows(1000, 30)[0]
+    with pytest.raises(SourceError, match="inventory"):
+        refresh_claim(schedule, source, again, BACKOFF)
+    assert client.zscore("schedule:", "1") < float(again.lease_until) - 20
+    assert json.loads(client.hget("failures:", "1"))["failures"] == 1
+    assert client.get("inv:1") is not None
+
+
+def test_rows_rescheduled_meanwhile_are_counted_as_superseded(schedule, source, client):
+    first = claim(schedule, ["1", "abc"])
+    schedule.touch_rows(["abc"])
+    counts = refresh_claim(schedule, source, first, BACKOFF)
+    assert (counts["refreshed"], counts["failed"], counts["superseded"]) == (1, 0, 1)

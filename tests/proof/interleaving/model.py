@@ -1,0 +1,76 @@
+"""What the world should look like: everything that is known without asking Redis."""
+
+from dataclasses import dataclass, field, replace
+
+from rowcache_tasks.schedule.rows import Claim
+
+
+@dataclass
+class Work:
+    """What a worker holds between its steps."""
+
+    claim: Claim
+    read: int | None = None
+    """The version of the database when the row was read."""
+    found: bool = True
+    """Whether there was a row."""
+    epoch: int = 0
+    """The model's, at the claim."""
+
+
+@dataclass
+class Fill:
+    """What a reader holds that fills the row."""
+
+    token: bytes
+    began_at: str
+    asked: int
+    """The version at the begin."""
+    epoch: int
+    read: int | None = None
+    found: bool = True
+    is_outdated: bool = False
+    """Whether the row was claimed since, so that the fill may be refused."""
+    is_cancelled: bool = False
+    """Whether the row was dropped or asked for since, so that the fill must be refused."""
+
+
+@dataclass
+class Model:
+    """One row. Versions count the changes of the row in the database, its removal included."""
+
+    version: int = 1
+    exists: bool = True
+    wanted: bool | None = False
+    """Whether the row is to be cached; None: a foreign client has said half of it."""
+    asked: int = -1
+    """The version when a refresh was asked for last: what is cached in the end must not be older."""
+    seen: int = -1
+    """The newest version that was cached, or of an absence that was noted, so far."""
+    absent: int = -1
+    """The version of the last absence that was noted."""
+    cached: bytes | None = None
+    """The value after the last step."""
+    stamp: float = 0.0
+    """When the newest of the applied schedule changes was enqueued."""
+    is_held: bool = False
+    """Whether a lease that has not ended is out, and nobody has rescheduled the row since."""
+    leases: frozenset[float] = frozenset()
+    """The ends of leases of claims that were neither committed nor released."""
+    work: dict[str, Work] = field(default_factory=dict)
+    fills: dict[str, Fill] = field(default_factory=dict)
+    is_retried: bool = False
+    """Whether a reader has filled the row while it waited for a retry, which still comes."""
+    epoch: int = 0
+    """Counts what makes a refresh in flight outdated: commits, drops, steps of the clock."""
+    has_stepped: bool = False
+    """Whether the clock stepped back."""
+
+    def copy(self) -> "Model":
+        work = {actor: replace(work) for actor, work in self.work.items()}
+        return replace(self, work=work, fills={actor: replace(fill) for actor, fill in self.fills.items()})
+
+    def cancel_fills(self):
+        """Note that nothing of what is being read now may be written."""
+        for fill in self.fills.values():
+            fill.is_cancelled = True

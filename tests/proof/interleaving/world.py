@@ -1,0 +1,160 @@
+"""The world of one row on a real server: it can be looked at, put back to an earlier state, and brought to rest."""
+
+import json
+from dataclasses import replace
+
+from rowcache_tasks.reader.fill.scripts import Fill
+from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.schedule.rows import Backoff, Schedule
+
+from .model import Model
+
+ROW = "42"
+DELAY = 3600.0
+LONG = 1e6
+"""A lease that does not end by itself, in seconds. One of 0 has ended as soon as anybody else looks."""
+PAUSE = 3000.0
+"""After a failure, in seconds, less up to half by chance."""
+HOUR = 3600.0
+TIMES = ("schedule:", "refreshed:", "changed:")
+FILL = f"fill:inv:{ROW}"
+KEYS = (*TIMES, "delay:", "failures:", "wake:", f"inv:{ROW}", FILL)
+
+
+class World:
+    """The real state is in Redis, what is expected of it in `model`. The limit of misses is two."""
+
+    def __init__(self, schedule: Schedule, client, reader=None):
+        self.schedule, self.client = schedule, client
+        self.reader = reader or client
+        self.fill = Fill(schedule.table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR))
+        client.flushdb()
+        client.rpush("wake:", *"1111")  # as many as there may be: a script that does not look makes it too many
+        self.model = Model()
+        self.began = self.now()
+
+    def value(self, version):
+        return json.dumps({"v": version}).encode()
+
+    def now(self):
+        seconds, microseconds = self.client.time()
+        return seconds + microseconds / 1e6
+
+    def score(self, key):
+        return self.client.zscore(key, ROW)
+
+    # States
+
+    def look(self):
+        """Check the guarantees as far as they hold at every moment; return the state, for `restore`."""
+        pipeline = self.client.pipeline(transaction=False)
+        for key in KEYS:
+            pipeline.dump(key)
+        for key in ("schedule:", "delay:", "refreshed:"):
+            pipeline.zscore(key, ROW)
+        pipeline.get(f"inv:{ROW}").hget("failures:", ROW).llen("wake:")
+        *dumps, due, delay, fence, cached, failure, wakes = pipeline.execute()
+        self._check(due, delay, fence, cached, failure)
+        assert wakes <= 4, "wake: holds more than a few entries"
+        self.model.cached = cached
+        return dumps, self.model.copy()
+
+    def _check(self, due, delay, fence, cached, failure):
+        model = self.model
+        if model.wanted:
+            assert delay is not None, "G1: the delay of a wanted row is lost"
+            assert due is not None, "G1: a wanted row is lost"
+        if not delay or delay < 0:
+            assert cached in (None, model.cached), "G5: a dropped row was written"
+            if due is None:
+                assert (cached, fence, failure) == (None, None, None), "a dropped row has left something behind"
+        if cached is not None:
+            version = json.loads(cached)["v"]
+            assert version >= model.seen, "G3: the value went back"
+            model.seen = version
+
+    def restore(self, state):
+        """Put everything back to how it was; the time goes on."""
+        dumps, model = state
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.delete(*KEYS, "queue:")
+        for key, dump in zip(KEYS, dumps, strict=True):
+            if dump is not None:
+                pipeline.restore(key, 0, dump)
+        pipeline.execute()
+        self.model = model.copy()
+
+    # The end of all histories
+
+    def settle(self):
+        """Let every process die: leases end, then one good dispatcher and worker do what is due. Check what is left."""
+        delay, due = self.score("delay:"), self.score("schedule:")
+        if self.model.has_stepped and due is not None:
+            self.schedule.repair_rows([ROW], 30, Backoff())
+            due = self.score("schedule:")
+            assert due <= self.now() + DELAY, "a clock that stepped back starves the row"
+        if not delay or delay < 0:
+            self.client.zadd("schedule:", {ROW: 0}, xx=True)
+            self.claim_long()
+            self.look()
+            assert self.score("schedule:") is None, "an unwanted row is never removed"
+            assert not self.client.exists(f"inv:{ROW}"), "G5: an unwanted value is never removed"
+        elif self.model.wanted:
+            is_waiting = due in self.model.leases or self.client.hexists("failures:", ROW) or self.model.is_retried
+            assert is_waiting or due <= self.now() + DELAY, "the row is due later than after its delay"
+            if is_waiting or self.model.has_stepped:
+                self.client.zadd("schedule:", {ROW: 0})
+            self._refresh_until_nothing_is_due()
+            if self.model.wanted:
+                self._check_rest()
+
+    def _refresh_until_nothing_is_due(self):
+        for _ in range(6):
+            self.model.is_held = False
+            claim = self.claim_long()
+            if not claim:
+                return
+            if self.model.exists:
+                outcome = self.schedule.commit_rows(claim, {ROW: self.value(self.model.version)})
+            else:
+                outcome = self.schedule.miss_rows(claim, [ROW], Backoff())
+                self.model.absent = self.model.version
+            assert not outcome.superseded, "a refresh is refused, although there is no other"
+            if outcome.dropped:
+                self.model.wanted = False
+            self.look()
+        raise AssertionError("a row that was refreshed is due again at once")
+
+    def _check_rest(self):
+        cached, due = self.client.get(f"inv:{ROW}"), self.score("schedule:")
+        version = self.model.absent if cached is None else json.loads(cached)["v"]
+        assert version >= self.model.asked, "G4: what is cached is older than the request"
+        if cached is not None:
+            assert due > self.now() + PAUSE / 4, "the row is refreshed before it is due"
+        assert due <= self.now() + DELAY, "the row is refreshed later than after its delay"
+
+    def claim_long(self):
+        claim, _ = self.schedule.claim_rows(10, LONG)
+        self.client.delete("queue:")
+        return claim if claim.row_ids else None
+
+    # The clock
+
+    def move_clock(self, seconds):
+        """Let the server's clock make a step, by moving everything else the other way, what is in flight included."""
+        for key in TIMES:
+            time = self.score(key)
+            if time is not None:
+                self.client.zadd(key, {ROW: time - seconds})
+        model = self.model
+        model.leases = frozenset(lease - seconds for lease in model.leases)
+        model.stamp -= seconds
+        model.is_held = False
+        model.epoch += 1
+        model.has_stepped = model.has_stepped or seconds < 0
+        for work in model.work.values():
+            times = (format(float(t) - seconds, ".17g") for t in (work.claim.claimed_at, work.claim.lease_until))
+            claimed_at, lease_until = times
+            work.claim = replace(work.claim, claimed_at=claimed_at, lease_until=lease_until)
+        for fill in model.fills.values():
+            fill.began_at = format(float(fill.began_at) - seconds, ".17g")

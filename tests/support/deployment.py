@@ -1,0 +1,167 @@
+"""A deployment of real processes: what `celery -A rowcache_tasks beat | worker | flower` starts, and applications."""
+
+import base64
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.demo.servers import Child
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Schedule
+
+ROOT = Path(__file__).parents[2]
+CELERY = [sys.executable, "-m", "celery", "-A", "rowcache_tasks"]
+
+ROLES = {"beat": "dispatcher", "worker": "worker", "flower": "operator", "rowcache": "operator"}
+"""Program -> the user of deploy/users.sh that it logs in as; a worker with -B is two programs and no deployment."""
+
+
+def wait_until(is_true, what, timeout_s=90, pause_s=0.005):
+    """Poll until something holds; returns what it gave. The time is for a machine that does ten other things."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := is_true()):
+        assert time.monotonic() < deadline, f"waited {timeout_s} s until {what}"
+        time.sleep(pause_s)
+    return found
+
+
+def with_login(url, user, password):
+    """Put a login into a URL that has none."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{rest}"
+
+
+class Deployment:
+    """Servers, the environment that names them, and the processes started in it.
+
+    `client`, `schedule`, `sql` and `env` are the administrator's. With `passwords` (user -> password), each process
+    logs in to Redis as the user of its role; a test that names another server in `env` or at the start of a process
+    goes before. With `reader_url`, processes read the database with that.
+    """
+
+    def __init__(self, valkey, database_url, folder, *, passwords=None, reader_url=None):
+        self.valkey = valkey
+        self.folder = folder
+        self.database_url = database_url
+        self.passwords = passwords or {}
+        self.client = connect(valkey.url, "test")
+        self.schedule = Schedule(self.client, Table("inv", "inventory"))
+        self.children = []
+        self.servers = {"ROWCACHE_REDIS_URL": valkey.url, "CELERY_BROKER_URL": valkey.broker_url(1)}
+        self.env = os.environ | {
+            **self.servers,
+            "ROWCACHE_DATABASE_URL": reader_url or database_url,
+            "ROWCACHE_LEASE": "5",
+            "ROWCACHE_START_TIMEOUT": "20",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def env_of(self, role, **env):
+        """Give the environment of a process: what it is started with, and the login of its role where that is open."""
+        given = self.env | env
+        if role in self.passwords:
+            for variable, url in self.servers.items():
+                if given[variable] == url:
+                    given[variable] = with_login(url, role, self.passwords[role])
+        return given
+
+    def start(self, name, *arguments, **env):
+        """Start `celery -A rowcache_tasks <arguments>`; its log is <folder>/<name>.log."""
+        log = self.folder / f"{name}.log"
+        role = None if "-B" in arguments else ROLES.get(arguments[0])
+        child = Child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=ROOT)
+        child.start()
+        self.children.append(child)
+        return child
+
+    def start_beat(self, name="beat", **env):
+        return self.start(name, "beat", "--loglevel=info", "--pidfile=", **env)
+
+    def start_worker(self, name="worker", *arguments, **env):
+        given = ("worker", "--loglevel=info", "--concurrency=2", f"--hostname={name}@%h", *arguments)
+        return self.start(name, *given, **env)
+
+    def start_flower(self, name="flower", *arguments, **env):
+        """Start Flower behind basic auth and wait for it; gives a function that fetches the text of a path."""
+        url, child = "", None
+
+        def try_a_port():
+            nonlocal url, child
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                port = probe.getsockname()[1]
+            url = f"http://127.0.0.1:{port}"
+            child = self.start(name, "flower", f"--port={port}", *arguments, FLOWER_BASIC_AUTH="operator:pass", **env)
+
+        login = base64.b64encode(b"operator:pass").decode()
+
+        def fetch(path, headers=None):
+            given = {"Authorization": f"Basic {login}"} if headers is None else headers
+            request = urllib.request.Request(url + path, headers=given)
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.read().decode()
+
+        def is_up():
+            if child.poll() is not None and "Address already in use" in self.log(name):
+                try_a_port()
+            try:
+                return fetch("/healthcheck")
+            except OSError:
+                return None
+
+        try_a_port()
+        wait_until(is_up, "Flower is up")
+        return fetch
+
+    def log(self, name):
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def run(self, code, check=True, role="application", **env):
+        """Run Python code as an application would; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=self.env_of(role, **env),
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=120,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout.strip() if check else done
+
+    def sql(self, statement, *arguments):
+        with psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+            cursor = connection.execute(statement, arguments or None)
+            return cursor.fetchall() if cursor.description else None
+
+    def stat(self, name):
+        return int(self.client.hget("stats:", name) or 0)
+
+    def refusals(self):
+        """Name what processes asked of Redis without being allowed to, since it was started; passwords left out."""
+        return [
+            f"{entry['username']}: {entry['reason']} {entry['object']} ({entry['context']})"
+            for entry in self.client.acl_log()
+            if entry["reason"] != "auth"
+        ]
+
+    def leaks(self):
+        """Name the logs that hold a password, as it is or as it is written in a URL."""
+        secrets = {form for password in self.passwords.values() for form in (password, quote(password, safe=""))}
+        return [
+            path.name for path in self.folder.glob("*.log") if any(secret in self.log(path.stem) for secret in secrets)
+        ]
+
+    def stop(self):
+        for child in reversed(self.children):
+            child.kill()
+        self.client.close()

@@ -1,0 +1,82 @@
+"""Two small tables, and a dispatcher and a worker in this process, for tests of what may happen to them."""
+
+import json
+import time
+from dataclasses import asdict
+
+import redis
+
+from rowcache_tasks import RowCache, tasks
+from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.next_due import Lookout
+from rowcache_tasks.dispatch.wakeup import Alarm
+from rowcache_tasks.keys import Keys
+
+TABLES = {"inv": {"table": "inventory"}, "note": {"table": "note", "namespace": "note"}}
+KEYS = {"inv": Keys.of(""), "note": Keys.of("note")}
+LEASE_S = 1
+
+
+class Shop:
+    """Two tables, and a dispatcher and a worker in this process, which never end."""
+
+    def __init__(self, client, runtime, database):
+        self.client, self.database = client, database
+        self.errors = []
+        self.alarm = Alarm(client, [keys.wake for keys in KEYS.values()])
+        self.lookout = Lookout(client, [keys.schedule for keys in KEYS.values()])
+        schedules = [runtime.schedule(name) for name in TABLES]
+        limits = Limits(batch_size=100, lease_s=LEASE_S)
+        self.dispatcher = Dispatcher(schedules, self, self.alarm, self.lookout, runtime.backlog, limits)
+        self.caches = {name: RowCache(name) for name in TABLES}
+        self.schedule("inv", {"1": 100, "2": 100})
+        self.schedule("note", {"1": 100, "2": 100})
+        self.wait_for_stock("inv", 0)
+        self.wait_for_stock("note", 0)
+
+    def close(self):
+        self.alarm.close()
+        self.lookout.close()
+        for cache in self.caches.values():
+            cache.close()
+
+    def send(self, table, claim):
+        """Run the task at once, as a worker that logs what it raises."""
+        fields = json.loads(json.dumps(asdict(claim)))
+        del fields["behind"]
+        try:
+            tasks.refresh_row(table, fields.pop("row_ids"), fields)
+        except redis.RedisError as error:
+            self.errors.append(error)
+
+    def queue_length(self):
+        return 0
+
+    def flush(self):
+        pass
+
+    def run(self, is_done=lambda: False, timeout_s=90.0):
+        """Dispatch until something holds, or for so long; the dispatcher raises nothing."""
+        until = time.monotonic() + timeout_s
+        while not (done := is_done()) and time.monotonic() < until:
+            self.dispatcher.run(time.monotonic() + 0.05)
+        return done
+
+    def schedule(self, table, delays):
+        tasks.schedule_rows(table, delays)
+
+    def sell(self, stock):
+        """Change all rows and say so."""
+        for table in ("inventory", "note"):
+            self.database.execute(f"UPDATE {table} SET stock = ?", (stock,))
+        for table in TABLES:
+            try:
+                tasks.refresh_now(table, ["1", "2"])
+            except redis.ResponseError as error:
+                self.errors.append(error)
+
+    def wait_for_stock(self, table, stock):
+        def is_cached():
+            return [row and row["stock"] for row in self.caches[table].get_many(["1", "2"]).values()] == [stock, stock]
+
+        assert self.run(is_cached), f"{table} is refreshed"

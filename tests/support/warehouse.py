@@ -1,0 +1,150 @@
+"""Mapped classes of each kind that an application may have, and the settings of the tables that cache them."""
+
+import enum
+import uuid
+from datetime import date
+from decimal import Decimal
+
+from sqlalchemy import CHAR, ForeignKey, Numeric, String, TypeDecorator, Uuid
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from rowcache_tasks.config.settings import parse_tables
+from rowcache_tasks.schedule.rows import Schedule
+
+TABLES = {
+    "inv": {"table": "inventory"},
+    "users": {"table": "users", "namespace": "users", "key": "login"},
+    "seat": {"table": "seat", "namespace": "seat", "key": ["n", "hall"]},
+    "staff": {"table": "staff", "namespace": "staff"},
+    "boss": {"table": "boss", "namespace": "boss"},
+    "line": {"table": "line", "namespace": "line"},
+    "parcel": {"table": "parcel", "namespace": "parcel"},
+    "thing": {"table": "thing", "namespace": "thing", "key": ["id", "price", "code", "day", "mood", "tag"]},
+}
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Inventory(Base):
+    __tablename__ = "inventory"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stock: Mapped[int] = mapped_column(default=0)
+    lines: Mapped[list["Line"]] = relationship(cascade="all, delete-orphan", back_populates="item")
+
+
+class Line(Base):
+    __tablename__ = "line"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("inventory.id"))
+    item: Mapped[Inventory] = relationship(back_populates="lines")
+
+
+class User(Base):
+    """Cached under another key than the primary key, which is not always loaded."""
+
+    __tablename__ = "users"
+    user_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    nick: Mapped[str] = mapped_column("login", unique=True, deferred=True)
+
+
+class Seat(Base):
+    __tablename__ = "seat"
+    hall: Mapped[str] = mapped_column(primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    is_free: Mapped[bool] = mapped_column(default=True)
+
+
+class Staff(Base):
+    __tablename__ = "staff"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str | None]
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "staff"}  # noqa: RUF012 as SQLAlchemy wants it
+
+
+class Boss(Staff):
+    __tablename__ = "boss"
+    id: Mapped[int] = mapped_column(ForeignKey("staff.id"), primary_key=True)
+    level: Mapped[int] = mapped_column(default=0)
+    __mapper_args__ = {"polymorphic_identity": "boss"}  # noqa: RUF012
+
+
+class Temp(Staff):
+    """In the table of Staff."""
+
+    __mapper_args__ = {"polymorphic_identity": "temp"}  # noqa: RUF012
+
+
+class Mood(enum.Enum):
+    SAD = 1
+    SO_SO = 2
+
+
+class Tag(TypeDecorator):
+    """A text that the application has without its prefix."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value, dialect):
+        return f"tag-{value}"
+
+    def process_result_value(self, value, dialect):
+        return value.removeprefix("tag-")
+
+
+class Thing(Base):
+    """Its key has a column of each type that has a text form of its own."""
+
+    __tablename__ = "thing"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    price: Mapped[Decimal] = mapped_column(Numeric(10, 2), primary_key=True)
+    code: Mapped[str] = mapped_column(CHAR(5), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    mood: Mapped[Mood] = mapped_column(primary_key=True)
+    tag: Mapped[str] = mapped_column(Tag, primary_key=True)
+    n: Mapped[int] = mapped_column(default=0)
+
+
+class Parcel(Base):
+    """Its key is a UUID, which the application has as a text."""
+
+    __tablename__ = "parcel"
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    n: Mapped[int] = mapped_column(default=0)
+
+
+class Untold(Base):
+    """A key of several columns whose order the settings do not tell."""
+
+    __tablename__ = "untold"
+    a: Mapped[int] = mapped_column(primary_key=True)
+    b: Mapped[int] = mapped_column(primary_key=True)
+
+
+CLASSES = {Inventory: "inv", User: "users", Seat: "seat", Staff: "staff", Boss: "boss", Line: "line", Thing: "thing"}
+LATER_S = 1000
+
+
+class Cache:
+    """Rows that are due later, until somebody touches them."""
+
+    def __init__(self, client):
+        self.client = client
+        self.tables = parse_tables("tables", TABLES)
+
+    def schedule(self, table, *row_ids):
+        Schedule(self.client, self.tables[table]).put_rows(dict.fromkeys(row_ids, (3600, LATER_S)))
+
+    def touched(self):
+        """Name the rows that were touched since the last time: table -> row ids."""
+        now = self.client.time()[0]
+        found = {}
+        for name, table in self.tables.items():
+            if due := sorted(row.decode() for row in self.client.zrangebyscore(table.keys.schedule, "-inf", now + 1)):
+                found[name] = due
+                self.client.zadd(table.keys.schedule, dict.fromkeys(due, now + LATER_S), xx=True)
+        return found

@@ -1,0 +1,160 @@
+import sys
+
+import pytest
+
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, Table, load_settings, parse_settings
+from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.text import redact
+
+GOOD = {"rowcache_redis_url": "redis://localhost/0", "rowcache_tables": {"inv": {"table": "inventory"}}}
+
+
+def test_defaults_are_those_of_the_settings_class():
+    settings = parse_settings(GOOD)
+    assert settings == Settings(redis_url="redis://localhost/0", tables={"inv": Table("inv", "inventory")})
+    assert settings.poll_interval_s == 0.05
+
+
+def test_every_setting_is_read():
+    settings = parse_settings(
+        GOOD
+        | {
+            "rowcache_database_url": "sqlite://",
+            "rowcache_batch_size": 7,
+            "rowcache_lease": 12,
+            "rowcache_poll_interval": 0.02,
+            "rowcache_max_queue": 3,
+            "rowcache_max_backoff": 90,
+            "rowcache_start_timeout": 1,
+            "rowcache_tables": {
+                "users": {
+                    "table": "app.users",
+                    "namespace": "users",
+                    "key": "user_id",
+                    "columns": ["user_id", "name"],
+                    "ttl": 60,
+                    "missing_limit": 2,
+                }
+            },
+            "broker_url": "is not ours",
+            "rowcache_nothing": None,
+        }
+    )
+    assert settings == Settings(
+        redis_url="redis://localhost/0",
+        database_url="sqlite://",
+        tables={"users": Table("users", "app.users", "users", ("user_id",), ("user_id", "name"), 60.0, 2)},
+        batch_size=7,
+        lease_s=12.0,
+        poll_interval_s=0.02,
+        max_queue=3,
+        max_backoff_s=90.0,
+        start_timeout_s=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rowcache_tabels": {}}, "unknown setting rowcache_tabels: did you mean rowcache_tables?"),
+        ({"rowcache_xyzzy": 1}, "unknown setting rowcache_xyzzy: allowed are rowcache_redis_url, "),
+        ({"rowcache_lease": -5}, "rowcache_lease is -5: allowed is a number of seconds from 1 to 3600"),
+        ({"rowcache_lease": "5"}, "rowcache_lease is '5': allowed is a number of seconds from 1 to 3600"),
+        ({"rowcache_lease": float("nan")}, "rowcache_lease is nan: allowed"),
+        ({"rowcache_lease": True}, "rowcache_lease is True: allowed"),
+        (
+            {"rowcache_batch_size": MAX_BATCH_SIZE + 1},
+            f"rowcache_batch_size is 1001: allowed is a whole number from 1 to {MAX_BATCH_SIZE}",
+        ),
+        ({"rowcache_batch_size": 1.5}, "rowcache_batch_size is 1.5: allowed is a whole number"),
+        ({"rowcache_poll_interval": 0}, "rowcache_poll_interval is 0: allowed"),
+        ({"rowcache_redis_url": None}, "rowcache_redis_url is not set"),
+        ({"rowcache_redis_url": 5}, "rowcache_redis_url is 5: allowed is a non-empty string"),
+        (
+            {"rowcache_redis_url": "redis+cluster://u:pw@host"},
+            "rowcache_redis_url is 'redis+cluster://***@host': allowed is redis://",
+        ),
+        ({"rowcache_redis_url": "redis://host/shop"}, "rowcache_redis_url is 'redis://host/shop': allowed is redis://"),
+        ({"rowcache_redis_url": "redis://host:99999/0"}, "rowcache_redis_url is 'redis://host:99999/0': allowed is"),
+        ({"rowcache_redis_url": "unix:///run/a.sock?db=x"}, "rowcache_redis_url is 'unix:///run/a.sock?db=x': allowed"),
+        ({"rowcache_redis_url": "localhost"}, "rowcache_redis_url is 'localhost': allowed is redis://"),
+        ({"rowcache_database_url": ""}, "rowcache_database_url is '': allowed is a non-empty string"),
+        ({"rowcache_tables": {}}, "rowcache_tables is {}: allowed is a dictionary like"),
+        ({"rowcache_tables": ["inv"]}, "rowcache_tables is ['inv']: allowed is a dictionary like"),
+        ({"rowcache_tables": {"": {"table": "a"}}}, "rowcache_tables['']: a table's name must be"),
+        ({"rowcache_tables": {"inv": "inventory"}}, "rowcache_tables['inv'] is 'inventory': allowed is a dictionary"),
+        ({"rowcache_tables": {"inv": {}}}, "rowcache_tables['inv']['table'] is None: allowed is a non-empty string"),
+        (
+            {"rowcache_tables": {"inv": {"table": "a", "colums": ["x"]}}},
+            "rowcache_tables['inv']: unknown option 'colums': did you mean columns?",
+        ),
+        (
+            {"rowcache_tables": {"a": {"table": "a"}, "b": {"table": "b"}}},
+            "rowcache_tables: 'a' and 'b' are on the same Redis keys (namespace '')",
+        ),
+        (
+            {"rowcache_tables": {"inv": {"table": "a", "namespace": "a:b"}}},
+            "rowcache_tables['inv']['namespace'] is 'a:b': allowed are letters",
+        ),
+        (
+            {"rowcache_tables": {"inv": {"table": "a", "namespace": "schedule"}}},
+            "rowcache_tables['inv']['namespace'] is 'schedule': this name is a Redis key of another kind",
+        ),
+        ({"rowcache_tables": {"inv": {"table": "a", "key": []}}}, "rowcache_tables['inv']['key'] is []: allowed"),
+        (
+            {"rowcache_tables": {"inv": {"table": "a", "columns": ["x", "x"]}}},
+            "rowcache_tables['inv']['columns'] is ['x', 'x']: a column is named twice",
+        ),
+        ({"rowcache_tables": {"inv": {"table": "a", "ttl": -1}}}, "rowcache_tables['inv']['ttl'] is -1: allowed"),
+        (
+            {"rowcache_tables": {"inv": {"table": "a", "missing_limit": 0}}},
+            "rowcache_tables['inv']['missing_limit'] is 0: allowed",
+        ),
+    ],
+)
+def test_wrong_setting_gives_one_line_that_names_it(change, message):
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(GOOD | change)
+    text = str(caught.value)
+    assert text.startswith(message)
+    assert "\n" not in text
+    assert "pw" not in text
+
+
+def test_unknown_table_is_an_error_that_lists_the_tables():
+    with pytest.raises(ArgumentError, match="table 'nope' is not in rowcache_tables: found 'inv'"):
+        parse_settings(GOOD).table("nope")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:secret@host:6379/0",
+        "redis://:sec/secret@host/0",
+        "redis://u:secret@secret@host/0",
+        "unix:///run/redis.sock?db=0&password=secret",
+        "user:secret@host:6379/0",
+        "redis:/:secret@host",
+        "postgresql+psycopg://u:secret@host/db",
+    ],
+)
+def test_redact_hides_passwords(url):
+    assert "secret" not in redact(url)
+
+
+def test_settings_come_from_the_module_that_celery_uses(tmp_path, monkeypatch):
+    lines = ["rowcache_redis_url = 'redis://here/3'", "rowcache_tables = {'inv': {'table': 'inventory'}}"]
+    (tmp_path / "shop_settings.py").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CELERY_CONFIG_MODULE", "shop_settings")
+    try:
+        assert load_settings().redis_url == "redis://here/3"
+    finally:
+        sys.modules.pop("shop_settings", None)
+
+
+def test_missing_configuration_module_is_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CELERY_CONFIG_MODULE", "not_there")
+    with pytest.raises(ConfigError, match=r"configuration module 'not_there' was not found in .*: set CELERY_CONFIG"):
+        load_settings()

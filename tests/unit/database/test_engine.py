@@ -1,0 +1,54 @@
+import sys
+
+import pytest
+
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.errors import ConfigError
+
+
+def create(url):
+    return create_source_engine(url, statement_timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgresql://nowhere.invalid/db", "psycopg"),
+        ("postgresql+psycopg://nowhere.invalid/db", "psycopg"),
+        ("mysql+pymysql://nowhere.invalid/db", "pymysql"),
+        ("mariadb+pymysql://nowhere.invalid/db", "pymysql"),
+        ("sqlite:////nowhere/db", "pysqlite"),
+    ],
+)
+def test_engine_is_lazy(url, driver):
+    assert create(url).driver == driver
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "is not a URL that SQLAlchemy can open"),
+        ("me:hunter2@host", "is not a URL that SQLAlchemy can open"),
+        ("postgres://me:hunter2@host/db", "is not a URL that SQLAlchemy can open"),
+        ("postgresql+psycopg2://me:hunter2@host/db", "asks for the driver 'psycopg2': .* write postgresql"),
+        ("mysql+aiomysql://me:hunter2@host/db", "asyncio driver|needs the module"),
+    ],
+)
+def test_url_that_cannot_be_used_is_one_line_without_the_password(url, message):
+    with pytest.raises(ConfigError, match=f"^rowcache_database_url .*({message})") as caught:
+        create(url)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_driver_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+    with pytest.raises(ConfigError, match=r"needs the module 'MySQLdb', which is not installed"):
+        create("mysql://host/db")
+
+
+def test_postgresql_url_may_overrule_our_connection_settings():
+    _, given = create("postgresql://host/db?connect_timeout=60").dialect.create_connect_args(
+        create("postgresql://host/db?connect_timeout=60").url
+    )
+    assert given["connect_timeout"] == "60"

@@ -1,0 +1,93 @@
+"""A stop is held back between a claim and its send, and carried out right afterwards."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from rowcache_tasks.dispatch.signals import PATIENCE_S, Shield
+
+
+class StoppedError(BaseException):
+    """What the handler that was there before raises."""
+
+
+@pytest.fixture
+def shield():
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
+
+    def stop(_signum, _frame):
+        raise StoppedError
+
+    signal.signal(signal.SIGTERM, stop)
+    shield = Shield()
+    shield.install()
+    yield shield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+def ask_to_stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_stop_outside_is_carried_out_at_once(shield):
+    with pytest.raises(StoppedError):
+        ask_to_stop()
+
+
+def ask_to_stop_within(shield, work):
+    with shield:
+        ask_to_stop()
+        work()
+
+
+def test_stop_inside_is_carried_out_afterwards(shield):
+    done = []
+    with pytest.raises(StoppedError):
+        ask_to_stop_within(shield, lambda: done.append("the batch is sent"))
+    assert done
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_stop_interrupts_what_takes_too_long(shield):
+    started = time.monotonic()
+    with pytest.raises(StoppedError):
+        ask_to_stop_within(shield, wait_for_ever)
+    assert time.monotonic() - started < 50 * PATIENCE_S
+
+
+def test_handing_back_that_takes_too_long_is_interrupted_as_well(shield):
+    interrupted = []
+
+    def send():
+        try:
+            wait_for_ever()
+        except StoppedError:
+            interrupted.append("send")
+            wait_for_ever()
+
+    with pytest.raises(StoppedError):
+        ask_to_stop_within(shield, send)
+    assert interrupted == ["send"]
+
+
+def wait_for_ever():
+    while True:
+        signal.pause()
+
+
+def test_process_without_a_handler_of_its_own_ends(shield):
+    fresh = Shield()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    fresh.install()
+    with pytest.raises(SystemExit):
+        ask_to_stop()
+
+
+def test_installing_twice_changes_nothing(shield):
+    handler = signal.getsignal(signal.SIGTERM)
+    shield.install()
+    assert signal.getsignal(signal.SIGTERM) == handler

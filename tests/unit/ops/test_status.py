@@ -1,0 +1,19 @@
+from rowcache_tasks.ops.status import parse_failure, percentile
+
+
+def test_percentile_is_the_bound_of_the_class_that_holds_the_row():
+    assert percentile({}, {0: 50, 4: 49, 40: 1}, 0.5) == 1
+    assert percentile({}, {0: 50, 4: 49, 40: 1}, 0.99) == 2
+    assert percentile({}, {0: 50, 4: 49, 40: 1}, 1) == 1024
+
+
+def test_percentile_counts_only_what_came_between():
+    assert percentile({0: 1000}, {0: 1000, 8: 1}, 0.5) == 4
+
+
+def test_percentile_of_nothing_is_none():
+    assert percentile({0: 5}, {0: 5}, 0.5) is None
+
+
+def test_failure_written_by_another_client_is_shown_as_it_is():
+    assert parse_failure("1", b"[]").error == "unreadable record: b'[]'"

@@ -1,0 +1,213 @@
+"""The deployment files keep their promises: no secret, nothing open, nothing that loses the schedule."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[3]
+CELERY_SERVICES = ("dispatcher", "worker", "flower")
+
+
+@pytest.fixture(scope="module")
+def services():
+    return YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+
+
+@pytest.fixture(scope="module")
+def instructions():
+    """The instructions of the Dockerfile, one (name, argument) each, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line.strip()]
+
+
+# docker-compose.yml
+
+
+def test_compose_holds_no_secret(services):
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|AUTH|SECRET|TOKEN", name):
+                assert re.fullmatch(r"(\$\{\w+:-admin\}:)?\$\{\w+:\?[^}]+\}", value), name
+            for password in re.findall(r"://[^:@/]*:([^@]*)@", value or ""):
+                assert password.startswith("${"), name
+
+
+def test_missing_password_stops_with_a_clear_line(services):
+    required = set(re.findall(r"\$\{(\w+):\?set \1 in \.env, see \.env\.example\}", str(services)))
+    roles = {
+        f"VALKEY_{role.upper()}_PASSWORD"
+        for role in ("reader", "application", "filler", "dispatcher", "worker", "operator")
+    }
+    assert required == roles | {"VALKEY_PASSWORD", "POSTGRES_PASSWORD", "ROWCACHE_DB_PASSWORD", "FLOWER_PASSWORD"}
+    assert len(re.findall(r":\?", str(services))) == len(re.findall(r":\?set ", str(services)))
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^(\w+)=$", example, re.MULTILINE)) == required
+    assert not re.search(r"^\w+=.", example, re.MULTILINE)
+
+
+def test_only_flower_is_published_and_only_on_loopback(services):
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert list(published) == ["flower"]
+    assert all(port.startswith("127.0.0.1:") for port in published["flower"])
+
+
+def test_valkey_keeps_the_schedule(services):
+    command = services["valkey"]["command"][-1]
+    assert "--maxmemory-policy noeviction" in command
+    assert "--appendonly yes" in command
+    assert command.split("; ")[-1].startswith("exec ")
+    assert "valkey-data:/data" in services["valkey"]["volumes"]
+
+
+def test_valkey_gets_the_users_and_each_service_is_its_own(services):
+    valkey = services["valkey"]
+    assert "--aclfile" in valkey["command"][-1]
+    assert "./deploy/users.sh:/etc/valkey/users.sh:ro" in valkey["volumes"]
+    read = set(re.findall(r"VALKEY_[A-Z_]+", (ROOT / "deploy/users.sh").read_text()))
+    assert read <= set(valkey["environment"])
+    logins = {
+        name: re.match(r"redis://(\w+):\$\{VALKEY_(\w+)_PASSWORD:", services[name]["environment"]["ROWCACHE_REDIS_URL"])
+        for name in CELERY_SERVICES
+    }
+    assert {name: login[1] for name, login in logins.items()} == {
+        "dispatcher": "dispatcher",
+        "worker": "worker",
+        "flower": "operator",
+    }
+    assert all(login[1].upper() == login[2] for login in logins.values())
+
+
+def test_every_service_has_a_health_check_that_asks_the_thing_itself(services):
+    checks = {name: " ".join(service["healthcheck"]["test"]) for name, service in services.items()}
+    assert checks["valkey"].endswith("= PONG")
+    assert "pg_isready" in checks["postgres"]
+    assert "SELECT 1" in checks["postgres"]
+    assert "inspect ping" in checks["dispatcher"]
+    assert "inspect ping" in checks["worker"]
+    assert "/healthcheck" in checks["flower"]
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "node"), [("dispatcher", "beat", "celerybeat"), ("worker", "worker", "celery")]
+)
+def test_health_check_that_fails_again_and_again_ends_the_program_of_the_service(services, name, program, node):
+    # What the script does is tested with real processes, in tests/acceptance/test_health.py.
+    *_, script, zeroth, first, second = services[name]["healthcheck"]["test"]
+    assert (zeroth, first, second) == ("sh", services[name]["command"][0], node)
+    assert first == program
+    assert "rowcache health --liveness" in script
+    assert "kill -s KILL -- -1" in script
+    assert "/tmp" in services[name]["tmpfs"], "the count of failures starts anew with each container"
+    assert services[name]["init"] is True, "kill spares process 1, which then ends by itself"
+
+
+def test_two_dispatchers_run_without_a_pid_file(services):
+    assert services["dispatcher"]["deploy"]["replicas"] == 2
+    assert "--pidfile=" in services["dispatcher"]["command"]
+
+
+@pytest.mark.parametrize("name", ["dispatcher", "worker"])
+def test_service_can_be_scaled(services, name):
+    assert not {"container_name", "hostname", "ports"} & set(services[name])
+
+
+def test_every_service_is_confined(services):
+    for service in services.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["init"] is True
+        assert service["restart"] == "unless-stopped"
+
+
+def test_only_workers_reach_the_database_and_can_only_read(services):
+    having = [name for name in CELERY_SERVICES if "ROWCACHE_DATABASE_URL" in services[name]["environment"]]
+    assert having == ["worker"]
+    assert "://rowcache_reader:" in services["worker"]["environment"]["ROWCACHE_DATABASE_URL"]
+    grants = re.findall(r"GRANT (.*);", (ROOT / "deploy/init.sql").read_text())
+    assert grants == ["SELECT ON inventory TO rowcache_reader"]
+
+
+def test_every_variable_of_the_configuration_reaches_the_workers(services):
+    names = set(re.findall(r'"((?:ROWCACHE|CELERY)_\w+)"', (ROOT / "celeryconfig.py").read_text()))
+    assert len(names) > 10
+    assert names <= set(services["worker"]["environment"])
+
+
+def test_every_variable_of_the_files_is_documented():
+    documented = (ROOT / "docs/deployment.md").read_text()
+    files = ("celeryconfig.py", "docker-compose.yml", ".env.example")
+    pattern = r"\b(?:ROWCACHE|CELERY|VALKEY|POSTGRES|FLOWER)_[A-Z_]+\b"
+    read = {name for file in files for name in re.findall(pattern, (ROOT / file).read_text())}
+    assert {name for name in read if name not in documented} == {"POSTGRES_DB"}
+
+
+def test_one_image_is_built_once(services):
+    # Two services that build the same tag at the same time race: "image … already exists".
+    assert [name for name in services if "build" in services[name]] == ["worker"]
+    assert len({services[name]["image"] for name in CELERY_SERVICES}) == 1
+
+
+# deploy/users.sh
+
+SCRIPTS = {
+    "dispatcher": ["claim_rows", "release_rows", "claim_entry", "check_clock", "repair_rows"],
+    "filler": ["begin_fill", "end_fill", "touch_rows"],
+    "worker": [
+        *("commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"),
+        *("pause_table", "drop_table"),
+    ],
+    "operator": ["put_rows", "drop_rows", "touch_rows", "pause_table", "drop_table"],
+}
+"""Role -> the scripts that it calls."""
+
+
+def test_each_role_is_allowed_the_commands_of_its_scripts():
+    roles = ("", "READER_", "APPLICATION_", "FILLER_", "DISPATCHER_", "WORKER_", "OPERATOR_")
+    env = os.environ | {f"VALKEY_{role}PASSWORD": "x" for role in roles}
+    command = ["sh", str(ROOT / "deploy/users.sh")]
+    printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    rules = {line.split()[1]: re.sub(r"\(.*?\)", "", line) for line in printed.splitlines()}
+    folder = ROOT / "rowcache_tasks/schedule/scripts"
+    for role, scripts in SCRIPTS.items():
+        called = {
+            name.lower()
+            for script in scripts
+            for name in re.findall(r"redis\.p?call\(\s*'(\w+)'", (folder / f"{script}.lua").read_text())
+        }
+        assert called - set(re.findall(r"\+([a-z]+)", rules[role])) == set(), role
+    assert {path.stem for path in folder.glob("*.lua")} == {name for names in SCRIPTS.values() for name in names}
+
+
+# Dockerfile
+
+
+def test_image_does_not_run_as_root(services, instructions):
+    users = [argument for name, argument in instructions if name == "USER"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1])
+    for name in ("valkey", "postgres"):
+        assert services[name]["user"] not in {"root", "0"}
+
+
+def test_celery_gets_the_signals(instructions):
+    entry = [argument for name, argument in instructions if name == "ENTRYPOINT"]
+    assert entry == ['["celery", "-A", "rowcache_tasks"]']
+
+
+def test_final_stage_installs_nothing(instructions):
+    last_from = max(index for index, (name, _) in enumerate(instructions) if name == "FROM")
+    runs = [argument for name, argument in instructions[last_from:] if name == "RUN"]
+    assert not re.search(r"\b(pip|apt|apt-get|gcc)\b", " ".join(runs))
+
+
+def test_build_context_holds_what_is_copied_and_nothing_else(instructions):
+    copies = [argument.split()[:-1] for name, argument in instructions if name == "COPY" and "--from" not in argument]
+    copied = {source.removeprefix("./") for sources in copies for source in sources}
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    assert {line[1:] for line in lines if line.startswith("!")} == copied
+    assert all((ROOT / name).exists() for name in copied)

@@ -1,0 +1,119 @@
+"""Whatever a caller passes is accepted or refused with one line; nothing else is raised."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.hostile import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
+
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.schedule.arguments import (
+    MAX_DELAY_S,
+    MAX_ROW_ID_BYTES,
+    MIN_DELAY_S,
+    parse_claim,
+    parse_delay,
+    parse_delays,
+    parse_row_id,
+    parse_row_ids,
+    parse_stamp,
+)
+from rowcache_tasks.text import shorten
+
+CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "late": [0, 1]}
+
+
+def accepted(parse, *values):
+    """What parse makes of the values; None when it refuses them as it should."""
+    try:
+        return parse(*values)
+    except ArgumentError as error:
+        assert_one_clear_line(error)
+        return None
+
+
+@reproducible
+@given(any_object)
+def test_row_id_is_a_text_that_redis_can_hold_or_an_error(value):
+    row_id = accepted(parse_row_id, value)
+    assert row_id is None or 0 < len(encode_row_id(row_id)) <= MAX_ROW_ID_BYTES
+
+
+@reproducible
+@given(any_object | st.lists(any_object, max_size=3))
+def test_row_ids_are_texts_or_an_error(value):
+    row_ids = accepted(parse_row_ids, value)
+    assert row_ids is None or all(parse_row_id(row_id) == row_id for row_id in row_ids)
+
+
+@reproducible
+@given(any_object | numbers)
+def test_delay_is_a_finite_number_within_bounds_or_an_error(value):
+    delay = accepted(parse_delay, value)
+    assert delay is None or (math.isfinite(delay) and MIN_DELAY_S <= delay <= MAX_DELAY_S)
+
+
+@reproducible
+@given(any_object | st.dictionaries(texts | st.integers(), any_object, max_size=3))
+def test_delays_are_row_ids_with_delays_or_an_error(value):
+    delays = accepted(parse_delays, value)
+    assert delays is None or all(parse_delay(delay) == delay for delay in delays.values())
+
+
+@reproducible
+@given(any_object | st.floats(0, 2e9).map(str))
+def test_stamp_is_a_time_or_an_error(value):
+    stamp = accepted(parse_stamp, value)
+    assert not stamp or 0 <= float(stamp) < 1e12
+
+
+@reproducible
+@given(st.lists(any_object, max_size=2) | any_object, any_object, st.sampled_from([*CLAIM, "extra", None]), any_json)
+def test_claim_is_complete_and_fits_its_rows_or_an_error(row_ids, claim, name, value):
+    for one in (claim, CLAIM | {name: value}, {key: CLAIM[key] for key in CLAIM if key != name}):
+        fields = accepted(parse_claim, row_ids, one)
+        if fields is not None:
+            assert len(fields["row_ids"]) == sum(fields["late"][1::2])
+            assert math.isfinite(float(fields["claimed_at"]) + float(fields["lease_until"]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"claimed_at": float("nan")},
+        {"claimed_at": "nan"},
+        {"claimed_at": "inf"},
+        {"claimed_at": "0x10"},
+        {"claimed_at": ["1"]},
+        {"lease_until": "-5"},
+        {"lease_until": 1763837644.1},
+        {"late": []},
+        {"late": [0, 2]},
+        {"late": [-1, 1]},
+        {"late": ["0", 1]},
+        {"late": 0},
+        {"late": [0, 1, 5]},
+        {"late": [0, 1, 5, 0]},
+        {"until": 1},
+    ],
+)
+def test_claim_that_no_dispatcher_sends_is_refused(change):
+    assert parse_claim(["1"], CLAIM)["row_ids"] == ["1"]
+    with pytest.raises(ArgumentError, match="claim"):
+        parse_claim(["1"], CLAIM | change)
+
+
+@reproducible
+@given(any_object)
+def test_any_value_is_quoted_within_one_line(value):
+    assert shorten(value).isprintable()
+    assert len(shorten(value)) <= 80
+
+
+@reproducible
+@given(texts, texts)
+def test_no_login_of_a_url_is_quoted(user, tail):
+    for value in (f"redis://{user}:s3cret@{tail}", [f"redis://{user}:s3cret@h"], f"unix:///s?password=s3cret{tail}"):
+        assert "s3cret" not in shorten(value)
