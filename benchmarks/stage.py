@@ -12,7 +12,8 @@ from typing import Self
 
 import psycopg
 import redis
-from support.deployment import Deployment, wait_until
+from support.deployment import Deployment
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Child, Postgres, Valkey
 

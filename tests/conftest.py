@@ -1,4 +1,4 @@
-"""Real servers for the tests, each started once when the first test asks for it, on private sockets."""
+"""Fixtures of every level: real servers on private sockets, each started by the first test that uses it."""
 
 import itertools
 
@@ -12,20 +12,21 @@ from rowcache_tasks.schedule.rows import Schedule
 
 names = itertools.count()
 
-# A machine that does other things is slow, which is no failure: by default an example that takes 200 ms is one.
+# By default an example that takes over 200 ms fails, as it may on a busy machine.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
 def valkey():
+    """Valkey server."""
     with Valkey() as server:
         yield server
 
 
 @pytest.fixture
 def client(valkey):
-    """A client of the test server; the database that it uses is empty at the start of each test."""
+    """redis-py client of database 9 of `valkey`, empty at the start of the test."""
     client = connect(valkey.url_for(9), "test")
     client.flushdb()
     yield client
@@ -34,17 +35,18 @@ def client(valkey):
 
 @pytest.fixture
 def schedule(client):
-    """The schedule of a table on the keys of the book."""
+    """Schedule of the table `inv`, with the keys of the book."""
     return Schedule(client, Table("inv", "inventory"))
 
 
 @pytest.fixture(scope="session")
 def postgres():
+    """PostgreSQL server."""
     with Postgres(args=("-c", "max_prepared_transactions=4")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def postgres_url(postgres):
-    """The SQLAlchemy URL of a database that the tests of one module share."""
+    """SQLAlchemy URL of a PostgreSQL database, shared by the tests of a module."""
     return postgres.create_database(f"test_{next(names)}")

@@ -1,10 +1,13 @@
+"""Fixture of acceptance tests: a deployment of real processes."""
+
 import itertools
 import os
 import subprocess
 
 import pytest
 import redis
-from support.deployment import ROOT, Deployment, with_login
+from support.deployment import Deployment, with_login
+from support.project import ROOT
 
 from rowcache_tasks.demo.servers import Valkey
 
@@ -12,7 +15,7 @@ numbers = itertools.count()
 
 ROLES = ("reader", "application", "filler", "dispatcher", "worker", "operator")
 PASSWORDS = {role: f"{role}:p@ss/w%rd#?" for role in ROLES}
-"""With all characters that have a meaning in a URL."""
+"""Each has the characters with a meaning in a URL."""
 
 READER = """
 DO $$ BEGIN
@@ -27,7 +30,7 @@ ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO rowcache_reader
 
 @pytest.fixture(scope="session")
 def users():
-    """The ACL file that deploy/users.sh makes; the tests themselves are the administrator, without a password."""
+    """ACL file as deploy/users.sh writes it; the tests are the default user, without a password."""
     env = {f"VALKEY_{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()}
     env |= {"VALKEY_PASSWORD": "unused", "VALKEY_BROKER_DATABASE": "1"}
     command = ["sh", str(ROOT / "deploy" / "users.sh")]
@@ -38,7 +41,7 @@ def users():
 
 @pytest.fixture
 def deployment(postgres, users, tmp_path):
-    """Servers with an empty cache and a table inventory of the rows 1 to 1000; no process of ours runs yet.
+    """Deployment with an empty cache and a table inventory of the rows 1 to 1000; no process is started yet.
 
     Each process has the login of its role in Redis, and a role in the database that can only read.
     """

@@ -2,7 +2,7 @@
 
 import psycopg
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.celery import REFRESH_QUEUE as QUEUE
 from rowcache_tasks.demo.servers import Valkey

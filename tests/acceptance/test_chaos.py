@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from support.deployment import ROOT
+from support.project import ROOT
 
 pytestmark = pytest.mark.acceptance
 

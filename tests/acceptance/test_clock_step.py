@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.deployment import ROOT, wait_until
+from support.project import ROOT
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
 

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect

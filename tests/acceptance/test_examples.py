@@ -7,7 +7,8 @@ import signal
 
 import pytest
 from stress.shop import ask, create_items, price_of, run_client, start_pgbench, start_service
-from support.deployment import Deployment, wait_until
+from support.deployment import Deployment
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres, Valkey
 

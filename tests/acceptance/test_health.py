@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 from ruamel.yaml import YAML
-from support.deployment import CELERY, ROOT, wait_until
+from support.project import CELERY, ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Child
 

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.keys import Keys
 

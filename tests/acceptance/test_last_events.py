@@ -7,7 +7,7 @@ import signal
 
 import psycopg
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
 

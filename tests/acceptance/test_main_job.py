@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psutil
 import psycopg
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks import RowCache
 from rowcache_tasks.demo.servers import Valkey

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.deployment import ROOT, with_login
+from support.deployment import with_login
+from support.project import ROOT
 
 from rowcache_tasks.keys import join_row_id
 

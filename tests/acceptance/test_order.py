@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
 

@@ -4,7 +4,8 @@ import json
 import subprocess
 
 import pytest
-from support.deployment import CELERY, ROOT, wait_until
+from support.project import CELERY, ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres
 

@@ -3,7 +3,7 @@
 import pytest
 from stress.observer import Observer
 from stress.overload import DISPATCHERS, MAX_QUEUE, NORMAL_DELAY_S, ROWS, Overload, watch
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
 

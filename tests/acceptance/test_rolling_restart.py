@@ -9,7 +9,7 @@ import pytest
 from stress.message import QUEUE, read_batches
 from stress.observer import Observer
 from stress.rolling_restart import replace, start_worker
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from kombu import Connection, Producer
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
 

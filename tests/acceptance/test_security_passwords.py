@@ -7,7 +7,9 @@ from urllib.parse import quote, quote_plus
 
 import psycopg
 import pytest
-from support.deployment import CELERY, ROOT, wait_until, with_login
+from support.deployment import with_login
+from support.project import CELERY, ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres
 

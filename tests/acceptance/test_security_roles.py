@@ -7,7 +7,9 @@ import tempfile
 import pytest
 import redis
 from ruamel.yaml import YAML
-from support.deployment import CELERY, ROOT, wait_until, with_login
+from support.deployment import with_login
+from support.project import CELERY, ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks import RowCache
 from rowcache_tasks.config.settings import Table

@@ -9,7 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from support.deployment import CELERY, ROOT, wait_until
+from support.project import CELERY, ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
 

@@ -4,8 +4,10 @@ import subprocess
 
 import pytest
 import trustme
-from support.deployment import CELERY, ROOT, wait_until, with_login
-from support.tls import TlsProxy
+from support.deployment import with_login
+from support.project import CELERY, ROOT
+from support.tls_proxy import TlsProxy
+from support.waiting import wait_until
 
 from rowcache_tasks import RowCache
 

@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from support.deployment import CELERY, ROOT, wait_until
+from support.project import CELERY, ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect

@@ -5,7 +5,7 @@ import sys
 import zipfile
 
 import pytest
-from support.deployment import ROOT
+from support.project import ROOT
 
 pytestmark = pytest.mark.acceptance
 

@@ -6,7 +6,8 @@ import time
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
-from support.deployment import wait_until, with_login
+from support.deployment import with_login
+from support.waiting import wait_until
 
 from rowcache_tasks import RowCache
 from rowcache_tasks.orm import refresh_on_commit

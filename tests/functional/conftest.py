@@ -1,19 +1,21 @@
-"""Databases, where `db` stands for PostgreSQL and SQLite in turn; readers of both kinds; an application with hooks."""
+"""Fixtures of functional tests: scratch databases, readers of both kinds, an application with commit hooks."""
 
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
-from support.awaited import KINDS
-from support.database import Database
-from support.shelf import Shelf
-from support.warehouse import CLASSES, TABLES, Base, Cache, Inventory
+from support.orm_models import CLASSES, TABLES, Base, Inventory
+from support.read_through_table import ReadThroughTable
+from support.reader_kind import READER_KINDS
+from support.scratch_database import ScratchDatabase
+from support.touched_rows import TouchedRows
 
 from rowcache_tasks.orm import refresh_on_commit
 
 
 @pytest.fixture
 def pg(postgres_url):
-    database = Database(postgres_url)
+    """Empty PostgreSQL database."""
+    database = ScratchDatabase(postgres_url)
     database.run("DROP SCHEMA public CASCADE", "DROP SCHEMA IF EXISTS app CASCADE", "CREATE SCHEMA public")
     yield database
     database.close()
@@ -21,21 +23,23 @@ def pg(postgres_url):
 
 @pytest.fixture
 def sqlite(tmp_path):
+    """Empty SQLite database, whose path has characters that a URL must quote."""
     path = tmp_path / "a #1 ?.db"
     path.touch()
-    database = Database(f"sqlite:///{str(path).replace('?', '%3F')}")
+    database = ScratchDatabase(f"sqlite:///{str(path).replace('?', '%3F')}")
     yield database
     database.close()
 
 
 @pytest.fixture(params=["pg", "sqlite"])
 def db(request):
+    """`pg` and `sqlite` in turn."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def session(db):
-    """A session of the application's own, on the same database."""
+    """SQLAlchemy session of an application, on the same database as `db`."""
     engine = create_engine(db.url)
     with Session(engine) as session:
         yield session
@@ -43,28 +47,28 @@ def session(db):
 
 
 @pytest.fixture
-def shelf(postgres, postgres_url):
-    """A table that is read through; besides its own rows it has 101 to 140."""
-    shelf = Shelf(postgres, postgres_url)
-    shelf.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(101, 140) n")
-    yield shelf
-    shelf.close()
+def inv_table(postgres, postgres_url):
+    """ReadThroughTable `inv` with the rows 1 to 3 and 101 to 140."""
+    inv_table = ReadThroughTable(postgres, postgres_url)
+    inv_table.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(101, 140) n")
+    yield inv_table
+    inv_table.close()
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    """The kind of the reader: each test is for both."""
+@pytest.fixture(params=READER_KINDS)
+def reader_kind(request):
+    """ "threads" and "asyncio" in turn."""
     return request.param
 
 
 @pytest.fixture
-def open_cache(kind, valkey, client):
-    """Make readers, which end with the test."""
+def open_reader(reader_kind, valkey, client):
+    """Function that opens a reader of `reader_kind`; closed at the end of the test."""
     opened = []
 
     def make(**options):
         options = {"url": valkey.url_for(9), "timeout": 20} | options
-        opened.append(KINDS[kind]("inv", **options))
+        opened.append(READER_KINDS[reader_kind]("inv", **options))
         return opened[-1]
 
     yield make
@@ -73,8 +77,8 @@ def open_cache(kind, valkey, client):
 
 
 @pytest.fixture(scope="module")
-def warehouse(postgres_url):
-    """The engine of an application, whose tables are there."""
+def orm_engine(postgres_url):
+    """Engine of an application, with the tables of support.orm_models."""
     engine = create_engine(postgres_url)
     Base.metadata.create_all(engine)
     yield engine
@@ -82,27 +86,27 @@ def warehouse(postgres_url):
 
 
 @pytest.fixture
-def maker(warehouse):
-    """A maker of sessions on empty tables; items 1 to 3 are there."""
-    maker = sessionmaker(warehouse)
-    with maker.begin() as session:
+def session_maker(orm_engine):
+    """Sessionmaker on tables that are empty but for the items 1 to 3."""
+    session_maker = sessionmaker(orm_engine)
+    with session_maker.begin() as session:
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
         session.add_all([Inventory(id=n) for n in (1, 2, 3)])
-    return maker
+    return session_maker
 
 
 @pytest.fixture
 def cache(client):
-    """What is scheduled for later, items 1 to 9 at first; shows what was touched."""
-    cache = Cache(client)
+    """TouchedRows with the items 1 to 9 scheduled for later."""
+    cache = TouchedRows(client)
     cache.schedule("inv", *map(str, range(1, 10)))
     return cache
 
 
 @pytest.fixture
 def listen(valkey):
-    """Make hooks that are removed at the end."""
+    """Function that installs a commit hook; removed at the end of the test."""
     hooks = []
 
     def listen(target, classes=CLASSES, **options):

@@ -15,7 +15,7 @@ from statistics import median
 import psutil
 from stress.setup import open_deployment
 from stress.shop import create_items, run_client, start_pgbench, start_service
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 SERVICES = ("fastapi", "flask")
 SOURCES = ("cache", "database")

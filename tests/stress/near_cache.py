@@ -16,7 +16,8 @@ import sys
 import time
 
 import msgspec
-from support.deployment import ROOT, wait_until
+from support.project import ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks import RowCache
 from rowcache_tasks.config.settings import Table

@@ -17,7 +17,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from stress.setup import open_deployment
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 STEP_S = 2
 BEFORE_S, AFTER_S = 16, 60

@@ -16,7 +16,7 @@ import psutil
 from stress.message import read_batches
 from stress.observer import Observer
 from stress.setup import open_deployment
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
 

@@ -13,7 +13,7 @@ import time
 
 from stress.observer import Observer
 from stress.setup import open_deployment
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 DELAY_S = 1.0
 SETTLE_S = 4.0

@@ -9,7 +9,8 @@ import urllib.request
 from contextlib import suppress
 
 from sqlalchemy import make_url
-from support.deployment import ROOT, wait_until
+from support.project import ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Child
 

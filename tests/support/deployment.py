@@ -1,40 +1,28 @@
-"""A deployment of real processes: what `celery -A rowcache_tasks beat | worker | flower` starts, and applications."""
+"""Deployment of real processes: beat, workers, Flower and applications, with the roles of deploy/users.sh."""
 
 import base64
 import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from support.project import CELERY, ROOT
+from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Child
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
-ROOT = Path(__file__).parents[2]
-CELERY = [sys.executable, "-m", "celery", "-A", "rowcache_tasks"]
-
 ROLES = {"beat": "dispatcher", "worker": "worker", "flower": "operator", "rowcache": "operator"}
-"""Program -> the user of deploy/users.sh that it logs in as; a worker with -B is two programs and no deployment."""
-
-
-def wait_until(is_true, what, timeout_s=90, pause_s=0.005):
-    """Poll until something holds; returns what it gave. The time is for a machine that does ten other things."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := is_true()):
-        assert time.monotonic() < deadline, f"waited {timeout_s} s until {what}"
-        time.sleep(pause_s)
-    return found
+"""Program -> its user in deploy/users.sh. A worker with -B does the work of two roles and logs in as neither."""
 
 
 def with_login(url, user, password):
-    """Put a login into a URL that has none."""
+    """Return the URL with a login; it must have none yet."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{rest}"
 
@@ -42,9 +30,9 @@ def with_login(url, user, password):
 class Deployment:
     """Servers, the environment that names them, and the processes started in it.
 
-    `client`, `schedule`, `sql` and `env` are the administrator's. With `passwords` (user -> password), each process
-    logs in to Redis as the user of its role; a test that names another server in `env` or at the start of a process
-    goes before. With `reader_url`, processes read the database with that.
+    `client`, `schedule`, `sql` and `env` have the rights of an administrator. With `passwords` (user -> password), each
+    process logs in to Redis as the user of its role, unless the test names another server in `env` or at the start of
+    the process. With `reader_url`, processes read the database through that URL.
     """
 
     def __init__(self, valkey, database_url, folder, *, passwords=None, reader_url=None):
@@ -65,7 +53,7 @@ class Deployment:
         }
 
     def env_of(self, role, **env):
-        """Give the environment of a process: what it is started with, and the login of its role where that is open."""
+        """Return the environment of a process, with the login of its role in each URL that the test has not changed."""
         given = self.env | env
         if role in self.passwords:
             for variable, url in self.servers.items():
@@ -90,7 +78,7 @@ class Deployment:
         return self.start(name, *given, **env)
 
     def start_flower(self, name="flower", *arguments, **env):
-        """Start Flower behind basic auth and wait for it; gives a function that fetches the text of a path."""
+        """Start Flower behind basic auth and wait for it; return a function that fetches the text of a path."""
         url, child = "", None
 
         def try_a_port():
@@ -125,7 +113,7 @@ class Deployment:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def run(self, code, check=True, role="application", **env):
-        """Run Python code as an application would; returns what it printed."""
+        """Run Python code as an application; return its output, or with check=False the finished process."""
         done = subprocess.run(
             [sys.executable, "-c", code],
             env=self.env_of(role, **env),
@@ -147,7 +135,7 @@ class Deployment:
         return int(self.client.hget("stats:", name) or 0)
 
     def refusals(self):
-        """Name what processes asked of Redis without being allowed to, since it was started; passwords left out."""
+        """Return the commands that Redis refused for lack of rights since its start; wrong passwords are left out."""
         return [
             f"{entry['username']}: {entry['reason']} {entry['object']} ({entry['context']})"
             for entry in self.client.acl_log()
@@ -155,7 +143,7 @@ class Deployment:
         ]
 
     def leaks(self):
-        """Name the logs that hold a password, as it is or as it is written in a URL."""
+        """Return the names of the logs that hold a password, plain or quoted for a URL."""
         secrets = {form for password in self.passwords.values() for form in (password, quote(password, safe=""))}
         return [
             path.name for path in self.folder.glob("*.log") if any(secret in self.log(path.stem) for secret in secrets)

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import psutil
 import pytest
-from support.deployment import ROOT, wait_until
+from support.project import ROOT
+from support.waiting import wait_until
 
 from benchmarks import run
 from benchmarks.contender import Contender, bare_loop, ours, run_round

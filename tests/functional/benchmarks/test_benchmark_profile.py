@@ -6,7 +6,7 @@ import sys
 from math import isclose
 
 import pytest
-from support.deployment import ROOT
+from support.project import ROOT
 
 from benchmarks import sampler
 from benchmarks.cases.profile import measure

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.database import Database
-from support.hostile import reproducible, texts
+from support.hostile_values import reproducible, texts
+from support.scratch_database import ScratchDatabase
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import decode_row_id, encode_row_id, join_row_id, split_row_id
@@ -78,11 +78,11 @@ def names_row(kind, row_id, row):
 @pytest.fixture(scope="module", params=["pg", "sqlite"])
 def sources(request, postgres, tmp_path_factory):
     if request.param == "pg":
-        database = Database(postgres.create_database("fuzz_row_ids"))
+        database = ScratchDatabase(postgres.create_database("fuzz_row_ids"))
     else:
         path = tmp_path_factory.mktemp("fuzz") / "shop.db"
         path.touch()
-        database = Database(f"sqlite:///{path}")
+        database = ScratchDatabase(f"sqlite:///{path}")
     kinds = [kind for kind in SETUP if request.param == "pg" or kind != "money"]  # SQLite's numeric is a float
     for kind in kinds:
         statement, rows = SETUP[kind]

@@ -6,9 +6,9 @@ import time
 
 import pytest
 import redis
-from support.hostile import EXAMPLES
-from support.process import working
-from support.shop import KEYS, LEASE_S, TABLES, Shop
+from support.hostile_values import EXAMPLES
+from support.in_process_pipeline import KEYS, LEASE_S, TABLES, InProcessPipeline
+from support.in_process_worker import in_process_worker
 
 from rowcache_tasks.keys import QUEUED_BATCHES
 
@@ -30,8 +30,10 @@ def shop(client, valkey, monkeypatch, tmp_path):
         database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, stock INTEGER)")
         database.executemany(f"INSERT INTO {table} VALUES (?, 0)", [(n,) for n in range(1, 11)])
     url = f"sqlite:///{tmp_path}/shop.db"
-    with working(monkeypatch, tmp_path, valkey.url_for(9), database_url=url, tables=TABLES, lease=LEASE_S) as runtime:
-        shop = Shop(client, runtime, database)
+    with in_process_worker(
+        monkeypatch, tmp_path, valkey.url_for(9), database_url=url, tables=TABLES, lease=LEASE_S
+    ) as runtime:
+        shop = InProcessPipeline(client, runtime, database)
         yield shop
         shop.close()
     database.close()

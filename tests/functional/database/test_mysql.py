@@ -5,7 +5,7 @@ from sqlalchemy import create_engine, delete, update
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.orm import sessionmaker
 from support.mariadb import MariaDB, missing_programs
-from support.warehouse import Inventory
+from support.orm_models import Inventory
 
 from rowcache_tasks.config.query import parse_queries
 from rowcache_tasks.config.settings import Table

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import pytest
-from support.database import USERS
+from support.scratch_database import CREATE_USERS
 
 from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.settings import Table
@@ -33,7 +33,7 @@ def nothing(*_):
 
 
 def test_query_gives_row_ids_in_its_order(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     source = db.source("users")
     assert rows_of(source, "SELECT user_id FROM users WHERE user_id > 1 ORDER BY user_id DESC;") == [
         ("43", None),
@@ -42,7 +42,7 @@ def test_query_gives_row_ids_in_its_order(db):
 
 
 def test_query_may_give_a_delay_for_each_row(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     sql = "WITH delays AS (SELECT 42 AS id, 2.5 AS delay UNION ALL SELECT 1, NULL) SELECT id, delay FROM delays"
     assert sorted(rows_of(db.source("users"), sql)) == [("1", None), ("42", 2.5)]
 
@@ -55,14 +55,14 @@ def test_query_of_a_key_of_several_columns_gives_them_in_the_order_of_the_key(db
 
 
 def test_percent_signs_and_colons_in_a_query_are_its_own(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     assert rows_of(db.source("users"), "SELECT user_id FROM users WHERE name LIKE 'B%' OR name = ':x %s'") == [
         ("42", None)
     ]
 
 
 def test_row_whose_key_is_null_is_left_out(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     assert rows_of(db.source("users"), "SELECT NULL AS id UNION ALL SELECT user_id FROM users WHERE user_id = 1") == [
         ("1", None)
     ]
@@ -91,14 +91,14 @@ def test_query_is_streamed(pg):
     ],
 )
 def test_what_is_no_key_or_no_delay_is_an_error_of_the_query(db, sql, message):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     with pytest.raises(ConfigError) as caught:
         rows_of(db.source("users"), sql)
     assert str(caught.value).startswith(message)
 
 
 def test_query_cannot_write(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     source = db.source("users")
     delete = Query("hot", "queries['hot']", "DELETE FROM users RETURNING user_id")
     with pytest.raises(SourceError, match=r"^queries\['hot'\]: cannot run the statement: "):
@@ -107,7 +107,7 @@ def test_query_cannot_write(db):
 
 
 def test_check_of_a_query_runs_nothing_and_names_what_is_wrong(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     source = db.source("users")
     source.check_query(query("SELECT user_id FROM users -- a comment at its end"))
     source.check_query(query("WITH few AS (SELECT user_id FROM users LIMIT 1) SELECT user_id, 5 AS delay FROM few"))
@@ -122,7 +122,7 @@ def test_check_of_a_query_runs_nothing_and_names_what_is_wrong(db):
 
 
 def test_check_of_a_query_does_not_wait_for_what_it_would_do(pg):
-    pg.run(*USERS)
+    pg.run(*CREATE_USERS)
     source = Source(pg.engine(statement_timeout_s=1), Table("inv", "users"))
     source.check_query(query("SELECT user_id FROM users, pg_sleep(60)"))
 

@@ -1,14 +1,15 @@
 """Row ids and the keys they stand for, on real PostgreSQL and SQLite."""
 
 import pytest
-from support.database import USERS, batches_of, values
+from support.scratch_database import CREATE_USERS, row_values
+from support.sent_sql import record_psycopg_queries
 
 
 @pytest.mark.parametrize(
     "row_id", ["+1", " 1", "1 ", "1_0", "\uff11", "1.0", "1e0", "--1", "-", "0x1", "9" * 5000, "\udc80", "1\0"]
 )
 def test_id_that_is_no_strict_integer_is_an_error_alone(db, row_id):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     fetched = db.source("users").fetch(["1", row_id, "43"])
     assert list(fetched.rows) == ["1", "43"]
     assert list(fetched.errors) == [row_id]
@@ -24,10 +25,10 @@ def test_text_key_takes_any_text_that_the_database_can_hold(db):
         db.insert("word", word, n)
     source = db.source("word")
     fetched = source.fetch([*words, "x", "\udc80", "missing"])
-    assert values(fetched) == {word: (word, n) for n, word in enumerate(words)}
+    assert row_values(fetched) == {word: (word, n) for n, word in enumerate(words)}
     assert fetched.missing == ["x", "missing"]
     assert list(fetched.errors) == ["\udc80"]
-    assert [values(source.fetch([word])) for word in words] == [{word: (word, n)} for n, word in enumerate(words)]
+    assert [row_values(source.fetch([word])) for word in words] == [{word: (word, n)} for n, word in enumerate(words)]
     assert sorted(row_id for page in source.stream_row_ids(3) for row_id in page) == sorted(words)
 
 
@@ -39,9 +40,9 @@ def test_nul_in_a_text_key_is_an_error_in_postgresql(pg):
 def test_padded_key_is_found_by_its_trimmed_text(pg):
     pg.run("CREATE TABLE airport (code char(5) PRIMARY KEY)", "INSERT INTO airport VALUES ('OSL'), ('MUC')")
     source = pg.source("airport")
-    sent = batches_of(source._engine)
+    sent = record_psycopg_queries(source._engine)
     fetched = source.fetch(["OSL", "MUC  "])
-    assert values(fetched) == {"OSL": ("OSL  ",), "MUC  ": ("MUC  ",)}
+    assert row_values(fetched) == {"OSL": ("OSL  ",), "MUC  ": ("MUC  ",)}
     assert sum("FROM airport" in sql for sql in sent) == 1
     assert source.fetch(["OSL", "XXX"]).missing == ["XXX"]
     assert sorted(next(source.stream_row_ids(10))) == ["MUC", "OSL"]
@@ -53,7 +54,7 @@ def test_uuid_key(pg):
     pg.run(f"INSERT INTO job VALUES ('{job}')")
     source = pg.source("job")
     fetched = source.fetch([job, job.upper(), job.replace("-", ""), "6ba7b810-9dad-11d1-80b4-00c04fd430c9"])
-    assert values(fetched) == {job: (job,), job.upper(): (job,)}
+    assert row_values(fetched) == {job: (job,), job.upper(): (job,)}
     assert len(fetched.missing) == 1
     assert fetched.errors == {job.replace("-", ""): f"row id '{job.replace('-', '')}': it is not a hyphenated UUID"}
     assert list(source.stream_row_ids(10)) == [[job]]
@@ -75,12 +76,12 @@ def test_numeric_date_and_domain_keys(pg):
     pg.run("CREATE TABLE n (id numeric PRIMARY KEY)", "INSERT INTO n VALUES (1.50), ('NaN')")
     pg.run("CREATE TABLE d (id date PRIMARY KEY)", "INSERT INTO d VALUES ('2026-11-22'), ('infinity')")
     pg.run("CREATE TABLE p (id positive PRIMARY KEY)", "INSERT INTO p VALUES (5)")
-    assert values(pg.source("n").fetch(["1.5", "1.500", "NaN"])) == {"1.5": ("1.50",), "1.500": ("1.50",)}
+    assert row_values(pg.source("n").fetch(["1.5", "1.500", "NaN"])) == {"1.5": ("1.50",), "1.500": ("1.50",)}
     assert sorted(next(pg.source("n").stream_row_ids(9))) == ["1.50", "NaN"]
     fetched = pg.source("d").fetch(["2026-11-22", "2026-02-30", "22.11.2026", "infinity"])
     assert list(fetched.rows) == ["2026-11-22"]
     assert len(fetched.errors) == 3
-    assert values(pg.source("p").fetch(["5", "-5"])) == {"5": (5,)}
+    assert row_values(pg.source("p").fetch(["5", "-5"])) == {"5": (5,)}
 
 
 def test_key_of_several_columns(db):
@@ -104,9 +105,9 @@ def test_text_that_the_collation_calls_equal_finds_its_row(sqlite):
     sqlite.run("CREATE TABLE person (name text COLLATE NOCASE PRIMARY KEY, n integer)")
     sqlite.run("INSERT INTO person VALUES ('Zoe', 1), ('Bob', 2), ('eve', 3)")
     alike = sqlite.source("person", columns=("n",)).fetch(["zoe", "Zoe"])
-    assert values(alike) == {"zoe": (1,), "Zoe": (1,)}
+    assert row_values(alike) == {"zoe": (1,), "Zoe": (1,)}
     fetched = sqlite.source("person", columns=("n",)).fetch(["zoe", "Zoe", "BOB", "eve", "mallory"])
-    assert values(fetched) == {"zoe": (1,), "Zoe": (1,), "BOB": (2,), "eve": (3,)}
+    assert row_values(fetched) == {"zoe": (1,), "Zoe": (1,), "BOB": (2,), "eve": (3,)}
     assert fetched.missing == ["mallory"]
 
 
@@ -114,5 +115,5 @@ def test_citext_finds_its_row_in_any_case(pg):
     pg.run("CREATE EXTENSION citext", "CREATE TABLE person (name citext PRIMARY KEY, n integer)")
     pg.run("INSERT INTO person VALUES ('Zoe', 1), ('Bob', 2)")
     fetched = pg.source("person", columns=("n",)).fetch(["zoe", "ZOE", "Bob", "eve"])
-    assert values(fetched) == {"zoe": (1,), "ZOE": (1,), "Bob": (2,)}
+    assert row_values(fetched) == {"zoe": (1,), "ZOE": (1,), "Bob": (2,)}
     assert fetched.missing == ["eve"]

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from support.database import USERS
+from support.scratch_database import CREATE_USERS
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.source import Source, create_source_engine
@@ -11,7 +11,7 @@ from rowcache_tasks.errors import ConfigError, SourceError
 
 
 def test_chosen_columns_come_in_their_order_without_the_key(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     source = db.source("users", columns=("note", "name"))
     fetched = source.fetch(["42"])
     assert source.encoder.encode(fetched.rows["42"]) == b'{"note":"x","name":"Bob"}'
@@ -31,19 +31,19 @@ def test_table_in_a_schema_with_names_that_need_quotes(pg):
 
 
 def test_table_in_an_attached_schema_of_sqlite(sqlite):
-    sqlite.run(*USERS)
+    sqlite.run(*CREATE_USERS)
     assert list(sqlite.source("main.users").fetch(["1"]).rows) == ["1"]
 
 
 def test_view_needs_a_key(db):
-    db.run(*USERS, "CREATE VIEW names AS SELECT user_id, name FROM users")
+    db.run(*CREATE_USERS, "CREATE VIEW names AS SELECT user_id, name FROM users")
     with pytest.raises(ConfigError, match=r"rowcache_tables\['inv'\]: 'names' has no primary key: .* of user_id, name"):
         db.source("names").load()
     assert list(db.source("names", key=("user_id",)).fetch(["1"]).rows) == ["1"]
 
 
 def test_materialized_view(pg):
-    pg.run(*USERS, "CREATE MATERIALIZED VIEW names AS SELECT user_id, name FROM users")
+    pg.run(*CREATE_USERS, "CREATE MATERIALIZED VIEW names AS SELECT user_id, name FROM users")
     assert list(pg.source("names", key=("user_id",)).fetch(["1"]).rows) == ["1"]
     with pytest.raises(ConfigError, match="did you mean names"):
         pg.source("name_s").load()
@@ -67,14 +67,14 @@ def test_materialized_view(pg):
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(db, table, options, message):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     with pytest.raises(ConfigError) as caught:
         db.source(table, **options).load()
     assert str(caught.value) == message
 
 
 def test_unknown_table_of_a_schema_lists_that_schema(pg):
-    pg.run("CREATE SCHEMA app", "CREATE TABLE app.orders (id integer PRIMARY KEY)", *USERS)
+    pg.run("CREATE SCHEMA app", "CREATE TABLE app.orders (id integer PRIMARY KEY)", *CREATE_USERS)
     with pytest.raises(ConfigError, match=r"no table or view 'app\.users': allowed are orders"):
         pg.source("app.users").load()
     with pytest.raises(ConfigError, match=r"no table or view 'none\.users': there are no tables"):
@@ -90,7 +90,12 @@ def test_key_column_of_a_type_without_a_text_form_is_refused(pg):
 
 
 def test_columns_that_the_role_may_read_are_enough(pg, postgres_url):
-    pg.run(*USERS, "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN", "GRANT USAGE ON SCHEMA public TO reader")
+    pg.run(
+        *CREATE_USERS,
+        "DROP ROLE IF EXISTS reader",
+        "CREATE ROLE reader LOGIN",
+        "GRANT USAGE ON SCHEMA public TO reader",
+    )
     pg.run("GRANT SELECT (user_id, name) ON users TO reader")
     engine = create_source_engine(postgres_url.replace("postgres@", "reader@", 1), statement_timeout_s=5)
     assert list(Source(engine, Table("inv", "users", columns=("name",), key=("user_id",))).fetch(["1"]).rows) == ["1"]

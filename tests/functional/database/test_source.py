@@ -7,41 +7,42 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.database import USERS, batches_of, values
+from support.scratch_database import CREATE_USERS, row_values
+from support.sent_sql import record_psycopg_queries
 
 from rowcache_tasks.errors import EncodingError
 
 
 def test_batch_is_sorted_into_rows_missing_and_errors(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     fetched = db.source("users").fetch(["1", "42", "7", "abc", "", "99999999999999999999", "1", "7"])
-    assert values(fetched) == {"1": (1, "Ann", None), "42": (42, "Bob", "x")}
+    assert row_values(fetched) == {"1": (1, "Ann", None), "42": (42, "Bob", "x")}
     assert fetched.missing == ["7"]
     assert fetched.errors.keys() == {"abc", "", "99999999999999999999"}
     assert fetched.errors["abc"] == "row id 'abc': it is not a whole number in plain digits"
 
 
 def test_empty_batch_asks_nothing(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     source = db.source("users")
     source.load()
     db.run("DROP TABLE users")
-    assert values(source.fetch([])) == {}
+    assert row_values(source.fetch([])) == {}
     assert source.fetch(["x"]).errors.keys() == {"x"}
 
 
 def test_several_ids_of_one_key_all_get_its_row(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     fetched = db.source("users", columns=("name",)).fetch(["42", "042", "0000042", "007", "7"])
-    assert values(fetched) == {"42": ("Bob",), "042": ("Bob",), "0000042": ("Bob",)}
+    assert row_values(fetched) == {"42": ("Bob",), "042": ("Bob",), "0000042": ("Bob",)}
     assert sorted(fetched.missing) == ["007", "7"]
 
 
 def test_one_batch_is_one_select_with_one_text(pg):
-    pg.run(*USERS)
+    pg.run(*CREATE_USERS)
     source = pg.source("users")
     source.load()
-    sent = batches_of(source._engine)
+    sent = record_psycopg_queries(source._engine)
     source.fetch(["1", "42"])
     source.fetch([str(i) for i in range(500)])
     assert len(sent) == 2
@@ -68,7 +69,7 @@ def test_rows_that_fail_the_select_are_alone_in_errors(pg):
     pg.run("CREATE VIEW share AS SELECT id, total / n AS share FROM part")
     source = pg.source("share", key=("id",))
     source.load()
-    sent = batches_of(source._engine)
+    sent = record_psycopg_queries(source._engine)
     fetched = source.fetch([str(i) for i in range(1, 502)])
     assert fetched.errors == dict.fromkeys(
         ["7", "8", "300"], "the database cannot read the row: division by zero (SQLSTATE 22012)"
@@ -85,7 +86,7 @@ def test_row_that_fails_the_select_is_alone_in_errors_in_sqlite(sqlite):
     )
     sqlite.run("CREATE VIEW a AS SELECT id, json_extract(body, '$.a') AS a FROM doc")
     fetched = sqlite.source("a", key=("id",)).fetch(["1", "2", "3"])
-    assert values(fetched) == {"1": (1, 1), "3": (3, None)}
+    assert row_values(fetched) == {"1": (1, 1), "3": (3, None)}
     assert fetched.errors == {"2": "the database cannot read the row: malformed JSON"}
 
 

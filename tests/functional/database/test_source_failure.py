@@ -4,7 +4,7 @@ import signal
 
 import pytest
 from sqlalchemy import text
-from support.database import USERS, Database
+from support.scratch_database import CREATE_USERS, ScratchDatabase
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.source import Source, create_source_engine
@@ -44,7 +44,7 @@ def test_slow_statement_is_a_source_error(pg):
 
 
 def test_table_that_vanishes_is_a_source_error_until_it_is_back(db):
-    db.run(*USERS)
+    db.run(*CREATE_USERS)
     source = db.source("users")
     source.load()
     db.run("ALTER TABLE users RENAME TO gone")
@@ -68,8 +68,8 @@ def test_column_whose_type_changes_is_read_by_its_new_type(pg):
 
 def test_connections_survive_a_restart_of_the_database():
     with Postgres() as server:
-        database = Database(server.url)
-        database.run(*USERS)
+        database = ScratchDatabase(server.url)
+        database.run(*CREATE_USERS)
         source = database.source("users")
         assert list(source.fetch(["1"]).rows) == ["1"]
         server.kill()
@@ -91,8 +91,8 @@ def test_connections_survive_a_restart_of_the_database():
 
 def test_restart_of_the_database_is_noticed_for_all_connections_at_once():
     with Postgres() as server:
-        database = Database(server.url)
-        database.run(*USERS)
+        database = ScratchDatabase(server.url)
+        database.run(*CREATE_USERS)
         source = database.source("users")
         source.load()
         engine = source._engine
@@ -115,7 +115,7 @@ def interrupt(_signal, _frame):
 
 
 def test_connection_whose_answer_was_not_waited_for_is_not_used_again(pg):
-    pg.run(*USERS, "CREATE VIEW v AS SELECT user_id AS id, pg_sleep(60) IS NULL AS s FROM users")
+    pg.run(*CREATE_USERS, "CREATE VIEW v AS SELECT user_id AS id, pg_sleep(60) IS NULL AS s FROM users")
     engine = pg.engine(statement_timeout_s=60)
     slow, source = (Source(engine, Table("inv", name, key=(key,))) for name, key in (("v", "id"), ("users", "user_id")))
     slow.load()

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 import redis
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.dispatch.backpressure import Backlog
 from rowcache_tasks.keys import QUEUED_BATCHES

@@ -1,7 +1,7 @@
 """A server whose clock steps: told from the times that it left behind, by moving all of them."""
 
 import pytest
-from support.tally import counted
+from support.script_calls import count_script_calls
 
 from rowcache_tasks.dispatch.clock_repair import Clock
 from rowcache_tasks.schedule.rows import Backoff
@@ -61,7 +61,7 @@ def test_step_back_starves_no_row_for_longer_than_one_interval(schedule, client,
 def test_repair_of_many_rows_lets_the_server_do_other_work_in_between(schedule, client):
     schedule.put_rows({str(n): (1000, 500) for n in range(1000)})
     step(client, -HOUR)
-    with counted(client) as called:
+    with count_script_calls(client) as called:
         assert schedule.repair_rows([str(n) for n in range(1000)], 30, Backoff()) == 1000
     assert called == [5], "at most 200 rows a call"
     assert client.zcount("schedule:", "-inf", now(client) + 1000) == 1000

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from proof.interleaving.mutant import Mutant
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch import dispatcher as dispatch

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from proof.chaos.proxy import Proxy
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.backpressure import Backlog

@@ -12,8 +12,8 @@ import pytest
 import redis
 from celery import Celery
 from click.testing import CliRunner
-from support.deployment import CELERY, ROOT
-from support.settings import write_settings
+from support.project import CELERY, ROOT
+from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.ops.cli import rowcache

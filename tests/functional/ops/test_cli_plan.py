@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from support.deployment import CELERY, ROOT
-from support.settings import write_settings
+from support.project import CELERY, ROOT
+from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.ops.cli import rowcache

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from support.deployment import CELERY, ROOT
-from support.settings import write_settings
+from support.project import CELERY, ROOT
+from support.settings_module import write_settings
 
 from rowcache_tasks.ops.cli import progress, rowcache
 from rowcache_tasks.ops.cli.session import FailedError

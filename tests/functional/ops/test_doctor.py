@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 from click.testing import CliRunner
-from support.settings import write_settings
+from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table, parse_settings
 from rowcache_tasks.demo.servers import Valkey

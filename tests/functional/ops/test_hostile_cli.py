@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from functional.database.test_hostile_values import OURS, RECORDS, SCORES, STATS, WRONG
 from prometheus_client import CollectorRegistry, generate_latest
-from support.settings import write_settings
+from support.settings_module import write_settings
 
 from rowcache_tasks import RowCache
 from rowcache_tasks.config.settings import load_settings

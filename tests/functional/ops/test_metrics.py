@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.parser import text_string_to_metric_families
-from support.deployment import CELERY, ROOT
-from support.settings import write_settings
+from support.project import CELERY, ROOT
+from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.ops.cli import rowcache

@@ -7,7 +7,7 @@ import signal
 import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
-from support.warehouse import Inventory, Seat
+from support.orm_models import Inventory, Seat
 
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.orm import touched
@@ -30,9 +30,9 @@ async def sell(session, row_id=1, stock=5):
     (await session.get_one(Inventory, row_id)).stock = stock
 
 
-@pytest.mark.usefixtures("maker")
+@pytest.mark.usefixtures("session_maker")
 @pytest.mark.parametrize("kind", ["maker", "scoped", "class", "session"])
-def test_commits_of_an_async_session_are_touched_and_rollbacks_are_not(postgres_url, listen, cache, kind):
+def test_commits_of_an_async_session_are_touched_and_rollbacks_are_not(postgres_url, listen, touched_rows, kind):
     async def work(engine):
         makers = {"maker": async_sessionmaker(engine)}
         makers["scoped"] = async_scoped_session(makers["maker"], scopefunc=asyncio.current_task)
@@ -51,61 +51,61 @@ def test_commits_of_an_async_session_are_touched_and_rollbacks_are_not(postgres_
             await sell(session, 3)
             await session.execute(update(Inventory).where(Inventory.id == 1).values(stock=1))
             touched(session, "inv", "9")
-            assert cache.touched() == {}
+            assert touched_rows.touched() == {}
             await session.commit()
         finally:
             await session.close()
             hook.remove()
 
     run(postgres_url, work)
-    assert cache.touched() == {"inv": ["1", "3", "9"]}
+    assert touched_rows.touched() == {"inv": ["1", "3", "9"]}
 
 
-@pytest.mark.usefixtures("maker")
-def test_makers_are_listened_to_one_by_one(postgres_url, listen, cache):
+@pytest.mark.usefixtures("session_maker")
+def test_makers_are_listened_to_one_by_one(postgres_url, listen, touched_rows):
     async def work(engine):
         seen, other = async_sessionmaker(engine), async_sessionmaker(engine)
         listen(seen)
-        for maker, row_id in ((seen, 1), (other, 2)):
-            async with maker.begin() as session:
+        for session_maker, row_id in ((seen, 1), (other, 2)):
+            async with session_maker.begin() as session:
                 await sell(session, row_id)
 
     run(postgres_url, work)
-    assert cache.touched() == {"inv": ["1"]}
+    assert touched_rows.touched() == {"inv": ["1"]}
 
 
-@pytest.mark.usefixtures("maker")
-def test_many_coroutines_commit_at_once(postgres_url, listen, cache):
-    cache.schedule("seat", *(f"{n},a" for n in range(40)))
+@pytest.mark.usefixtures("session_maker")
+def test_many_coroutines_commit_at_once(postgres_url, listen, touched_rows):
+    touched_rows.schedule("seat", *(f"{n},a" for n in range(40)))
 
     async def work(engine):
-        maker = async_sessionmaker(engine)
-        listen(maker)
+        session_maker = async_sessionmaker(engine)
+        listen(session_maker)
 
         async def book(n):
-            async with maker.begin() as session:
+            async with session_maker.begin() as session:
                 session.add(Seat(hall="a", n=n))
 
         await asyncio.gather(*map(book, range(40)))
 
     run(postgres_url, work)
-    assert len(cache.touched()["seat"]) == 40
+    assert len(touched_rows.touched()["seat"]) == 40
 
 
-@pytest.mark.usefixtures("maker")
+@pytest.mark.usefixtures("session_maker")
 def test_event_loop_goes_on_while_redis_hangs_and_a_cancelled_commit_leaves_a_sound_session(
     postgres_url, listen, caplog
 ):
     with Valkey() as server:
 
         async def work(engine):
-            maker = async_sessionmaker(engine)
-            listen(maker, url=server.url, timeout=4)
-            async with maker() as session:
+            session_maker = async_sessionmaker(engine)
+            listen(session_maker, url=server.url, timeout=4)
+            async with session_maker() as session:
                 await sell(session, 1)
                 os.kill(server.pid, signal.SIGSTOP)
                 commit = asyncio.create_task(session.commit())
-                async with maker() as other:
+                async with session_maker() as other:
                     while (await other.get_one(Inventory, 1, populate_existing=True)).stock != 5:
                         await other.rollback()
                 for _ in range(20):
@@ -114,7 +114,7 @@ def test_event_loop_goes_on_while_redis_hangs_and_a_cancelled_commit_leaves_a_so
                 commit.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await commit
-            async with maker() as session:
+            async with session_maker() as session:
                 assert (await session.get_one(Inventory, 1)).stock == 5
             assert engine.pool.checkedout() == 0
 

@@ -1,4 +1,4 @@
-"""Random histories over the public API on a real Valkey and a real PostgreSQL, against the model in wanted.py.
+"""Random histories of the public API on real servers, checked against the model in proof.history.row_model.
 
 The same histories each time, so that nothing here is flaky. To look further, with new ones at each run:
 ROWCACHE_HISTORIES=2000 .venv/bin/pytest tests/functional/proof/test_state_machine.py prints the shortest that fails.
@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
-from support.changes import ROWS, Changes, groups, members, places, storable
-from support.process import working
-from support.wanted import LEASE_S, SLACK_S
-from support.world import SCHEMA, TABLES, World
+from proof.history.change_rules import ROWS, ChangeRules, groups, members, places, storable
+from proof.history.row_model import LEASE_S, SLACK_S
+from proof.history.system import SCHEMA, TABLES, System
+from support.in_process_worker import in_process_worker
 
 from rowcache_tasks.errors import SourceError
 
@@ -27,7 +27,7 @@ WINDOW_S = int(LEASE_S) + 1
 EVENTS = ["change", "renew", "delete", "unschedule", "replace", "foreign drop"]
 
 
-class Histories(Changes):
+class Histories(ChangeRules):
     """Dispatchers, a broker and workers act on what is wanted, as time passes."""
 
     # dispatchers
@@ -35,7 +35,7 @@ class Histories(Changes):
     @rule(is_read=st.booleans())
     def dispatch(self, is_read):
         """Make a pass; slow workers may read the batches at once and keep them."""
-        sent = self.world.dispatch()
+        sent = self.system.dispatch()
         for message in sent:
             for row in self.of(message["table"], message["row_ids"]).values():
                 row.claim(message["claim"]["lease_until"])
@@ -44,41 +44,41 @@ class Histories(Changes):
 
     @rule()
     def dispatch_while_the_broker_is_away(self):
-        self.world.is_broker_away = True
+        self.system.is_broker_away = True
         with suppress(OSError):
             self.dispatch(is_read=False)
-        self.world.is_broker_away = False
+        self.system.is_broker_away = False
 
     # workers
 
-    @precondition(lambda self: self.world.messages)
+    @precondition(lambda self: self.system.messages)
     @rule(place=places, is_kept=st.booleans())
     def refresh(self, place, is_kept):
-        message = json.loads(pick(self.world.messages, place, is_kept))
+        message = json.loads(pick(self.system.messages, place, is_kept))
         self.note_misses(message["table"], message["row_ids"])
-        self.end(message, self.world.refresh(message))
+        self.end(message, self.system.refresh(message))
 
-    @precondition(lambda self: self.world.messages)
+    @precondition(lambda self: self.system.messages)
     @rule(place=places, is_kept=st.booleans())
     def read(self, place, is_kept):
-        message = pick(self.world.messages, place, is_kept)
-        self.world.reads.append((message, self.world.read(json.loads(message))))
+        message = pick(self.system.messages, place, is_kept)
+        self.system.reads.append((message, self.system.read(json.loads(message))))
 
-    @precondition(lambda self: self.world.reads)
+    @precondition(lambda self: self.system.reads)
     @rule(place=places, is_kept=st.booleans())
     def commit(self, place, is_kept):
-        text, source = pick(self.world.reads, place, is_kept)
+        text, source = pick(self.system.reads, place, is_kept)
         message = json.loads(text)
         for row in self.of(message["table"], source.fetched.missing).values():
             row.misses += 1
-        self.end(message, self.world.refresh(message, source))
+        self.end(message, self.system.refresh(message, source))
 
-    @precondition(lambda self: self.world.messages)
+    @precondition(lambda self: self.system.messages)
     @rule(place=places)
     def refresh_while_the_database_is_away(self, place):
-        message = json.loads(pick(self.world.messages, place, is_kept=False))
-        with self.world.outage(), suppress(SourceError):  # a batch of x alone needs no database
-            self.world.refresh(message)
+        message = json.loads(pick(self.system.messages, place, is_kept=False))
+        with self.system.outage(), suppress(SourceError):  # a batch of x alone needs no database
+            self.system.refresh(message)
         self.end(message, dict.fromkeys(message["row_ids"], 1))
 
     @rule(group=groups)
@@ -86,7 +86,7 @@ class Histories(Changes):
         table, row_ids = members(group)
         wanted = [row_id for row_id, row in self.of(table, row_ids).items() if row.delay is not None]
         self.note_misses(table, wanted)
-        counts = self.world.refresh({"table": table, "row_ids": row_ids})
+        counts = self.system.refresh({"table": table, "row_ids": row_ids})
         assert len(wanted) <= sum(counts.values()) <= 2 * len(wanted)
         for row in self.of(table, wanted).values():
             row.lease, row.is_due = None, False
@@ -111,12 +111,12 @@ class Histories(Changes):
         """A worker reads rows; what happens to just these rows before it commits would rarely meet by chance."""
         self.do(before, group)
         self.refresh_now(group, is_run=True)
-        others = len(self.world.reads)
+        others = len(self.system.reads)
         self.dispatch(is_read=True)
         for event in events:
             self.do(event, group)
             self.check()
-        while len(self.world.reads) > others:
+        while len(self.system.reads) > others:
             self.commit(-1, is_kept=False)
             self.check()
 
@@ -140,19 +140,19 @@ class Histories(Changes):
     def serve(self):
         """Dispatchers and workers run until nothing is due. Messages from before stay in flight."""
         for _ in range(100):
-            before = len(self.world.messages)
+            before = len(self.system.messages)
             self.dispatch(is_read=False)
-            while len(self.world.messages) > before:
+            while len(self.system.messages) > before:
                 self.refresh(-1, is_kept=False)
             self.check()
-            if not self.world.count_due():
+            if not self.system.count_due():
                 break
 
     # time
 
     @rule(seconds=st.sampled_from([1, 6, 70, WINDOW_S]))
     def pass_time(self, seconds):
-        self.world.pass_time(seconds)
+        self.system.pass_time(seconds)
         self.elapsed_s += seconds
         for row in self.rows.values():
             row.pass_time(seconds)
@@ -164,7 +164,7 @@ class Histories(Changes):
         self.serve()
         for (table, row_id), row in self.rows.items():
             expected = row.stored and {"id": int(row_id) if table == "inv" else row_id, "version": row.stored.version}
-            row.check_settled(self.world.readers[table].get(row_id), expected and expected | {"share": 1.0}, WINDOW_S)
+            row.check_settled(self.system.readers[table].get(row_id), expected and expected | {"share": 1.0}, WINDOW_S)
 
     # what holds after each step
 
@@ -172,9 +172,9 @@ class Histories(Changes):
     def check(self):
         self.is_sound = False
         self.checks += 1
-        for table, reader in self.world.readers.items():
+        for table, reader in self.system.readers.items():
             row_ids = [row_id for name, row_id in ROWS if name == table]
-            now, wakes, raw = self.world.raw(table, row_ids)
+            now, wakes, raw = self.system.raw(table, row_ids)
             read = reader.get_many(row_ids)
             assert wakes <= 4
             for row_id, (*keys, value) in raw.items():
@@ -200,22 +200,22 @@ def pick(work, place, is_kept):
 
 
 @pytest.fixture
-def world(client, valkey, postgres_url, monkeypatch, tmp_path):
+def system(client, valkey, postgres_url, monkeypatch, tmp_path):
     settings = {"database_url": postgres_url, "tables": TABLES, "lease": LEASE_S}
     with (
-        working(monkeypatch, tmp_path, valkey.url_for(9), **settings),
+        in_process_worker(monkeypatch, tmp_path, valkey.url_for(9), **settings),
         psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as database,
     ):
         database.execute(SCHEMA)
-        world = World(client, database)
-        yield world
-        world.close()
+        system = System(client, database)
+        yield system
+        system.close()
 
 
-def test_random_histories_agree_with_the_model(world, caplog):
+def test_random_histories_agree_with_the_model(system, caplog):
     caplog.set_level("CRITICAL")  # a history that fails is printed without the warnings of all the others
     run_state_machine_as_test(
-        lambda: Histories(world),
+        lambda: Histories(system),
         settings=settings(
             max_examples=HISTORIES or 160,
             stateful_step_count=STEPS,

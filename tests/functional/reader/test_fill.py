@@ -5,9 +5,9 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.awaited import KINDS
-from support.deployment import wait_until
-from support.tally import counted
+from support.reader_kind import READER_KINDS
+from support.script_calls import count_script_calls
+from support.waiting import wait_until
 
 from rowcache_tasks import FillError, ReadThrough
 from rowcache_tasks.reader.fill.scripts import Fill
@@ -21,8 +21,8 @@ TWO = {"id": 2, "name": "two", "share": 2.0}
 
 
 @pytest.fixture
-def inv(kind, valkey, client, shelf):
-    cache = KINDS[kind]("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(shelf))
+def inv(reader_kind, valkey, client, inv_table):
+    cache = READER_KINDS[reader_kind]("inv", url=valkey.url_for(9), timeout=20, read_through=read_through(inv_table))
     yield cache
     cache.end()
 
@@ -33,8 +33,8 @@ def background():
         yield pool
 
 
-def read_through(shelf, **options):
-    return ReadThrough(**{"database_url": shelf.url, "timeout": TIMEOUT_S} | options)
+def read_through(inv_table, **options):
+    return ReadThrough(**{"database_url": inv_table.url, "timeout": TIMEOUT_S} | options)
 
 
 def refresh(schedule, name):
@@ -44,16 +44,16 @@ def refresh(schedule, name):
     assert schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": value}).refreshed == 1
 
 
-def test_row_that_is_not_cached_is_read_once_and_cached(inv, shelf, client):
+def test_row_that_is_not_cached_is_read_once_and_cached(inv, inv_table, client):
     assert inv.get("1") is None
     assert [inv.get("1", fill=True) for _ in range(3)] == [ONE] * 3
     assert inv.get("1") == ONE
     assert inv.get_with_age("1").age < 60
-    assert shelf.reads() == 1
+    assert inv_table.reads() == 1
     assert client.hget("stats:", "filled") == b"1"
 
 
-def test_filled_row_that_another_client_schedules_stays_cached(inv, shelf, client, schedule):
+def test_filled_row_that_another_client_schedules_stays_cached(inv, inv_table, client, schedule):
     assert inv.get("1", fill=True) == ONE
     value = client.get("inv:1")
     assert client.pttl("inv:1") > 0
@@ -64,21 +64,21 @@ def test_filled_row_that_another_client_schedules_stays_cached(inv, shelf, clien
     assert client.pttl("inv:1") == -1
 
 
-def test_thousands_of_misses_cost_one_select_for_a_thousand(inv, shelf):
-    shelf.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(1001, 3000) n")
+def test_thousands_of_misses_cost_one_select_for_a_thousand(inv, inv_table):
+    inv_table.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(1001, 3000) n")
     rows = inv.get_many(range(1001, 3502), fill=True)
     assert list(rows) == list(range(1001, 3502))
     assert [row_id for row_id, row in rows.items() if row is None] == list(range(3001, 3502))
-    assert shelf.reads() == 3
+    assert inv_table.reads() == 3
     assert inv.get_many(range(1001, 3502), fill=True) == rows
-    assert shelf.reads() == 3
+    assert inv_table.reads() == 3
 
 
 @pytest.mark.parametrize("delay", [None, 3600])
-def test_fill_of_many_rows_lets_the_server_do_other_work_in_between(inv, shelf, client, delay):
-    shelf.run("INSERT INTO inv SELECT n, 'name ' || n, n FROM generate_series(1001, 2000) n")
+def test_fill_of_many_rows_lets_the_server_do_other_work_in_between(inv, inv_table, client, delay):
+    inv_table.run("INSERT INTO inv SELECT n, 'name ' || n, n FROM generate_series(1001, 2000) n")
     client.script_flush()  # as after a restart
-    with counted(client) as called:
+    with count_script_calls(client) as called:
         rows = inv.get_many(range(1001, 2001), fill=True, delay=delay)
     assert called == [10], "at most 200 rows a call, at the beginning and at the end"
     assert rows == {n: {"id": n, "name": f"name {n}", "share": float(n)} for n in range(1001, 2001)}
@@ -86,24 +86,24 @@ def test_fill_of_many_rows_lets_the_server_do_other_work_in_between(inv, shelf, 
     assert client.zcard("schedule:") == 1000
 
 
-def test_row_that_does_not_exist_is_remembered_until_somebody_asks_for_it(inv, shelf, schedule, client):
+def test_row_that_does_not_exist_is_remembered_until_somebody_asks_for_it(inv, inv_table, schedule, client):
     assert [inv.get("9", fill=True) for _ in range(3)] == [None] * 3
-    assert shelf.reads() == 1
+    assert inv_table.reads() == 1
     assert 0 < client.pttl("fill:inv:9") <= 5000
-    shelf.run("INSERT INTO inv VALUES (9, 'nine', 9)")
+    inv_table.run("INSERT INTO inv VALUES (9, 'nine', 9)")
     schedule.touch_rows(["9"])
     assert inv.get("9", fill=True)["name"] == "nine"
 
 
-def test_row_that_was_deleted_is_forgotten_by_a_fill_that_asks_for_less_age(inv, shelf, client):
+def test_row_that_was_deleted_is_forgotten_by_a_fill_that_asks_for_less_age(inv, inv_table, client):
     assert inv.get("1", fill=True) == ONE
-    shelf.run("DELETE FROM inv WHERE id = 1")
+    inv_table.run("DELETE FROM inv WHERE id = 1")
     client.zincrby("refreshed:", -60, "1")
     assert inv.get("1", max_age=30, fill=True) is None
     assert inv.get("1") is None
 
 
-def test_fill_with_a_delay_schedules_the_row(inv, shelf, schedule, client):
+def test_fill_with_a_delay_schedules_the_row(inv, inv_table, schedule, client):
     assert inv.get("1", fill=True, delay=10) == ONE
     assert client.zscore("delay:", "1") == 10
     assert client.ttl("inv:1") == -1
@@ -155,31 +155,31 @@ def test_fill_of_a_scheduled_row_leaves_the_ttl_of_the_table_alone(inv, schedule
     assert 0 < client.pttl("inv:1") <= 100_000
 
 
-def test_another_text_for_a_key_is_not_filled_but_told(inv, shelf, client):
+def test_another_text_for_a_key_is_not_filled_but_told(inv, inv_table, client):
     with pytest.raises(FillError, match="row '01' of inv cannot be filled: it is another text for '1': ask for that"):
         inv.get("01", fill=True)
     assert inv.get_many(["001", "1"], fill=True) == {"001": None, "1": ONE}
     assert client.keys("inv:*") == [b"inv:1"]
 
 
-def test_mistake_of_one_process_is_not_told_to_the_others(inv, kind, valkey):
-    wrong = KINDS[kind]("inv", url=valkey.url_for(9))
+def test_mistake_of_one_process_is_not_told_to_the_others(inv, reader_kind, valkey):
+    wrong = READER_KINDS[reader_kind]("inv", url=valkey.url_for(9))
     with pytest.raises(FillError, match="no database is known"):
         wrong.get("1", fill=True)
     assert inv.get("1", fill=True) == ONE
     wrong.end()
 
 
-def test_value_older_than_asked_for_is_read_again(inv, shelf, client):
+def test_value_older_than_asked_for_is_read_again(inv, inv_table, client):
     assert inv.get("1", fill=True) == ONE
-    shelf.run("UPDATE inv SET name = 'new' WHERE id = 1")
+    inv_table.run("UPDATE inv SET name = 'new' WHERE id = 1")
     assert inv.get("1", max_age=3600, fill=True) == ONE
     client.zincrby("refreshed:", -60, "1")
     assert inv.get("1", max_age=30) is None
     assert inv.get_with_age("1", max_age=30).is_stale
     found = inv.get_with_age("1", max_age=30, fill=True)
     assert (found.row["name"], found.is_stale) == ("new", False)
-    assert shelf.reads() == 2
+    assert inv_table.reads() == 2
 
 
 def test_row_without_a_json_form_is_an_error_of_its_own(inv, caplog):
@@ -207,10 +207,10 @@ def test_reader_whose_question_is_sent_again_does_not_wait_for_itself(schedule, 
     assert fill.parse_begun(["1"], fill.begin(client, ["1"], b"t2", None)).held == ["1"]
 
 
-def test_read_that_is_older_than_a_commit_does_not_overwrite_it(inv, shelf, schedule, background):
-    with shelf.locked():
+def test_read_that_is_older_than_a_commit_does_not_overwrite_it(inv, inv_table, schedule, background):
+    with inv_table.locked():
         filling = background.submit(inv.get, "1", fill=True)
-        wait_until(shelf.waiting, "the row is read")
+        wait_until(inv_table.waiting, "the row is read")
         refresh(schedule, "newer")
     assert filling.result(60) == ONE
     assert inv.get("1")["name"] == "newer"
@@ -244,10 +244,12 @@ def drop_table(schedule, client):
 
 @pytest.mark.parametrize("drop", [unschedule, unschedule_by_hand, say_so_by_hand, touch, flush, drop_table])
 @pytest.mark.parametrize("delay", [None, 10])
-def test_what_is_dropped_while_it_is_read_is_not_written_back(inv, shelf, schedule, client, background, drop, delay):
-    with shelf.locked():
+def test_what_is_dropped_while_it_is_read_is_not_written_back(
+    inv, inv_table, schedule, client, background, drop, delay
+):
+    with inv_table.locked():
         filling = background.submit(inv.get, "1", fill=True, delay=delay)
-        wait_until(shelf.waiting, "the row is read")
+        wait_until(inv_table.waiting, "the row is read")
         drop(schedule, client)
     assert filling.result(60) == ONE
     assert not client.exists("inv:1")

@@ -8,10 +8,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.awaited import KINDS
-from support.crowd import Crowd
-from support.deployment import ROOT, wait_until
-from support.tally import calls
+from support.concurrent_readers import ReaderProcess
+from support.project import ROOT
+from support.reader_kind import READER_KINDS
+from support.script_calls import script_calls
+from support.waiting import wait_until
 
 from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache
 
@@ -22,8 +23,8 @@ TWO = {"id": 2, "name": "two", "share": 2.0}
 
 
 @pytest.fixture
-def options(valkey, client, shelf):
-    read_through = ReadThrough(database_url=shelf.url, timeout=TIMEOUT_S)
+def options(valkey, client, inv_table):
+    read_through = ReadThrough(database_url=inv_table.url, timeout=TIMEOUT_S)
     return {"url": valkey.url_for(9), "timeout": 20, "read_through": read_through}
 
 
@@ -33,27 +34,29 @@ def background():
         yield pool
 
 
-def test_200_callers_in_4_processes_cause_one_select(kind, valkey, client, shelf):
-    crowds = [Crowd(kind, valkey.url_for(9), database_url=shelf.url, timeout=TIMEOUT_S) for _ in range(4)]
-    with shelf.locked():
+def test_200_callers_in_4_processes_cause_one_select(reader_kind, valkey, client, inv_table):
+    crowds = [
+        ReaderProcess(reader_kind, valkey.url_for(9), database_url=inv_table.url, timeout=TIMEOUT_S) for _ in range(4)
+    ]
+    with inv_table.locked():
         for crowd in crowds:
             crowd.ask(["1"] * 50)
         for crowd in crowds:
             crowd.expect("asked")
-        wait_until(shelf.waiting, "one of them reads")
+        wait_until(inv_table.waiting, "one of them reads")
     for crowd in crowds:
         assert crowd.answers() == [ONE] * 50
-    assert shelf.reads() == 1
+    assert inv_table.reads() == 1
 
 
 def test_reader_that_is_killed_delays_the_others_until_its_note_expires(
-    kind, options, valkey, shelf, client, background
+    reader_kind, options, valkey, inv_table, client, background
 ):
-    cache = KINDS[kind]("inv", **options)
-    crowd = Crowd(kind, valkey.url_for(9), database_url=shelf.url, timeout=TIMEOUT_S)
-    with shelf.locked():
+    cache = READER_KINDS[reader_kind]("inv", **options)
+    crowd = ReaderProcess(reader_kind, valkey.url_for(9), database_url=inv_table.url, timeout=TIMEOUT_S)
+    with inv_table.locked():
         crowd.ask(["1"])
-        wait_until(shelf.waiting, "the row is read")
+        wait_until(inv_table.waiting, "the row is read")
         waiting = background.submit(cache.get, "1", fill=True)
         crowd.kill()
         assert 0 < client.pttl("fill:inv:1") <= 1.5 * TIMEOUT_S * 1000
@@ -63,11 +66,11 @@ def test_reader_that_is_killed_delays_the_others_until_its_note_expires(
     cache.end()
 
 
-def test_fill_goes_on_when_the_task_that_asked_is_cancelled(options, client, shelf):
+def test_fill_goes_on_when_the_task_that_asked_is_cancelled(options, client, inv_table):
     async def run():
         cache = AsyncRowCache("inv", **options)
         first = asyncio.create_task(cache.get("1", fill=True))
-        await asyncio.to_thread(wait_until, shelf.waiting, "the row is read")
+        await asyncio.to_thread(wait_until, inv_table.waiting, "the row is read")
         others = [asyncio.create_task(cache.get("1", fill=True)) for _ in range(10)]
         await asyncio.sleep(0)
         first.cancel()
@@ -76,14 +79,14 @@ def test_fill_goes_on_when_the_task_that_asked_is_cancelled(options, client, she
         await cache.close()
         return answers
 
-    with shelf.locked() as lock:
+    with inv_table.locked() as lock:
         first, *others = asyncio.run(run())
     assert isinstance(first, asyncio.CancelledError)
     assert others == [ONE] * 10
-    assert shelf.reads() == 1
+    assert inv_table.reads() == 1
 
 
-def test_cache_fills_in_one_event_loop_after_the_other(options, client, shelf):
+def test_cache_fills_in_one_event_loop_after_the_other(options, client, inv_table):
     cache = AsyncRowCache("inv", **options)
 
     async def read(row_id):
@@ -107,7 +110,7 @@ def test_event_loops_that_end_without_close_leave_no_connections(options, client
     gc.collect()
 
 
-def test_forked_child_fills_with_connections_of_its_own(options, client, shelf):
+def test_forked_child_fills_with_connections_of_its_own(options, client, inv_table):
     cache = RowCache("inv", **options)
     assert cache.get("1", fill=True) == ONE
     child = os.fork()
@@ -116,13 +119,15 @@ def test_forked_child_fills_with_connections_of_its_own(options, client, shelf):
     assert os.waitpid(child, 0)[1] == 0
     client.delete("inv:1")
     assert cache.get_many(["1", "2"], fill=True) == {"1": ONE, "2": TWO}
-    assert shelf.reads() == 3
+    assert inv_table.reads() == 3
 
 
-def test_first_fill_of_a_process_has_opened_the_database_before_it_marks_the_row(kind, valkey, client, shelf):
+def test_first_fill_of_a_process_has_opened_the_database_before_it_marks_the_row(
+    reader_kind, valkey, client, inv_table
+):
     client.set("inv:2", '{"id":2}')
     shown = subprocess.run(
-        [sys.executable, "-m", "support.first_fill", kind, valkey.url_for(9), shelf.url],
+        [sys.executable, "-m", "support.first_fill_program", reader_kind, valkey.url_for(9), inv_table.url],
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
         cwd=ROOT,
         check=True,
@@ -136,15 +141,17 @@ def test_first_fill_of_a_process_has_opened_the_database_before_it_marks_the_row
     assert shown[-1] == str(ONE)
 
 
-def test_row_that_another_process_fills_is_given_to_one_that_knows_no_database(kind, options, valkey, shelf, client):
-    cache = KINDS[kind]("inv", **options)
-    blind = KINDS[kind]("inv", url=valkey.url_for(9), timeout=20)
-    with ThreadPoolExecutor() as pool, shelf.locked() as lock:
+def test_row_that_another_process_fills_is_given_to_one_that_knows_no_database(
+    reader_kind, options, valkey, inv_table, client
+):
+    cache = READER_KINDS[reader_kind]("inv", **options)
+    blind = READER_KINDS[reader_kind]("inv", url=valkey.url_for(9), timeout=20)
+    with ThreadPoolExecutor() as pool, inv_table.locked() as lock:
         filling = pool.submit(cache.get, "1", fill=True)
-        wait_until(shelf.waiting, "the row is read")
-        before = calls(client)
+        wait_until(inv_table.waiting, "the row is read")
+        before = script_calls(client)
         waiting = pool.submit(blind.get, "1", fill=True)
-        wait_until(lambda: calls(client) > before, "it has asked for the row")
+        wait_until(lambda: script_calls(client) > before, "it has asked for the row")
         lock.rollback()
         assert (filling.result(60), waiting.result(60)) == (ONE, ONE)
     cache.end()

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.orm import Session, registry
-from support.database import cached
+from support.scratch_database import encoded_row
 
 from rowcache_tasks.errors import RowTypeError
 from rowcache_tasks.reader.types.decoder import RowDecoder
@@ -138,7 +138,7 @@ def store(db, columns):
 
 def read_as_a_session_would(db, session, columns):
     mapped = store(db, columns)
-    found = RowDecoder("typed", mapped).decode("42", cached(db, "typed"))
+    found = RowDecoder("typed", mapped).decode("42", encoded_row(db, "typed"))
     loaded = session.get(mapped, 42)
     for name in columns:
         expected = getattr(loaded, name)
@@ -164,7 +164,7 @@ def test_columns_of_postgresql_are_what_a_session_loads(pg):
 
 def test_column_that_cannot_be_read_from_json_stays_unloaded(pg):
     mapped = store(pg, UNREAD)
-    found = RowDecoder("typed", mapped).decode("42", cached(pg, "typed"))
+    found = RowDecoder("typed", mapped).decode("42", encoded_row(pg, "typed"))
     assert inspect(found).unloaded == set(UNREAD)
     engine = create_engine(pg.url)
     with Session(engine) as session:

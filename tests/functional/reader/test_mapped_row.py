@@ -15,7 +15,8 @@ from sqlalchemy.orm import (
     relationship,
 )
 from sqlalchemy.orm.exc import DetachedInstanceError
-from support.database import cached, statements_of
+from support.scratch_database import encoded_row
+from support.sent_sql import record_statements
 
 from rowcache_tasks.errors import RowTypeError
 from rowcache_tasks.reader.types.decoder import RowDecoder
@@ -61,7 +62,7 @@ class Item(Base):
     y: Mapped[int | None] = mapped_column()
     extra: Mapped[dict[str, Any] | None] = mapped_column(MutableDict.as_mutable(JSON()))
     shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelf.id"))
-    shelf: Mapped[Optional["Shelf"]] = relationship()
+    inv_table: Mapped[Optional["Shelf"]] = relationship()
     place: Mapped[Point] = composite(Point, x, y)
     doubled: Mapped[int] = column_property(x * 2)
 
@@ -72,7 +73,7 @@ class Item(Base):
 @pytest.fixture
 def item(db):
     db.run(*INVENTORY)
-    return RowDecoder("inv", Item).decode("42", cached(db, "inventory"))
+    return RowDecoder("inv", Item).decode("42", encoded_row(db, "inventory"))
 
 
 def test_instance_is_detached_and_unmodified_with_the_values_of_the_row(item):
@@ -87,7 +88,7 @@ def test_instance_is_detached_and_unmodified_with_the_values_of_the_row(item):
 
 
 def test_merged_instance_is_in_the_session_without_sql_and_loads_the_rest(item, session):
-    sent = statements_of(session.get_bind())
+    sent = record_statements(session.get_bind())
     merged = session.merge(item, load=False)
     assert merged is session.get(Item, 42)
     assert (merged.name, merged.price, merged.shelf_id, merged.extra) == ("ball", Decimal("12.30"), 7, {"color": "red"})
@@ -101,7 +102,7 @@ def test_merged_instance_is_in_the_session_without_sql_and_loads_the_rest(item, 
 
 def test_only_what_is_changed_after_the_merge_is_written(item, session):
     merged = session.merge(item, load=False)
-    sent = statements_of(session.get_bind())
+    sent = record_statements(session.get_bind())
     session.flush()
     assert sent == []
     merged.name = "cube"
@@ -116,11 +117,11 @@ def test_only_what_is_changed_after_the_merge_is_written(item, session):
 
 def test_column_that_is_not_cached_stays_unloaded_until_it_is_asked_for(db, session):
     db.run(*INVENTORY)
-    item = RowDecoder("inv", Item).decode("42", cached(db, "inventory", columns=("id", "label")))
+    item = RowDecoder("inv", Item).decode("42", encoded_row(db, "inventory", columns=("id", "label")))
     assert item.name == "ball"
     with pytest.raises(DetachedInstanceError):
         _ = item.price
-    sent = statements_of(session.get_bind())
+    sent = record_statements(session.get_bind())
     merged = session.merge(item, load=False)
     assert merged.name == "ball"
     assert sent == []

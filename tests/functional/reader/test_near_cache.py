@@ -18,8 +18,10 @@ import redis
 import redis.asyncio
 import trustme
 from proof.chaos.proxy import Proxy
-from support.deployment import ROOT, wait_until, with_login
-from support.tls import TlsProxy
+from support.deployment import with_login
+from support.project import ROOT
+from support.tls_proxy import TlsProxy
+from support.waiting import wait_until
 
 from rowcache_tasks import ArgumentError
 from rowcache_tasks.config.settings import Table

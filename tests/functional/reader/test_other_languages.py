@@ -6,7 +6,7 @@ import socket
 
 import hiredis
 import pytest
-from support.deployment import ROOT
+from support.project import ROOT
 
 PAGE = (ROOT / "docs" / "other-languages.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```console\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

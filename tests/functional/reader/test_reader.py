@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import redis
 import redis.asyncio
-from support.awaited import KINDS
+from support.reader_kind import READER_KINDS
 
 from rowcache_tasks import (
     ArgumentError,
@@ -26,15 +26,15 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.rows import Schedule
 
 
-@pytest.fixture(params=KINDS)
-def open_cache(request, valkey, client):
+@pytest.fixture(params=READER_KINDS)
+def open_reader(request, valkey, client):
     """Make a cache of one kind or the other, closed after the test; of the test server unless told otherwise."""
     opened = []
 
     def make(table="inv", **options):
         if not options.keys() & {"url", "client"}:
             options["url"] = valkey.url_for(9)
-        opened.append(KINDS[request.param](table, **options))
+        opened.append(READER_KINDS[request.param](table, **options))
         return opened[-1]
 
     make.kind = request.param
@@ -44,8 +44,8 @@ def open_cache(request, valkey, client):
 
 
 @pytest.fixture
-def inv(open_cache):
-    return open_cache()
+def inv(open_reader):
+    return open_reader()
 
 
 def commit(schedule, values):
@@ -229,36 +229,36 @@ def test_password_of_the_database_is_in_no_representation():
     assert "secret" not in repr(options)
 
 
-def test_namespace_selects_the_keys(open_cache, client):
+def test_namespace_selects_the_keys(open_reader, client):
     commit(Schedule(client, Table("users", "users", namespace="users")), {"1": b'{"id":1}'})
-    assert open_cache("users", namespace="users").get("1") == {"id": 1}
-    assert open_cache("users").get("1") is None
+    assert open_reader("users", namespace="users").get("1") == {"id": 1}
+    assert open_reader("users").get("1") is None
 
 
-def test_settings_come_from_the_configuration_module(open_cache, valkey, schedule, tmp_path, monkeypatch):
+def test_settings_come_from_the_configuration_module(open_reader, valkey, schedule, tmp_path, monkeypatch):
     commit(schedule, {"42": b'{"id":42}'})
     tables = {"inv": {"table": "inventory"}}
-    name = f"reader_settings_{open_cache.kind}"
+    name = f"reader_settings_{open_reader.kind}"
     (tmp_path / f"{name}.py").write_text(f"rowcache_redis_url = {valkey.url_for(9)!r}\nrowcache_tables = {tables!r}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CELERY_CONFIG_MODULE", name)
-    assert open_cache(url=None).get("42") == {"id": 42}
+    assert open_reader(url=None).get("42") == {"id": 42}
     with pytest.raises(ArgumentError, match="table 'nope' is not in rowcache_tables"):
-        open_cache("nope", url=None)
+        open_reader("nope", url=None)
 
 
-def test_wrong_url_is_a_clear_error(open_cache):
+def test_wrong_url_is_a_clear_error(open_reader):
     with pytest.raises(ConfigError, match="rowcache_redis_url is 'http://x': allowed is redis://"):
-        open_cache(url="http://x")
+        open_reader(url="http://x")
 
 
-def test_wrong_timeout_is_a_clear_error(open_cache):
+def test_wrong_timeout_is_a_clear_error(open_reader):
     with pytest.raises(ArgumentError, match=r"timeout is 0: allowed is a number of seconds from 0\.01 to 600"):
-        open_cache(timeout=0)
+        open_reader(timeout=0)
 
 
-def test_no_connection_is_opened_before_the_first_read(open_cache):
-    cache = open_cache(url="unix:///nowhere/valkey.sock")
+def test_no_connection_is_opened_before_the_first_read(open_reader):
+    cache = open_reader(url="unix:///nowhere/valkey.sock")
     with pytest.raises(CacheError, match="inv: Redis does not answer: "):
         cache.get("42")
 
@@ -283,17 +283,17 @@ class Other:
 
 
 @pytest.mark.parametrize("kind", [Item, Other])
-def test_rows_are_of_the_type_asked_for(open_cache, schedule, kind):
+def test_rows_are_of_the_type_asked_for(open_reader, schedule, kind):
     commit(schedule, {"42": b'{"id":42}'})
-    cache = open_cache(type=kind)
+    cache = open_reader(type=kind)
     assert cache.get("42") == kind(42)
     assert cache.get_many(["42", "43"]) == {"42": kind(42), "43": None}
     assert cache.get_with_age("42").row == kind(42)
 
 
-def test_one_row_that_does_not_fit_is_an_error_that_has_the_others(open_cache, schedule):
+def test_one_row_that_does_not_fit_is_an_error_that_has_the_others(open_reader, schedule):
     commit(schedule, {"1": b'{"id":1}', "2": b'{"id":"two"}', "3": b'{"id":3}'})
-    cache = open_cache(type=Item)
+    cache = open_reader(type=Item)
     with pytest.raises(RowTypeError, match="row 2 of inv does not fit Item: column 'id'") as caught:
         cache.get_many([3, "nope", 2, 1])
     assert caught.value.row_id == 2
@@ -303,9 +303,9 @@ def test_one_row_that_does_not_fit_is_an_error_that_has_the_others(open_cache, s
     assert caught.value.rows == {}
 
 
-def test_rows_that_do_not_fit_are_counted(open_cache, schedule):
+def test_rows_that_do_not_fit_are_counted(open_reader, schedule):
     commit(schedule, {"1": b'{"id":"one"}', "2": b'{"id":"two"}', "3": b'{"id":3}', "4": b"[]"})
-    cache = open_cache(type=Item)
+    cache = open_reader(type=Item)
     for options in ({}, {"max_age": 60}, {"fill": True}):
         with pytest.raises(RowTypeError, match=r"row '1' of inv .*\(2 of 3 rows do not fit\)") as caught:
             cache.get_many(["1", "2", "3"], **options)
@@ -313,12 +313,12 @@ def test_rows_that_do_not_fit_are_counted(open_cache, schedule):
     assert cache.get_many(["3", "4"]) == {"3": Item(3), "4": None}
 
 
-def test_client_of_the_application_is_used_and_left_open(open_cache, valkey, schedule):
+def test_client_of_the_application_is_used_and_left_open(open_reader, valkey, schedule):
     commit(schedule, {"42": '{"id":42,"name":"ż"}'.encode()})
-    library = redis if open_cache.kind == "threads" else redis.asyncio
+    library = redis if open_reader.kind == "threads" else redis.asyncio
     for decodes in (False, True):
         mine = library.Redis.from_url(valkey.url_for(9), decode_responses=decodes, client_name="mine")
-        cache = KINDS[open_cache.kind]("inv", client=mine, namespace="")
+        cache = READER_KINDS[open_reader.kind]("inv", client=mine, namespace="")
         assert cache.get("42") == {"id": 42, "name": "ż"}
         assert cache.get_many(["42"]) == {"42": {"id": 42, "name": "ż"}}
         assert cache.get("42", max_age=60) == {"id": 42, "name": "ż"}
@@ -330,16 +330,16 @@ def test_client_of_the_application_is_used_and_left_open(open_cache, valkey, sch
         cache.end(mine)
 
 
-def test_client_of_the_other_kind_is_refused(open_cache, valkey):
-    library = redis.asyncio if open_cache.kind == "threads" else redis
+def test_client_of_the_other_kind_is_refused(open_reader, valkey):
+    library = redis.asyncio if open_reader.kind == "threads" else redis
     with pytest.raises(ArgumentError, match=r"client is a redis\..*: (Async)?RowCache takes a redis\."):
-        open_cache(client=library.Redis.from_url(valkey.url_for(9)))
+        open_reader(client=library.Redis.from_url(valkey.url_for(9)))
 
 
-def test_url_beside_a_client_is_refused(open_cache, valkey):
-    library = redis if open_cache.kind == "threads" else redis.asyncio
+def test_url_beside_a_client_is_refused(open_reader, valkey):
+    library = redis if open_reader.kind == "threads" else redis.asyncio
     with pytest.raises(ArgumentError, match="url and client are given"):
-        open_cache(client=library.Redis.from_url(valkey.url_for(9)), url=valkey.url_for(9))
+        open_reader(client=library.Redis.from_url(valkey.url_for(9)), url=valkey.url_for(9))
 
 
 def test_both_kinds_have_the_same_methods():

@@ -1,15 +1,15 @@
 """RowCache and AsyncRowCache with a near cache: the same tests for both."""
 
 import pytest
-from support.awaited import KINDS
-from support.deployment import wait_until
+from support.reader_kind import READER_KINDS
+from support.waiting import wait_until
 
 from rowcache_tasks import ArgumentError
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=READER_KINDS)
 def inv(request, valkey, client):
-    cache = KINDS[request.param]("inv", url=valkey.url_for(9), near=100)
+    cache = READER_KINDS[request.param]("inv", url=valkey.url_for(9), near=100)
     yield cache
     cache.end()
 
@@ -64,6 +64,6 @@ def test_age_is_asked_of_the_server(inv, schedule):
 
 
 def test_wrong_number_of_rows_is_a_clear_error(valkey):
-    for kind in KINDS.values():
+    for kind in READER_KINDS.values():
         with pytest.raises(ArgumentError, match="near is -1: allowed is a number of rows"):
             kind("inv", url=valkey.url_for(9), near=-1)

@@ -13,10 +13,10 @@ import pytest
 import redis
 import redis.asyncio
 from proof.chaos.proxy import Proxy
-from support.awaited import KINDS
-from support.crowd import ask_together
-from support.deployment import wait_until
-from support.shelf import Door
+from support.concurrent_readers import read_concurrently
+from support.reader_kind import READER_KINDS
+from support.socket_link import SocketLink
+from support.waiting import wait_until
 
 from rowcache_tasks import AsyncRowCache, CacheError, FillError, ReadThrough
 
@@ -26,20 +26,20 @@ MANY = [str(n) for n in range(101, 141)]
 
 
 @pytest.fixture
-def redis_door(valkey, client):
-    """A door to Valkey; shut it with `leave`, which throws everybody out as well."""
+def redis_link(valkey, client):
+    """Link to Valkey; `leave` cuts it and closes the open connections as well."""
     path = unquote(urlsplit(valkey.url).path)
     directory, _, name = path.rpartition("/")
-    door = Door(directory)
-    door.url = f"unix://{quote(str(door.path))}/{name}?db=9"
+    link = SocketLink(directory)
+    link.url = f"unix://{quote(str(link.path))}/{name}?db=9"
 
     def leave():
-        door.shut()
+        link.cut()
         client.client_kill_filter(_type="normal", skipme=True)
 
-    door.leave = leave
-    yield door
-    door.remove()
+    link.leave = leave
+    yield link
+    link.remove()
 
 
 @pytest.fixture
@@ -60,15 +60,15 @@ def raised(ask):
     return ""
 
 
-def test_redis_that_is_down_is_an_error_at_once_and_then_without_io(open_cache, redis_door, caplog):
+def test_redis_that_is_down_is_an_error_at_once_and_then_without_io(open_reader, redis_link, caplog):
     caplog.set_level(logging.INFO, "rowcache_tasks")
-    cache = open_cache(url=redis_door.url, timeout=20)
+    cache = open_reader(url=redis_link.url, timeout=20)
     assert cache.get("1") is None
-    redis_door.leave()
+    redis_link.leave()
     started = time.monotonic()
     wait_until(lambda: "was down less than a second ago" in raised(lambda: cache.get("1")), "the breaker opens")
     assert time.monotonic() - started < 15, "nobody waits for a server that is not there"
-    redis_door.open()
+    redis_link.restore()
     wait_until(lambda: not raised(lambda: cache.get("1")), "Redis is read again")
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2, "one line for the outage and one for its end"
@@ -76,8 +76,8 @@ def test_redis_that_is_down_is_an_error_at_once_and_then_without_io(open_cache, 
     assert said[1] == "inv: Redis answers again"
 
 
-def test_redis_that_hangs_is_an_error_within_the_time_out(open_cache, link):
-    cache = open_cache(url=link.url, timeout=1)
+def test_redis_that_hangs_is_an_error_within_the_time_out(open_reader, link):
+    cache = open_reader(url=link.url, timeout=1)
     assert cache.get("1") is None
     link.hang()
     asks = [lambda: cache.get("1"), lambda: cache.get_many(["1", "2"]), lambda: cache.get("1", fill=True)]
@@ -105,9 +105,9 @@ def test_more_tasks_than_connections_get_an_error_while_redis_hangs(link, client
     assert took_s < 20, "2 s, on a machine that has time"
 
 
-def test_more_threads_than_connections_of_a_pool_read_all_the_same(kind, valkey, client):
+def test_more_threads_than_connections_of_a_pool_read_all_the_same(reader_kind, valkey, client):
     client.set("inv:1", '{"id":1}')
-    answers = ask_together(kind, {"url": valkey.url_for(9), "timeout": 20}, ["1"] * 150)
+    answers = read_concurrently(reader_kind, {"url": valkey.url_for(9), "timeout": 20}, ["1"] * 150)
     assert answers == [{"id": 1}] * 150
 
 
@@ -115,15 +115,15 @@ def test_more_threads_than_connections_of_a_pool_read_all_the_same(kind, valkey,
 
 
 @pytest.fixture
-def falling_back(redis_door, shelf):
-    read_through = ReadThrough(database_url=shelf.url, timeout=20, concurrency=CONCURRENCY, when_redis_is_down=True)
-    return {"url": redis_door.url, "timeout": 20, "read_through": read_through}
+def falling_back(redis_link, inv_table):
+    read_through = ReadThrough(database_url=inv_table.url, timeout=20, concurrency=CONCURRENCY, when_redis_is_down=True)
+    return {"url": redis_link.url, "timeout": 20, "read_through": read_through}
 
 
-def test_rows_come_from_the_database_while_redis_is_down(open_cache, falling_back, redis_door, client):
-    cache = open_cache(**falling_back)
+def test_rows_come_from_the_database_while_redis_is_down(open_reader, falling_back, redis_link, client):
+    cache = open_reader(**falling_back)
     assert cache.get("1") is None
-    redis_door.leave()
+    redis_link.leave()
     assert cache.get("1") == ONE
     assert cache.get("9") is None
     assert cache.get("1", max_age=1) == ONE
@@ -132,7 +132,7 @@ def test_rows_come_from_the_database_while_redis_is_down(open_cache, falling_bac
     assert cache.get_with_age("1").row == ONE
     with pytest.raises(FillError, match="row '3' of inv cannot be filled"):
         cache.get("3")
-    redis_door.open()
+    redis_link.restore()
     wait_until(lambda: not raised(lambda: cache.age("1")), "Redis is read again")
     assert cache.get("1") is None, "what is read meanwhile is not cached"
 
@@ -144,27 +144,31 @@ def count_waiting_threads():
 
 
 @pytest.mark.parametrize("wanted", [{}, {"fill": True}])
-def test_callers_of_one_hot_row_cost_few_statements_while_redis_is_down(kind, falling_back, redis_door, shelf, wanted):
-    redis_door.leave()
+def test_callers_of_one_hot_row_cost_few_statements_while_redis_is_down(
+    reader_kind, falling_back, redis_link, inv_table, wanted
+):
+    redis_link.leave()
     are_asking = threading.Event()
     with ThreadPoolExecutor() as background:
-        with shelf.locked():
-            asking = background.submit(ask_together, kind, falling_back, ["1"] * 100, are_asking.set, **wanted)
+        with inv_table.locked():
+            asking = background.submit(
+                read_concurrently, reader_kind, falling_back, ["1"] * 100, are_asking.set, **wanted
+            )
             assert are_asking.wait(60)
-            wait_until(shelf.waiting, "the row is read")
-            wait_until(lambda: kind == "asyncio" or count_waiting_threads() >= 99, "the others wait for it")
+            wait_until(inv_table.waiting, "the row is read")
+            wait_until(lambda: reader_kind == "asyncio" or count_waiting_threads() >= 99, "the others wait for it")
         assert asking.result(60) == [ONE] * 100
     # A second read serves who called after the first began; who wakes later, on a slow machine, reads anew.
-    assert shelf.reads() <= 50
+    assert inv_table.reads() <= 50
 
 
-def test_few_statements_run_at_a_time_while_redis_is_down(kind, falling_back, redis_door, shelf):
-    redis_door.leave()
+def test_few_statements_run_at_a_time_while_redis_is_down(reader_kind, falling_back, redis_link, inv_table):
+    redis_link.leave()
     with ThreadPoolExecutor() as background:
-        with shelf.locked():
-            asking = background.submit(ask_together, kind, falling_back, MANY)
-            wait_until(lambda: shelf.waiting() == CONCURRENCY, "as many read as may")
-            assert max(shelf.waiting() for _ in range(5)) == CONCURRENCY
+        with inv_table.locked():
+            asking = background.submit(read_concurrently, reader_kind, falling_back, MANY)
+            wait_until(lambda: inv_table.waiting() == CONCURRENCY, "as many read as may")
+            assert max(inv_table.waiting() for _ in range(5)) == CONCURRENCY
         assert [row["id"] for row in asking.result(60)] == list(map(int, MANY))
 
 
@@ -177,19 +181,19 @@ def full(client):
     client.config_set("maxmemory", 0)
 
 
-def test_rows_are_read_and_none_is_filled_while_redis_is_full(open_cache, shelf, client, full):
-    read_through = ReadThrough(database_url=shelf.url, timeout=20)
-    cache = open_cache(read_through=read_through)
+def test_rows_are_read_and_none_is_filled_while_redis_is_full(open_reader, inv_table, client, full):
+    read_through = ReadThrough(database_url=inv_table.url, timeout=20)
+    cache = open_reader(read_through=read_through)
     assert cache.get("1", fill=True) == ONE
     full()
     assert cache.get("1") == cache.get("1", fill=True) == ONE
     with pytest.raises(CacheError, match=r"inv: Redis refuses: .*'maxmemory'"):
         cache.get("2", fill=True)
-    assert shelf.reads() == 1
+    assert inv_table.reads() == 1
 
 
-def test_rows_come_from_the_database_while_redis_is_full_when_it_may_be_read(open_cache, shelf, full):
-    cache = open_cache(read_through=ReadThrough(database_url=shelf.url, timeout=20, when_redis_is_down=True))
+def test_rows_come_from_the_database_while_redis_is_full_when_it_may_be_read(open_reader, inv_table, full):
+    cache = open_reader(read_through=ReadThrough(database_url=inv_table.url, timeout=20, when_redis_is_down=True))
     full()
     assert cache.get("1", fill=True) == ONE
 
@@ -198,11 +202,13 @@ def test_rows_come_from_the_database_while_redis_is_full_when_it_may_be_read(ope
 
 
 @pytest.mark.parametrize("decodes", [False, True])
-def test_client_of_the_application_fills(kind, valkey, client, shelf, decodes):
-    library = redis if kind == "threads" else redis.asyncio
+def test_client_of_the_application_fills(reader_kind, valkey, client, inv_table, decodes):
+    library = redis if reader_kind == "threads" else redis.asyncio
     mine = library.Redis.from_url(valkey.url_for(9), decode_responses=decodes)
-    cache = KINDS[kind]("inv", client=mine, namespace="", read_through=ReadThrough(database_url=shelf.url, timeout=20))
-    shelf.run("UPDATE inv SET name = 'żółć' WHERE id = 1")
+    cache = READER_KINDS[reader_kind](
+        "inv", client=mine, namespace="", read_through=ReadThrough(database_url=inv_table.url, timeout=20)
+    )
+    inv_table.run("UPDATE inv SET name = 'żółć' WHERE id = 1")
     assert cache.get("9", fill=True) is None
     assert [cache.get("1", fill=True)["name"] for _ in range(2)] == ["żółć"] * 2
     with pytest.raises(FillError, match="row '3' of inv"):
@@ -212,8 +218,8 @@ def test_client_of_the_application_fills(kind, valkey, client, shelf, decodes):
     cache.end(mine)
 
 
-def test_key_of_another_type_is_an_error_and_no_crash(open_cache, client):
-    cache = open_cache()
+def test_key_of_another_type_is_an_error_and_no_crash(open_reader, client):
+    cache = open_reader()
     client.set("refreshed:", "nonsense")
     client.set("inv:1", "{}")
     for ask in (lambda: cache.age("1"), lambda: cache.get("1", max_age=1), lambda: cache.get("2", fill=True)):

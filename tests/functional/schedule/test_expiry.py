@@ -1,7 +1,7 @@
 """Values that expire, and those that must not any more: there is a mark for as long as some value may expire."""
 
 import pytest
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.reader.fill.scripts import Fill

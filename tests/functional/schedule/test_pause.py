@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, generate_latest
-from support.settings import write_settings
+from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table, load_settings
 from rowcache_tasks.dispatch.backpressure import Backlog

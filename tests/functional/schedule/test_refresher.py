@@ -3,8 +3,8 @@ import signal
 import time
 
 import pytest
-from support.settings import write_settings
-from support.warehouse import TABLES
+from support.orm_models import TABLES
+from support.settings_module import write_settings
 
 from rowcache_tasks import ArgumentError, CacheError, ConfigError, Refresher
 from rowcache_tasks.demo.servers import Valkey

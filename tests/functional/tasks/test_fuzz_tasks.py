@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Connection
-from support.hostile import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
-from support.process import working
+from support.hostile_values import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
+from support.in_process_worker import in_process_worker
 
 from rowcache_tasks import tasks
 from rowcache_tasks.errors import ArgumentError
@@ -31,7 +31,7 @@ def world(valkey, tmp_path_factory):
     database.executemany("INSERT INTO inventory VALUES (?, 0)", [(1,), (42,)])
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
-        working(
+        in_process_worker(
             monkeypatch, folder, valkey.url_for(9), database_url=f"sqlite:///{folder}/shop.db", tables=TABLES
         ) as runtime,
         Connection(valkey.broker_url(8)) as broker,

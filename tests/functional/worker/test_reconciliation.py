@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.database import batches_of
+from support.sent_sql import record_psycopg_queries
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import SourceError
@@ -149,7 +149,7 @@ def test_database_that_fails_half_way_drops_nothing_wrong_and_the_next_run_finis
 def test_existence_of_a_batch_is_one_select_of_keys_alone(pg, client):
     inventory = Inventory(pg, client, count=300)
     inventory.source.load()
-    sent = batches_of(inventory.source._engine)
+    sent = record_psycopg_queries(inventory.source._engine)
     missing = inventory.source.find_missing([str(n) for n in range(200, 400)])
     assert missing == [str(n) for n in range(301, 400)]
     assert len(sent) == 1

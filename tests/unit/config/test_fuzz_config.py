@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
-from support.deployment import ROOT
-from support.hostile import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
+from support.hostile_values import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
+from support.project import ROOT
 
 from rowcache_tasks.config.settings import SETTING_FIELDS, TABLE_OPTIONS, Settings, parse_settings
 from rowcache_tasks.database.engine import create_source_engine

@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.hostile import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
+from support.hostile_values import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.keys import encode_row_id

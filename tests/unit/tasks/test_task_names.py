@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from support.deployment import ROOT
+from support.project import ROOT
 
 NAMES = (
     *("drop_table", "pause_table", "reconcile_table", "refresh_now", "refresh_row", "resume_table", "schedule_query"),

@@ -1,22 +1,22 @@
-"""This process as a worker: the tasks, called here, work on the servers of the test."""
+"""This process as a worker: tasks called here run on the servers of the test."""
 
 import warnings
 from contextlib import contextmanager
 
-from support.deployment import ROOT
-from support.settings import write_settings
+from support.project import ROOT
+from support.settings_module import write_settings
 
 from rowcache_tasks.celery import app
 from rowcache_tasks.celery.process import current_runtime
 
 
 @contextmanager
-def working(monkeypatch, folder, redis_url, **settings):
-    """Give the runtime that the tasks use meanwhile."""
+def in_process_worker(monkeypatch, folder, redis_url, **settings):
+    """Yield the runtime that tasks use inside the `with`."""
     monkeypatch.chdir(ROOT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Celery deprecates a task's attribute `queue`
-        app.finalize()  # reads celeryconfig.py, before the settings are others
+        app.finalize()  # reads celeryconfig.py before the settings change
     write_settings(monkeypatch, folder, redis_url, **settings)
     current_runtime.cache_clear()
     runtime = current_runtime()

@@ -1,4 +1,4 @@
-"""Values that nobody means well: what the fuzz tests draw from."""
+"""Hostile values that the fuzz tests draw from."""
 
 import json
 import os
@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 MAX_MESSAGE = 1000
-"""Characters of an error message that quotes what it found."""
+"""Longest error message that quotes a value, in characters."""
 
 EXAMPLES = int(os.environ.get("ROWCACHE_EXAMPLES", "0"))
-"""Set it to look further, with other values at each run: ROWCACHE_EXAMPLES=5000 .venv/bin/pytest tests -k fuzz."""
+"""Examples of each fuzz test, new ones at each run; 0 means 60 that are always the same."""
 
 reproducible = settings(
     max_examples=EXAMPLES or 60,
@@ -23,7 +23,7 @@ reproducible = settings(
 
 
 class Rude:
-    """Fails at everything that a message could do with it."""
+    """Raises from repr() and str()."""
 
     def __repr__(self):
         raise RuntimeError("no\nrepr")
@@ -32,7 +32,7 @@ class Rude:
 
 
 class Wordy:
-    """Its text has many lines."""
+    """repr() returns many lines with control characters."""
 
     def __repr__(self):
         return "one\ntwo\x1b[2J\r\n" * 1000
@@ -118,7 +118,7 @@ any_object = st.one_of(
 
 
 def assert_one_clear_line(error):
-    """What a person is told fits a line of a log."""
+    """Check that a message is one printable line of 10 to MAX_MESSAGE characters."""
     message = str(error)
     assert message.isprintable(), message[:200]
     assert 10 < len(message) <= MAX_MESSAGE, len(message)

@@ -1,4 +1,4 @@
-"""A process that reads a cached row and then fills one; it shows what it had imported at each command to Redis."""
+"""Program: reads a cached row, then fills one, and prints at each Redis command whether SQLAlchemy is imported."""
 
 import asyncio
 import sys

@@ -1,11 +1,8 @@
-"""A table `inv` in PostgreSQL, of which is counted how often it is read, and which can be locked."""
+"""Table `inv` in PostgreSQL that counts the SELECTs made on it and can be locked."""
 
 import re
-import shutil
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -17,8 +14,8 @@ INSERT INTO inv VALUES (1, 'one', 1), (2, 'two', 2), (3, 'broken', 'NaN');
 """
 
 
-class Shelf:
-    """Row 3 has no JSON form."""
+class ReadThroughTable:
+    """Rows 1 and 2 can be read; row 3 has no JSON form."""
 
     def __init__(self, server, url):
         self.url, self._log = url, server.log
@@ -37,47 +34,20 @@ class Shelf:
         self._admin.close()
 
     def reads(self):
-        """Count the SELECTs of the table since the start."""
+        """Return the number of SELECTs on the table since the start."""
         with self._log.open("rb") as log:
             log.seek(self._start)
             return len(READ.findall(log.read().decode(errors="replace")))
 
     def waiting(self):
-        """Count the SELECTs that wait for the lock."""
+        """Return the number of SELECTs that wait for the lock."""
         statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'FROM inv'"
         return self.run(statement).fetchone()[0]
 
     @contextmanager
     def locked(self):
-        """Let all who read the table wait meanwhile."""
+        """Block every reader of the table inside the `with`."""
         with psycopg.connect(self._plain) as connection:
             connection.execute("LOCK TABLE inv IN ACCESS EXCLUSIVE MODE")
             yield connection
             connection.rollback()
-
-
-class Door:
-    """Another name of the directory of a server's Unix socket. Taken away, it is as if the server was stopped."""
-
-    def __init__(self, directory):
-        self._directory = directory
-        self._home = Path(tempfile.mkdtemp(prefix="door-", dir="/tmp"))  # short: for a socket
-        self.path = self._home / "in"
-        self.open()
-
-    def open(self):
-        self.path.symlink_to(self._directory)
-
-    def shut(self):
-        """Let nobody in any more; who is inside is for the test to throw out."""
-        self.path.unlink()
-
-    def remove(self):
-        shutil.rmtree(self._home)
-
-
-def database_door(url):
-    """Give a door to a PostgreSQL server, and the URL that leads through it."""
-    host = parse_qs(urlsplit(url).query)["host"][0]
-    door = Door(host)
-    return door, url.replace(quote(host), quote(str(door.path)))

@@ -1,4 +1,4 @@
-"""A TLS server in front of a Unix socket: what a Redis with TLS is to its clients. Valkey's wheel has none built in."""
+"""TLS server in front of a Unix socket, because the Valkey of the wheel is built without TLS."""
 
 import contextlib
 import socket
@@ -9,10 +9,10 @@ CHUNK = 65_536
 
 
 class TlsProxy:
-    """Ends TLS on 127.0.0.1 and passes the bytes on; a connection that closes on one side is closed on the other."""
+    """Terminates TLS on 127.0.0.1 and forwards the bytes; a close on one side closes the other."""
 
     def __init__(self, target, certificate):
-        """Take the path of a Unix socket and what trustme issued."""
+        """`target`: path of a Unix socket; `certificate`: issued by trustme."""
         self._target = str(target)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._context)
@@ -48,13 +48,13 @@ class TlsProxy:
         server = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError):
             server.connect(self._target)
-            threading.Thread(target=pass_on, args=(server, secure), daemon=True).start()
-            pass_on(secure, server)
+            threading.Thread(target=forward, args=(server, secure), daemon=True).start()
+            forward(secure, server)
         secure.close()
         server.close()
 
 
-def pass_on(source, target):
+def forward(source, target):
     """Copy until one side closes."""
     with contextlib.suppress(OSError):
         while data := source.recv(CHUNK):

@@ -1,4 +1,4 @@
-"""Many callers at the same moment, threads or tasks: in this process, or in one that runs this as its program."""
+"""Many concurrent readers, threads or tasks: in this process, or in another that runs this module."""
 
 import asyncio
 import json
@@ -9,25 +9,25 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from support.deployment import ROOT
+from support.project import ROOT
 
 from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache, RowCacheError
 
 
-def ask_together(kind, options, row_ids, on_asked=lambda: None, **wanted):
-    """Let one caller for each row id, of the kind "threads" or "asyncio", get the row; give rows, and errors as texts.
+def read_concurrently(kind, options, row_ids, on_asked=lambda: None, **get_options):
+    """Call get() for all row ids at the same moment, one thread or task each; return rows, and errors as texts.
 
-    on_asked is called once when all callers have been called.
+    `kind` is "threads" or "asyncio". on_asked() is called once, when every caller has started.
     """
     if kind == "asyncio":
-        return asyncio.run(ask_as_tasks(options, row_ids, on_asked, wanted))
+        return asyncio.run(ask_as_tasks(options, row_ids, on_asked, get_options))
     cache = RowCache("inv", **options)
     barrier = threading.Barrier(len(row_ids), action=on_asked)
 
     def ask(row_id):
         barrier.wait()
         try:
-            return cache.get(row_id, **wanted)
+            return cache.get(row_id, **get_options)
         except RowCacheError as error:
             return f"{type(error).__name__}: {error}"
 
@@ -35,12 +35,12 @@ def ask_together(kind, options, row_ids, on_asked=lambda: None, **wanted):
         return list(pool.map(ask, row_ids))
 
 
-async def ask_as_tasks(options, row_ids, on_asked, wanted):
+async def ask_as_tasks(options, row_ids, on_asked, get_options):
     cache = AsyncRowCache("inv", **options)
 
     async def ask(row_id):
         try:
-            return await cache.get(row_id, **wanted)
+            return await cache.get(row_id, **get_options)
         except RowCacheError as error:
             return f"{type(error).__name__}: {error}"
 
@@ -52,13 +52,13 @@ async def ask_as_tasks(options, row_ids, on_asked, wanted):
     return answers
 
 
-class Crowd:
-    """Callers in a process of their own, which has imported everything."""
+class ReaderProcess:
+    """Concurrent readers in another process, which has imported everything before it is asked."""
 
     def __init__(self, kind, url, **read_through):
         self._given = {"kind": kind, "url": url, "read_through": read_through}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.crowd"],
+            [sys.executable, "-m", "support.concurrent_readers"],
             env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
             cwd=ROOT,
             stdin=subprocess.PIPE,
@@ -84,11 +84,11 @@ class Crowd:
 
 
 def main():
-    """Ask as the JSON in the first line of the input says; print "asked", and then the answers as JSON."""
+    """Read as the JSON in the first line of the input says; print "asked", then the answers as JSON."""
     print("ready", flush=True)
     given = json.loads(sys.stdin.readline())
     options = {"url": given["url"], "timeout": 20, "read_through": ReadThrough(**given["read_through"])}
-    answers = ask_together(given["kind"], options, given["row_ids"], lambda: print("asked", flush=True), fill=True)
+    answers = read_concurrently(given["kind"], options, given["row_ids"], lambda: print("asked", flush=True), fill=True)
     print(json.dumps(answers), flush=True)
 
 

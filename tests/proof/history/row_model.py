@@ -1,7 +1,7 @@
-"""What should be true of one row, by the history that led there: the model that random histories are checked against.
+"""Model of one row: the state that its history allows.
 
-Knows no Redis and no SQL. It follows the order of events, not times: whether a refresh was asked for since the row
-changed, which schedule change was enqueued last, and the highest version that a reader has seen.
+It follows the order of events, not their times: whether a refresh was requested since the row changed, which schedule
+change was enqueued last, and the highest version that a reader has seen.
 """
 
 from dataclasses import dataclass, field
@@ -10,43 +10,43 @@ from typing import Any
 LEASE_S = 300.0
 MISSING_LIMIT = 2
 SLACK_S = 60.0
-"""Real time that one history may take at most: leases nearer to their end than this may have ended."""
+"""Longest real time of one history: a lease that is nearer to its end may have ended."""
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A row of the database. A broken one has no JSON form, or cannot even be read."""
+class StoredRow:
+    """Row in the database. A broken row has no JSON form, or cannot be read."""
 
     version: int
     is_broken: bool = False
 
 
 @dataclass
-class Wanted:
-    """One row id of one table."""
+class RowModel:
+    """Row id of one table."""
 
     delay: float | None = None
-    """Seconds between refreshes; None: not to be cached."""
+    """Seconds between refreshes; None: the row is not cached."""
     is_pending: bool = False
-    """A foreign client asked for it to be dropped; the next claim that finds it due does so."""
+    """A foreign client requested a drop; the next claim that finds the row due drops it."""
     stamp: float = float("-inf")
-    """When the last change applied was enqueued."""
-    stored: Stored | None = None
+    """Enqueue time of the last change applied."""
+    stored: StoredRow | None = None
     is_asked: bool = False
-    """A refresh was asked for since the row changed in the database."""
+    """A refresh was requested since the row changed in the database."""
     is_due: bool = False
-    """A refresh was asked for, and nobody has claimed the row since."""
+    """A refresh was requested, and the row has not been claimed since."""
     absent_at: int = 0
-    """The version of the database since which it had no such row, the last time that it had none."""
+    """Version of the database at the last deletion of the row."""
     misses: int = 0
-    """At most so many refreshes in a row did not find it."""
+    """Upper bound of the consecutive refreshes that did not find the row."""
     seen: int = 0
     value: bytes | None = None
     lease: tuple[str, float] | None = field(default=None, repr=False)
-    """Who holds it, and for how many seconds more."""
+    """End of the lease as the claim has it, and seconds left."""
 
     def ask(self) -> None:
-        """A refresh is asked for, whatever is in flight."""
+        """Request a refresh, whatever is in flight."""
         self.lease = None
         self.is_asked = self.is_due = True
 
@@ -58,33 +58,33 @@ class Wanted:
         self.delay, self.lease, self.is_due, self.is_pending = None, None, False, is_pending
 
     def touch(self) -> None:
-        """A foreign client makes it due: a refresh of a wanted row, a drop of one without a delay."""
+        """A foreign client makes the row due: a refresh of a row with a delay, a drop of a row without."""
         if self.delay is None:
             self.is_pending = True
         else:
             self.ask()
 
     def accepts(self, stamp: float) -> bool:
-        """Whether a change enqueued then applies: not if one enqueued later was applied before."""
+        """Return whether a change with this stamp applies: no change enqueued later was applied before it."""
         if stamp < self.stamp:
             return False
         self.stamp = stamp
         return True
 
-    def store(self, stored: Stored) -> None:
+    def store(self, stored: StoredRow) -> None:
         self.stored, self.is_asked = stored, False
 
     def delete(self, version: int) -> None:
         self.stored, self.is_asked, self.absent_at = None, False, version
 
     def claim(self, lease_until: str) -> None:
-        """A dispatcher claims it."""
+        """A dispatcher claims the row."""
         assert self.delay is not None, "nobody claims a row that nobody wants"
         assert self.lease is None or self.lease[1] < SLACK_S, "nobody claims a row whose lease has not ended"
         self.lease, self.is_due = (lease_until, LEASE_S), False
 
     def end_claim(self, lease_until: str) -> None:
-        """The holder of this lease commits it or gives it back; if it holds it no more, nothing happens."""
+        """The holder of this lease commits or releases it; a lease that has passed to another changes nothing."""
         if self.lease and self.lease[0] == lease_until:
             self.lease = None
 
@@ -95,7 +95,7 @@ class Wanted:
             self.lease = (f"{float(lease_until) - seconds:.17g}", left_s - seconds)
 
     def check_keys(self, now: float, delay: float | None, due: float | None, fence: float | None, failure: Any) -> None:
-        """Compare with the keys of the row, after any step."""
+        """Check the keys of the row, after any step."""
         if self.delay is not None and due is None and delay is None:
             assert self.misses >= MISSING_LIMIT, "a scheduled row is never lost"
             self.drop()
@@ -111,7 +111,7 @@ class Wanted:
             assert (delay, due, fence, failure) == (None, None, None, None), "a dropped row has left every key"
 
     def check_value(self, value: bytes | None, row: dict[str, Any] | None) -> None:
-        """Compare with the value of the row and with what a reader made of it, after any step."""
+        """Check the value of the row and the decoded row of a reader, after any step."""
         if value is not None:
             assert row is not None
             assert self.delay is not None or self.is_pending, "a dropped row has no value"
@@ -123,7 +123,7 @@ class Wanted:
         self.value = value
 
     def check_settled(self, row: dict[str, Any] | None, expected: dict[str, Any] | None, window_s: float) -> None:
-        """Compare once all leases have ended and nothing is due: `expected` is the row as the database has it."""
+        """Check the row when all leases have ended and nothing is due; `expected` is the row of the database."""
         assert not self.is_pending, "an unwanted row has left every key"
         if self.delay is None:
             assert row is None

@@ -1,19 +1,18 @@
-"""A database that tests set up, and what they read from it with."""
+"""Database that a test sets up, and sources that read it as workers do."""
 
-import psycopg
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.source import Source, create_source_engine
 
-USERS = (
+CREATE_USERS = (
     "CREATE TABLE users (user_id integer PRIMARY KEY, name text NOT NULL, note text)",
     "INSERT INTO users VALUES (1, 'Ann', NULL), (42, 'Bob', 'x'), (43, 'Eve', 'y')",
 )
 
 
-class Database:
-    """A database that a test may set up, and engines made by the code under test."""
+class ScratchDatabase:
+    """PostgreSQL or SQLite database: `run` and `insert` set it up, `source` reads a table as a worker does."""
 
     def __init__(self, url):
         self.url = url
@@ -42,31 +41,12 @@ class Database:
             engine.dispose()
 
 
-def values(fetched):
+def row_values(fetched):
+    """Return row id -> tuple of the column values."""
     return {row_id: tuple(row) for row_id, row in fetched.rows.items()}
 
 
-def statements_of(engine):
-    """Collect the SQL that the engine sends from now on."""
-    sent = []
-    event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
-    return sent
-
-
-def batches_of(engine):
-    """Collect the SQL that cursors of psycopg send for the engine from now on, SQLAlchemy's or not."""
-    sent = []
-
-    class Cursor(psycopg.Cursor):
-        def execute(self, query, *args, **keywords):
-            sent.append(query)
-            return super().execute(query, *args, **keywords)
-
-    event.listen(engine, "checkout", lambda connection, *_: setattr(connection, "cursor_factory", Cursor))
-    return sent
-
-
-def cached(db, table, row_id="42", **options):
-    """Give what workers would cache of a row."""
+def encoded_row(db, table, row_id="42", **options):
+    """Return the bytes that a worker would cache for a row."""
     source = db.source(table, **options)
     return source.encoder.encode(source.fetch([row_id]).rows[row_id])

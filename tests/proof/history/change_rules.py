@@ -1,17 +1,17 @@
-"""The steps of a history that change what is wanted: the database, the application and a foreign client."""
+"""Rules of a random history that change the rows wanted: by the database, the application, a foreign client."""
 
 import json
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from support.wanted import Stored, Wanted
-from support.world import TABLES
+from proof.history.row_model import RowModel, StoredRow
+from proof.history.system import TABLES
 
 from rowcache_tasks import tasks
 
 STORABLE = [("inv", "1"), ("inv", "2"), ("inv", "3"), ("note", "*"), ("note", "{a},%2C")]
 ROWS = [*STORABLE, ("inv", "x")]
-"""The last is no bigint: its refreshes fail for ever."""
+"""The last id is not a bigint: its refreshes fail for ever."""
 
 rows = st.sampled_from(ROWS)
 ALL = 15
@@ -20,20 +20,20 @@ delays = st.sampled_from([5.0, 100_000.0])
 places = st.integers(0, 5)
 
 
-class Changes(RuleBasedStateMachine):
-    """What is wanted changes, one step at a time."""
+class ChangeRules(RuleBasedStateMachine):
+    """Applies each change to the system and to the models of its rows."""
 
-    def __init__(self, world):
+    def __init__(self, system):
         super().__init__()
-        self.world = world
-        self.rows = {row: Wanted() for row in ROWS}
+        self.system = system
+        self.rows = {row: RowModel() for row in ROWS}
         self.version = self.checks = 0
         self.elapsed_s = 0.0
         self.is_sound = True
 
     @initialize(is_scheduled=st.booleans())
     def start(self, is_scheduled):
-        self.world.reset()
+        self.system.reset()
         for table in TABLES:
             self.store((table, ALL), is_broken=False, is_told=False)
             if is_scheduled:
@@ -48,24 +48,24 @@ class Changes(RuleBasedStateMachine):
     def store(self, group, is_broken, is_told):
         self.version += 1
         for table, row_id in storable(group):
-            self.world.store(table, row_id, self.version, is_broken)
-            self.rows[table, row_id].store(Stored(self.version, is_broken))
+            self.system.store(table, row_id, self.version, is_broken)
+            self.rows[table, row_id].store(StoredRow(self.version, is_broken))
         self.tell(group, is_told)
 
     @rule(group=groups, is_told=st.booleans())
     def delete(self, group, is_told):
         self.version += 1
         for row in storable(group):
-            self.world.delete(*row)
+            self.system.delete(*row)
             self.rows[row].delete(self.version)
         self.tell(group, is_told)
 
     def tell(self, group, is_told):
-        """The application may say that it changed rows, as it should."""
+        """Request a refresh, as an application should after a change; is_told says whether it does."""
         if is_told:
             self.refresh_now(group, is_run=True)
 
-    # the application; its changes may wait, be run twice, in any order or never
+    # the application: its changes may wait, run twice, in any order or never
 
     @rule(group=groups, delay=delays, is_run=st.booleans())
     def schedule_rows(self, group, delay, is_run):
@@ -93,17 +93,17 @@ class Changes(RuleBasedStateMachine):
         self.enqueue(tasks.schedule_table, table, None, (delay,), is_run)
 
     def enqueue(self, task, table, row_ids, arguments, is_run):
-        self.world.changes.append((task, table, row_ids, arguments, float(tasks.now_stamp())))
+        self.system.changes.append((task, table, row_ids, arguments, float(tasks.now_stamp())))
         if is_run:
             self.run_change(-1, is_kept=False)
 
-    @precondition(lambda self: self.world.changes)
+    @precondition(lambda self: self.system.changes)
     @rule(place=places, is_kept=st.booleans())
     def run_change(self, place, is_kept):
-        place %= len(self.world.changes)
-        task, table, row_ids, arguments, stamp = self.world.changes[place]
+        place %= len(self.system.changes)
+        task, table, row_ids, arguments, stamp = self.system.changes[place]
         if not is_kept:
-            del self.world.changes[place]
+            del self.system.changes[place]
         if row_ids is None:
             row_ids = [row_id for name, row_id in STORABLE if name == table and self.rows[name, row_id].stored]
         result = task(table, *json.loads(json.dumps(arguments)), stamp=f"{stamp:.6f}")
@@ -122,17 +122,17 @@ class Changes(RuleBasedStateMachine):
             else:
                 delay = arguments[-1]
                 row.put(delay if isinstance(delay, float) else max(delay.values()))
-                row.is_asked = row.is_due = task is not tasks.schedule_table  # which lets the rows start later
+                row.is_asked = row.is_due = task is not tasks.schedule_table  # it spreads the first refreshes
 
     # a foreign client, as in the book
 
     @rule(row=rows, delay=st.sampled_from([5.0, 100_000.0, -1.0, 0.0, None]))
     def foreign_zadd(self, row, delay):
         table, row_id = row
-        keys, wanted = self.world.keys[table], self.rows[row]
+        keys, wanted = self.system.keys[table], self.rows[row]
         if delay is not None:
-            self.world.client.zadd(keys.delay, {row_id: delay})
-        self.world.client.zadd(keys.schedule, {row_id: self.world.client.time()[0] - 1})
+            self.system.client.zadd(keys.delay, {row_id: delay})
+        self.system.client.zadd(keys.schedule, {row_id: self.system.client.time()[0] - 1})
         if delay is None:
             wanted.touch()
         elif delay > 0:
@@ -142,13 +142,13 @@ class Changes(RuleBasedStateMachine):
 
 
 def members(group):
-    """Some rows of one table, by the bits of a number."""
+    """Return a table and those of its row ids whose bit is set, or all of them if none is."""
     table, bits = group
     row_ids = [row_id for name, row_id in ROWS if name == table]
     return table, [row_id for place, row_id in enumerate(row_ids) if bits >> place & 1] or row_ids
 
 
 def storable(group):
-    """Those of them that the database can hold."""
+    """Return the members of a group that the database can hold."""
     table, row_ids = members(group)
     return [(table, row_id) for row_id in row_ids if (table, row_id) in STORABLE]

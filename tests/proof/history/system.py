@@ -1,14 +1,14 @@
-"""What the histories act on: a cache, a database, dispatchers, and a broker that keeps messages as lists.
+"""System under test: cache, database, dispatcher, tasks, and a broker that keeps messages in lists.
 
-Time passes by moving every time back: in Redis, and in the claims and stamps that messages carry. The numbers of
-seconds are whole and the times near each other, so that differences stay exact to the last bit.
+Time passes by moving every time back: in Redis, and in the claims and stamps of messages. Steps are whole seconds and
+the times are near each other, so that differences stay exact to the last bit.
 """
 
 import json
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from support.wanted import LEASE_S, MISSING_LIMIT
+from proof.history.row_model import LEASE_S, MISSING_LIMIT
 
 from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.celery.process import current_runtime
@@ -21,7 +21,7 @@ TABLES = {
     "inv": {"table": "inventory", "missing_limit": MISSING_LIMIT},
     "note": {"table": "notes", "namespace": "note", "key": "id", "missing_limit": MISSING_LIMIT},
 }
-# A broken row of inventory is read but has no JSON form; one of notes makes the SELECT itself fail.
+# A broken row of inventory is read but has no JSON form; a broken row of notes makes the SELECT fail.
 SCHEMA = """
 CREATE TABLE inventory (id bigint PRIMARY KEY, version int NOT NULL, share float8 NOT NULL);
 CREATE TABLE note (id text PRIMARY KEY, version int NOT NULL, share float8 NOT NULL);
@@ -36,7 +36,7 @@ ON CONFLICT (id) DO UPDATE SET version = excluded.version, share = excluded.shar
 
 
 class ReadBefore:
-    """A source that has read already: what a slow worker holds in its hands."""
+    """Source with rows read earlier, as a slow worker holds them."""
 
     def __init__(self, source, row_ids):
         self.encoder = source.encoder
@@ -46,8 +46,8 @@ class ReadBefore:
         return self.fetched
 
 
-class World:
-    """Real servers, and everything that would be a process of its own."""
+class System:
+    """Real servers, and in this process the dispatcher, the workers and the broker."""
 
     def __init__(self, client, database, batch_size=3):
         self.client, self.database = client, database
@@ -87,7 +87,7 @@ class World:
 
     @contextmanager
     def outage(self):
-        """Take the tables away."""
+        """Rename the tables, so that each SELECT fails inside the `with`."""
         self.database.execute("ALTER TABLE inventory RENAME TO away; ALTER VIEW notes RENAME TO notes_away")
         try:
             yield
@@ -97,7 +97,7 @@ class World:
     # the broker
 
     def send(self, table, claim):
-        """Keep a message as the dispatcher's publisher would send it: JSON."""
+        """Keep a message as JSON, as the publisher of the dispatcher would send it."""
         if self.is_broker_away:
             raise OSError("the broker is away")
         fields = asdict(claim)
@@ -105,14 +105,14 @@ class World:
         self.messages.append(json.dumps({"table": table, "row_ids": fields.pop("row_ids"), "claim": fields}))
 
     def queue_length(self):
-        """Workers have fetched everything; the messages are with them."""
+        """Return 0: workers have fetched every message."""
         return 0
 
     def flush(self):
         """Nothing is held back."""
 
     def dispatch(self):
-        """Make one pass; returns the messages that it sent."""
+        """Make one pass; return the messages that it sent."""
         before = len(self.messages)
         self.client.delete(QUEUED_BATCHES)
         self.dispatcher.run_once()
@@ -121,7 +121,7 @@ class World:
     # workers
 
     def refresh(self, message, source=None):
-        """Run the task of a message; with what was read before, if given."""
+        """Run the task of a message; `source` replaces the source of its table."""
         sources, table = self.runtime._sources, message["table"]
         own = self.runtime.source(table)
         try:
@@ -131,7 +131,7 @@ class World:
             sources[table] = own
 
     def read(self, message):
-        """Read the batch of a message now; to be committed later, or never."""
+        """Read the batch of a message now, to be committed later or never."""
         return ReadBefore(self.runtime.source(message["table"]), message["row_ids"])
 
     # time
@@ -146,10 +146,10 @@ class World:
         self.reads[:] = [(older(message, seconds), source) for message, source in self.reads]
         self.changes[:] = [(*change, stamp - seconds) for *change, stamp in self.changes]
 
-    # what there is to see
+    # observation
 
     def raw(self, table, row_ids):
-        """The time, the length of the wake list, and row id -> delay, due time, fence, failure, value."""
+        """Return the time, the length of the wake list, and row id -> (delay, due time, fence, failure, value)."""
         keys = self.keys[table]
         pipeline = self.client.pipeline(transaction=False)
         pipeline.time()
@@ -172,7 +172,7 @@ class World:
 
 
 def older(message, seconds):
-    """Move the times of a message back."""
+    """Return the message with its times moved back."""
     fields = json.loads(message)
     for name in ("claimed_at", "lease_until"):
         fields["claim"][name] = f"{float(fields['claim'][name]) - seconds:.17g}"

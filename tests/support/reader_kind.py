@@ -1,12 +1,21 @@
-"""AsyncRowCache, called as RowCache is: so that one suite of tests is for both."""
+"""Both readers behind one blocking interface, so that one test covers RowCache and AsyncRowCache."""
 
 import asyncio
 
 from rowcache_tasks import AsyncRowCache, RowCache
 
 
-class Awaited:
-    """The methods of an AsyncRowCache, each run to its end in one event loop of its own."""
+class ThreadReader(RowCache):
+    """RowCache with the same end() as BlockingAsyncReader."""
+
+    def end(self, client=None):
+        self.close()
+        if client is not None:
+            client.close()
+
+
+class BlockingAsyncReader:
+    """AsyncRowCache whose calls block: each runs to its end in an event loop of this object."""
 
     def __init__(self, *arguments, **options):
         self.cache = AsyncRowCache(*arguments, **options)
@@ -34,20 +43,11 @@ class Awaited:
         self._runner.run(self.cache.close())
 
     def end(self, client=None):
-        """Close everything, a client of the application as well, and the loop."""
+        """Close the reader, the application's client if there is one, and the event loop."""
         self.close()
         if client is not None:
             self._runner.run(client.aclose())
         self._runner.close()
 
 
-class Plain(RowCache):
-    """A RowCache with the same end."""
-
-    def end(self, client=None):
-        self.close()
-        if client is not None:
-            client.close()
-
-
-KINDS = {"threads": Plain, "asyncio": Awaited}
+READER_KINDS = {"threads": ThreadReader, "asyncio": BlockingAsyncReader}

@@ -1,4 +1,4 @@
-"""Two small tables, and a dispatcher and a worker in this process, for tests of what may happen to them."""
+"""Dispatcher and worker of two small tables in this process."""
 
 import json
 import time
@@ -17,8 +17,8 @@ KEYS = {"inv": Keys.of(""), "note": Keys.of("note")}
 LEASE_S = 1
 
 
-class Shop:
-    """Two tables, and a dispatcher and a worker in this process, which never end."""
+class InProcessPipeline:
+    """Claims and refreshes the rows 1 and 2 of two tables; keeps the Redis errors that a worker would log."""
 
     def __init__(self, client, runtime, database):
         self.client, self.database = client, database
@@ -41,7 +41,7 @@ class Shop:
             cache.close()
 
     def send(self, table, claim):
-        """Run the task at once, as a worker that logs what it raises."""
+        """Run the task at once, and keep its error."""
         fields = json.loads(json.dumps(asdict(claim)))
         del fields["behind"]
         try:
@@ -56,7 +56,7 @@ class Shop:
         pass
 
     def run(self, is_done=lambda: False, timeout_s=90.0):
-        """Dispatch until something holds, or for so long; the dispatcher raises nothing."""
+        """Dispatch until is_done() or the timeout; return the last result of is_done()."""
         until = time.monotonic() + timeout_s
         while not (done := is_done()) and time.monotonic() < until:
             self.dispatcher.run(time.monotonic() + 0.05)
@@ -66,7 +66,7 @@ class Shop:
         tasks.schedule_rows(table, delays)
 
     def sell(self, stock):
-        """Change all rows and say so."""
+        """Change all rows in the database and touch them in the cache."""
         for table in ("inventory", "note"):
             self.database.execute(f"UPDATE {table} SET stock = ?", (stock,))
         for table in TABLES:

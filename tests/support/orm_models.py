@@ -1,4 +1,4 @@
-"""Mapped classes of each kind that an application may have, and the settings of the tables that cache them."""
+"""Mapped classes of each kind that applications have, and the settings of the tables that cache them."""
 
 import enum
 import uuid
@@ -7,9 +7,6 @@ from decimal import Decimal
 
 from sqlalchemy import CHAR, ForeignKey, Numeric, String, TypeDecorator, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-
-from rowcache_tasks.config.settings import parse_tables
-from rowcache_tasks.schedule.rows import Schedule
 
 TABLES = {
     "inv": {"table": "inventory"},
@@ -42,7 +39,7 @@ class Line(Base):
 
 
 class User(Base):
-    """Cached under another key than the primary key, which is not always loaded."""
+    """Cached under `login`, a deferred column that is not the primary key."""
 
     __tablename__ = "users"
     user_id: Mapped[int] = mapped_column(primary_key=True)
@@ -73,7 +70,7 @@ class Boss(Staff):
 
 
 class Temp(Staff):
-    """In the table of Staff."""
+    """Stored in the table of Staff."""
 
     __mapper_args__ = {"polymorphic_identity": "temp"}  # noqa: RUF012
 
@@ -84,7 +81,7 @@ class Mood(enum.Enum):
 
 
 class Tag(TypeDecorator):
-    """A text that the application has without its prefix."""
+    """Text stored with a prefix that the application does not see."""
 
     impl = String
     cache_ok = True
@@ -97,7 +94,7 @@ class Tag(TypeDecorator):
 
 
 class Thing(Base):
-    """Its key has a column of each type that has a text form of its own."""
+    """Its key has a column of each type with its own text form."""
 
     __tablename__ = "thing"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -110,7 +107,7 @@ class Thing(Base):
 
 
 class Parcel(Base):
-    """Its key is a UUID, which the application has as a text."""
+    """Its key is a UUID column that the application reads as text."""
 
     __tablename__ = "parcel"
     id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
@@ -118,7 +115,7 @@ class Parcel(Base):
 
 
 class Untold(Base):
-    """A key of several columns whose order the settings do not tell."""
+    """Its key has two columns, and the settings do not list their order."""
 
     __tablename__ = "untold"
     a: Mapped[int] = mapped_column(primary_key=True)
@@ -126,25 +123,3 @@ class Untold(Base):
 
 
 CLASSES = {Inventory: "inv", User: "users", Seat: "seat", Staff: "staff", Boss: "boss", Line: "line", Thing: "thing"}
-LATER_S = 1000
-
-
-class Cache:
-    """Rows that are due later, until somebody touches them."""
-
-    def __init__(self, client):
-        self.client = client
-        self.tables = parse_tables("tables", TABLES)
-
-    def schedule(self, table, *row_ids):
-        Schedule(self.client, self.tables[table]).put_rows(dict.fromkeys(row_ids, (3600, LATER_S)))
-
-    def touched(self):
-        """Name the rows that were touched since the last time: table -> row ids."""
-        now = self.client.time()[0]
-        found = {}
-        for name, table in self.tables.items():
-            if due := sorted(row.decode() for row in self.client.zrangebyscore(table.keys.schedule, "-inf", now + 1)):
-                found[name] = due
-                self.client.zadd(table.keys.schedule, dict.fromkeys(due, now + LATER_S), xx=True)
-        return found
