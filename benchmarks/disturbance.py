@@ -5,7 +5,6 @@ as fast as the machine can, and while two bare loops do the same without a sched
 that is busy.
 """
 
-import hashlib
 import struct
 import sys
 import time
@@ -15,7 +14,8 @@ from pathlib import Path
 
 from benchmarks.contender import Contender, bare_loop, ours, programs, run_round
 from benchmarks.stage import Stage, wait_until
-from rowcache_tasks.schedule.scripts import SCRIPT_NAMES, load_script
+from rowcache_tasks.schedule.script import load_script
+from rowcache_tasks.schedule.scripts import script_names
 
 SLOW_US = 2000
 """Calls that take longer are looked at."""
@@ -86,7 +86,7 @@ def one_round(stage: Stage, contender: Contender, file: Path, noticed: Noticed) 
 def name_of(command: bytes) -> str:
     """Name the script that was called, or the command."""
     words = command.decode(errors="replace").split(" ")
-    known = {hashlib.sha1(load_script(name).encode()).hexdigest(): name for name in SCRIPT_NAMES}
+    known = {load_script(name).digest: name for name in script_names()}
     return known.get(words[1], words[0]) if len(words) > 1 else words[0]
 
 

@@ -19,7 +19,8 @@ from rowcache_tasks.reader.fill.protocol import SCRIPT_ROWS
 from rowcache_tasks.reader.fill.scripts import Begun, Fill
 from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Backoff, Claim
-from rowcache_tasks.schedule.scripts import SCRIPT_NAMES, load_script
+from rowcache_tasks.schedule.script import load_script
+from rowcache_tasks.schedule.scripts import script_names
 from rowcache_tasks.worker.seed import SEED_BATCH
 
 BATCH = 500
@@ -162,8 +163,8 @@ def longest_calls(depot: Depot, rounds: int) -> dict[str, tuple[int, Sample]]:
     """
     found: dict[str, list[float]] = {call.script: [] for call in CALLS}
     sizes: dict[str, int] = {}
-    for name in SCRIPT_NAMES:
-        depot.client.script_load(load_script(name))  # or the first call would count twice
+    for name in script_names():
+        depot.client.script_load(load_script(name).text)  # or the first call would count twice
     for number in range(rounds):
         for place, call in enumerate(CALLS):
             first = depot.rows + 1 + MAX_BATCH_SIZE * (number * len(CALLS) + place)

@@ -32,7 +32,7 @@ channel="/${VALKEY_BROKER_DATABASE:-0}."
 
 # The state of the schedule: all that our scripts touch beside the values.
 state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'stats:*' 'queue:*' 'fill:*')
-scripts='+evalsha +script|load +script|exists'
+scripts='+evalsha +eval'
 rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hset +hdel +hlen +hincrby +del +persist'
 
 # To send: find the queues that are bound to an exchange, put a message into one, tell Flower.

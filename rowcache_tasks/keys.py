@@ -69,6 +69,11 @@ class Keys:
         )
 
     @property
+    def queue(self) -> str:
+        """Name the list of batches, of all tables."""
+        return QUEUED_BATCHES
+
+    @property
     def expiring(self) -> str:
         """Name the key that is there as long as a value may have an expiry."""
         return FILL_PREFIX + self.value_prefix

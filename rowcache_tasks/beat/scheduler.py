@@ -27,7 +27,7 @@ from rowcache_tasks.dispatch.wakeup import Alarm
 from rowcache_tasks.keys import BEAT_ENTRIES
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
-from rowcache_tasks.schedule.scripts import load_script
+from rowcache_tasks.schedule.script import load_script
 
 __all__ = ["DispatchScheduler"]
 
@@ -53,7 +53,6 @@ class DispatchScheduler(Scheduler):
         """Check the configuration and the servers, or exit; then take up the entries where they were left."""
         settings = check_dispatcher(self.app)
         self._client = connect(settings.redis_url, "dispatcher")
-        self._claim_entry = self._client.register_script(load_script("claim_entry"))
         super().setup_schedule()
         for name, entry in self.schedule.items():
             try:
@@ -90,7 +89,8 @@ class DispatchScheduler(Scheduler):
         """Send a due entry unless another dispatcher has just done so."""
         name = str(entry.name)
         try:
-            is_ours = self._claim_entry([BEAT_ENTRIES], [name, 0.9 * self._pause_s(name, entry)])
+            gap_s = 0.9 * self._pause_s(name, entry)
+            is_ours = load_script("claim_entry").run(self._client, [BEAT_ENTRIES], [name, gap_s])
         except Exception as error:  # noqa: BLE001 as in the base class: no entry may stop beat
             logger.warning("beat entry %s is sent without asking the others: %s", name, error)
             is_ours = True

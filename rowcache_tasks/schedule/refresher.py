@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, connection_options
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_calls
-from rowcache_tasks.schedule.scripts import digest_of, load_script
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
+from rowcache_tasks.schedule.script import Call, load_script
 from rowcache_tasks.text import shorten
 
 __all__ = ["Refresher", "list_row_ids"]
@@ -23,13 +22,12 @@ ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
 """What one round trip takes; after it the time is looked at. About 20 ms."""
 
 
-class Call(NamedTuple):
-    """One call of touch_rows."""
+class Portion(NamedTuple):
+    """The rows of one call of touch_rows."""
 
     table: str
     size: int
-    keys: list[str]
-    arguments: list[Any]
+    call: Call
 
 
 class Refresher:
@@ -91,20 +89,20 @@ class Refresher:
             self.settings.table(table)
         left = {table: len(row_ids) for table, row_ids in rows.items()}
         refused: dict[str, Exception] = {}
-        total = 0
-        for n, portion in enumerate(portions(self._calls(rows))):
+        script, total = load_script("touch_rows"), 0
+        for n, trip in enumerate(round_trips(self._portions(rows))):
             if n and time.monotonic() >= deadline:
                 break
-            calls = [call for call in portion if call.table not in refused]
+            portions = [portion for portion in trip if portion.table not in refused]
             try:
-                replies = self._send(calls)
+                replies = script.run_all(self._client, [portion.call for portion in portions])
             except redis.RedisError as error:
                 raise failure(rows, left, f"Redis does not answer: {error}") from error
-            for call, reply in zip(calls, replies, strict=True):
+            for portion, reply in zip(portions, replies, strict=True):
                 if isinstance(reply, Exception):
-                    refused.setdefault(call.table, reply)
+                    refused.setdefault(portion.table, reply)
                 else:
-                    left[call.table] -= call.size
+                    left[portion.table] -= portion.size
                     total += reply
         for reason in refused.values():
             raise failure(rows, left, f"Redis refuses: {reason}") from reason
@@ -112,29 +110,10 @@ class Refresher:
             raise failure(rows, left, f"{self._timeout_s:g} s are over: give more time (timeout), or rows in parts")
         return total
 
-    def _calls(self, rows: Mapping[str, Sequence[str]]) -> Iterator[Call]:
+    def _portions(self, rows: Mapping[str, Sequence[str]]) -> Iterator[Portion]:
         for name, row_ids in rows.items():
             for batch in cut(row_ids, SCRIPT_BATCH):
-                for keys, arguments in touch_calls(self.settings.table(name), batch):
-                    yield Call(name, len(batch), keys, arguments)
-
-    def _send(self, calls: list[Call]) -> list[Any]:
-        """Call the script for each; an error is among the replies, so that one table does not hold up another."""
-        replies = self._run(calls)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            return self._run(calls, load=True)  # all of them once more: to touch a row twice does no harm
-        return replies
-
-    def _run(self, calls: list[Call], *, load: bool = False) -> list[Any]:
-        if not calls:
-            return []
-        with self._client.pipeline(transaction=False) as pipeline:
-            if load:
-                pipeline.script_load(load_script("touch_rows"))
-            for call in calls:
-                pipeline.evalsha(digest_of("touch_rows"), len(call.keys), *call.keys, *call.arguments)
-            replies = pipeline.execute(raise_on_error=False)
-        return replies[1:] if load else replies
+                yield Portion(name, len(batch), touch_call(self.settings.table(name), batch))
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -147,16 +126,16 @@ def list_row_ids(value: object) -> list[str]:
     return parse_row_ids(list(value) if is_other else value)  # type: ignore[call-overload]
 
 
-def portions(calls: Iterable[Call]) -> Iterator[list[Call]]:
-    """Put calls together until they have ROWS_AT_ONCE rows."""
-    portion: list[Call] = []
-    for call in calls:
-        if portion and call.size + sum(other.size for other in portion) > ROWS_AT_ONCE:
-            yield portion
-            portion = []
-        portion.append(call)
-    if portion:
-        yield portion
+def round_trips(portions: Iterable[Portion]) -> Iterator[list[Portion]]:
+    """Put portions together until they have ROWS_AT_ONCE rows."""
+    trip: list[Portion] = []
+    for portion in portions:
+        if trip and portion.size + sum(other.size for other in trip) > ROWS_AT_ONCE:
+            yield trip
+            trip = []
+        trip.append(portion)
+    if trip:
+        yield trip
 
 
 def failure(rows: Mapping[str, Sequence[str]], left: Mapping[str, int], reason: str) -> CacheError:

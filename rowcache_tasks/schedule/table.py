@@ -1,4 +1,4 @@
-"""Own what is kept in Redis about a table as a whole, and the walk over all its rows. Must not know SQL or Celery."""
+"""The state of a table as a whole in Redis, and the walk over its rows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import decode_row_id
-from rowcache_tasks.schedule.scripts import load_script
+from rowcache_tasks.schedule.script import load_script
 
 __all__ = ["TableState"]
 
@@ -21,23 +21,20 @@ class TableState:
     def __init__(self, client: "redis.Redis", table: Table) -> None:
         self._client = client
         self._keys = table.keys
-        self._pause_script = client.register_script(load_script("pause_table"))
-        self._drop_script = client.register_script(load_script("drop_table"))
 
     def pause_table(self, is_paused: bool, stamp: str = "") -> bool:
         """Let no dispatcher claim rows, or let them again; stamp: when that was enqueued.
 
         Returns False when it was ignored, because a change enqueued later was applied already.
         """
-        keys = [self._keys.stats, self._keys.wake]
-        return bool(self._pause_script(keys, [stamp, int(is_paused)]))
+        return bool(self._run("pause_table", stamp, int(is_paused)))
 
     def drop_table(self, stamp: str, limit: int = 1000) -> int:
         """Let no change enqueued before the stamp schedule a row any more.
 
         Forgets up to `limit` changes from before: they cannot be undone now. Returns how many there were.
         """
-        return int(self._drop_script([self._keys.stats, self._keys.changed], [stamp, limit]))
+        return int(self._run("drop_table", stamp, limit))
 
     def count_rows(self) -> int:
         """Count the scheduled rows."""
@@ -62,6 +59,10 @@ class TableState:
                     if found:
                         yield found
             others.append(key)
+
+    def _run(self, name: str, *arguments: Any) -> Any:
+        script = load_script(name)
+        return script.run(self._client, [getattr(self._keys, key) for key in script.keys], arguments)
 
     def _without(self, members: list[bytes], others: list[str]) -> list[str]:
         """Leave out the members that one of the other ZSETs has: they were given already."""

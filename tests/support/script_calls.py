@@ -12,6 +12,7 @@ def count_script_calls(client):
 
 
 def script_calls(client):
-    """Return the number of EVALSHA calls since the start of the server, without those that failed."""
-    stats = client.info("commandstats").get("cmdstat_evalsha", {"calls": 0, "failed_calls": 0})
-    return stats["calls"] - stats["failed_calls"]
+    """Return the number of EVALSHA and EVAL calls since the start of the server, without those that failed."""
+    stats = client.info("commandstats")
+    counts = [stats.get(f"cmdstat_{command}", {"calls": 0, "failed_calls": 0}) for command in ("evalsha", "eval")]
+    return sum(count["calls"] - count["failed_calls"] for count in counts)

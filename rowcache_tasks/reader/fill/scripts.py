@@ -3,14 +3,16 @@
 For redis-py's clients, those of asyncio too: whoever calls awaits what these functions return. Must not know SQL.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import redis.asyncio
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import FILL_PREFIX, encode_row_id
 from rowcache_tasks.reader.read_through import ReadThrough
-from rowcache_tasks.schedule.scripts import load_script
+from rowcache_tasks.schedule.script import Script, load_script
 
 __all__ = ["ABSENT", "NOT_READ", "Begun", "Fill", "bad_row", "failure", "reason_of"]
 
@@ -68,7 +70,8 @@ class Begun:
 class Fill:
     """The scripts for one table; atomic for the rows of one call. Who has many rows makes several calls."""
 
-    def __init__(self, table: Table, options: ReadThrough) -> None:
+    def __init__(self, table: Table, options: ReadThrough, load: Callable[[str], Script] = load_script) -> None:
+        self._load = load
         self._keys = table.keys
         self._prefix = encode_row_id(table.keys.value_prefix)
         self._ttl_ms = int((table.ttl_s or 0) * 1000)
@@ -82,7 +85,7 @@ class Fill:
         hold_ms = int(self.options.timeout * 1500)
         age = "" if max_age_s is None else max_age_s
         arguments = [self._prefix, FILL_PREFIX, token, hold_ms, age, *map(encode_row_id, row_ids)]
-        return client.register_script(load_script("begin_fill"))([self._keys.refreshed], arguments)
+        return self._run(client, "begin_fill", arguments)
 
     @staticmethod
     def parse_begun(row_ids: Sequence[str], reply: Sequence[Any]) -> Begun:
@@ -104,12 +107,16 @@ class Fill:
         self, client: Any, token: bytes, began_at: str, outcomes: Mapping[str, bytes], delay_s: float | None
     ) -> Any:
         """Write what was read of rows that are ours: row id -> JSON or a note. Nothing newer is ever replaced."""
-        keys, options = self._keys, self.options
+        options = self.options
         arguments = [
             *(self._prefix, FILL_PREFIX, token, began_at, self._ttl_ms, int(options.ttl * 1000)),
             *("" if delay_s is None else delay_s, int(options.missing_ttl * 1000), FAILED_MS, len(outcomes)),
             *map(encode_row_id, outcomes),
             *outcomes.values(),
         ]
-        names = [keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures, keys.stats]
-        return client.register_script(load_script("end_fill"))(names, arguments)
+        return self._run(client, "end_fill", arguments)
+
+    def _run(self, client: Any, name: str, arguments: Sequence[Any]) -> Any:
+        script = self._load(name)
+        run = script.run_awaited if isinstance(client, redis.asyncio.Redis) else script.run
+        return run(client, [getattr(self._keys, key) for key in script.keys], arguments)

@@ -1,44 +1,25 @@
-"""Own the Lua files: load each by its name. Must not know what they mean.
+"""Lua scripts, one atomic operation in a file, and their loader.
 
-One file is one atomic operation in Redis. Each starts with a header: what it does, KEYS and ARGV as `name TYPE` in
-the order in which the body unpacks them (`...`: as many as are left), and what it RETURNS. A script reads the time
-from the server and touches only its KEYS and the values at value_prefix + row id (and the notes of fills before which
-fill_prefix stands), all of which lie on one server.
-Statistics and the list of batches are used with pcall: nothing that is wrong with them holds up a row.
+A script starts with a header: its purpose, KEYS and ARGV as `name TYPE` in the order in which the body binds them
+(`...`: as many as are left), and what it RETURNS. It takes the time from the server and touches only its KEYS and the
+values and fills of its rows, which lie on one server. Counters and the list of batches are used with pcall: whatever
+is wrong with them holds up no row.
 """
 
-import hashlib
-from functools import cache
+import re
 from importlib.resources import files
 
-__all__ = ["SCRIPT_NAMES", "digest_of", "load_script"]
+__all__ = ["read_source", "script_names"]
 
-SCRIPT_NAMES = (
-    "begin_fill",
-    "check_clock",
-    "claim_entry",
-    "claim_rows",
-    "commit_rows",
-    "drop_rows",
-    "drop_table",
-    "end_fill",
-    "lease_rows",
-    "miss_rows",
-    "pause_table",
-    "put_rows",
-    "release_rows",
-    "repair_rows",
-    "touch_rows",
-)
+INCLUDE = re.compile(r"^-- @include (\w+)\n", re.M)
 
 
-@cache
-def load_script(name: str) -> str:
-    """Return the text of a script; the files are package data."""
-    return files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
+def script_names() -> list[str]:
+    """Return the names of all scripts."""
+    return sorted(path.name[:-4] for path in files(__name__).iterdir() if path.name.endswith(".lua"))
 
 
-@cache
-def digest_of(name: str) -> str:
-    """Return the name by which a server knows a script that it has loaded."""
-    return hashlib.sha1(load_script(name).encode(), usedforsecurity=False).hexdigest()
+def read_source(name: str) -> str:
+    """Return a script with its comments, each `-- @include NAME` replaced by the fragment include/NAME.lua."""
+    source = files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
+    return INCLUDE.sub(lambda found: read_source(f"include/{found[1]}"), source)

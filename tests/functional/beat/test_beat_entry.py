@@ -7,7 +7,6 @@ from celery import Celery
 from celery.schedules import crontab
 
 from rowcache_tasks.beat import DispatchScheduler
-from rowcache_tasks.schedule.scripts import load_script
 
 
 class Dispatcher(DispatchScheduler):
@@ -16,7 +15,6 @@ class Dispatcher(DispatchScheduler):
     def setup_schedule(self):
         self.sent = 0
         self._client = self.app.conf.test_client
-        self._claim_entry = self._client.register_script(load_script("claim_entry"))
         self.merge_inplace(self.app.conf.beat_schedule)
 
     def apply_async(self, *args, **kwargs):

@@ -1,7 +1,5 @@
 """What the cases scale and idle stand on, with few rows: that they measure what they say."""
 
-import hashlib
-
 import pytest
 
 from benchmarks.depot import VALUE_BYTES, Depot, due_in
@@ -11,7 +9,7 @@ from benchmarks.script_cost import BATCH, claim_and_commit, longest_calls
 from benchmarks.stage import Stage
 from benchmarks.waste import wasted
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH
-from rowcache_tasks.schedule.scripts import load_script
+from rowcache_tasks.schedule.script import load_script
 
 ROWS = 4_000
 
@@ -88,7 +86,7 @@ def test_unchanged_rows_invalidate_nothing_and_write_less(stage):
 
 
 def test_slow_call_is_named_by_its_script():
-    digest = hashlib.sha1(load_script("commit_rows").encode()).hexdigest()
+    digest = load_script("commit_rows").digest
 
     assert name_of(f"EVALSHA {digest} 6 schedule:".encode()) == "commit_rows"
     assert name_of(b"DEL a") == "DEL"

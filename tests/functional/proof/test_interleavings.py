@@ -9,18 +9,14 @@ from proof.interleaving.program import SMALL
 from proof.interleaving.world import World
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.schedule.rows import Schedule
 
-
-@pytest.fixture
-def schedule(client):
-    return Schedule(client, Table("inv", "inventory", missing_limit=2))
+TABLE = Table("inv", "inventory", missing_limit=2)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_guarantees_hold_in_every_interleaving_of(name, schedule, client, record_property):
+def test_guarantees_hold_in_every_interleaving_of(name, client, record_property):
     before, program = SMALL[name]
-    explorer = Explorer(World(schedule, client), program).run(before)
+    explorer = Explorer(World(client, TABLE), program).run(before)
     record_property("interleavings", explorer.interleavings)
     assert explorer.interleavings > 0
 
@@ -34,8 +30,8 @@ def test_there_are_some_thousand_interleavings():
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_a_script_without_one_of_its_checks_is_found(mutant, schedule, client):
+def test_a_script_without_one_of_its_checks_is_found(mutant, client):
     before, program = SMALL[mutant.program]
-    explorer = Explorer(mutant.infect(client, schedule.table), program)
+    explorer = Explorer(mutant.infect(client, TABLE), program)
     with pytest.raises(CounterexampleError, match=" after "):
         explorer.run(before)

@@ -9,7 +9,6 @@ from itertools import product
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.rows import Schedule
 
 from .explorer import CounterexampleError, Explorer
 from .program import LARGE, SMALL
@@ -23,8 +22,7 @@ def explore(name, first):
     before, program = PROGRAMS[name]
     with Valkey() as valkey:
         client = connect(valkey.url_for(0), "test")
-        schedule = Schedule(client, Table("inv", "inventory", missing_limit=2))
-        explorer = Explorer(World(schedule, client), program)
+        explorer = Explorer(World(client, Table("inv", "inventory", missing_limit=2)), program)
         try:
             explorer.run(before, first)
         except CounterexampleError as error:

@@ -23,7 +23,7 @@ def fill_begin_old(world: World, actor):
 
 def begin(world, actor, max_age_s):
     model, token = world.model, b"t" + actor.encode()
-    reply = world.fill.begin(world.reader, [ROW], token, max_age_s)
+    reply = world.fill.begin(world.client, [ROW], token, max_age_s)
     begun = world.fill.parse_begun([ROW], reply)
     if begun.ours:
         model.fills[actor] = Fill(token, begun.began_at, model.version, model.epoch)
@@ -59,7 +59,7 @@ def end(world, actor, delay_s):
     delay, due = world.score("delay:"), world.score("schedule:")
     outcome = world.value(fill.read) if fill.found else ABSENT
     is_failing = client.hexists("failures:", ROW)
-    filled, superseded = world.fill.end(world.reader, fill.token, fill.began_at, {ROW: outcome}, delay_s)
+    filled, superseded = world.fill.end(world.client, fill.token, fill.began_at, {ROW: outcome}, delay_s)
     assert client.get(FILL) != fill.token, "a fill that has ended holds others up"
     is_expected = fill.epoch == model.epoch and not (fill.is_outdated or fill.is_cancelled)
     if superseded:

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-from redis import Redis
-from redis.commands.core import Script
-
-from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.schedule.scripts import load_script
+from rowcache_tasks.schedule.script import Script, load_script
+from rowcache_tasks.schedule.scripts import read_source
 
 from .world import World
 
@@ -26,24 +23,10 @@ class Mutant:
 
     def infect(self, client, table):
         """Give a world that runs this script; all others are as they are."""
-        text = load_script(self.script)
+        text = read_source(self.script)
         assert text.count(self.old) == 1, f"{self.script} has {text.count(self.old)} times {self.old!r}"
-        schedule = Schedule(client, table)
-        mutant = client.register_script(text.replace(self.old, self.new))
-        schedule._digests[self.script] = client.script_load(mutant.script)
-        return World(schedule, client, Infected(client, text, mutant))
-
-
-@dataclass(frozen=True)
-class Infected:
-    """A reader's client that runs a mutant instead of one script."""
-
-    client: Redis
-    text: str
-    mutant: Script
-
-    def register_script(self, text):
-        return self.mutant if text == self.text else self.client.register_script(text)
+        mutant = Script(text.replace(self.old, self.new))
+        return World(client, table, lambda name: mutant if name == self.script else load_script(name))
 
 
 REQUEST = "two refreshes, a change and a request"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from rowcache_tasks.reader.fill.scripts import Fill
 from rowcache_tasks.reader.read_through import ReadThrough
 from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.script import load_script
 
 from .model import Model
 
@@ -24,10 +25,9 @@ KEYS = (*TIMES, "delay:", "failures:", "wake:", f"inv:{ROW}", FILL)
 class World:
     """The real state is in Redis, what is expected of it in `model`. The limit of misses is two."""
 
-    def __init__(self, schedule: Schedule, client, reader=None):
-        self.schedule, self.client = schedule, client
-        self.reader = reader or client
-        self.fill = Fill(schedule.table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR))
+    def __init__(self, client, table, load=load_script):
+        self.schedule, self.client = Schedule(client, table, load), client
+        self.fill = Fill(table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR), load)
         client.flushdb()
         client.rpush("wake:", *"1111")  # as many as there may be: a script that does not look makes it too many
         self.model = Model()
