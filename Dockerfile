@@ -2,12 +2,12 @@
 ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS build
-# Which optional dependencies go in: postgresql, mysql, flower, metrics.
+# Extras to install: postgresql, mysql, flower, metrics.
 ARG EXTRAS=postgresql,flower,metrics
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY rowcache_tasks ./rowcache_tasks
-# pip compiles the modules here, once: the container cannot write, and a health check starts a Python every half minute.
+# pip compiles the modules here: the container is read-only, and a health check starts Python every half minute.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/venv \
     && pip wheel --no-deps --wheel-dir /wheels . \
@@ -22,8 +22,8 @@ COPY celeryconfig.py flowerconfig.py ./
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# By number, so that Kubernetes can check that it is not root.
+# A number, so that Kubernetes can check that it is not root.
 USER 10001:10001
-# Exec form: celery itself gets the SIGTERM of `docker stop`.
+# Exec form: celery gets the SIGTERM of `docker stop`.
 ENTRYPOINT ["celery", "-A", "rowcache_tasks"]
 CMD ["worker", "--loglevel=INFO"]

@@ -1,4 +1,4 @@
--- A table to cache and a role that can only read it. Run by the postgres image once, when its volume is empty.
+-- Example table and a role that can only read it. The postgres image runs this file once, when its volume is empty.
 \set ON_ERROR_STOP on
 \getenv reader_password ROWCACHE_DB_PASSWORD
 

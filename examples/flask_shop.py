@@ -1,4 +1,7 @@
-"""Items of a shop over HTTP with Flask in threads, RowCache and SQLAlchemy. README.md says how to start it."""
+"""Web service for the items of a shop: Flask in threads, RowCache, SQLAlchemy.
+
+README.md has the commands that start it.
+"""
 
 import os
 from typing import Annotated, Any, NoReturn
@@ -14,7 +17,7 @@ from rowcache_tasks.orm import refresh_on_commit
 
 
 class Change(Struct):
-    """What a client may change."""
+    """Body of a PUT request."""
 
     quantity: Annotated[int, Meta(ge=0, lt=2**31)]
 
@@ -22,9 +25,9 @@ class Change(Struct):
 app = Flask(__name__)
 engine = create_engine(os.environ["SHOP_DATABASE_URL"], pool_size=16)
 sessions = sessionmaker(engine, expire_on_commit=False)
-# An item that is not scheduled is read from the database once and cached for a minute; see docs/reading.md.
+# An item without a schedule is read from the database once and cached for a minute: docs/reading.md.
 inventory = RowCache("inv", type=Item, read_through=ReadThrough(when_redis_is_down=True))
-refresh_on_commit(sessions, {InventoryRow: "inv"})  # items that are changed through these sessions
+refresh_on_commit(sessions, {InventoryRow: "inv"})  # refreshes the items that these sessions change
 
 Ids = Annotated[list[Annotated[int, Meta(ge=0, le=2**63 - 1)]], Meta(max_length=100)]
 ITEM = "/items/<int(max=9223372036854775807):item_id>"
@@ -32,19 +35,19 @@ ITEM = "/items/<int(max=9223372036854775807):item_id>"
 
 @app.get(ITEM)
 def read_item(item_id: int) -> Response:
-    """Answer one item from the cache; with ?source=database as a service without a cache would."""
+    """Return one item from the cache; with ?source=database from the database."""
     if request.args.get("source") == "database":
         with sessions() as session:
             row = session.get(InventoryRow, item_id) or not_found(item_id)
         return as_json(row.item())
     cached = inventory.get_with_age(item_id, fill=True) or not_found(item_id)
-    # The age is not known of a row that another program wrote.
+    # None: another program wrote the value.
     return as_json(cached.row, {} if cached.age is None else {"Age": str(int(cached.age))})
 
 
 @app.get("/items")
 def read_items() -> Response:
-    """Answer {id: item, or null where there is none} for ?ids=1,2,3, in that order."""
+    """Return {id: item or null} for ?ids=1,2,3, in that order."""
     wanted = convert(request.args.get("ids", "").split(","), Ids, strict=False)
     if request.args.get("source") == "database":
         with sessions() as session:
@@ -55,7 +58,7 @@ def read_items() -> Response:
 
 @app.put(ITEM)
 def change_item(item_id: int) -> Response:
-    """Change an item. Once this is committed, readers of the cache see it within milliseconds."""
+    """Change an item. Readers of the cache see the change milliseconds after the commit."""
     change = json.decode(request.get_data(), type=Change)
     with sessions.begin() as session:
         row = session.get(InventoryRow, item_id) or not_found(item_id)
@@ -64,7 +67,7 @@ def change_item(item_id: int) -> Response:
 
 
 def as_json(answer: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:
-    """Make a response of structs."""
+    """Encode structs as a JSON response."""
     return Response(json.encode(answer), status, headers, mimetype="application/json")
 
 
@@ -75,15 +78,15 @@ def not_found(item_id: int) -> NoReturn:
 
 @app.errorhandler(DecodeError)
 def bad_request(error: DecodeError) -> Response:
-    """Say what is wrong with the ids, or with the body."""
+    """Answer 400 with the error in the ids or the body."""
     return as_json({"detail": str(error)}, status=400)
 
 
 @app.errorhandler(CacheError)
 @app.errorhandler(FillError)
 @app.errorhandler(exc.OperationalError)
-@app.errorhandler(exc.TimeoutError)  # no connection is free
+@app.errorhandler(exc.TimeoutError)  # no free connection
 def unavailable(_error: Exception) -> Response:
-    """Say that nobody can answer: the item is not cached, and the database is away."""
+    """Answer 503: the item is not cached, and the database is away."""
     answer = {"detail": "neither the cache nor the database can answer just now"}
     return as_json(answer, {"Retry-After": "1"}, status=503)

@@ -1,4 +1,4 @@
-"""The table of both services: as they write it, and what their readers get of it."""
+"""Table of both services: the mapped class for writing, the dataclass for reading."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 @dataclass
 class Item:
-    """A row for reading, the columns as Python types: decoded from the cache, or made of a row of the database."""
+    """A row for reading, decoded from the cache or copied from the database."""
 
     id: int
     name: str
@@ -20,11 +20,11 @@ class Item:
 
 
 class Base(DeclarativeBase):
-    """The mapped classes of the services."""
+    """Base of the mapped classes."""
 
 
 class InventoryRow(Base):
-    """The same row for writing."""
+    """A row for writing."""
 
     __tablename__ = "inventory"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -34,5 +34,5 @@ class InventoryRow(Base):
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), onupdate=lambda: datetime.now(UTC))
 
     def item(self) -> Item:
-        """Give what readers get."""
+        """Return the row for readers."""
         return Item(self.id, self.name, self.quantity, self.price, self.updated_at)

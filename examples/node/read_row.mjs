@@ -1,4 +1,4 @@
-// Schedules a row, reads it with its age, asks for a fresh one and drops it:
+// Schedules a row, reads it with its age, requests a refresh and drops it:
 //
 //   npm install && ROWCACHE_REDIS_URL=redis://localhost:6379/0 npm start 42
 

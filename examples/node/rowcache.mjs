@@ -1,5 +1,5 @@
-// Reads the rows that rowcache_tasks keeps in Redis, and says which rows to keep. Copy it; it needs no more than a
-// client of the npm package `redis`. What each command means: docs/other-languages.md.
+// Reads and schedules the rows that rowcache_tasks keeps in Redis. Copy this file; it needs only a client of the npm
+// package `redis`. docs/other-languages.md explains each command.
 
 export class RowCache {
   constructor(client, namespace = "") {
@@ -16,15 +16,15 @@ export class RowCache {
     return value === null ? null : JSON.parse(value);
   }
 
-  // Row id -> row or null, in the order asked; one round trip.
+  // Row id -> row or null, in the order of rowIds; one round trip.
   async getMany(rowIds) {
     if (rowIds.length === 0) return new Map();
     const values = await this.client.mGet(rowIds.map((rowId) => this.values + rowId));
     return new Map(rowIds.map((rowId, i) => [rowId, values[i] === null ? null : JSON.parse(values[i])]));
   }
 
-  // The row and its age: for how many seconds at most it may differ from the database. Null when it is not cached.
-  // In a transaction: a refresh between the two reads would make an old value look young.
+  // The row and its age in seconds, or null when it is not cached.
+  // A transaction: a refresh between the two reads would make an old value look young.
   async getWithAge(rowId) {
     const [value, refreshed, time] = await this.client
       .multi()
@@ -36,7 +36,7 @@ export class RowCache {
     return { row: JSON.parse(value), age: refreshed === null ? Infinity : Math.max(0, seconds(time) - refreshed) };
   }
 
-  // From now on the row is cached, and refreshed every `delay` seconds.
+  // Caches the row from now on, refreshed every `delay` seconds.
   async schedule(rowId, delay) {
     await this.client
       .multi()
@@ -45,23 +45,23 @@ export class RowCache {
       .exec();
   }
 
-  // After you have changed the row in the database: a value that is read after this call will be cached.
+  // Call it after a change of the row in the database: a value that is read after this call will be cached.
   async refreshNow(rowId) {
     await this.client.zAdd(this.schedules, { score: await this.#now(), value: rowId }, { condition: "XX", comparison: "LT" });
   }
 
-  // The row is not cached any more; its value goes with the next pass of a dispatcher, within about 50 ms.
+  // Stops caching the row. A dispatcher removes the value within about 50 ms.
   async drop(rowId) {
     await this.schedule(rowId, -1);
   }
 
-  // The server's clock is the one that counts.
+  // The time of the server: clocks of clients differ.
   async #now() {
     return seconds(await this.client.time());
   }
 }
 
-// The row id of a key of several columns: parts joined by commas, in which %2C is a comma and %25 a percent sign.
+// The row id of a key of several columns: parts joined by commas; in a part, %2C is a comma and %25 a percent sign.
 export function joinRowId(...parts) {
   if (parts.length === 1) return String(parts[0]);
   return parts.map((part) => String(part).replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
