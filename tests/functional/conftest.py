@@ -97,11 +97,11 @@ def session_maker(orm_engine):
 
 
 @pytest.fixture
-def cache(client):
+def touched_rows(client):
     """TouchedRows with the items 1 to 9 scheduled for later."""
-    cache = TouchedRows(client)
-    cache.schedule("inv", *map(str, range(1, 10)))
-    return cache
+    rows = TouchedRows(client)
+    rows.schedule("inv", *map(str, range(1, 10)))
+    return rows
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ class Item(Base):
     y: Mapped[int | None] = mapped_column()
     extra: Mapped[dict[str, Any] | None] = mapped_column(MutableDict.as_mutable(JSON()))
     shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelf.id"))
-    inv_table: Mapped[Optional["Shelf"]] = relationship()
+    shelf: Mapped[Optional["Shelf"]] = relationship()
     place: Mapped[Point] = composite(Point, x, y)
     doubled: Mapped[int] = column_property(x * 2)
 
