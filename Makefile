@@ -32,12 +32,15 @@ chaos: .venv/.dev  ## break a real deployment under load for SECONDS=60, in an o
 stress: .venv/.dev  ## measure a hard case, CASE=overload, outage, rolling_restart, near_cache or examples
 	@PYTHONPATH=tests exec .venv/bin/python -m stress.$(CASE)
 
-lint: .venv/.dev  ## check style, types, import directions and the Compose file
+lint: .venv/.dev  ## check style, types, import directions, and the Compose, workflow and dependabot files
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[bf]*.yml
 
 format: .venv/.dev  ## format the code and mend what can be mended
 	.venv/bin/ruff check --fix

@@ -16,6 +16,8 @@ from rowcache_tasks.errors import (
 from rowcache_tasks.reader import AsyncRowCache, CachedRow, ReadThrough, RowCache
 from rowcache_tasks.schedule.refresher import Refresher
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ArgumentError",
     "AsyncRowCache",
@@ -30,4 +32,5 @@ __all__ = [
     "RowCacheError",
     "RowTypeError",
     "SourceError",
+    "__version__",
 ]

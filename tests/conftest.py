@@ -17,6 +17,27 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+class FailureNames:
+    """Prints the name and the error of each failed test at once, also under xdist, whose summary comes at the end."""
+
+    def __init__(self, terminal):
+        self._terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = crash.message.splitlines()[0][:200] if crash and crash.message else ""
+            self._terminal.ensure_newline()
+            self._terminal.write_line(f"FAILED {report.nodeid} ({report.when}) {message}", red=True)
+
+
+def pytest_sessionstart(session):
+    plugins = session.config.pluginmanager
+    if (terminal := plugins.getplugin("terminalreporter")) and not plugins.hasplugin("failure_names"):
+        plugins.register(FailureNames(terminal), "failure_names")
+
+
 @pytest.fixture(scope="session")
 def valkey():
     """Valkey server."""

