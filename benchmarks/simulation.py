@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rowcache_tasks.dispatch.backpressure import linger_s
 from rowcache_tasks.dispatch.dispatcher import Limits
-from rowcache_tasks.dispatch.linger import linger_s
 from rowcache_tasks.ops.capacity import Plan
 from rowcache_tasks.ops.capacity.costs import TRIPS_PER_PASS, TRIPS_PER_TASK
 

@@ -1,4 +1,4 @@
-"""Beat scheduler that dispatches due rows."""
+"""Scheduler of `celery beat` that dispatches due rows."""
 
 from rowcache_tasks.beat.scheduler import DispatchScheduler
 

@@ -1,7 +1,7 @@
-"""Own the beat scheduler that dispatches due rows: `celery -A rowcache_tasks beat`, or `worker -B`.
+"""Beat scheduler that dispatches due rows: `celery -A rowcache_tasks beat`, or `worker -B`.
 
-Ordinary beat_schedule entries still run, each sent by one of the dispatchers. When an entry was last sent is kept in
-Redis, so that there is no schedule file, and a restart does not start an interval anew.
+Ordinary beat_schedule entries run as well, each sent by one of the dispatchers. The time of the last run of an entry is
+kept in Redis: there is no schedule file, and a restart does not start an interval anew.
 """
 
 import gc
@@ -18,12 +18,9 @@ from celery.utils.time import maybe_make_aware
 from rowcache_tasks.beat.publisher import Publisher
 from rowcache_tasks.celery.startup import check_dispatcher
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.dispatch.backpressure import Backlog
-from rowcache_tasks.dispatch.clock_repair import Clock
+from rowcache_tasks.dispatch.clock_repair import ClockRepair
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import Lookout
-from rowcache_tasks.dispatch.signals import Shield
-from rowcache_tasks.dispatch.wakeup import Alarm
+from rowcache_tasks.dispatch.signals import DeferredSignals
 from rowcache_tasks.keys import BEAT_ENTRIES
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
@@ -34,23 +31,21 @@ __all__ = ["DispatchScheduler"]
 logger = logging.getLogger(__name__)
 
 MAX_TICK_S = 1.0
-"""tick returns at least so often: beat's health check counts ticks."""
+"""Longest tick: the health check of beat counts ticks."""
 
 REPAIR_S = 0.02
-"""Dispatching and the repair after a clock step take turns of so long."""
+"""Length of the turns that dispatching and the repair after a clock step take."""
 
 
 class DispatchScheduler(Scheduler):
-    """Dispatches rows within tick, between the ordinary entries. Any number may run; none is the leader."""
+    """Dispatches rows within tick, between the ordinary entries. Any number may run, without a leader."""
 
-    _alarm: Alarm | None = None
-    _lookout: Lookout | None = None
     _publisher: Publisher | None = None
+    _dispatcher: Dispatcher | None = None
     _client: "redis.Redis"
-    _clocks: list[Clock]
 
     def setup_schedule(self) -> None:
-        """Check the configuration and the servers, or exit; then take up the entries where they were left."""
+        """Check the configuration and the servers, or exit; then read when the entries were last sent."""
         settings = check_dispatcher(self.app)
         self._client = connect(settings.redis_url, "dispatcher")
         super().setup_schedule()
@@ -61,32 +56,42 @@ class DispatchScheduler(Scheduler):
                     entry.last_run_at = datetime.fromtimestamp(float(sent_at), UTC)
             except (redis.RedisError, ValueError, OverflowError) as error:
                 logger.warning("beat entry %s starts anew: %s", name, error)
-        self._dispatcher = self._build_dispatcher(settings)
-        # What there is now stays: a full collection would stop the dispatcher for 50 ms or more to find nothing.
+        self._build_dispatcher(settings)
+        # All objects so far stay: a full collection would stop the dispatcher for 50 ms or more to find nothing.
         gc.collect()
         gc.freeze()
         logger.info("dispatching %s", ", ".join(settings.tables))
 
+    def _build_dispatcher(self, settings: Settings) -> None:
+        schedules = [Schedule(self._client, table) for table in settings.tables.values()]
+        backoff = Backoff(max_s=settings.max_backoff_s)
+        interval_s = float(len(schedules))  # about one check of a clock a second, however many tables there are
+        self._clock_repairs = [ClockRepair(schedule, settings.lease_s, backoff, interval_s) for schedule in schedules]
+        self._publisher = Publisher(self.app, settings.lease_s)
+        self._signals = DeferredSignals()
+        limits = Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue)
+        self._dispatcher = Dispatcher(self._client, schedules, self._publisher, limits, self._signals)
+
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send an ordinary entry if one is due; else dispatch rows until the next is, for MAX_TICK_S at most."""
+        """Send an ordinary entry if one is due; else dispatch rows until the next is due, for MAX_TICK_S at most."""
         if threading.current_thread() is threading.main_thread():
-            self._shield.install()
+            self._signals.install()
         idle_s = super().tick(*args, **kwargs)
-        if idle_s:
-            longest_s = REPAIR_S if self._check_clocks() else MAX_TICK_S
+        if idle_s and self._dispatcher is not None:
+            longest_s = REPAIR_S if self._repair_after_clock_step() else MAX_TICK_S
             self._dispatcher.run(time.monotonic() + min(idle_s, self.max_interval or MAX_TICK_S, longest_s))
         return 0
 
-    def _check_clocks(self) -> bool:
-        """See whether the clock of Redis stepped back; then repair for REPAIR_S. Returns whether there is more."""
+    def _repair_after_clock_step(self) -> bool:
+        """Repair for REPAIR_S, if the clock of Redis stepped back; return whether there is more to repair."""
         until = time.monotonic() + REPAIR_S
-        while any(clock.check() for clock in self._clocks):
+        while any(repair.run() for repair in self._clock_repairs):
             if time.monotonic() > until:
                 return True
         return False
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
-        """Send a due entry unless another dispatcher has just done so."""
+        """Send a due entry unless another dispatcher has just sent it."""
         name = str(entry.name)
         try:
             gap_s = 0.9 * self._pause_s(name, entry)
@@ -100,7 +105,7 @@ class DispatchScheduler(Scheduler):
             logger.debug("beat entry %s was sent by another dispatcher", name)
 
     def _pause_s(self, name: str, entry: ScheduleEntry) -> float:
-        """How far this run is from the one before and the one after: the other dispatchers want it much closer."""
+        """Return the shorter of the pauses before and after this run: other dispatchers claim it much closer to it."""
         _, next_in_s = self.schedule[name].is_due()
         last_run_at = maybe_make_aware(entry.last_run_at or entry.default_now())
         return max(0.0, min(next_in_s, (datetime.now(UTC) - last_run_at).total_seconds()))
@@ -108,35 +113,11 @@ class DispatchScheduler(Scheduler):
     def close(self) -> None:
         """Close the connections. Called twice at a stop, once from within the signal handler."""
         super().close()
-        if self._alarm is not None:
-            self._alarm.close()
-        if self._lookout is not None:
-            self._lookout.close()
-        if self._publisher is not None:
-            self._publisher.close()
+        for part in (self._dispatcher, self._publisher):
+            if part is not None:
+                part.close()
 
     @property
     def info(self) -> str:
-        """What the banner shows."""
+        """Line of the banner."""
         return "    . schedule -> Redis"
-
-    def _build_dispatcher(self, settings: Settings) -> Dispatcher:
-        tables = list(settings.tables.values())
-        schedules = [Schedule(self._client, table) for table in tables]
-        backoff = Backoff(max_s=settings.max_backoff_s)
-        # About one look a second, however many tables there are.
-        interval_s = float(len(schedules))
-        self._clocks = [Clock(schedule, settings.lease_s, backoff, interval_s) for schedule in schedules]
-        self._publisher = Publisher(self.app, settings.lease_s)
-        self._alarm = Alarm(self._client, [table.keys.wake for table in tables])
-        self._lookout = Lookout(self._client, [table.keys.schedule for table in tables])
-        self._shield = Shield()
-        return Dispatcher(
-            schedules,
-            self._publisher,
-            self._alarm,
-            self._lookout,
-            Backlog(self._client),
-            Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue),
-            self._shield,
-        )

@@ -1,6 +1,6 @@
-"""Own what a worker process keeps between tasks: its settings, one Redis client and one database engine.
+"""Runtime of a worker process: settings, one Redis client, one database engine.
 
-Made on first use in each process, so that nothing with a socket is ever shared across a fork.
+Made on first use in each process: no socket is shared across a fork.
 """
 
 import os
@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.database.source import Source, create_source_engine
-from rowcache_tasks.dispatch.backpressure import Backlog
+from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
@@ -22,7 +22,7 @@ __all__ = ["Runtime", "current_runtime"]
 
 
 class Runtime:
-    """The parts of one process. Thread-safe; connections are opened when they are first used."""
+    """Objects that a process keeps between tasks. Thread-safe; connections are opened on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -38,15 +38,15 @@ class Runtime:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine; no statement outlives the lease of the rows that it reads."""
+        """The engine of the database; no statement outlives the lease of the rows that it reads."""
         if self.settings.database_url is None:
             raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
         return create_source_engine(self.settings.database_url, statement_timeout_s=self.settings.lease_s)
 
     @cached_property
-    def backlog(self) -> Backlog:
-        """The list of batches in the queue."""
-        return Backlog(self.client)
+    def sent_batches(self) -> SentBatches:
+        """The list of batches that no worker has started."""
+        return SentBatches(self.client)
 
     def schedule(self, table: str) -> Schedule:
         """Return the schedule of a table; raises ArgumentError for an unknown one."""
@@ -55,7 +55,7 @@ class Runtime:
         return self._schedules[table]
 
     def table_state(self, table: str) -> TableState:
-        """Return what is kept about a table as a whole; raises ArgumentError for an unknown one."""
+        """Return the state of a table as a whole; raises ArgumentError for an unknown one."""
         return TableState(self.client, self.settings.table(table))
 
     def source(self, table: str) -> Source:
@@ -67,7 +67,7 @@ class Runtime:
 
 @cache
 def current_runtime() -> Runtime:
-    """Return this process's parts; a forked child makes its own."""
+    """Return the runtime of this process; a forked child makes its own."""
     return Runtime(load_settings())
 
 

@@ -1,123 +1,115 @@
-"""Own the list of batches that were sent and that no worker has started yet. Must not know Celery or rows.
+"""Policy of the queue: when to claim, how long to wait, what is lost.
 
-It keeps a row out of two batches in the queue at once. As long as the oldest batch on the list was claimed less than
-half a lease ago, no lease of a batch in the queue has ended. Beyond that dispatchers claim nothing until a worker
-starts that batch, or the queue at the broker turns out to be empty: then what is on the list was lost with the broker,
-or is with a worker that has fetched it. Batches that have expired are forgotten too.
-
-Two dispatchers do not send in the order of their claims. Only a batch that was claimed SEND_SHARE of a lease before
-another one lies before it in the queue, since a dispatcher that takes longer does not send, or notes the batch again.
+No row lies in two batches of the queue. While the oldest batch on the list of sent batches was claimed less than half a
+lease ago, no lease of a batch in the queue has ended. Beyond that, nothing is claimed until a worker starts that batch,
+or until it counts as lost: the queue at the broker is empty, or the batch has expired.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import math
+import time
+from collections.abc import Callable
 
-import redis
+from rowcache_tasks.dispatch.sent_batches import SEND_SHARE, SentBatches
+from rowcache_tasks.schedule.claim import Claim
 
-from rowcache_tasks.keys import QUEUED_BATCHES
-from rowcache_tasks.schedule.rows import Claim
-
-__all__ = ["EXPIRY_SLACK_S", "SEND_SHARE", "Backlog"]
+__all__ = ["EXPIRY_SLACK_S", "LINGER_S", "Backpressure", "linger_s"]
 
 logger = logging.getLogger(__name__)
 
 EXPIRY_SLACK_S = 60
-"""A batch is thrown away unread so long after the end of its lease.
+"""A message expires so long after the lease of its batch.
 
-Celery compares the clocks of two machines there: apart by more than a lease and this, each batch would be.
+Workers compare their own clock with the dispatcher's: with more than a lease and this between them, each batch expires.
 """
 
-SEND_SHARE = 0.25
-"""Of its lease: a batch that was not sent so long after its claim is late. Less than the half that is waited for."""
+LINGER_S = 0.002
+"""Pause after a batch that was not full: rows that become due meanwhile share a batch.
 
-LOST = (redis.ConnectionError, redis.TimeoutError)
+Once more so long for each batch that no worker has started: when workers fall behind, another small batch makes the
+queue longer, and a large one costs hardly more.
+"""
 
 
-class Backlog:
-    """The batches in the queue, as far as the cache's Redis knows; a claim puts a batch on the list."""
+class Backpressure:
+    """Bounds the queue of one dispatcher. `queue_length` counts the batches at the broker.
 
-    def __init__(self, client: "redis.Redis") -> None:
-        self._client = client
+    Each claim brings the number of batches not started yet, at no cost. That number includes batches that workers have
+    fetched, and lost ones. So the broker is asked as well, but only when the number reaches `max_queue`.
+    """
 
-    def start(self, claim: Claim) -> None:
-        """Note that a worker has taken this batch out of the queue, and so every batch that was sent before it."""
-        with unless_of_another_type():
-            pipeline: Any = self._client.pipeline(transaction=False)
-            for command in start_commands(claim):
-                pipeline.execute_command(*command)
-            pipeline.execute()
+    def __init__(self, batches: SentBatches, queue_length: Callable[[], int], lease_s: float, max_queue: int) -> None:
+        self._batches = batches
+        self._queue_length = queue_length
+        self._lease_s = lease_s
+        self._max_queue = max_queue
+        self._unstarted = max_queue
+        self._refused_since: float | None = None
 
-    @contextmanager
-    def starting(self, claim: Claim) -> Iterator[None]:
-        """Do the same for a batch that is refreshed within the with-block, which does not wait for the answer."""
-        commands, pool = start_commands(claim), self._client.connection_pool
-        connection: Any = pool.get_connection()
-        try:
-            try:
-                connection.send_packed_command(connection.pack_commands(commands))
-            except LOST:
-                self.start(claim)
-                commands = []
-            try:
-                yield
-            finally:
-                self._hear(connection, claim, len(commands))
-        finally:
-            pool.release(connection)
+    def is_full(self) -> bool:
+        """Return whether the queue is too long to claim anything."""
+        if self._unstarted < self._max_queue or self._queue_length() < self._max_queue:
+            return False
+        logger.debug("queue_full", extra={"max_queue": self._max_queue})
+        return True
 
-    def _hear(self, connection: Any, claim: Claim, answers: int) -> None:
-        """Read the answers to `starting`. Raises nothing when Redis is away: the batch leaves the list in time."""
-        try:
-            for _ in range(answers):
-                with unless_of_another_type():
-                    connection.read_response()
-        except LOST:
-            connection.disconnect()
-            try:
-                self.start(claim)
-            except LOST as error:
-                logger.warning("the start of a batch could not be noted: %s", error)
+    def note_claim(self, claim: Claim) -> None:
+        """Note how many batches were not started when this one was claimed."""
+        self._unstarted = claim.behind
 
-    def note_again(self, claim: Claim) -> None:
-        """Put a batch that was sent late on the list, since it may have been forgotten before it was in the queue.
+    def note_progress(self) -> None:
+        """Note that claims are not refused, or that nothing is due."""
+        self._refused_since = None
 
-        When a worker has started it already, it stays there until the queue is empty: claims may pause until then.
+    def check_send(self, asked_at: float) -> None:
+        """Raise TimeoutError when a batch is late: SEND_SHARE of its lease after the claim was asked for.
+
+        `asked_at` is a time of the monotonic clock.
         """
-        with unless_of_another_type():
-            self._client.zadd(QUEUED_BATCHES, {claim.claimed_at: float(claim.claimed_at)})
+        if self._is_late(asked_at):
+            raise TimeoutError(f"the process or Redis stood still for over {SEND_SHARE} of a lease")
 
-    def cancel(self, claim: Claim) -> None:
-        """Take a batch off the list that was not sent."""
-        with unless_of_another_type():
-            self._client.zrem(QUEUED_BATCHES, claim.claimed_at)
+    def note_sent(self, claim: Claim, asked_at: float) -> None:
+        """Note that a batch was sent, or that no row of it is left to send."""
+        if not claim.row_ids:
+            self._batches.remove(claim)
+        elif self._is_late(asked_at):
+            self._batches.add(claim)
 
-    def now(self) -> float:
-        """Read the clock by which batches are claimed; Unix seconds."""
-        seconds, microseconds = self._client.time()
-        return int(seconds) + int(microseconds) / 1e6
+    def note_unsent(self, claim: Claim) -> None:
+        """Note that a batch was not sent."""
+        self._batches.remove(claim)
 
-    def forget(self, until: float) -> int:
-        """Take batches claimed until then off the list, which cannot be in the queue. Returns how many there were."""
-        forgotten: Any = self._client.zremrangebyscore(QUEUED_BATCHES, "-inf", until)
-        return int(forgotten)
+    def _is_late(self, asked_at: float) -> bool:
+        return time.monotonic() > asked_at + SEND_SHARE * self._lease_s
+
+    def forget_lost(self) -> bool:
+        """Remove lost batches after a refused claim; return whether to claim again at once.
+
+        An empty queue: what is on the list was lost with the broker, or was fetched by a worker.
+        """
+        self._unstarted = self._max_queue  # a forgotten batch may lie in the queue all the same
+        asked_at = self._batches.now()  # before the question: a batch sent after the answer is not forgotten
+        if self._queue_length() == 0:
+            self._batches.forget(asked_at - self._lease_s / 2)
+            return True
+        self._batches.forget(asked_at - self._lease_s - EXPIRY_SLACK_S)
+        self._warn_when_stuck()
+        return False
+
+    def _warn_when_stuck(self) -> None:
+        now = time.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        elif now - self._refused_since > self._lease_s:
+            logger.warning("queue_stuck: nothing was claimed for a lease, as no worker starts what is in the queue")
+            self._refused_since = math.inf
+
+    def linger_s(self, longest_s: float) -> float:
+        """Return the pause after a batch that was not full; seconds."""
+        return linger_s(self._unstarted, longest_s)
 
 
-def start_commands(claim: Claim) -> list[tuple[Any, ...]]:
-    """Give the commands that take a batch off the list, with those that lay before it in the queue."""
-    claimed_at = float(claim.claimed_at)
-    sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
-    return [
-        ("ZREM", QUEUED_BATCHES, claim.claimed_at),
-        ("ZREMRANGEBYSCORE", QUEUED_BATCHES, "-inf", f"({sent_before!r}"),
-    ]
-
-
-@contextmanager
-def unless_of_another_type() -> Iterator[None]:
-    """Log that the list is another program's key: no reason not to refresh rows."""
-    try:
-        yield
-    except redis.ResponseError as error:
-        logger.warning("%s is not usable: %s", QUEUED_BATCHES, error)
+def linger_s(unstarted: int, longest_s: float) -> float:
+    """Return the pause after a batch that was not full, with so many batches not started; seconds."""
+    return min(longest_s, LINGER_S * (1 + unstarted))

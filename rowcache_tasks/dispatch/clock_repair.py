@@ -1,6 +1,6 @@
-"""Own the repair of a schedule after the server's clock stepped back: a failover, or a clock that was set.
+"""Repair of a schedule after the clock of Redis stepped back.
 
-Rows that were due in ten seconds would otherwise be due in an hour and ten seconds. Must not know Celery.
+After a failover, or when a clock was set, a row that was due in ten seconds would be due in an hour and ten seconds.
 """
 
 import logging
@@ -10,16 +10,16 @@ import redis
 
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 
-__all__ = ["Clock"]
+__all__ = ["ClockRepair"]
 
 logger = logging.getLogger(__name__)
 
 SCAN_COUNT = 1000
-"""Rows that are searched in one call of `check`, about; Redis looks at so many in one step, in about 1 ms."""
+"""Rows searched in one call of `run`, about; Redis looks at so many in about 1 ms."""
 
 
-class Clock:
-    """Watches the server's clock for the schedule of one table."""
+class ClockRepair:
+    """Watches the clock of Redis for one table, and repairs the schedule after a step back."""
 
     def __init__(self, schedule: Schedule, lease_s: float, backoff: Backoff, interval_s: float = 1.0) -> None:
         self._schedule = schedule
@@ -30,26 +30,21 @@ class Clock:
         self._check_at = 0.0
         self._cursor: int | None = None
         self._repaired = 0
-        self._is_failing = False
 
-    def check(self) -> bool:
-        """Look at the clock, every interval_s seconds; after a step, search about SCAN_COUNT rows a call.
+    def run(self) -> bool:
+        """Check the clock, once in interval_s seconds; after a step, repair about SCAN_COUNT rows a call.
 
-        Returns whether there is more to repair; raises nothing when Redis is away. If the process dies meanwhile,
-        another one begins anew: the step counts as mended only at the end. Two that repair at once do no harm.
+        Returns whether there is more to repair; raises nothing when Redis is away. If the process dies in between,
+        another one begins anew: the step counts as repaired only at the end. Two repairs at once do no harm.
         """
         if self._cursor is None and time.monotonic() < self._check_at:
             return False
         self._check_at = time.monotonic() + self._interval_s
         try:
-            is_repairing = self._has_stepped() and self._repair()
-            self._is_failing = False
+            return self._has_stepped() and self._repair()
         except redis.RedisError as error:
-            if not self._is_failing:
-                logger.warning("the clock of Redis cannot be watched for %s: %s", self._name, error)
-            self._is_failing = True
+            logger.debug("clock_unknown", extra={"table": self._name, "error": str(error)})
             return False
-        return is_repairing
 
     def _has_stepped(self) -> bool:
         if self._cursor is None and self._schedule.check_clock():

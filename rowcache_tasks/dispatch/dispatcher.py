@@ -1,14 +1,10 @@
-"""Own the dispatcher's loop: claim what is due, send it, sleep until the next. Must not know Celery: send is passed in.
+"""The dispatch loop: claim a batch of each table, send it, sleep until the next row is due.
 
-    wait ──▶ rows due? ──▶ queue long? ──▶ claim a batch of each table ──▶ send each ──▶ wait
-                │ no: wait     │ yes: wait     │ queue does not move: wait     │ fails: release at once, back off
+    wait ──▶ rows due? ──▶ queue full? ──▶ claim a batch of each table ──▶ send each ──▶ wait
+                │ no: wait     │ yes: wait     │ refused: wait                 │ fails: release at once, back off
 
-When the next row of a table is due is known from its last claim, or from the last look at all tables (see lookout.py).
-
-How many batches wait for a worker comes with each claim; the broker is asked only when that is too many, since it
-counts those that workers have fetched, and those that were lost.
-
-Any number of dispatchers may run: the claim is atomic. If one dies between claim and send, its batch waits one lease.
+Any number of dispatchers may run: a claim is atomic. A dispatcher that dies between a claim and its send leaves rows
+that are due again when their lease ends.
 """
 
 import logging
@@ -17,15 +13,18 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rowcache_tasks.dispatch.backpressure import EXPIRY_SLACK_S, SEND_SHARE, Backlog
-from rowcache_tasks.dispatch.linger import linger_s
-from rowcache_tasks.dispatch.next_due import Lookout
-from rowcache_tasks.dispatch.overlong import is_too_long, set_aside
-from rowcache_tasks.dispatch.wakeup import Alarm
-from rowcache_tasks.schedule.claim import Claim
+import redis
+
+from rowcache_tasks.dispatch.backpressure import Backpressure
+from rowcache_tasks.dispatch.next_due import NextDue
+from rowcache_tasks.dispatch.sent_batches import SentBatches
+from rowcache_tasks.dispatch.wakeup import Wakeup
+from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.schedule.arguments import MAX_ROW_ID_BYTES
+from rowcache_tasks.schedule.claim import Claim, late_of, runs
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 
 __all__ = ["Broker", "Dispatcher", "Limits"]
@@ -33,11 +32,11 @@ __all__ = ["Broker", "Dispatcher", "Limits"]
 logger = logging.getLogger(__name__)
 
 MAX_PAUSE_S = 2.0
-"""The longest pause after a failure; the jitter keeps dispatchers from coming back all at once."""
+"""Longest pause after a failure. Jitter keeps dispatchers from coming back all at once."""
 
 
 class Broker(Protocol):
-    """What is needed of a message broker."""
+    """A message broker."""
 
     def send(self, table: str, claim: Claim) -> None:
         """Send a batch, or raise."""
@@ -45,13 +44,10 @@ class Broker(Protocol):
     def queue_length(self) -> int:
         """Count the batches that wait for a worker."""
 
-    def flush(self) -> None:
-        """Send what was held back, if anything; called when there is nothing to dispatch. Or raise."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings of a dispatcher, as in Settings."""
+    """Settings of a dispatcher, as in Settings."""
 
     batch_size: int = 500
     lease_s: float = 30.0
@@ -60,73 +56,106 @@ class Limits:
 
 
 class Dispatcher:
-    """Claims due rows of some tables and sends them, at most one batch of each table a pass.
+    """Claims the due rows of some tables and sends them, at most one batch of each table a pass.
 
-    `shield` is entered from a claim until its batch was sent or released: it may hold signals back.
+    `deferral` is entered from a claim until its batch was sent or released: it may defer signals.
     """
 
     def __init__(
         self,
+        client: "redis.Redis",
         schedules: Sequence[Schedule],
         broker: Broker,
-        alarm: Alarm,
-        lookout: Lookout,
-        backlog: Backlog,
         limits: Limits,
-        shield: AbstractContextManager[object] | None = None,
+        deferral: AbstractContextManager[object] | None = None,
     ) -> None:
         self._schedules = schedules
         self._broker = broker
-        self._alarm = alarm
-        self._lookout = lookout
-        self._backlog = backlog
         self._limits = limits
-        self._shield = shield or nullcontext()
-        # A little early, so that a change is noticed and claimed within the interval.
+        self._deferral = deferral or nullcontext()
+        self._wakeup = Wakeup(client, [schedule.table.keys.wake for schedule in schedules])
+        self._next_due = NextDue(client, [schedule.table.keys.schedule for schedule in schedules])
+        self._backpressure = Backpressure(SentBatches(client), broker.queue_length, limits.lease_s, limits.max_queue)
+        # A little early: a change by another program is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
-        self._due_at = {schedule.table.keys.wake: -math.inf for schedule in schedules}  # of the monotonic clock
-        self._look_at = 0.0
-        self._behind = limits.max_queue
-        self._linger_until = 0.0
+        # Times of the monotonic clock; the first by the wake key of a table.
+        self._due_at = {schedule.table.keys.wake: -math.inf for schedule in schedules}
+        self._look_at = self._resume_at = self._linger_until = 0.0
         self._failures = 0
         self._failing: set[str] = set()
-        self._stuck_since: float | None = None
-        self._resume_at = 0.0
 
     def run(self, until: float) -> None:
-        """Dispatch until a time of the monotonic clock. Raises no Exception: it logs, pauses and goes on."""
+        """Dispatch until a time of the monotonic clock. Logs an Exception, pauses and goes on."""
         while (now := time.monotonic()) < until:
-            woken = self._alarm.wait(min(self._resume_at, until) - now)
+            woken = self._wakeup.wait(min(self._resume_at, until) - now)
             if woken:
                 self._due_at[woken] = -math.inf
                 if not self._failures:
                     self._resume_at = min(self._resume_at, self._linger_until)
             if time.monotonic() >= self._resume_at:
-                self._guarded_pass()
+                pause_s = self._run_once_or_log()
+                self._resume_at = time.monotonic() + pause_s
+
+    def close(self) -> None:
+        """Close the connection that the sleep holds. Idempotent."""
+        self._wakeup.close()
 
     def run_once(self) -> float:
-        """Make one pass; return the seconds after which the next makes sense. Raises what claim or send raise."""
-        due = self._look_for_due()
-        if not due or self._is_queue_full():
-            self._stuck_since = None
-            self._broker.flush()
-            return self._poll_interval_s if due else self._pause_s()
+        """Make one pass; return the pause before the next in seconds. Raises the errors of claims and sends."""
+        due = self._find_due()
+        if not due or self._backpressure.is_full():
+            self._backpressure.note_progress()
+            return self._poll_interval_s if due else self._until_due_s()
         claims = self._dispatch_tables(due)
         if None in claims:
-            self._behind = self._limits.max_queue  # what is forgotten now may lie in the queue all the same
-            self._broker.flush()
-            return self._wait_for_workers()
-        self._stuck_since = None
+            return 0.0 if self._backpressure.forget_lost() else self._poll_interval_s
+        self._backpressure.note_progress()
         sizes = [len(claim.row_ids) for claim in claims if claim]
-        if not any(sizes):
-            self._broker.flush()
-        is_full = self._limits.batch_size in sizes
-        lingers_s = linger_s(self._behind, self._poll_interval_s) if any(sizes) and not is_full else 0.0
-        self._linger_until = time.monotonic() + lingers_s
-        return 0.0 if is_full else max(self._pause_s(), lingers_s)
+        if self._limits.batch_size in sizes:
+            return 0.0
+        linger_s = self._backpressure.linger_s(self._poll_interval_s) if any(sizes) else 0.0
+        self._linger_until = time.monotonic() + linger_s
+        return max(self._until_due_s(), linger_s)
+
+    def _run_once_or_log(self) -> float:
+        """Make one pass; return the pause before the next in seconds, after a failure one that grows."""
+        try:
+            pause_s = self.run_once()
+        except Exception as error:
+            self._failures += 1
+            if self._failures == 1:
+                logger.warning("dispatch_failed, trying again: %s: %s", type(error).__name__, error, exc_info=True)
+            jitter = random.uniform(0.5, 1)  # noqa: S311 nothing secret
+            return jitter * min(MAX_PAUSE_S, 0.05 * 2.0 ** min(self._failures, 10))
+        if self._failures:
+            logger.info("dispatch_recovered after %d failed passes", self._failures)
+        self._failures = 0
+        return pause_s
+
+    def _find_due(self) -> Sequence[Schedule]:
+        """Return the schedules with due rows.
+
+        Each claim returns when the next row of its table is due. Redis is asked when no row is known to be due, and
+        once in a poll interval, since other programs change it.
+        """
+        now = time.monotonic()
+        if now >= self._look_at or now < min(self._due_at.values()):
+            due_in_s = self._next_due.read()
+            now = time.monotonic()
+            self._due_at = {key: now + seconds for key, seconds in zip(self._due_at, due_in_s, strict=True)}
+            self._look_at = now + self._poll_interval_s
+            self._failing.intersection_update(schedule.table.name for schedule in self._due(now))
+        return self._due(now)
+
+    def _due(self, now: float) -> Sequence[Schedule]:
+        return [schedule for schedule in self._schedules if self._due_at[schedule.table.keys.wake] <= now]
+
+    def _until_due_s(self) -> float:
+        """Return the seconds until a row is known to be due, at most the poll interval."""
+        return max(0.0, min(self._poll_interval_s, min(self._due_at.values()) - time.monotonic()))
 
     def _dispatch_tables(self, due: Sequence[Schedule]) -> list[Claim | None]:
-        """Claim and send a batch of each table; the last is None if the queue does not move. Raises if all fail."""
+        """Claim and send a batch of each table; the last is None when the claim was refused. Raises if all fail."""
         claims: list[Claim | None] = []
         errors: dict[str, Exception] = {}
         for schedule in due:
@@ -142,88 +171,46 @@ class Dispatcher:
             if claim is None:
                 break
             self._due_at[table.keys.wake] = due_at
-            self._behind = claim.behind
+            self._backpressure.note_claim(claim)
         if errors and len(self._failing | errors.keys()) == len(self._schedules):
             raise next(iter(errors.values()))
         for name, reason in errors.items():
             self._note_failure(name, reason)
         return claims
 
-    def _look_for_due(self) -> Sequence[Schedule]:
-        """Give the schedules with due rows. Looks when none is known, and once in a while, as others change them."""
-        now = time.monotonic()
-        if now >= self._look_at or now < min(self._due_at.values()):
-            due_in_s = self._lookout.look()
-            now = time.monotonic()
-            self._due_at = {key: now + seconds for key, seconds in zip(self._due_at, due_in_s, strict=True)}
-            self._look_at = now + self._poll_interval_s
-            self._failing.intersection_update(schedule.table.name for schedule in self._due(now))
-        return self._due(now)
-
-    def _due(self, now: float) -> Sequence[Schedule]:
-        return [schedule for schedule in self._schedules if self._due_at[schedule.table.keys.wake] <= now]
-
-    def _pause_s(self) -> float:
-        """Give how long nothing is due, as far as is known; never more than the poll interval."""
-        return max(0.0, min(self._poll_interval_s, min(self._due_at.values()) - time.monotonic()))
-
-    def _is_queue_full(self) -> bool:
-        """Whether enough batches wait for a worker, so that nothing should be claimed."""
-        if self._behind < self._limits.max_queue or self._broker.queue_length() < self._limits.max_queue:
-            return False
-        logger.debug("queue_full", extra={"max_queue": self._limits.max_queue})
-        return True
-
     def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float]:
-        """Claim a batch and send it; if that fails, hand the rows back at once. None: the queue does not move.
+        """Claim a batch and send it. Return the claim, None when refused, and when the next row is due.
 
-        Also gives when the next row is due, a time of the monotonic clock; inf: none is, or the table is paused.
-        A message that arrived all the same does no harm. If the process dies in between, the rows wait one lease.
+        That is a time of the monotonic clock; inf: nothing is scheduled, or the table is paused.
         """
-        with self._shield:
+        with self._deferral:
             asked_at = time.monotonic()
             claim, next_due = schedule.claim_rows(self._limits.batch_size, self._limits.lease_s)
             claimed_at = time.monotonic()
-            if claim and any(map(is_too_long, claim.row_ids)):
-                claim = set_aside(schedule, claim)
-                if not claim.row_ids:
-                    self._backlog.cancel(claim)
             if claim and claim.row_ids:
-                self._send(schedule, claim, asked_at)
+                claim = self._send(schedule, claim, asked_at)
         if claim is None or next_due is None:
             return claim, math.inf
         return claim, claimed_at + next_due - float(claim.claimed_at)
 
-    def _send(self, schedule: Schedule, claim: Claim, asked_at: float) -> None:
-        """Send a batch, unless it is late already: SEND_SHARE of its lease after the claim was asked for."""
-        late_at = asked_at + SEND_SHARE * self._limits.lease_s
+    def _send(self, schedule: Schedule, claim: Claim, asked_at: float) -> Claim:
+        """Send a batch; if that fails, release its rows at once. Return the claim without the rows not to be sent.
+
+        A message that arrived all the same does no harm. If the process dies before the send, the rows wait one lease.
+        """
+        if any(map(is_too_long, claim.row_ids)):
+            claim = fail_too_long(schedule, claim)
         try:
-            if time.monotonic() > late_at:
-                raise TimeoutError(f"the process or Redis stood still for over {SEND_SHARE} of a lease")
-            self._broker.send(schedule.table.name, claim)
+            if claim.row_ids:
+                self._backpressure.check_send(asked_at)
+                self._broker.send(schedule.table.name, claim)
         except BaseException:
             schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
-            self._backlog.cancel(claim)
+            self._backpressure.note_unsent(claim)
             raise
-        if time.monotonic() > late_at:
-            self._backlog.note_again(claim)
+        self._backpressure.note_sent(claim, asked_at)
         logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
-
-    def _wait_for_workers(self) -> float:
-        """Claim nothing while an old batch lies in the queue, so that no row lies in two of them."""
-        lease_s = self._limits.lease_s
-        asked_at = self._backlog.now()  # before: what is sent after a look at the queue is not forgotten
-        if self._broker.queue_length() == 0:
-            self._backlog.forget(asked_at - lease_s / 2)  # lost with the broker, or with a worker
-            return 0.0
-        self._backlog.forget(asked_at - lease_s - EXPIRY_SLACK_S)  # expired: nobody starts them any more
-        now = time.monotonic()
-        if self._stuck_since is None:
-            self._stuck_since = now
-        elif now - self._stuck_since > lease_s:
-            logger.warning("queue_stuck: nothing was claimed for a lease, as no worker starts what is in the queue")
-            self._stuck_since = math.inf
-        return self._poll_interval_s
+        return claim
 
     def _note_failure(self, table: str, error: Exception) -> None:
         """Log the first of a table's failures in a row."""
@@ -231,16 +218,19 @@ class Dispatcher:
             self._failing.add(table)
             logger.warning("dispatch_failed for %s, trying again: %s: %s", table, type(error).__name__, error)
 
-    def _guarded_pass(self) -> None:
-        try:
-            pause_s = self.run_once()
-        except Exception as error:
-            self._failures += 1
-            pause_s = min(MAX_PAUSE_S, 0.05 * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 jitter
-            if self._failures == 1:
-                logger.warning("dispatch_failed, trying again: %s: %s", type(error).__name__, error, exc_info=True)
-        else:
-            if self._failures:
-                logger.info("dispatch_recovered after %d failed passes", self._failures)
-            self._failures = 0
-        self._resume_at = time.monotonic() + pause_s
+
+def is_too_long(row_id: str) -> bool:
+    """Return whether a row id is longer than this package allows: another program may schedule any."""
+    return len(row_id) > MAX_ROW_ID_BYTES // 4 and len(encode_row_id(row_id)) > MAX_ROW_ID_BYTES
+
+
+def fail_too_long(schedule: Schedule, claim: Claim) -> Claim:
+    """Record rows whose ids would make huge messages as failures; return the claim of the others."""
+    reasons = {
+        row_id: f"row id of {len(encode_row_id(row_id)):,} bytes: allowed are {MAX_ROW_ID_BYTES:,}"
+        for row_id in claim.row_ids
+        if is_too_long(row_id)
+    }
+    schedule.release_rows(claim, reasons, Backoff())
+    late_ms = {row_id: late for row_id, late in late_of(claim).items() if row_id not in reasons}
+    return replace(claim, row_ids=list(late_ms), late=runs(late_ms.values()))

@@ -1,8 +1,4 @@
-"""Own the look at what is due next, in all tables at once: what a dispatcher does while it has nothing to do.
-
-It is one round trip of cheap commands, at a third of the cost of a claim. Must not know rows: it only sees that there
-are some.
-"""
+"""Time until the first row of each table is due, read in one round trip."""
 
 import logging
 import math
@@ -11,49 +7,39 @@ from typing import Any
 
 import redis
 
-__all__ = ["Lookout"]
+__all__ = ["NextDue"]
 
 logger = logging.getLogger(__name__)
 
 
-class Lookout:
-    """Sees when the first row of each schedule is due; on a connection of its own, since taking one costs as much."""
+class NextDue:
+    """Reads when the first row of each schedule is due: a third of the cost of a claim."""
 
     def __init__(self, client: "redis.Redis", schedule_keys: Sequence[str]) -> None:
-        self._pool = client.connection_pool
-        self._commands = [("TIME",), *(("ZRANGE", key, 0, 0, "WITHSCORES") for key in schedule_keys)]
-        self._connection: Any = None
+        self._client = client
+        self._schedule_keys = schedule_keys
 
-    def look(self) -> list[float]:
-        """Give for each schedule the seconds until its first row is due, negative when it is late; inf: it has none.
+    def read(self) -> list[float]:
+        """Return for each schedule the seconds until its first row is due; negative: late, inf: it has no row.
 
-        Where it cannot be told, that is -inf: the claim will say why. Raises nothing of Redis's.
+        -inf where Redis does not answer or the key is no sorted set: the claim raises the error. Raises nothing of
+        Redis's.
         """
+        pipeline: Any = self._client.pipeline(transaction=False)
+        pipeline.time()
+        for key in self._schedule_keys:
+            pipeline.zrange(key, 0, 0, withscores=True)
         try:
-            if self._connection is None:
-                self._connection = self._pool.get_connection()
-            self._connection.send_packed_command(self._connection.pack_commands(self._commands))
-            seconds, microseconds = self._connection.read_response()
-            now = int(seconds) + int(microseconds) / 1e6
-            return [self._first_score() - now for _ in self._commands[1:]]
-        except (redis.RedisError, OSError) as error:
-            logger.debug("lookout_lost", extra={"error": str(error)})
-            self.close()
-            return [-math.inf for _ in self._commands[1:]]
+            (seconds, microseconds), *firsts = pipeline.execute(raise_on_error=False)
+        except redis.RedisError as error:
+            logger.debug("next_due_lost", extra={"error": str(error)})
+            return [-math.inf for _ in self._schedule_keys]
+        now = seconds + microseconds / 1e6
+        return [first_score(reply) - now for reply in firsts]
 
-    def _first_score(self) -> float:
-        try:
-            first = self._connection.read_response()
-        except redis.ResponseError:
-            return -math.inf
-        if not first:
-            return math.inf
-        # One pair, or what is in it: RESP3 and RESP2 differ.
-        return float(first[1] if len(first) == 2 else first[0][1])
 
-    def close(self) -> None:
-        """Give the connection back, closed: half an answer may be in it. Idempotent."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()
-            self._pool.release(connection)
+def first_score(reply: Any) -> float:
+    """Return the score of the first member; inf: there is none, -inf: the key is no sorted set."""
+    if isinstance(reply, Exception):
+        return -math.inf
+    return float(reply[0][1]) if reply else math.inf

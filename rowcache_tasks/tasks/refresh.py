@@ -37,8 +37,8 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
         sent = Claim(**parse_claim(row_ids, claim))
-        with runtime.backlog.starting(sent):
-            counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
+        runtime.sent_batches.start(sent)
+        counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
     else:
         counts = Counter()
         for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):

@@ -8,8 +8,6 @@ import redis
 
 from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import Lookout
-from rowcache_tasks.dispatch.wakeup import Alarm
 from rowcache_tasks.keys import Keys
 
 TABLES = {"inv": {"table": "inventory"}, "note": {"table": "note", "namespace": "note"}}
@@ -23,11 +21,9 @@ class InProcessPipeline:
     def __init__(self, client, runtime, database):
         self.client, self.database = client, database
         self.errors = []
-        self.alarm = Alarm(client, [keys.wake for keys in KEYS.values()])
-        self.lookout = Lookout(client, [keys.schedule for keys in KEYS.values()])
         schedules = [runtime.schedule(name) for name in TABLES]
         limits = Limits(batch_size=100, lease_s=LEASE_S)
-        self.dispatcher = Dispatcher(schedules, self, self.alarm, self.lookout, runtime.backlog, limits)
+        self.dispatcher = Dispatcher(client, schedules, self, limits)
         self.caches = {name: RowCache(name) for name in TABLES}
         self.schedule("inv", {"1": 100, "2": 100})
         self.schedule("note", {"1": 100, "2": 100})
@@ -35,8 +31,7 @@ class InProcessPipeline:
         self.wait_for_stock("note", 0)
 
     def close(self):
-        self.alarm.close()
-        self.lookout.close()
+        self.dispatcher.close()
         for cache in self.caches.values():
             cache.close()
 
@@ -51,9 +46,6 @@ class InProcessPipeline:
 
     def queue_length(self):
         return 0
-
-    def flush(self):
-        pass
 
     def run(self, is_done=lambda: False, timeout_s=90.0):
         """Dispatch until is_done() or the timeout; return the last result of is_done()."""

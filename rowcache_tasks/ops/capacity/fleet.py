@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings
-from rowcache_tasks.dispatch.linger import LINGER_S
+from rowcache_tasks.dispatch.backpressure import LINGER_S
 from rowcache_tasks.ops.capacity.workload import check_number
 
 __all__ = ["Fleet", "queue_share"]

@@ -9,11 +9,10 @@ from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch import dispatcher as dispatch
-from rowcache_tasks.dispatch.backpressure import Backlog
+from rowcache_tasks.dispatch.backpressure import linger_s
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.linger import linger_s
-from rowcache_tasks.dispatch.next_due import Lookout
-from rowcache_tasks.dispatch.wakeup import Alarm
+from rowcache_tasks.dispatch.sent_batches import SentBatches
+from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.keys import QUEUED_BATCHES
 from rowcache_tasks.schedule.rows import Schedule
 
@@ -25,7 +24,6 @@ class Broker:
         self.sent = []
         self.length = 0
         self.asked = 0
-        self.flushed = 0
         self.error = None
         self.before_send = self.after_look = lambda: None
         """Called once: what happens while the dispatcher stands still."""
@@ -43,9 +41,6 @@ class Broker:
         happen()
         return length
 
-    def flush(self):
-        self.flushed += 1
-
     @property
     def rows(self):
         return [row_id for _, claim in self.sent for row_id in claim.row_ids]
@@ -61,11 +56,9 @@ def build(client, schedule, broker):
     opened = []
 
     def build(schedules=(schedule,), batch_size=10, max_queue=5, poll_interval_s=0.05, lease_s=30):
-        alarm = Alarm(client, [one.table.keys.wake for one in schedules])
-        lookout = Lookout(client, [one.table.keys.schedule for one in schedules])
-        opened.extend((alarm, lookout))
         limits = Limits(batch_size, lease_s, poll_interval_s, max_queue)
-        return Dispatcher(schedules, broker, alarm, lookout, Backlog(client), limits)
+        opened.append(Dispatcher(client, schedules, broker, limits))
+        return opened[-1]
 
     yield build
     for one in opened:
@@ -159,15 +152,6 @@ def test_wakes_do_not_make_small_batches_follow_each_other_at_once(build, schedu
     assert time.monotonic() >= until, "50 batches wait, and a wake changes nothing about that"
 
 
-def test_what_the_broker_holds_back_is_sent_when_nothing_is_due(build, schedule, broker):
-    dispatcher = build()
-    schedule.put_rows({"1": (100, 0)})
-    dispatcher.run_once()
-    assert broker.flushed == 0
-    dispatcher.run_once()
-    assert broker.flushed == 1
-
-
 def test_failed_send_releases_the_batch_at_once(build, schedule, broker, client):
     schedule.put_rows({"1": (100, 0), "2": (100, 0)})
     broker.error = OSError("broker is away")
@@ -233,7 +217,7 @@ def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_a_lease(bui
     dispatcher.run_once()
     assert broker.rows == ["1"]
     assert "queue_stuck" not in caplog.text, "which is nothing strange when there is too much to do"
-    dispatcher._stuck_since -= 31
+    dispatcher._backpressure._refused_since -= 31
     dispatcher.run_once()
     dispatcher.run_once()
     assert caplog.text.count("queue_stuck") == 1, "but for a whole lease it is"
@@ -269,7 +253,7 @@ def test_list_of_batches_of_another_type_holds_nothing_up(build, schedule, broke
     client.set("queue:", "a string where a sorted set belongs")
     schedule.put_rows({"1": (100, 0)})
     build().run_once()
-    Backlog(client).start(broker.sent[0][1])
+    SentBatches(client).start(broker.sent[0][1])
     assert broker.rows == ["1"]
 
 
@@ -285,22 +269,13 @@ def test_claim_without_the_look_at_the_queue_is_found(client, schedule, broker, 
     assert broker.rows == ["1"]
 
 
-def test_worker_that_starts_a_batch_takes_it_and_those_sent_before_off_the_list(schedule, client):
-    schedule.put_rows({"1": (100, 0)})
-    claim, _ = schedule.claim_rows(10, 30)
-    at = float(claim.claimed_at)
-    client.zadd("queue:", {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
-    Backlog(client).start(claim)
-    assert client.zrange("queue:", 0, -1) == [b"perhaps before", b"after"]
-
-
 def test_batch_that_another_dispatcher_overtakes_stays_on_the_list(build, schedule, broker, client):
     schedule.put_rows({"1": (100, 0), "2": (100, 0)})
     one, two = build(batch_size=1), build(batch_size=1)
 
     def overtake():
         two.run_once()
-        Backlog(client).start(broker.sent[0][1])
+        SentBatches(client).start(broker.sent[0][1])
 
     broker.before_send = overtake
     one.run_once()
@@ -346,47 +321,47 @@ def test_batch_that_was_not_sent_is_not_on_the_list(build, schedule, broker, cli
 
 
 def test_batch_sent_after_the_queue_was_seen_empty_is_not_forgotten(build, client, schedule, broker):
-    backlog, dispatcher = Backlog(client), build(lease_s=0.03)
-    dispatcher._behind = 0  # as after a claim, which would have to be sent within a quarter of that lease here
+    batches, dispatcher = SentBatches(client), build(lease_s=0.03)
+    dispatcher._backpressure._unstarted = 0  # as after a claim, which would be late here
     schedule.put_rows({"1": (100, 0)})
-    client.zadd("queue:", {"lost": backlog.now() - 20})
+    client.zadd("queue:", {"lost": batches.now() - 20})
 
     def send():
-        sent_at = backlog.now()
+        sent_at = batches.now()
         client.zadd("queue:", {"sent meanwhile": sent_at})
-        wait_until(lambda: backlog.now() > sent_at + 0.02, "half a lease is over")
+        wait_until(lambda: batches.now() > sent_at + 0.02, "half a lease is over")
 
     broker.after_look = send
     dispatcher.run_once()
     assert client.zrange("queue:", 0, -1) == [b"sent meanwhile"]
 
 
-def test_alarm_returns_early_when_woken_and_on_time_when_not(client):
-    alarm = Alarm(client, ["wake:"])
-    assert alarm.wait(0.01) is None
+def test_sleep_returns_early_when_woken_and_on_time_when_not(client):
+    wakeup = Wakeup(client, ["wake:"])
+    assert wakeup.wait(0.01) is None
     threading.Timer(0.05, client.rpush, ("wake:", "1")).start()
     started = time.monotonic()
-    assert alarm.wait(20) == "wake:"
+    assert wakeup.wait(20) == "wake:"
     assert time.monotonic() - started < 19
-    alarm.close()
+    wakeup.close()
 
 
-def test_alarm_survives_the_loss_of_its_connection(client):
-    alarm = Alarm(client, ["wake:"])
-    alarm.wait(0.01)
+def test_sleep_survives_the_loss_of_its_connection(client):
+    wakeup = Wakeup(client, ["wake:"])
+    wakeup.wait(0.01)
     client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    assert alarm.wait(0.05) is None
+    assert wakeup.wait(0.05) is None
     client.rpush("wake:", "1")
-    assert alarm.wait(20) == "wake:"
-    alarm.close()
+    assert wakeup.wait(20) == "wake:"
+    wakeup.close()
 
 
 def test_flood_of_wakes_is_cut_off(client):
     client.rpush("wake:", *["1"] * 5000)
-    alarm = Alarm(client, ["wake:"])
-    assert sum(alarm.wait(0.5) is not None for _ in range(120)) < 120
+    wakeup = Wakeup(client, ["wake:"])
+    assert sum(wakeup.wait(0.5) is not None for _ in range(120)) < 120
     assert client.llen("wake:") == 0
-    alarm.close()
+    wakeup.close()
 
 
 def test_row_id_too_long_for_a_message_is_recorded_and_the_others_are_sent(build, schedule, broker, client):

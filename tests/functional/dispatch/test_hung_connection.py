@@ -11,8 +11,8 @@ from support.waiting import wait_until
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
-from rowcache_tasks.dispatch import wakeup as alarm
-from rowcache_tasks.dispatch.wakeup import Alarm
+from rowcache_tasks.dispatch import wakeup
+from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.connection import connect
 
@@ -70,11 +70,11 @@ def test_database_that_hangs_for_good_is_an_error(database, source):
 
 
 def test_dispatcher_is_woken_again_after_its_connection_hung(link, valkey, client, monkeypatch):
-    monkeypatch.setattr(alarm, "BLOCK_S", 1)
-    monkeypatch.setattr(alarm, "SOCKET_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(wakeup, "BLOCK_S", 1)
+    monkeypatch.setattr(wakeup, "SOCKET_TIMEOUT_S", 0.5)
     proxy = link(unquote(urlsplit(valkey.url).path))
     proxied = connect(f"redis://127.0.0.1:{proxy.port}/9", "test")
-    waiting = Alarm(proxied, ["wake:"])
+    waiting = Wakeup(proxied, ["wake:"])
     assert not waiting.wait(0.01)
     proxy.hang()
     proxy.release()

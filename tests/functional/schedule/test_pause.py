@@ -10,10 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table, load_settings
-from rowcache_tasks.dispatch.backpressure import Backlog
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import Lookout
-from rowcache_tasks.dispatch.wakeup import Alarm
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.doctor.process import examine_processes
 from rowcache_tasks.ops.health import is_halted, read_health
@@ -47,21 +44,15 @@ class Broker:
     def queue_length(self):
         return 0
 
-    def flush(self):
-        pass
-
 
 @pytest.fixture
 def dispatch(client):
     """Two tables and a dispatcher."""
     schedules = [Schedule(client, INV), Schedule(client, NOTE)]
-    alarm, broker = Alarm(client, [INV.keys.wake, NOTE.keys.wake]), Broker()
-    lookout = Lookout(client, [INV.keys.schedule, NOTE.keys.schedule])
-    limits = Limits(lease_s=30, poll_interval_s=POLL_S)
-    dispatcher = Dispatcher(schedules, broker, alarm, lookout, Backlog(client), limits)
+    broker = Broker()
+    dispatcher = Dispatcher(client, schedules, broker, Limits(lease_s=30, poll_interval_s=POLL_S))
     yield SimpleNamespace(dispatcher=dispatcher, broker=broker, inv=schedules[0], note=schedules[1])
-    alarm.close()
-    lookout.close()
+    dispatcher.close()
 
 
 def test_rows_of_a_paused_table_are_not_claimed_and_those_of_others_are(dispatch, state):

@@ -13,8 +13,6 @@ from proof.history.row_model import LEASE_S, MISSING_LIMIT
 from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import Lookout
-from rowcache_tasks.dispatch.wakeup import Alarm
 from rowcache_tasks.keys import QUEUED_BATCHES, Keys
 
 TABLES = {
@@ -55,15 +53,8 @@ class System:
         self.runtime = runtime
         self.keys = {name: Keys.of(options.get("namespace", "")) for name, options in TABLES.items()}
         self.readers = {name: RowCache(name) for name in TABLES}
-        self.alarm = Alarm(client, [keys.wake for keys in self.keys.values()])
-        self.dispatcher = Dispatcher(
-            [runtime.schedule(name) for name in TABLES],
-            self,
-            self.alarm,
-            Lookout(client, [keys.schedule for keys in self.keys.values()]),
-            runtime.backlog,
-            Limits(batch_size=batch_size, lease_s=LEASE_S),
-        )
+        schedules = [runtime.schedule(name) for name in TABLES]
+        self.dispatcher = Dispatcher(client, schedules, self, Limits(batch_size=batch_size, lease_s=LEASE_S))
         self.reset()
 
     def reset(self):
@@ -73,7 +64,7 @@ class System:
         self.messages, self.changes, self.reads = [], [], []
 
     def close(self):
-        self.alarm.close()
+        self.dispatcher.close()
         for reader in self.readers.values():
             reader.close()
 
@@ -107,9 +98,6 @@ class System:
     def queue_length(self):
         """Return 0: workers have fetched every message."""
         return 0
-
-    def flush(self):
-        """Nothing is held back."""
 
     def dispatch(self):
         """Make one pass; return the messages that it sent."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rowcache_tasks.dispatch.signals import PATIENCE_S, Shield
+from rowcache_tasks.dispatch.signals import PATIENCE_S, DeferredSignals
 
 
 class StoppedError(BaseException):
@@ -14,16 +14,16 @@ class StoppedError(BaseException):
 
 
 @pytest.fixture
-def shield():
+def signals():
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
 
     def stop(_signum, _frame):
         raise StoppedError
 
     signal.signal(signal.SIGTERM, stop)
-    shield = Shield()
-    shield.install()
-    yield shield
+    signals = DeferredSignals()
+    signals.install()
+    yield signals
     signal.setitimer(signal.ITIMER_REAL, 0)
     for signum, handler in handlers.items():
         signal.signal(signum, handler)
@@ -33,33 +33,33 @@ def ask_to_stop():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_stop_outside_is_carried_out_at_once(shield):
+def test_stop_outside_is_carried_out_at_once(signals):
     with pytest.raises(StoppedError):
         ask_to_stop()
 
 
-def ask_to_stop_within(shield, work):
-    with shield:
+def ask_to_stop_within(signals, work):
+    with signals:
         ask_to_stop()
         work()
 
 
-def test_stop_inside_is_carried_out_afterwards(shield):
+def test_stop_inside_is_carried_out_afterwards(signals):
     done = []
     with pytest.raises(StoppedError):
-        ask_to_stop_within(shield, lambda: done.append("the batch is sent"))
+        ask_to_stop_within(signals, lambda: done.append("the batch is sent"))
     assert done
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_stop_interrupts_what_takes_too_long(shield):
+def test_stop_interrupts_what_takes_too_long(signals):
     started = time.monotonic()
     with pytest.raises(StoppedError):
-        ask_to_stop_within(shield, wait_for_ever)
+        ask_to_stop_within(signals, wait_for_ever)
     assert time.monotonic() - started < 50 * PATIENCE_S
 
 
-def test_handing_back_that_takes_too_long_is_interrupted_as_well(shield):
+def test_handing_back_that_takes_too_long_is_interrupted_as_well(signals):
     interrupted = []
 
     def send():
@@ -70,7 +70,7 @@ def test_handing_back_that_takes_too_long_is_interrupted_as_well(shield):
             wait_for_ever()
 
     with pytest.raises(StoppedError):
-        ask_to_stop_within(shield, send)
+        ask_to_stop_within(signals, send)
     assert interrupted == ["send"]
 
 
@@ -79,15 +79,15 @@ def wait_for_ever():
         signal.pause()
 
 
-def test_process_without_a_handler_of_its_own_ends(shield):
-    fresh = Shield()
+def test_process_without_a_handler_of_its_own_ends(signals):
+    fresh = DeferredSignals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     fresh.install()
     with pytest.raises(SystemExit):
         ask_to_stop()
 
 
-def test_installing_twice_changes_nothing(shield):
+def test_installing_twice_changes_nothing(signals):
     handler = signal.getsignal(signal.SIGTERM)
-    shield.install()
+    signals.install()
     assert signal.getsignal(signal.SIGTERM) == handler

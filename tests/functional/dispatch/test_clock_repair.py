@@ -3,7 +3,7 @@
 import pytest
 from support.script_calls import count_script_calls
 
-from rowcache_tasks.dispatch.clock_repair import Clock
+from rowcache_tasks.dispatch.clock_repair import ClockRepair
 from rowcache_tasks.schedule.rows import Backoff
 
 HOUR = 3600
@@ -18,8 +18,8 @@ TIMES = ["schedule:", "refreshed:", "changed:", "queue:"]
 
 @pytest.fixture
 def clock(schedule):
-    clock = Clock(schedule, 30, Backoff())
-    clock.check()
+    clock = ClockRepair(schedule, 30, Backoff())
+    clock.run()
     return clock
 
 
@@ -34,7 +34,7 @@ def step(client, seconds):
 
 def check_at_once(clock):
     clock._check_at = 0
-    while clock.check():
+    while clock.run():
         pass
 
 
@@ -78,7 +78,7 @@ def test_old_changes_are_forgotten_although_no_other_follows(schedule, client, c
 def test_step_back_is_mended_once_by_whoever_sees_it(schedule, client, clock, caplog):
     schedule.put_rows({"1": (10, 5)})
     step(client, -HOUR)
-    check_at_once(Clock(schedule, 30, Backoff()))
+    check_at_once(ClockRepair(schedule, 30, Backoff()))
     caplog.clear()
     check_at_once(clock)
     assert caplog.text == ""
@@ -98,8 +98,8 @@ def test_repair_that_was_interrupted_begins_anew(schedule, client, clock):
     schedule.put_rows({str(n): (10, 5) for n in range(3000)})
     step(client, -HOUR)
     clock._check_at = 0
-    assert clock.check(), "there is more to repair, and this process dies"
-    check_at_once(Clock(schedule, 30, Backoff()))
+    assert clock.run(), "there is more to repair, and this process dies"
+    check_at_once(ClockRepair(schedule, 30, Backoff()))
     assert client.zcount("schedule:", now(client) + 10, "+inf") == 0
 
 
@@ -163,7 +163,7 @@ def test_clock_that_cannot_be_asked_raises_nothing(schedule, client, clock):
     client.delete("stats:")
     client.set("stats:", "a string where a hash belongs")
     clock._check_at = 0
-    assert clock.check() is False
+    assert clock.run() is False
 
 
 @pytest.mark.parametrize("nonsense", ["soon", "nan", "-inf", "1e999", "-1"])

@@ -9,10 +9,8 @@ from proof.chaos.proxy import Proxy
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.dispatch.backpressure import Backlog
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import Lookout
-from rowcache_tasks.dispatch.wakeup import Alarm
+from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
@@ -32,15 +30,10 @@ class Broker:
     def queue_length(self):
         return 0
 
-    def flush(self):
-        pass
-
 
 @pytest.fixture
-def lookout(client):
-    lookout = Lookout(client, KEYS)
-    yield lookout
-    lookout.close()
+def next_due(client):
+    return NextDue(client, KEYS)
 
 
 @pytest.fixture
@@ -49,11 +42,16 @@ def broker():
 
 
 @pytest.fixture
-def build(client, broker, lookout):
-    alarm = Alarm(client, [table.keys.wake for table in TABLES])
-    schedules = [Schedule(client, table) for table in TABLES]
-    yield lambda limits: Dispatcher(schedules, broker, alarm, lookout, Backlog(client), limits)
-    alarm.close()
+def build(client, broker):
+    opened = []
+
+    def build(limits):
+        opened.append(Dispatcher(client, [Schedule(client, table) for table in TABLES], broker, limits))
+        return opened[-1]
+
+    yield build
+    for one in opened:
+        one.close()
 
 
 @pytest.fixture
@@ -72,42 +70,39 @@ def test_look_gives_how_long_until_the_first_row_of_each_table_is_due(client, va
     path = unquote(urlsplit(valkey.url).path)
     database = client.connection_pool.connection_kwargs["db"]
     with connect(f"unix://{path}?db={database}&protocol={protocol}", "test") as other:
-        lookout = Lookout(other, KEYS)
-        assert lookout.look() == [math.inf, math.inf]
+        next_due = NextDue(other, KEYS)
+        assert next_due.read() == [math.inf, math.inf]
         schedule_row(client, TABLES[0], "1", 100)
         schedule_row(client, TABLES[0], "2", 50)
         schedule_row(client, TABLES[1], "1", -7)
-        first, second = lookout.look()
+        first, second = next_due.read()
         assert 0 < first <= 50
         assert second <= -7
-        lookout.close()
 
 
-def test_key_that_is_no_zset_is_left_to_the_claim(client, lookout):
+def test_key_that_is_no_zset_is_left_to_the_claim(client, next_due):
     client.set(KEYS[0], "of another program")
-    assert lookout.look() == [-math.inf, math.inf]
+    assert next_due.read() == [-math.inf, math.inf]
     client.delete(KEYS[0])
-    assert lookout.look() == [math.inf, math.inf]
+    assert next_due.read() == [math.inf, math.inf]
 
 
-def test_look_connects_anew_after_its_connection_was_lost(client, lookout):
-    lookout.look()
+def test_look_connects_anew_after_its_connection_was_lost(client, next_due):
+    next_due.read()
     client.client_kill_filter(_type="normal", skipme=True)
-    assert lookout.look() == [-math.inf, -math.inf]
-    assert lookout.look() == [math.inf, math.inf]
+    assert next_due.read() == [math.inf, math.inf]
 
 
 def test_look_at_a_server_that_does_not_answer_ends(valkey):
     proxy = Proxy("test", unquote(urlsplit(valkey.url).path))
     proxy.start()
     with connect(f"redis://127.0.0.1:{proxy.port}/9?socket_timeout=2", "test") as proxied:
-        lookout = Lookout(proxied, KEYS)
-        assert lookout.look() == [math.inf, math.inf]
+        next_due = NextDue(proxied, KEYS)
+        assert next_due.read() == [math.inf, math.inf]
         proxy.hang()
-        assert lookout.look() == [-math.inf, -math.inf]
+        assert next_due.read() == [-math.inf, -math.inf]
         proxy.release()
-        assert lookout.look() == [math.inf, math.inf]
-        lookout.close()
+        assert next_due.read() == [math.inf, math.inf]
     proxy.stop()
 
 
@@ -148,10 +143,10 @@ def test_row_that_another_program_schedules_is_seen_while_another_table_is_alway
     assert len(broker.sent) < len(rows), "the busy table was not done"
 
 
-def test_woken_dispatcher_claims_without_a_look(client, build, broker, lookout):
+def test_woken_dispatcher_claims_without_a_look(client, build, broker):
     dispatcher = build(Limits(poll_interval_s=100))
     wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or dispatcher._resume_at, "it has looked")
     Schedule(client, TABLES[1]).put_rows({"1": (3600, 0)})
-    lookout.look = lambda: pytest.fail("it looks")
+    dispatcher._next_due.read = lambda: pytest.fail("it looks")
     wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or broker.sent, "the row is sent")
     assert broker.sent == [("note", ["1"])]

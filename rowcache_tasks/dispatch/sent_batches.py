@@ -1,0 +1,76 @@
+"""List in Redis of the batches that were sent and not started yet."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.schedule.claim import Claim
+
+__all__ = ["SEND_SHARE", "SentBatches"]
+
+logger = logging.getLogger(__name__)
+
+SEND_SHARE = 0.25
+"""Share of its lease within which a batch is sent. Less than the half lease after which claims pause."""
+
+
+class SentBatches:
+    """Sorted set of the claim times of batches. A claim adds a batch; the worker that starts the batch removes it.
+
+    Dispatchers do not send in the order of their claims. A batch that was claimed SEND_SHARE of a lease before another
+    one lies before it in the queue: a dispatcher that takes longer does not send, or adds the batch again.
+    """
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+
+    def start(self, claim: Claim) -> None:
+        """Remove a batch that a worker has started, and those that lay before it in the queue.
+
+        Raises nothing of Redis's: a batch that stays on the list expires.
+        """
+        claimed_at = float(claim.claimed_at)
+        sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.zrem(QUEUED_BATCHES, claim.claimed_at)
+        pipeline.zremrangebyscore(QUEUED_BATCHES, "-inf", f"({sent_before!r}")
+        try:
+            pipeline.execute()
+        except redis.RedisError as error:
+            logger.warning("the start of a batch could not be noted in %s: %s", QUEUED_BATCHES, error)
+
+    def add(self, claim: Claim) -> None:
+        """Add a batch again that was sent late: it may have been forgotten before it was in the queue.
+
+        A batch that has been started meanwhile stays on the list until the queue is empty: claims may pause until then.
+        """
+        with ignore_foreign_key():
+            self._client.zadd(QUEUED_BATCHES, {claim.claimed_at: float(claim.claimed_at)})
+
+    def remove(self, claim: Claim) -> None:
+        """Remove a batch that was not sent."""
+        with ignore_foreign_key():
+            self._client.zrem(QUEUED_BATCHES, claim.claimed_at)
+
+    def forget(self, until: float) -> int:
+        """Remove the batches claimed up to a time in Unix seconds; return their number."""
+        forgotten: Any = self._client.zremrangebyscore(QUEUED_BATCHES, "-inf", until)
+        return int(forgotten)
+
+    def now(self) -> float:
+        """Return the time of the clock by which batches are claimed; Unix seconds."""
+        seconds, microseconds = self._client.time()
+        return int(seconds) + int(microseconds) / 1e6
+
+
+@contextmanager
+def ignore_foreign_key() -> Iterator[None]:
+    """Log that the key holds another type, made by another program: no reason not to refresh rows."""
+    try:
+        yield
+    except redis.ResponseError as error:
+        logger.warning("%s is not usable: %s", QUEUED_BATCHES, error)

@@ -1,0 +1,39 @@
+"""The list of batches that no worker has started, and how a worker takes one off it."""
+
+import pytest
+
+from rowcache_tasks.dispatch.sent_batches import SentBatches
+from rowcache_tasks.keys import QUEUED_BATCHES
+
+
+@pytest.fixture
+def batches(client):
+    return SentBatches(client)
+
+
+@pytest.fixture
+def claim(schedule):
+    schedule.put_rows({"1": (100, 0)})
+    return schedule.claim_rows(10, 30)[0]
+
+
+def test_worker_that_starts_a_batch_takes_it_and_those_sent_before_off_the_list(batches, client, claim):
+    at = float(claim.claimed_at)
+    client.zadd(QUEUED_BATCHES, {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
+    batches.start(claim)
+    assert client.zrange(QUEUED_BATCHES, 0, -1) == [b"perhaps before", b"after"]
+
+
+def test_start_is_noted_although_the_connection_had_died(batches, client, claim):
+    client.client_kill_filter(_type="normal", skipme=False)
+    batches.start(claim)
+    assert client.zcard(QUEUED_BATCHES) == 0
+
+
+def test_list_of_another_type_holds_nothing_up(batches, client, claim, caplog):
+    client.set(QUEUED_BATCHES, "somebody else's")
+    batches.start(claim)
+    batches.add(claim)
+    batches.remove(claim)
+    assert caplog.text.count(f"{QUEUED_BATCHES} is not usable") == 2
+    assert client.echo("still in step") == b"still in step"
