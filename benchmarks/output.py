@@ -10,7 +10,7 @@ from benchmarks.section import Bars, Lines
 
 ROOT = Path(__file__).resolve().parents[1]
 CHARTS = ROOT / "docs" / "benchmarks"
-PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "capacity.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
 
 
 def folder(is_quick: bool) -> Path:

@@ -16,7 +16,7 @@ from benchmarks.progress import progress
 from benchmarks.results import Result, Results
 from benchmarks.stage import Stage
 
-CASES = ("throughput", "profile", "lateness", "scale", "idle", "reading", "capacity")
+CASES = ("throughput", "profile", "lateness", "scale", "idle", "reading")
 
 
 def measure(names: Sequence[str], options: Options, results: Results, path: Path) -> list[str]:

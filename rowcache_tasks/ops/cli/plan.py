@@ -1,156 +1,182 @@
-"""Own the command plan: what a deployment needs for so many rows, and what saturates first."""
+"""Command plan: load and limits of a deployment, as a table or as JSON."""
 
-import json
-from pathlib import Path
+import math
+from collections.abc import Callable
 from typing import Any
 
 import click
+import msgspec
 
-from rowcache_tasks.config.settings import load_settings
-from rowcache_tasks.errors import ArgumentError, ConfigError, RowCacheError
-from rowcache_tasks.ops.capacity import (
-    Constants,
-    Fleet,
-    Group,
-    Workload,
-    advise,
-    load_constants,
-    make_plan,
-    parse_constants,
-    parse_group,
-)
-from rowcache_tasks.ops.capacity.workload import check_number
-from rowcache_tasks.ops.cli.plan_text import as_json, lay_out_plan
-from rowcache_tasks.ops.cli.sampling import Sample, sample_tables
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE, load_settings
+from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.ops.cli.columns import align
+from rowcache_tasks.ops.cli.sample import sample_workload
 from rowcache_tasks.ops.cli.session import FailedError, open_session
-from rowcache_tasks.text import shorten
+from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
+from rowcache_tasks.text import shorten, show_duration
 
 __all__ = ["plan"]
 
-NUMBER = click.FLOAT
-COUNT = click.IntRange(min=1)
+HEADER = ("PART", "COUNT", "BUSY", "CORES", "SATURATES AT")
+WIDTHS = (22, 9, 8, 9, 16)
+UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+LIMITS = {
+    "Redis": "it runs commands on one core",
+    "database": "give it more cores, or raise intervals",
+    MACHINE: "it has no more cores",
+}
+"""Parts that more processes do not help."""
+WHOLE = click.IntRange(min=1)
+MAX_CONNECTIONS = 100
+"""Default of PostgreSQL."""
+SMALL_SHARE = 0.25
+"""Share of a full batch; below it, most of the cost is the batch and not its rows."""
+
+
+def number(*names: str, low: float, high: float = 1e12, **options: Any) -> Callable[[Any], Any]:
+    """Return an option for a number of a range; one outside of it ends the command with status 1."""
+
+    def check(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
+        if value is not None and not low <= value <= high:
+            raise FailedError(f"{option.opts[0]} is {shorten(value)}: it must be from {low:g} to {high:g}")
+        return value
+
+    return click.option(*names, callback=check, **{"type": float} | options)
 
 
 @click.command()
 @click.argument("rows", nargs=-1, metavar="[ROWS@SECONDS]...")
 @click.option("--from-redis", is_flag=True, help="Read rows, intervals, sizes and shares from the live deployment.")
-@click.option("--table", "names", multiple=True, help="With --from-redis: only this table; may be given again.")
-@click.option("--bytes", "row_bytes", type=NUMBER, help="JSON of a row on average.  [default: 300]")
-@click.option("--changed", type=NUMBER, help="Percent of refreshes that find the row changed.  [default: 100]")
-@click.option("--gets", type=NUMBER, default=0.0, help="GETs a second of all readers that reach Redis.  [default: 0]")
-@click.option("--tables", type=COUNT, help="Entries of rowcache_tables.  [default: 1]")
-@click.option("--together", type=NUMBER, help="Rows due at the same moment, on average.  [default: 1]")
-@click.option("--dispatchers", type=COUNT, help="How many there are.  [default: as many as are needed]")
-@click.option("--processes", type=COUNT, help="Worker processes in all.  [default: as many as are needed]")
-@click.option("--concurrency", type=COUNT, default=4, show_default=True, help="Processes of one worker.")
-@click.option("--batch-size", type=COUNT, help="[default: that of the settings]")
-@click.option("--utilisation", type=NUMBER, default=60.0, show_default=True, help="Percent that parts may be busy.")
-@click.option("--latency", type=NUMBER, default=0.3, show_default=True, help="Round trip between machines; ms.")
-@click.option("--database-cores", type=NUMBER, default=4.0, show_default=True, help="Cores of the database for this.")
-@click.option("--cores", type=NUMBER, help="Cores of one machine that runs everything.  [default: nobody waits]")
+@click.option("--table", "names", multiple=True, help="With --from-redis: only this table; may be repeated.")
+@number("--bytes", "row_bytes", low=1e-9, help="JSON of a row on average.  [default: 300]")
+@number("--changed", low=0, high=100, help="Percent of refreshes that find a new value.  [default: 100]")
+@number("--gets", low=0, default=0, help="GETs a second that reach Redis.  [default: 0]")
+@number("--tables", low=1, high=1e9, type=WHOLE, help="Entries of rowcache_tables.  [default: 1]")
+@number("--together", low=1, help="Rows due at the same moment, on average.  [default: 1]")
+@number("--dispatchers", low=1, high=1e9, type=WHOLE, help="Number of dispatchers.  [default: as many as are needed]")
+@number("--processes", low=1, high=1e9, type=WHOLE, help="Processes of all workers.  [default: as many as are needed]")
+@number("--concurrency", low=1, high=1e9, type=WHOLE, default=4, show_default=True, help="Processes of one worker.")
+@number("--batch-size", low=1, high=MAX_BATCH_SIZE, type=int, help="[default: that of the settings]")
+@number("--utilisation", low=1, high=100, default=60, show_default=True, help="Percent a part may be busy.")
+@number("--latency", low=0, default=0.3, show_default=True, help="Round trip between machines; ms.")
+@number("--database-cores", low=1e-9, default=4, show_default=True, help="Cores of the database for this.")
+@number("--cores", low=1, help="Cores of one machine that runs everything.")
 @click.option("--readers", type=click.IntRange(min=0), default=0, help="Threads that read at the same time.")
 @click.option("--senders", type=click.IntRange(min=0), default=0, help="Threads that send tasks at the same time.")
-@click.option("--fillers", type=click.IntRange(min=0), default=0, help="Processes that fill what they miss.")
-@click.option("--speed", type=NUMBER, default=1.0, show_default=True, help="Of a core, beside the measured one.")
-@click.option("--constants", metavar="FILE", help="results.json of your own run of the benchmark.")
+@click.option("--fillers", type=click.IntRange(min=0), default=0, help="Processes that fill uncached rows.")
+@number("--speed", low=1e-9, default=1, show_default=True, help="Of a core, beside the measured one.")
 @click.option("--json", "is_json", is_flag=True, help="One JSON object.")
-def plan(rows: tuple[str, ...], **options: Any) -> None:
-    """Say what a deployment needs for ROWS refreshed every SECONDS, and what saturates first.
+def plan(rows: tuple[str, ...], is_json: bool, **options: Any) -> None:
+    """Compute the load of each part for ROWS refreshed every SECONDS, and its limit.
 
-    1000000@60 10k@1 is a million rows every 60 s, and ten thousand every second. Works without Redis and database.
+    1000000@60 10k@1 is a million rows every 60 s, and ten thousand every second. Needs neither Redis nor database.
     """
+    on = read_deployment(options)
+    made = make_plan(read_workload(rows, options), on)
+    made["advice"] = advise(made, on)
+    click.echo(msgspec.json.encode(made) if is_json else "\n".join(lay_out(made, on)))
+
+
+def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:
+    """Combine the rows given with those of the live deployment; an option overrides the value found."""
+    if not rows and not options["from_redis"]:
+        raise click.UsageError("give ROWS@SECONDS, like 1000000@60, or --from-redis")
+    if options["names"] and not options["from_redis"]:
+        raise click.UsageError("--table is for --from-redis")
     try:
         groups = tuple(map(parse_group, rows))
-        constants = read_constants(options["constants"])
-        if options["from_redis"]:
-            workload = sample_workload(groups, options)
-        elif not groups:
-            raise click.UsageError("give ROWS@SECONDS, like 1000000@60, or --from-redis")
-        elif options["names"]:
-            raise click.UsageError("--table is for --from-redis")
-        else:
-            workload = make_workload(groups, None, options, tables=1)
-        made = make_plan(workload, make_fleet(options), constants)
-    except RowCacheError as error:
+    except ArgumentError as error:
         raise FailedError(str(error)) from error
-    lines = [json.dumps(as_json(made))] if options["is_json"] else [*lay_out_plan(made), "", *advise(made)]
-    click.echo("\n".join(lines))
+    found: dict[str, Any] = {}
+    if options["from_redis"]:
+        with open_session() as session:
+            names = options["names"] or tuple(session.settings.tables)
+            tables = [session.settings.table(name) for name in dict.fromkeys(names)]
+            found = sample_workload(session.client, tables) | {"tables": len(session.settings.tables)}
+            groups += found.pop("groups")
+    given = {name: options[name] for name in ("row_bytes", "tables", "together") if options[name] is not None}
+    if options["changed"] is not None:
+        given["changed_share"] = options["changed"] / 100
+    return Workload(**found | given, groups=groups, gets_per_s=options["gets"])
 
 
-def sample_workload(groups: tuple[Group, ...], options: dict[str, Any]) -> Workload:
-    """Read what a deployment does; rows that are given come on top."""
-    with open_session() as session:
-        names = options["names"] or tuple(session.settings.tables)
-        sample = sample_tables(session.client, [session.settings.table(name) for name in dict.fromkeys(names)])
-        tables = len(session.settings.tables)
-    return make_workload((*sample.groups, *groups), sample, options, tables=tables)
-
-
-def make_workload(
-    groups: tuple[Group, ...], sample: Sample | None, options: dict[str, Any], *, tables: int
-) -> Workload:
-    """Put together what was given, what was found, and what is supposed otherwise."""
-    changed = None if options["changed"] is None else percent("--changed", options["changed"])
-    found = (sample.row_bytes, sample.changed_share, sample.together) if sample else (None, None, None)
-    return Workload(
-        groups,
-        row_bytes=first(options["row_bytes"], found[0], 300.0),
-        changed_share=first(changed, found[1], 1.0),
-        gets_per_s=options["gets"],
-        tables=first(options["tables"], tables),
-        together=first(options["together"], found[2], 1.0),
-    )
-
-
-def make_fleet(options: dict[str, Any]) -> Fleet:
-    """Put together the processes and settings."""
-    own = settings_of_deployment()
-    check_number("--latency", options["latency"], low=0)
-    return Fleet(
-        dispatchers=options["dispatchers"],
-        processes=options["processes"],
-        processes_per_worker=options["concurrency"],
-        **own if options["batch_size"] is None else own | {"batch_size": options["batch_size"]},
-        utilisation=percent("--utilisation", options["utilisation"], low=1),
-        round_trip_s=options["latency"] / 1000,
-        database_cores=options["database_cores"],
-        speed=options["speed"],
-        cores=options["cores"],
-        readers=options["readers"],
-        senders=options["senders"],
-        fillers=options["fillers"],
-    )
-
-
-def settings_of_deployment() -> dict[str, Any]:
-    """Give the settings that matter here; where there is no configuration yet, the defaults."""
+def read_deployment(options: dict[str, Any]) -> Deployment:
+    """Combine the options with the settings, or with their defaults where there is no configuration yet."""
+    given = {name: options[name] for name in Deployment.__dataclass_fields__ if options.get(name) is not None}
     try:
         settings = load_settings()
+        given = {"batch_size": settings.batch_size, "poll_interval_s": settings.poll_interval_s} | given
     except ConfigError as error:
-        if isinstance(error.__cause__, ModuleNotFoundError):
-            return {}
-        raise
-    return {"batch_size": settings.batch_size, "poll_interval_s": settings.poll_interval_s}
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise FailedError(str(error)) from error
+    return Deployment(**given | {"utilisation": options["utilisation"] / 100}, round_trip_s=options["latency"] / 1000)
 
 
-def read_constants(path: str | None) -> Constants:
-    """Read constants from a file, or give those of the package. Raises ArgumentError."""
-    if path is None:
-        return load_constants()
-    try:
-        return parse_constants(json.loads(Path(path).read_text("utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        raise ArgumentError(f"--constants {shorten(path)} cannot be read: {shorten(str(error))}") from error
+def advise(made: dict[str, Any], on: Deployment) -> list[str]:
+    """Return conclusions from the figures, the most important first."""
+    parts, first = made["parts"], made["first_to_saturate"]
+    limit, redis = parts[first].saturates_at, parts["Redis"]
+    lines = [f"first to saturate: {first}, at {limit:.1f} times this load"]
+    if limit < 1:
+        lines = [f"too much: {first} can do {limit:.3g} of this load; rows get later and later"]
+    wall = min((name for name in parts if name in LIMITS), key=lambda name: parts[name].saturates_at)
+    if wall == first:
+        lines.append(f"more processes do not help: {wall} is the limit, {LIMITS[wall]}")
+    else:
+        lines.append(f"with more processes: {wall} is the limit, at {parts[wall].saturates_at:.1f} times this load")
+    lines += [
+        f"{name}: {100 * part.busy:.0f} % busy, more than the {100 * on.utilisation:.0f} % asked for"
+        for name, part in parts.items()
+        if part.busy > on.utilisation
+    ]
+    if made["database_connections"] >= MAX_CONNECTIONS:
+        lines.append(f"database: {made['database_connections']} connections; the default max_connections is 100")
+    rows, size = made["rows_per_batch"], made["batch_size"]
+    if rows < SMALL_SHARE * size and max(part.busy for part in parts.values()) > SMALL_SHARE:
+        lines.append(f"batches hold {rows:.1f} of {size} rows: twice the load costs less than twice as much")
+    if made["gets_per_s"] * GET_US / 1e6 / on.speed > redis.cores / 2:
+        lines.append("most of the time of Redis goes to GETs: use a near cache")
+    if made["catch_up_s"] > 2 * max(group.every_s for group in made["groups"]):
+        lines.append(f"after an outage every row is fresh only {show_duration(made['catch_up_s'])} later")
+    return lines
 
 
-def percent(option: str, value: float, low: float = 0) -> float:
-    """Give a share of 1; an error names the option and its own unit."""
-    check_number(option, value, low=low, high=100)
-    return value / 100
+def lay_out(made: dict[str, Any], on: Deployment) -> list[str]:
+    """Return the parts as a table, the other figures as lines, and the advice."""
+    rows = [
+        (
+            name,
+            f"{part.count:g}",
+            f"{100 * part.busy:.0f} %",
+            f"{part.cores:.2f}",
+            f"{part.saturates_at:.1f} times",
+        )
+        for name, part in made["parts"].items()
+    ]
+    late_s, changed = made["late_s"], 100 * made["changed_share"]
+    figures = {
+        "rows": f"{made['rows']:,.0f}, JSON {show_bytes(made['rows'] * made['row_bytes'])}",
+        "refreshes": f"{made['refreshes_per_s']:,.1f} a second, {changed:.0f} % of them find a new value",
+        "batches": f"{made['batches_per_s']:,.1f} a second, {made['rows_per_batch']:,.1f} of {on.batch_size} rows each",
+        "workers": f"{made['workers']}, with --concurrency={on.concurrency}",
+        "processors": f"{made['cores']:.2f} cores in all, servers included",
+        "lateness": "rows get later and later"
+        if math.isinf(late_s)
+        else f"{show_duration(late_s)} on average from due to committed",
+        "database": f"{made['queries_per_s']:,.1f} SELECTs a second, {made['database_connections']:,} connections",
+        "Redis": f"{show_bytes(made['redis_bytes'])} of memory, {made['redis_connections']:,} connections at most",
+        "network of Redis": f"receives {show_bytes(made['redis_receives_bytes_per_s'])}/s, "
+        f"sends {show_bytes(made['redis_sends_bytes_per_s'])}/s",
+        "warm-up": f"{show_duration(made['warm_up_s'])}, "
+        f"{show_duration(made['scheduling_s'])} of it for schedule_table",
+        "after an outage": f"every row is fresh {show_duration(made['catch_up_s'])} later, if all are due",
+        "constants": made["constants"],
+    }
+    lines = [align(cells, WIDTHS) for cells in [HEADER, *rows]]
+    return [*lines, "", *(f"{name:<16}  {value}" for name, value in figures.items()), "", *made["advice"]]
 
 
-def first(*values: Any) -> Any:
-    """Give the first that is not None."""
-    return next(value for value in values if value is not None)
+def show_bytes(count: float) -> str:
+    """Write a number of bytes: 512 B, 4.1 kB, 620 MB."""
+    size, unit = next(((size, unit) for size, unit in UNITS if count >= size), UNITS[-1])
+    return f"{count / size:.3g} {unit}" if count < 999.5 * size else f"{count / size:,.0f} {unit}"

@@ -81,7 +81,7 @@ def test_report_has_all_results_and_what_is_printed_only_those_asked_for(checkou
 def test_place_of_nothing_is_refused(checkout):
     (checkout / "README.md").write_text(place("reading") + place("readings"))
 
-    with pytest.raises(PageError, match=r"^README.md: nothing is called 'readings', only capacity, idle, .*$"):
+    with pytest.raises(PageError, match=r"^README.md: nothing is called 'readings', only idle, .*$"):
         output.check_pages()
 
 

@@ -1,0 +1,97 @@
+"""Sample of a live deployment for a plan: rows by interval, sizes, shares.
+
+ZCOUNT counts all rows by their delays, at the same cost for a million rows as for ten. Sizes and shared due times come
+from 200 rows of each table. About a hundred short commands a table; read only.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import redis
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.keys import decode_row_id
+from rowcache_tasks.ops.plan import LARGEST, Group
+from rowcache_tasks.ops.status import read_snapshot
+
+__all__ = ["sample_workload"]
+
+SAMPLED = 200
+"""Rows of each table that are looked at."""
+LIKE = 1.1
+"""Delays up to so many times the shortest of a group are in the group."""
+SHORTEST_S = 0.001
+"""Lower bound for delays of foreign clients."""
+MAX_GROUPS = 300
+"""From a millisecond to years."""
+
+
+def sample_workload(client: "redis.Redis", tables: Sequence[Table]) -> dict[str, Any]:
+    """Return `groups` and, where known, `row_bytes`, `changed_share` and `together` of a Workload.
+
+    Raises ArgumentError when no row of the tables is scheduled.
+    """
+    groups = tuple(group for table in tables for group in count_groups(client, table))
+    if not groups:
+        names = ", ".join(repr(table.name) for table in tables)
+        raise ArgumentError(f"no row of {names} has a delay above 0: schedule rows, or give them as ROWS@SECONDS")
+    found: dict[str, Any] = {"groups": groups}
+    rows = {table: list(pick_rows(client, table)) for table in tables}
+    if sizes := [size for table in tables for size in measure_values(client, table, rows[table])]:
+        found["row_bytes"] = sum(sizes) / len(sizes)
+    if shares := [share for table in tables for share in share_due_times(client, table, rows[table])]:
+        found["together"] = len(shares) / sum(shares)
+    snapshots = [read_snapshot(client, table) for table in tables]
+    if committed := sum(snapshot.committed for snapshot in snapshots):
+        found["changed_share"] = sum(snapshot.counters["refreshed"] for snapshot in snapshots) / committed
+    return found
+
+
+def count_groups(client: "redis.Redis", table: Table) -> list[Group]:
+    """Count rows by delay; the delay of a group is that of its middle row."""
+    key = table.keys.delay
+    found: list[Group] = []
+    rank: Any = client.zcount(key, "-inf", 0)
+    while len(found) < MAX_GROUPS and (shortest := delay_at(client, key, rank)) < math.inf:
+        count: Any = client.zcount(key, shortest, LIKE * max(shortest, SHORTEST_S))
+        if not count:
+            break  # The rows have gone since.
+        middle = delay_at(client, key, rank + count // 2)
+        every_s = middle if middle < math.inf else shortest
+        found.append(Group(count, min(LARGEST, max(SHORTEST_S, every_s))))
+        rank += count
+    return found
+
+
+def delay_at(client: "redis.Redis", key: str, rank: int) -> float:
+    """Return the delay at a rank; infinite behind the last row, and where a foreign client wrote that."""
+    found: Any = client.zrange(key, rank, rank, withscores=True)
+    return float(found[0][1]) if found else math.inf
+
+
+def pick_rows(client: "redis.Redis", table: Table) -> Iterable[tuple[str, float]]:
+    """Yield ids and due times of some scheduled rows; ZSCAN visits a large set in the order of hashes."""
+    members = islice(client.zscan_iter(table.keys.schedule, count=SAMPLED), SAMPLED)
+    return ((decode_row_id(member), float(due)) for member, due in members)
+
+
+def measure_values(client: "redis.Redis", table: Table, rows: Sequence[tuple[str, float]]) -> list[int]:
+    """Return the bytes of each cached value."""
+    found: list[int] = []
+    for start in range(0, len(rows), 20):  # Values may be large.
+        pipeline = client.pipeline(transaction=False)
+        for row_id, _ in rows[start : start + 20]:
+            pipeline.get(table.keys.value(row_id))
+        found += [len(value) for value in pipeline.execute() if value is not None]
+    return found
+
+
+def share_due_times(client: "redis.Redis", table: Table, rows: Sequence[tuple[str, float]]) -> list[float]:
+    """Return for each row its share of its due time: 1 / the rows due then."""
+    pipeline = client.pipeline(transaction=False)
+    for _, due in rows:
+        pipeline.zcount(table.keys.schedule, due, due)
+    return [1 / max(1, count) for count in pipeline.execute()]
