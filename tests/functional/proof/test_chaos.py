@@ -1,22 +1,22 @@
 """What watches a run of chaos sees what it is there for."""
 
 import pytest
-from proof.chaos.ledger import CHANGING, DROPPED, SCHEDULED, Ledger
-from proof.chaos.observer import Observer
+from proof.chaos.acknowledged import CHANGING, DROPPED, SCHEDULED, AcknowledgedStates
+from proof.chaos.cache_observer import CacheObserver
 from proof.chaos.recovery import Recovery
-from proof.chaos.report import Line, Report
+from proof.chaos.report import FaultLine, Report
 
 
 @pytest.fixture
 def ledger():
-    ledger = Ledger(["1", "2"])
+    ledger = AcknowledgedStates(["1", "2"])
     ledger.note(["1", "2"], SCHEDULED)
     return ledger
 
 
 @pytest.fixture
 def observer(client, ledger):
-    return Observer(client, ledger, ["1", "2"])
+    return CacheObserver(client, ledger, ["1", "2"])
 
 
 def cache(client, row_id, version):
@@ -75,7 +75,7 @@ def test_row_that_is_not_in_the_schedule_is_lost(client, ledger):
 @pytest.mark.parametrize("bad", [{"lost": 1}, {"back": 1}, {"undead": 1}, {"fresh_s": 16}, {"working_s": 16}])
 def test_one_bad_figure_makes_a_bad_report(bad):
     report = Report(bound_s=15)
-    report.add(1.0, "", Line("fault", times=1, fresh_s=14, working_s=14))
+    report.add(1.0, "", FaultLine("fault", times=1, fresh_s=14, working_s=14))
     assert report.is_good
-    report.add(2.0, "", Line("fault", times=1, **bad))
+    report.add(2.0, "", FaultLine("fault", times=1, **bad))
     assert not report.is_good

@@ -1,1 +1,1 @@
-"""A real deployment under load, broken on purpose and watched: `python -m proof.chaos`, see docs/chaos.md."""
+"""Fault injection into a real deployment under load: `python -m proof.chaos`, see docs/chaos.md."""

@@ -1,4 +1,4 @@
-"""`PYTHONPATH=tests python -m proof.chaos --seconds 600 --seed 1`: exit status 0 when every guarantee held, else 1."""
+"""Command line of the chaos run; exit status 0 if every guarantee held, else 1."""
 
 import argparse
 import os
@@ -7,22 +7,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+from proof.chaos.deployment import ChaosDeployment
 from proof.chaos.run import Run
-from proof.chaos.stage import Stage
+from support.project import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
-SLACK = "seconds that may come on top of one lease until all rows are fresh: delays, starts of processes, time-outs"
+SLACK = "seconds allowed beyond one lease until all rows are fresh: delays, starts of processes, time-outs"
 
 
 def parse_options():
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60, help="go on so long; each fault comes at least once")
-    parser.add_argument("--seed", type=int, default=1, help="the order and the details of the faults")
+    parser.add_argument("--seconds", type=float, default=60, help="duration; each fault is injected at least once")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the order and the details of the faults")
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--lease", type=float, default=5.0, help="seconds")
     parser.add_argument("--max-delay", type=float, default=5.0, help="longest delay of a row, seconds")
     parser.add_argument("--slack", type=float, default=10.0, help=SLACK)
-    parser.add_argument("--slow", type=float, default=0.15, help="seconds that it takes to read a slow row")
+    parser.add_argument("--slow", type=float, default=0.15, help="seconds to read a slow row")
     parser.add_argument("--only", action="append", help="only faults whose name contains this; may be repeated")
     parser.add_argument("--logs", type=Path, help="a directory for the logs of all processes, kept")
     return parser.parse_args()
@@ -40,7 +40,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as temporary:
         folder = (options.logs or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        run = Run(Stage(ROOT, folder, options.lease), options, say)
+        run = Run(ChaosDeployment(ROOT, folder, options.lease), options, say)
         try:
             run.start()
             run.inject()

@@ -1,29 +1,29 @@
-"""Own what an application does all the time: it puts, drops and touches rows, by the scripts and by tasks."""
+"""Load of an application: puts, drops and touches rows, through the scripts and through tasks."""
 
 import random
 import time
 
 import redis
 from kombu.exceptions import KombuError
-from proof.chaos.activity import Activity
-from proof.chaos.ledger import CHANGING, DROPPED, SCHEDULED
+from proof.chaos.acknowledged import CHANGING, DROPPED, SCHEDULED
+from proof.chaos.repeated_step import RepeatedStep
 
 from rowcache_tasks.tasks import refresh_now, schedule_rows, unschedule_rows
 
 GROUP = 4
 TASK_PATIENCE_S = 5.0
-"""A change that was sent as a task and does not show after so long is sent again: the broker may have lost it."""
+"""Seconds after which a task without effect is sent again: the broker may have lost it."""
 
 FAILURES = (redis.RedisError, KombuError, OSError)
 
 
-class Change:
-    """One change of a few rows, repeated until it shows. Sent as a task or applied by a script."""
+class RowChange:
+    """Change of a few rows, sent as a task or applied by a script, and repeated until it takes effect."""
 
     def __init__(self, row_ids, delays, by_task):
         self.row_ids = row_ids
         self.delays = delays
-        """Row id -> delay; None: drop the rows."""
+        """Row id -> delay in seconds; None: drop the rows."""
         self.by_task = by_task
         self.sent_at = None
 
@@ -43,8 +43,8 @@ class Change:
         return SCHEDULED if self.delays else DROPPED
 
 
-class Application(Activity):
-    """Changes a few rows at each step. A third of the rows come and go, the others stay and are only touched."""
+class Application(RepeatedStep):
+    """Changes a few rows at each step. A third of the rows are dropped and put; the others are only touched."""
 
     pause_s = 0.05
 
@@ -84,7 +84,7 @@ class Application(Activity):
             elif row_ids:
                 refresh_now.delay("inv", row_ids)
         except FAILURES:
-            pass  # nobody waits for it
+            pass  # a touch is not acknowledged
 
     def _begin(self, found, wanted):
         row_ids = self._pick(self._coming_and_going & self._ledger.rows(found).keys())
@@ -92,24 +92,24 @@ class Application(Activity):
             return
         self._ledger.note(row_ids, CHANGING)
         delays = {row_id: self._delays[row_id] for row_id in row_ids} if wanted == SCHEDULED else None
-        change = Change(row_ids, delays, by_task=self._random.random() < 0.4)
+        change = RowChange(row_ids, delays, by_task=self._random.random() < 0.4)
         self._pending.append(change)
         self._advance(change)
 
     def _advance(self, change):
-        """Send a change that was not sent or does not show, and acknowledge one that does."""
+        """Send a change that has no effect yet, and acknowledge one that has."""
         try:
             if change.sent_at is None or time.monotonic() - change.sent_at > TASK_PATIENCE_S:
                 change.send(self._schedule)
             elif not change.by_task:
                 change.send(self._schedule)  # its script failed
-            if not change.by_task or self._shows(change):
+            if not change.by_task or self._has_effect(change):
                 self._pending.remove(change)
                 self._ledger.note(change.row_ids, change.state)
         except FAILURES:
             pass  # tried again at the next step
 
-    def _shows(self, change):
+    def _has_effect(self, change):
         found = self._client.zmscore("delay:", change.row_ids)
         return all((delay is not None) == bool(change.delays) for delay in found)
 

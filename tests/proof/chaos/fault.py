@@ -1,4 +1,4 @@
-"""Own the faults: what is broken, how, and when the breaking has ended. Knows nothing of what is measured."""
+"""Faults: functions that break a part of the deployment and return when the fault is over."""
 
 import signal
 import time
@@ -7,58 +7,58 @@ from functools import partial
 from typing import Any
 
 import psutil
-from proof.chaos.activity import wait_until
-from proof.chaos.stage import DISPATCHERS, WORKERS
+from proof.chaos.deployment import DISPATCHERS, WORKERS
+from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
 
 READING_S = 0.02
-"""A question that the database has not answered for so long is that of a batch with slow rows."""
+"""Seconds after which an unanswered query belongs to a batch with slow rows."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`inject(stage, random)` breaks something and returns, when that is over, what it did in a few words."""
+    """`inject(deployment, random)` returns a short description when the fault is over."""
 
     name: str
     inject: Any
 
 
-def leave_alone(_stage, _random):
+def leave_alone(_deployment, _random):
     return "nothing is broken, for comparison"
 
 
-def kill_dispatcher(stage, random):
+def kill_dispatcher(deployment, random):
     name = random.choice(DISPATCHERS)
-    return f"killed {name}, pid {stage.supervisor.kill(name, signal.SIGKILL)}"
+    return f"killed {name}, pid {deployment.supervisor.kill(name, signal.SIGKILL)}"
 
 
-def kill_worker(stage, random):
+def kill_worker(deployment, random):
     name = random.choice(WORKERS)
-    readers = wait_until(lambda: reading_children(stage, name), f"{name} reads a batch")
-    return f"killed {name}, pid {stage.supervisor.kill(name, signal.SIGKILL)}, {len(readers)} batches being read"
+    readers = wait_until(lambda: reading_children(deployment, name), f"{name} reads a batch")
+    return f"killed {name}, pid {deployment.supervisor.kill(name, signal.SIGKILL)}, {len(readers)} batches being read"
 
 
-def kill_worker_child(stage, random):
+def kill_worker_child(deployment, random):
     name = random.choice(WORKERS)
-    reader = wait_until(lambda: reading_children(stage, name), f"a child of {name} reads a batch")[0]
+    reader = wait_until(lambda: reading_children(deployment, name), f"a child of {name} reads a batch")[0]
     reader.kill()
     return f"killed pid {reader.pid}, a child of {name}, while it read a batch"
 
 
-def stop_worker(stage, random):
+def stop_worker(deployment, random):
     name = random.choice(WORKERS)
-    readers = wait_until(lambda: reading_children(stage, name), f"{name} reads a batch")
-    seconds = stage.lease_s + random.uniform(0.5, 1.5)
-    stage.supervisor.signal_all(name, signal.SIGSTOP)
+    readers = wait_until(lambda: reading_children(deployment, name), f"{name} reads a batch")
+    seconds = deployment.lease_s + random.uniform(0.5, 1.5)
+    deployment.supervisor.signal_all(name, signal.SIGSTOP)
     time.sleep(seconds)
-    stage.supervisor.signal_all(name, signal.SIGCONT)
+    deployment.supervisor.signal_all(name, signal.SIGCONT)
     return f"stopped {name} for {seconds:.1f} s, {len(readers)} batches being read, and let it go on"
 
 
-def restart_server(server_of, signal_number, stage, random):
-    """Stop a server by a signal; start it after a pause. It is over when it answers again."""
-    server, pause_s = server_of(stage), random.uniform(0.3, 1.5)
+def restart_server(server_of, signal_number, deployment, random):
+    """Stop a server by a signal, start it after a pause, and return when it answers."""
+    server, pause_s = server_of(deployment), random.uniform(0.3, 1.5)
     process = psutil.Process(server.pid)
     if signal_number == signal.SIGKILL:
         server.kill()
@@ -71,32 +71,32 @@ def restart_server(server_of, signal_number, stage, random):
     return f"away for {pause_s:.1f} s and {time.monotonic() - started:.1f} s to start"
 
 
-def flush_broker(stage, _random):
-    client = connect(stage.broker.url, "chaos")
+def flush_broker(deployment, _random):
+    client = connect(deployment.broker.url, "chaos")
     lost = client.llen("rowcache.refresh")
     client.flushdb()
     client.close()
     return f"FLUSHDB with {lost} batches in the queue"
 
 
-def hang_link(name, stage, random):
-    seconds = random.uniform(0.5, 1.0) * min(4.0, stage.lease_s)
-    stage.links[name].hang()
+def hang_link(name, deployment, random):
+    seconds = random.uniform(0.5, 1.0) * min(4.0, deployment.lease_s)
+    deployment.links[name].hang()
     time.sleep(seconds)
-    stage.links[name].release()
+    deployment.links[name].release()
     return f"no byte passed for {seconds:.1f} s; connections of that time stay dead"
 
 
-def cut_link(name, stage, _random):
-    stage.links[name].cut()
+def cut_link(name, deployment, _random):
+    deployment.links[name].cut()
     time.sleep(1.0)
-    return f"cut {stage.links[name].uncut()} replies"
+    return f"cut {deployment.links[name].uncut()} replies"
 
 
-def reading_children(stage, worker):
-    """The pool processes of a worker that wait for the database in the middle of a batch."""
-    ports = stage.links["workers-database"].waiting_ports(READING_S)
-    children = psutil.Process(stage.supervisor.pid(worker)).children()
+def reading_children(deployment, worker):
+    """Return the pool processes of a worker that wait for the database in the middle of a batch."""
+    ports = deployment.links["workers-database"].waiting_ports(READING_S)
+    children = psutil.Process(deployment.supervisor.pid(worker)).children()
     return [child for child in children if ports & ports_of(child)]
 
 
@@ -122,8 +122,8 @@ def server_faults():
         ("database", "postgres", signal.SIGINT),
     ):
 
-        def server_of(stage, attribute=attribute):
-            return getattr(stage, attribute)
+        def server_of(deployment, attribute=attribute):
+            return getattr(deployment, attribute)
 
         yield Fault(f"{name} stopped and started", partial(restart_server, server_of, stop))
         yield Fault(f"{name} killed and started", partial(restart_server, server_of, signal.SIGKILL))

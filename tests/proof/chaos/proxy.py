@@ -1,4 +1,4 @@
-"""Own one TCP link that can be broken: it stops forwarding without closing, or cuts a reply in half."""
+"""TCP proxy that hangs (forwards nothing, closes nothing) or cuts a reply in half, on request."""
 
 import asyncio
 import threading
@@ -6,7 +6,7 @@ import time
 
 
 class Proxy:
-    """Forwards 127.0.0.1:port to a Unix socket, in an event loop and a thread of its own."""
+    """Forwards 127.0.0.1:port to a Unix socket, in an event loop in its own thread."""
 
     def __init__(self, name, path):
         self.name = name
@@ -25,27 +25,27 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
 
     def stop(self):
-        """Cut every connection. The thread is a daemon's: nothing waits for it."""
+        """Close every connection. The thread is a daemon and ends with the process."""
         self._call(self._close_all)
 
     def hang(self):
-        """Forward nothing any more, close nothing, accept new connections and do the same to them."""
+        """Stop forwarding without closing; new connections are accepted and hang as well."""
         self._call(self._hang)
 
     def release(self):
-        """Forward new connections again. Those that hung stay dead until their client gives them up."""
+        """Forward new connections again. Connections that hung stay dead until their client closes them."""
         self.is_hanging = False
 
     def cut(self):
-        """Forward half of the next reply of each connection that is open now, and close it."""
+        """Close each open connection in the middle of its next reply."""
         self._call(self._arm)
 
     def uncut(self):
-        """Spare the connections that had no reply since; returns how many replies were cut."""
+        """Cancel cut() for connections without a reply since; return the number of replies that were cut."""
         return self._call(self._disarm)
 
     def waiting_ports(self, longer_than_s):
-        """The client's ports of connections on which a question has been waiting for its answer for so long."""
+        """Return the client ports of connections whose request has waited longer than this for its reply."""
         return self._call(lambda: self._waiting(time.monotonic() - longer_than_s))
 
     def _call(self, function):
@@ -84,13 +84,13 @@ class Proxy:
         try:
             await connection.forward(self.path)
         except asyncio.CancelledError:
-            pass  # stop(); asyncio would log it as an error
+            pass  # from stop(); asyncio would log it as an error
         finally:
             self._connections.discard(connection)
 
 
 class Connection:
-    """One connection of a client, and ours to the server."""
+    """Connection of a client and the connection to the server that belongs to it."""
 
     def __init__(self, reader, writer, is_dead):
         self.port = writer.get_extra_info("peername")[1]
@@ -102,7 +102,7 @@ class Connection:
         self._writer = writer
 
     async def forward(self, path):
-        """Forward until one side closes; of a dead connection only the client can know that it is to be closed."""
+        """Forward until one side closes; a dead connection ends only when its client closes it."""
         writer = None
         try:
             reader, writer = await asyncio.open_unix_connection(path)
@@ -114,7 +114,7 @@ class Connection:
                     pump.cancel()
                 await asyncio.gather(*pumps, return_exceptions=True)
         except OSError:
-            pass  # the server is away: the client sees its connection closed
+            pass  # the server is away: the connection of the client is closed
         finally:
             self._writer.close()
             if writer is not None:

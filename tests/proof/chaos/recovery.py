@@ -1,35 +1,35 @@
-"""Own the judgement after a fault: is every row still scheduled, and when was each fresh again?"""
+"""Measurement of the recovery from a fault: rows lost, and seconds until rows are fresh and processes work."""
 
 import json
 import time
 from dataclasses import dataclass
 
 import redis
-from proof.chaos.ledger import SCHEDULED
+from proof.chaos.acknowledged import SCHEDULED
 
 from rowcache_tasks.keys import Keys
 
 GIVE_UP_S = 90.0
-"""A row that is not fresh after so long is lost, whatever the schedule says."""
+"""Seconds after which a row that is not fresh counts as lost."""
 
 KEYS = Keys.of("")
 
 
 @dataclass(frozen=True)
-class Recovered:
-    """What became of the rows that were scheduled when a fault ended."""
+class RecoveryResult:
+    """Recovery of the rows that were scheduled at the end of a fault."""
 
     fresh_after_s: float
-    """Until every row was fresh."""
+    """Seconds until every row was fresh."""
     working_after_s: float
-    """Until every process had done some of its work."""
+    """Seconds until every process had worked."""
     lost: list[str]
     idle: list[str]
-    """Processes that never did."""
+    """Processes that have not worked."""
 
 
 class Recovery:
-    """Measures from the end of a fault on."""
+    """Measures from the end of a fault."""
 
     def __init__(self, client, ledger, writer, pulse):
         self._client = client
@@ -38,9 +38,9 @@ class Recovery:
         self._writer = writer
 
     def measure(self, check):
-        """Wait until every row that is scheduled now was refreshed and has at least the version that it has now.
+        """Wait until every row that is scheduled now has been refreshed, with at least its present version.
 
-        Rows that the application drops or puts meanwhile do not count. `check` is called all the time.
+        Rows that the application drops or puts meanwhile do not count. `check` is called in each round.
         """
         started = time.monotonic()
         self._pulse.mark()
@@ -58,10 +58,10 @@ class Recovery:
             time.sleep(0.02)
         lost += [f"row {row_id} is not fresh after {GIVE_UP_S:.0f} s" for row_id in left]
         now = time.monotonic()
-        return Recovered(ended.get("rows", now) - started, ended.get("processes", now) - started, lost, idle)
+        return RecoveryResult(ended.get("rows", now) - started, ended.get("processes", now) - started, lost, idle)
 
     def _remove_settled(self, left, since, versions):
-        """Remove the rows that need no more waiting: fresh ones, changed ones, lost ones; returns the lost ones."""
+        """Remove the rows that are fresh, changed or lost from `left`; return a line for each lost row."""
         lost = []
         for row_id, state in self._look(list(left)).items():
             is_same = self._ledger.is_still(row_id, left[row_id])
@@ -73,7 +73,7 @@ class Recovery:
         return lost
 
     def find_lost(self):
-        """The rows that the application counts on and that are not in the schedule."""
+        """Return a line for each row that was acknowledged as scheduled and is not in the schedule."""
         rows = self._ledger.rows(SCHEDULED)
         states = self._look(list(rows))
         return [
@@ -89,11 +89,11 @@ class Recovery:
         for key in (KEYS.schedule, KEYS.delay, KEYS.refreshed):
             pipeline.zmscore(key, row_ids)
         pipeline.mget([KEYS.value(row_id) for row_id in row_ids])
-        return {row_id: State(*found) for row_id, *found in zip(row_ids, *pipeline.execute(), strict=True)}
+        return {row_id: RowState(*found) for row_id, *found in zip(row_ids, *pipeline.execute(), strict=True)}
 
 
-class State:
-    """What the cache holds about one row."""
+class RowState:
+    """Schedule, time of the last refresh and version of a row in the cache."""
 
     def __init__(self, due, delay, refreshed, value):
         self.is_scheduled = due is not None and (delay or 0) > 0
@@ -102,7 +102,7 @@ class State:
 
 
 def read_stats(client):
-    """The counters of the cache, after some tries: the first may meet connections that a fault left behind."""
+    """Return the counters of the cache; retried, because connections may still be broken by a fault."""
     for left in (4, 3, 2, 1, 0):
         try:
             return {name.decode(): float(count) for name, count in client.hgetall(KEYS.stats).items()}

@@ -1,11 +1,11 @@
-"""Own what a person reads: a line for each fault while it runs, and the table at the end."""
+"""Report of a run: a line for each injection, and a table at the end."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
-class Line:
-    """What is known about one fault, over all its injections."""
+class FaultLine:
+    """Sum over all injections of one fault."""
 
     fault: str
     times: int = 0
@@ -13,9 +13,9 @@ class Line:
     back: int = 0
     undead: int = 0
     fresh_s: float = 0.0
-    """The longest time until all rows were fresh."""
+    """Longest time until all rows were fresh."""
     working_s: float = 0.0
-    """The longest time until all processes worked."""
+    """Longest time until all processes worked."""
     superseded: int = 0
     claimed_in_vain: int = 0
 
@@ -33,7 +33,7 @@ class Line:
     @property
     def cells(self):
         times = f"{self.fresh_s:.1f}", f"{self.working_s:.1f}"
-        # What is under way at the start of a measurement makes the last count inexact by some batches.
+        # Batches in flight at the start of a measurement make the last count inexact.
         duplicates = self.superseded, max(0, self.claimed_in_vain)
         return tuple(map(str, (self.fault, self.times, self.lost, self.back, self.undead, *times, *duplicates)))
 
@@ -53,17 +53,17 @@ HEAD = (
 
 @dataclass
 class Report:
-    """The lines by fault, and the bound that both times must keep."""
+    """Lines by fault, and the bound of both times."""
 
     bound_s: float
     order: tuple[str, ...] = ()
-    """The faults as the table is to list them."""
-    lines: dict[str, Line] = field(default_factory=dict)
+    """Names of the faults in the order of the table."""
+    lines: dict[str, FaultLine] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
 
     def add(self, elapsed_s, what, line):
-        """Add what came of one injection; returns the line for people."""
-        known = self.lines.setdefault(line.fault, Line(line.fault))
+        """Add the result of an injection; return its line."""
+        known = self.lines.setdefault(line.fault, FaultLine(line.fault))
         known += line
         return (
             f"{elapsed_s:6.1f} s  {'ok' if line.is_good(self.bound_s) else 'BAD':<3}  {line.fault}: {what}; "
@@ -76,7 +76,7 @@ class Report:
         return not self.violations and all(line.is_good(self.bound_s) for line in self.lines.values())
 
     def table(self):
-        """The table for a terminal."""
+        """Return the table as text."""
         rows = self._rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
@@ -86,13 +86,13 @@ class Report:
         return "\n".join(lines)
 
     def markdown(self):
-        """The same table for a document."""
+        """Return the table as Markdown."""
         head, *rows = self._rows()
         rule = ("---", *("---:" for _ in head[1:]))
         return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
     def _rows(self):
-        total = Line("all")
+        total = FaultLine("all")
         for line in self.lines.values():
             total += line
         lines = sorted(self.lines.values(), key=lambda line: (*self.order, line.fault).index(line.fault))

@@ -1,17 +1,17 @@
-"""Own the story of a run: start, break one thing after the other, measure each time, look once more at the end."""
+"""Chaos run: start, inject one fault after the other, measure each recovery, check all rows at the end."""
 
 import random
 import time
 
-from proof.chaos.activity import wait_until
+from proof.chaos.acknowledged import AcknowledgedStates
 from proof.chaos.application import Application
+from proof.chaos.cache_observer import CacheObserver
+from proof.chaos.database_writer import DatabaseWriter
 from proof.chaos.fault import FAULTS
-from proof.chaos.ledger import Ledger
-from proof.chaos.observer import Observer
-from proof.chaos.pulse import Pulse
+from proof.chaos.idle_processes import IdleProcesses
 from proof.chaos.recovery import Recovery, read_stats
-from proof.chaos.report import Line, Report
-from proof.chaos.writer import Writer
+from proof.chaos.report import FaultLine, Report
+from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.connection import connect
@@ -19,34 +19,34 @@ from rowcache_tasks.schedule.rows import Schedule
 
 
 class Run:
-    """One run on a stage of which nothing has been started."""
+    """Run on a deployment that is not started yet."""
 
-    def __init__(self, stage, options, say):
-        self._stage = stage
+    def __init__(self, deployment, options, say):
+        self._deployment = deployment
         self._options = options
         self._say = say
         self._random = random.Random(options.seed)
         self._started = time.monotonic()
         self.notes = []
-        self.report = Report(stage.lease_s + options.slack, tuple(fault.name for fault in FAULTS))
+        self.report = Report(deployment.lease_s + options.slack, tuple(fault.name for fault in FAULTS))
 
     def start(self):
-        """Start everything; return when all rows are cached."""
-        stage, options = self._stage, self._options
+        """Start servers, processes and load; return when all rows are cached."""
+        deployment, options = self._deployment, self._options
         self._say("starting Valkey twice, PostgreSQL, 2 dispatchers and 2 workers of 2 processes")
-        stage.start_servers(options.rows, options.slow)
-        stage.use_directly()
-        stage.start_processes()
+        deployment.start_servers(options.rows, options.slow)
+        deployment.use_directly()
+        deployment.start_processes()
         row_ids = [str(n) for n in range(1, options.rows + 1)]
         delays = {row_id: round(self._random.uniform(0.2, 1) * options.max_delay, 2) for row_id in row_ids}
-        ledger = Ledger(row_ids)
-        self._client = connect(stage.cache.url, "chaos")
-        self._writer = Writer(stage.database_url)
-        self._observer = Observer(connect(stage.cache.url, "chaos"), ledger, row_ids)
-        client = connect(stage.cache.url, "chaos")
+        ledger = AcknowledgedStates(row_ids)
+        self._client = connect(deployment.cache.url, "chaos")
+        self._writer = DatabaseWriter(deployment.database_url)
+        self._observer = CacheObserver(connect(deployment.cache.url, "chaos"), ledger, row_ids)
+        client = connect(deployment.cache.url, "chaos")
         schedule = Schedule(client, Table("inv", "stock"))
         self._application = Application(client, schedule, ledger, delays, options.seed)
-        self._pulse = Pulse(self._client, stage.supervisor)
+        self._pulse = IdleProcesses(self._client, deployment.supervisor)
         self._recovery = Recovery(self._client, ledger, self._writer, self._pulse)
         self._application.put_all()
         for activity in (self._writer, self._observer):
@@ -57,7 +57,7 @@ class Run:
         self._say(f"{self._elapsed_s:6.1f} s  {options.rows} rows are cached; seed {options.seed}")
 
     def inject(self):
-        """Inject each chosen fault once, in an order from the seed, and so on until the time is over."""
+        """Inject each selected fault in a random order, and repeat until the time is over."""
         only = self._options.only or [""]
         faults = [fault for fault in FAULTS if any(part in fault.name for part in only)]
         while True:
@@ -68,12 +68,12 @@ class Run:
                 self._inject(fault)
 
     def finish(self):
-        """Look at every row and every process once more."""
+        """Stop the load, and check every row and every process once more."""
         self._application.stop()
         self._recovery.measure(self._check)
         self.report.violations += self._recovery.find_lost()[:5]
         for node in self._pulse.silent():
-            # Celery 5.7 leaves a dispatcher deaf to commands, and working, when its connection for them hangs.
+            # Celery 5.7: a dispatcher whose connection for commands hung works on, but answers no command.
             known = self.notes if node.startswith("celerybeat") else self.report.violations
             known.append(f"{node} does not answer `inspect ping` at the end")
 
@@ -81,14 +81,14 @@ class Run:
         for name in ("_application", "_observer", "_writer"):
             if hasattr(self, name):
                 getattr(self, name).stop()
-        self._stage.stop()
+        self._deployment.stop()
 
     @property
     def summary(self):
-        exits = self._stage.supervisor.exits
+        exits = self._deployment.supervisor.exits
         return "\n".join(
             [
-                f"{self._elapsed_s:.0f} s, {self._options.rows} rows, lease {self._stage.lease_s:g} s, "
+                f"{self._elapsed_s:.0f} s, {self._options.rows} rows, lease {self._deployment.lease_s:g} s, "
                 f"{self._observer.reads:,} readings of all rows, {self._writer.updates:,} changes of rows, "
                 f"{len(exits)} processes exited by themselves",
                 *self.report.violations,
@@ -108,13 +108,13 @@ class Run:
     def _inject(self, fault):
         observer, before = self._observer, read_stats(self._client)
         back, undead = len(observer.back), len(observer.undead)
-        what = fault.inject(self._stage, self._random)
+        what = fault.inject(self._deployment, self._random)
         recovered = self._recovery.measure(self._check)
-        self.report.violations += [f"{fault.name}: {name} did not work any more" for name in recovered.idle]
+        self.report.violations += [f"{fault.name}: {name} has stopped working" for name in recovered.idle]
         self.report.violations += recovered.lost[:5] + observer.back[back:][:5] + observer.undead[undead:][:5]
         after = read_stats(self._client)
         counts = {name: int(after.get(name, 0) - before.get(name, 0)) for name in after}
-        line = Line(
+        line = FaultLine(
             fault.name,
             times=1,
             lost=len(recovered.lost),
@@ -128,5 +128,5 @@ class Run:
         self._say(self.report.add(self._elapsed_s, what, line))
 
     def _check(self):
-        for activity in (self._application, self._observer, self._writer, self._stage.supervisor):
+        for activity in (self._application, self._observer, self._writer, self._deployment.supervisor):
             activity.check()

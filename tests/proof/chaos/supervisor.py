@@ -1,22 +1,20 @@
-"""Own the Celery processes: starts them, and starts again what has exited, as `restart: unless-stopped` does.
-
-A process that hangs is left alone.
-"""
+"""Restarts Celery processes that exit, as `restart: unless-stopped` does; a process that hangs is left alone."""
 
 import os
 import sys
 import threading
 import time
 
-from proof.chaos.activity import Activity, wait_until
+from proof.chaos.repeated_step import RepeatedStep
+from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Child
 
 RESTART_PAUSE_S = 0.1  # as Docker's
 
 
-class Supervisor(Activity):
-    """Watches children. One that exits although nobody killed it is noted in `exits`."""
+class Supervisor(RepeatedStep):
+    """Restarts its processes. `exits` lists those that ended without being killed."""
 
     pause_s = 0.05
 
@@ -30,7 +28,7 @@ class Supervisor(Activity):
         self._lock = threading.Lock()
 
     def add(self, name, env, *arguments):
-        """Start `celery -A rowcache_tasks <arguments>`; its log is appended to over restarts."""
+        """Start `celery -A rowcache_tasks <arguments>`; its log is appended to after a restart."""
         argv = [sys.executable, "-m", "celery", "-A", "rowcache_tasks", *arguments]
         child = Child(argv, env=env, log=self.log(name), cwd=self._root)
         child.start()
@@ -52,12 +50,12 @@ class Supervisor(Activity):
         return self._folder / f"{name}.log"
 
     def kill(self, name, signal):
-        """End the process alone, not its children; returns its pid when its successor has been started."""
+        """Kill the process without its children; return its pid when its successor is started."""
         with self._lock:
             pid = self.pid(name)
             self._killed.add(pid)
             os.kill(pid, signal)
-        # What it had started dies with it at the restart, as in a container.
+        # Its children die at the restart, as in a container.
         wait_until(lambda: self.pid(name) != pid, f"{name} is started again")
         return pid
 

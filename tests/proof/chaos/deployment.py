@@ -1,4 +1,4 @@
-"""Own what runs: servers, links that can be broken, the processes of a deployment, and the environment of each."""
+"""Deployment with breakable links: servers, proxies, dispatchers, workers, and the environment of each."""
 
 import json
 import os
@@ -15,7 +15,7 @@ DISPATCHERS = ("dispatcher1", "dispatcher2")
 WORKERS = ("worker1", "worker2")
 CONCURRENCY = 2
 SLOW_ROWS = 20
-"""One row in so many is slow to read, so that at any time some batches are being read."""
+"""One row in 20 is slow to read, so that some batches are being read at any time."""
 
 SCHEMA = """
 CREATE TABLE inventory (id bigint PRIMARY KEY, name text NOT NULL, version bigint NOT NULL);
@@ -25,10 +25,10 @@ INSERT INTO inventory SELECT n, 'item ' || n, 1 FROM generate_series(1, {rows}) 
 """
 
 
-class Stage:
-    """Two dispatchers and two prefork workers, which reach their servers only through links that can be broken.
+class ChaosDeployment:
+    """Two dispatchers and two prefork workers that reach their servers only through proxies.
 
-    Everybody else (application, writer, observer) has ways of its own.
+    The application, the database writer and the observer connect directly.
     """
 
     def __init__(self, root, folder, lease_s):
@@ -74,7 +74,7 @@ class Stage:
             self.supervisor.add(name, env, "worker", *options, f"--hostname={name}@%h")
 
     def use_directly(self):
-        """Make the application of this process use cache and broker without links."""
+        """Point the Celery application of this process at the cache and the broker without proxies."""
         os.environ.clear()
         os.environ.update(self._env(self.cache.url, self.broker.broker_url()))
 
@@ -89,15 +89,15 @@ class Stage:
         return f"redis://127.0.0.1:{self.links[link].port}/0"
 
     def _env(self, cache_url, broker_url):
-        # What the user has set for another deployment does not count.
+        # Settings of the user for another deployment are left out.
         env = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY_", "ROWCACHE_", "PG"))}
         return env | {
             "ROWCACHE_REDIS_URL": cache_url,
             "CELERY_BROKER_URL": broker_url,
             "ROWCACHE_TABLES": json.dumps(TABLES),
             "ROWCACHE_LEASE": str(self.lease_s),
-            # A row that fails is tried again within a lease; the default of a minute is for slower tables.
+            # Small batches, so that many of them are in flight.
             "ROWCACHE_BATCH_SIZE": "25",
             "PYTHONPATH": str(self._root),
-            "TMPDIR": str(self.folder),  # a worker that is killed leaves files there
+            "TMPDIR": str(self.folder),  # a killed worker leaves files there
         }

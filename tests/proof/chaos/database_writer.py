@@ -1,15 +1,15 @@
-"""Own the changes in the database: raises a version counter in every row several times a second."""
+"""Load on the database: raises the version of every row several times a second."""
 
 import time
 
 import psycopg
-from proof.chaos.activity import Activity
+from proof.chaos.repeated_step import RepeatedStep
 
 SHARES = 20
 
 
-class Writer(Activity):
-    """Raises the versions of a share of the rows at each step, on a connection of its own; waits for the database."""
+class DatabaseWriter(RepeatedStep):
+    """Raises the versions of a share of the rows at each step; reconnects while the database is away."""
 
     def __init__(self, database_url):
         super().__init__()
@@ -32,6 +32,6 @@ class Writer(Activity):
             time.sleep(0.1)
 
     def versions(self):
-        """Row id -> its version now. The database must be there."""
+        """Return row id -> present version; needs the database."""
         with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
             return {str(row_id): version for row_id, version in connection.execute("SELECT id, version FROM inventory")}

@@ -1,19 +1,19 @@
-"""Own what readers of the cache see: reads all rows all the time, and notes what must never be seen."""
+"""Reader of all rows that records each violation of a guarantee."""
 
 import json
 import time
 
 import redis
-from proof.chaos.activity import Activity
-from proof.chaos.ledger import DROPPED
+from proof.chaos.acknowledged import DROPPED
+from proof.chaos.repeated_step import RepeatedStep
 
 from rowcache_tasks.keys import Keys
 
 CHUNK = 100
 
 
-class Observer(Activity):
-    """Reads all rows over and over. `back` and `undead` are what G3 and G5 rule out, a line each."""
+class CacheObserver(RepeatedStep):
+    """Reads all rows again and again. `back` lists violations of G3, `undead` violations of G5."""
 
     def __init__(self, client, ledger, row_ids):
         super().__init__()
@@ -58,7 +58,7 @@ class Observer(Activity):
             self._versions[row_id] = row["version"]
 
     def _check_dropped(self, row_id, generation):
-        # Not one that was put again while we were reading.
+        # A row put again during the read may have a value.
         if self._ledger.is_still(row_id, generation) and (row_id, generation) not in self._reported:
             self._reported.add((row_id, generation))
             self.undead.append(f"row {row_id} was dropped and has a value")

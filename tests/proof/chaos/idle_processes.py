@@ -1,18 +1,18 @@
-"""Own the question which processes do their work: one that is connected and does nothing must not go unnoticed."""
+"""Processes that are connected and do no work, found by their logs and connections."""
 
 import re
 import socket
 
-from proof.chaos.stage import CONCURRENCY, DISPATCHERS, WORKERS
+from proof.chaos.deployment import CONCURRENCY, DISPATCHERS, WORKERS
 
 from rowcache_tasks.celery import app
 
 DONE = re.compile(rb"(ForkPoolWorker-\d+)\] Task \S+refresh_row\[\S+ succeeded in ")
-"""What the log of a worker says of a batch, and which of its processes has refreshed it."""
+"""Log line of a finished batch, with the name of its pool process."""
 
 
-class Pulse:
-    """Feels which processes have worked since the last mark."""
+class IdleProcesses:
+    """Lists the processes without work since the last mark()."""
 
     def __init__(self, client, supervisor):
         self._client = client
@@ -20,13 +20,14 @@ class Pulse:
         self._offsets = {}
 
     def mark(self):
-        """Take up from here."""
+        """Start the observation."""
         self._offsets = {name: self._supervisor.log(name).stat().st_size for name in WORKERS}
 
     def idle(self):
-        """The names of the processes that have not worked since, or not within the last second or two.
+        """Return the workers with an idle pool process, and the number of idle dispatchers.
 
-        Of a worker, each process of its pool must have refreshed a batch.
+        A pool process is idle if it has refreshed no batch since mark(), a dispatcher if it has claimed nothing in the
+        last second.
         """
         idle = [name for name in WORKERS if len(self._refreshers(name)) < CONCURRENCY]
         claiming = [
@@ -39,7 +40,7 @@ class Pulse:
         return idle
 
     def silent(self):
-        """The nodes that do not answer `inspect ping`, by which the health checks of a deployment go."""
+        """Return the nodes that do not answer `inspect ping`, which the health checks of a deployment use."""
         host = socket.gethostname()
         expected = [f"{name}@{host}" for name in WORKERS] + [f"celerybeat@{host}"] * len(DISPATCHERS)
         for reply in app.control.broadcast("ping", reply=True, limit=len(expected), timeout=3):
