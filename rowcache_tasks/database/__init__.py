@@ -1,1 +1,1 @@
-"""Reading rows from the database. The only SQL."""
+"""Rows read from the database; all the SQL of the package."""

@@ -1,13 +1,11 @@
-"""Own the JSON form of a row: column values in, one UTF-8 JSON object out.
+"""JSON form of a row: column values in, one UTF-8 JSON object out.
 
-Must not know SQL, a database or Redis. What a database type becomes is decided by the dialects, which attach
-a converter to each column that needs one; docs/json.md is the table of it.
+The dialects choose the converter of each column; docs/json.md has the table.
 """
 
 import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,48 +14,46 @@ import msgspec
 
 from rowcache_tasks.errors import EncodingError
 
+__all__ = ["Converter", "RowEncoder", "each", "finite", "plain"]
+
 Converter = Callable[[Any], object]
-"""Turns one non-NULL driver value into what msgspec writes faithfully; raises ValueError with the reason."""
+"""Converts one driver value, never NULL, for msgspec; raises ValueError with the reason."""
 
 encode_json = msgspec.json.Encoder().encode
 
 FAILURES = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError)
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One member of the JSON object. Without a converter, the driver's values are written as they are."""
-
-    name: str
-    convert: Converter | None = None
-
-
 class RowEncoder:
-    """Writes the rows of one table. The columns' order is the order of the values and of the JSON members."""
+    """Encoder of the rows of one table."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self._columns = tuple(columns)
-        self._converters = [(i, column.convert) for i, column in enumerate(columns) if column.convert]
-        self._pack = packer([column.name for column in columns])
+    def __init__(self, columns: Mapping[str, Converter | None]) -> None:
+        """`columns`: name -> converter (None: none), in the order of the values and of the JSON members."""
+        self._columns = dict(columns)
+        self._converters = [(i, convert) for i, convert in enumerate(columns.values()) if convert]
+        self._pack = packer(list(columns))
 
     def encode(self, row: Sequence[object]) -> bytes:
         """Return the row as one JSON object. Raises EncodingError, which names the column and the reason."""
-        values = list(row)
         try:
-            for i, convert in self._converters:
-                value = values[i]
-                if value is not None:
-                    values[i] = convert(value)
-            return encode_json(self._pack(*values))
+            return self._encode_columns({"": row})[""]
         except FAILURES as error:
             raise self._explain(row, error) from error
 
     def encode_all(self, rows: Mapping[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
-        """Encode each row by itself: row id -> JSON, and row id -> reason for those that have none."""
+        """Encode rows: row id -> JSON, and row id -> reason for each row that has none."""
         try:
             return self._encode_columns(rows), {}
         except FAILURES:
-            return self._encode_rows(rows)
+            pass
+        values: dict[str, bytes] = {}
+        errors: dict[str, str] = {}
+        for row_id, row in rows.items():
+            try:
+                values[row_id] = self.encode(row)
+            except EncodingError as error:
+                errors[row_id] = str(error)
+        return values, errors
 
     def _encode_columns(self, rows: Mapping[str, Sequence[object]]) -> dict[str, bytes]:
         """Convert column by column: half the price of row by row. Raises one of FAILURES for any bad row."""
@@ -68,31 +64,20 @@ class RowEncoder:
             columns[i] = [None if value is None else convert(value) for value in columns[i]]
         return dict(zip(rows, map(encode_json, map(self._pack, *columns)), strict=True))
 
-    def _encode_rows(self, rows: Mapping[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
-        """Encode each row by itself, since one of them cannot be."""
-        values: dict[str, bytes] = {}
-        errors: dict[str, str] = {}
-        for row_id, row in rows.items():
-            try:
-                values[row_id] = self.encode(row)
-            except EncodingError as error:
-                errors[row_id] = str(error)
-        return values, errors
-
     def _explain(self, row: Sequence[object], error: Exception) -> EncodingError:
-        """Find the column that cannot be encoded. The slow path, once it is known that there is one."""
-        for column, value in zip(self._columns, row, strict=False):
+        """Find the column that cannot be encoded."""
+        for (name, convert), value in zip(self._columns.items(), row, strict=False):
             try:
-                encode_json(column.convert(value) if column.convert and value is not None else value)
+                encode_json(convert(value) if convert and value is not None else value)
             except FAILURES as reason:
-                return EncodingError(f"column {column.name[:63]!r}: {describe_failure(reason)}")
+                return EncodingError(f"column {name[:63]!r}: {describe_failure(reason)}")
         return EncodingError(f"the row of {len(row)} values does not fit {len(self._columns)} columns: {error}")
 
 
 def packer(names: Sequence[str]) -> Callable[..., object]:
-    """Make the callable that turns a row's values into what msgspec writes as an object with these members.
+    """Make the function that packs a row's values into an object with these members.
 
-    A msgspec struct is written three times as fast as a dictionary. It refuses names that JSON has to escape.
+    msgspec encodes a struct three times as fast as a dictionary. It refuses names that JSON has to escape.
     """
     # str() of a str subclass such as SQLAlchemy's quoted_name could be another one; join never is.
     plain = ["".join(name) for name in names]
@@ -104,7 +89,7 @@ def packer(names: Sequence[str]) -> Callable[..., object]:
 
 
 def describe_failure(error: Exception) -> str:
-    """Say in one line, without the value, why it has no JSON form."""
+    """Return in one line, without the value, why it has no JSON form."""
     if isinstance(error, UnicodeError):
         return "the text is not valid Unicode"
     if isinstance(error, RecursionError):
@@ -113,7 +98,7 @@ def describe_failure(error: Exception) -> str:
 
 
 def finite(value: float) -> float:
-    """Refuse the floats that JSON has no number for (msgspec would write null)."""
+    """Refuse NaN and infinity, which msgspec would write as null."""
     if math.isfinite(value):
         return value
     raise ValueError(f"{value} has no JSON form: store NULL, use a numeric type or leave the column out")
@@ -131,7 +116,7 @@ def each(convert: Converter) -> Converter:
 
 
 def plain(value: Any) -> object:  # noqa: PLR0911 - one return for each kind of value
-    """Convert by the Python type alone: for databases whose types we do not know."""
+    """Convert by the Python type alone, for databases without a dialect here."""
     if isinstance(value, bool | int | bytes | uuid.UUID | timedelta):
         return value
     if isinstance(value, str):

@@ -1,7 +1,4 @@
-"""Own the making of the engine that reads the database.
-
-Must not know tables or rows.
-"""
+"""Engine that reads the database."""
 
 from typing import Any
 
@@ -21,8 +18,8 @@ ALLOWED = (
 def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int = 2) -> Engine:
     """Make an engine whose sessions are read-only, autocommitting and bounded where the database can do so.
 
-    Lazy: no connection is made. It must not be shared across a fork: make one per process. Raises ConfigError
-    for a URL or a driver that cannot be used.
+    No connection is opened. Make one per process: an engine must not be shared across a fork. Raises ConfigError for a
+    URL or a driver that cannot be used.
     """
     try:
         parsed = make_url(url)

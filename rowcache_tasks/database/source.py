@@ -1,12 +1,9 @@
-"""Own the reading of rows from the database.
+"""Rows and row ids of one table, read from the database."""
 
-Must not know Redis, Celery or what becomes of the rows. Errors of the database are wrapped here, once.
-"""
-
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
@@ -14,17 +11,18 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.asked import Asked, Fetched
-from rowcache_tasks.database.batch import Batch
-from rowcache_tasks.database.dialects import Reader, dialect_of
+from rowcache_tasks.database.dialects import SelectByKeys, dialect_of
 from rowcache_tasks.database.encoding import RowEncoder
 from rowcache_tasks.database.engine import create_source_engine
-from rowcache_tasks.database.query_rows import QueryRow
-from rowcache_tasks.database.table import Selection, select_table
+from rowcache_tasks.database.lookup import Found, lookup
+from rowcache_tasks.database.query_rows import QueryRows
+from rowcache_tasks.database.table import SourceTable, load_table
 from rowcache_tasks.errors import ConfigError, SourceError
-from rowcache_tasks.text import one_line
+from rowcache_tasks.text import MAX_TEXT, one_line
 
-__all__ = ["Fetched", "Source", "create_source_engine"]
+__all__ = ["Source", "create_source_engine"]
+
+logger = logging.getLogger(__name__)
 
 QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
@@ -32,162 +30,165 @@ T = TypeVar("T")
 
 
 class Source:
-    """One table of the database. Construction does no I/O; the first use looks the table up, unless `load` did.
+    """One table of the database. No I/O at construction; the catalog is read by `load`, or at the first use.
 
-    The columns are those of that time: restart the process when the table gets new ones.
+    Columns that the table gets later are not read: restart the process.
     """
 
-    def __init__(self, engine: Engine, table: Table) -> None:
+    def __init__(self, engine: Engine, settings: Table) -> None:
         self._engine = engine
-        self._table = table
+        self._settings = settings
         self._dialect = dialect_of(engine.dialect.name)
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
-        self._selection: Selection | None = None
+        self._table: SourceTable | None = None
 
     def load(self) -> None:
-        """Look the table up. Raises ConfigError when it does not fit the settings, SourceError when unreachable."""
+        """Read the catalog. Raises ConfigError when it does not fit the settings, SourceError when unreachable."""
         with self._wrapped_errors():
-            self._answer(self._look_up)
+            self._run(self._load)
 
     @property
     def encoder(self) -> RowEncoder:
         """Encoder of the rows that `fetch` returns."""
         return self._loaded().encoder
 
-    def fetch(self, row_ids: Sequence[str]) -> Fetched:
-        """Read the rows with one SELECT; more only to single out rows that make it fail.
+    def fetch(self, row_ids: Sequence[str]) -> Found:
+        """Read rows with one SELECT; more only to single out rows that make it fail.
 
-        A row id that is no key, or whose row cannot be read, is in `errors` and holds up no other. Raises
+        A row id that has no key, or whose row cannot be read, is in `errors` and holds up no other. Raises
         SourceError when the database as a whole cannot be read.
         """
-        selection = self._loaded()
-        asked = Asked(selection.row_key, row_ids)
-        batch = Batch(partial(self._select, selection.by_key), selection.key_of, self._row_reason)
-        if asked.keys:
-            with self._wrapped_errors():
-                batch.read(list(asked.keys))
-        return asked.sort(batch, self._loaded().width)
+        table = self._loaded()
+        keys, errors = table.row_key.parse_all(row_ids)
+        found = self._lookup(keys, table.select_rows, table.key_of)
+        found.errors |= errors
+        if table.has_hidden_key:
+            found.rows = {row_id: row[: table.width] for row_id, row in found.rows.items()}
+        return found
+
+    def find_missing(self, row_ids: Sequence[str]) -> list[str]:
+        """Return the row ids that the database has no row for, those without a key included. One SELECT of keys.
+
+        Raises SourceError when the database as a whole cannot be read.
+        """
+        table = self._loaded()
+        keys, errors = table.row_key.parse_all(row_ids)
+        found = self._lookup(keys, table.select_keys, table.row_key.getter(range(table.row_key.width)))
+        missing = {*found.missing, *errors}
+        return [row_id for row_id in row_ids if row_id in missing]
 
     def find_aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
-        """Give the row ids that are another text for a key, with the text that a scan of the table uses."""
+        """Return the row ids that are another text for a key, each with the canonical one."""
         return self._loaded().row_key.aliases(row_ids)
 
     def stream_row_ids(self, size: int) -> Iterator[list[str]]:
         """Yield the row ids of the whole table, `size` at a time, in no order, in bounded memory.
 
-        One read-only transaction with a server-side cursor; rows whose key is NULL in part are left out.
+        One read-only transaction with a server-side cursor. Rows whose key is NULL in part, or an empty text, have no
+        row id and are left out.
         """
-        self.load()  # also replaces dead connections, which a scan could not retry
-        selection = self._loaded()
-        write = selection.row_key.write
-        with self._wrapped_errors(), self._engine.connect() as connection:
-            self._dialect.set_up_stream(connection)
-            options = {"yield_per": size, **self._dialect.stream_options}
-            with connection.execution_options(**options).execute(selection.keys) as result:
+        empty = 0
+        with self._stream(size) as connection:
+            table = self._loaded()
+            with connection.execute(table.all_keys) as result:
                 for rows in result.partitions():
-                    yield [write(row) for row in rows]
+                    row_ids = [row_id for row_id in map(table.row_key.write, rows) if row_id]
+                    empty += len(rows) - len(row_ids)
+                    yield row_ids
+        if empty:
+            logger.warning("%s: left out %d row(s) whose key is an empty text", self._settings.setting, empty)
 
     def stream_query(self, query: Query, size: int) -> Iterator[list[tuple[str, float | None]]]:
-        """Yield the row ids that a query returns, each with its delay or None, `size` at a time, in bounded memory.
+        """Yield the row ids that a query returns, each with its delay or None, as `stream_row_ids` does.
 
-        As stream_row_ids. Raises ConfigError for what is no key or no delay, SourceError when it cannot be run.
+        Raises ConfigError for a value that is not a key or a delay, SourceError when the query cannot be run.
         """
-        self.load()
-        row_key = self._loaded().row_key
-        options = {"stream_results": True, "no_parameters": True, **self._dialect.stream_options}
-        with self._wrapped_errors(f"{query.setting}: cannot run the statement"), self._engine.connect() as connection:
-            self._dialect.set_up_stream(connection)
-            with connection.execution_options(**options).exec_driver_sql(query.sql) as result:
-                reader = QueryRow(query, row_key, len(result.keys()))
-                for rows in result.yield_per(size).partitions():
-                    yield [found for found in map(reader.read, rows) if found]
+        with (
+            self._stream(size, query) as connection,
+            connection.execution_options(no_parameters=True).exec_driver_sql(query.sql) as result,
+        ):
+            reader = QueryRows(query, self._loaded().row_key, len(result.keys()))
+            for rows in result.partitions():
+                yield [found for found in map(reader.read, rows) if found]
 
     def check_query(self, query: Query) -> None:
-        """See whether a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
+        """Prove that a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
         row_key = self._loaded().row_key
         statement = f"SELECT * FROM (\n{query.sql}\n) AS wanted WHERE 1 = 0"  # noqa: S608 from the settings
         try:
-            with (
-                self._wrapped_errors(f"{query.setting}: cannot run the statement"),
-                self._engine.connect() as connection,
-            ):
+            with self._wrapped_errors(query), self._engine.connect() as connection:
                 result = connection.execution_options(no_parameters=True).exec_driver_sql(statement)
-                QueryRow(query, row_key, len(result.keys()))
+                QueryRows(query, row_key, len(result.keys()))
         except SourceError as error:
-            self.load()  # a database that cannot be reached says so
+            self.load()  # raises SourceError when the database, and not the query, is at fault
             raise ConfigError(str(error)) from error
-
-    def find_missing(self, row_ids: Sequence[str]) -> list[str]:
-        """Give those that the database has no row for, texts that are no key among them. One SELECT of keys.
-
-        Raises SourceError when the database as a whole cannot be read.
-        """
-        selection = self._loaded()
-        keys: dict[str, Any] = {}
-        for row_id in row_ids:
-            with suppress(ValueError):
-                keys[row_id] = selection.row_key.parse(row_id)
-        read_key = selection.row_key.reader(range(selection.row_key.width))
-        batch = Batch(partial(self._select, selection.keys_by_key), read_key, self._row_reason)
-        if keys:
-            with self._wrapped_errors():
-                batch.read(list(dict.fromkeys(keys.values())))
-        there = batch.rows.keys() | batch.reasons.keys()
-        return [row_id for row_id in row_ids if row_id not in keys or keys[row_id] not in there]
 
     def count_rows(self) -> int:
         """Count the rows now."""
         count = select(func.count()).select_from(self._loaded().relation)
         with self._wrapped_errors():
-            return self._answer(lambda connection: connection.scalar(count)) or 0
+            return self._run(lambda connection: connection.scalar(count)) or 0
 
-    def _loaded(self) -> Selection:
-        if self._selection is None:
+    def _loaded(self) -> SourceTable:
+        if self._table is None:
             self.load()
-        assert self._selection is not None  # noqa: S101 - load() sets it or raises
-        return self._selection
+        assert self._table is not None  # noqa: S101 - load() sets it or raises
+        return self._table
 
-    def _look_up(self, connection: Connection) -> None:
-        self._selection = select_table(self._table, self._dialect, connection)
+    def _load(self, connection: Connection) -> None:
+        self._table = load_table(self._settings, self._dialect, connection)
 
-    def _select(self, read: Reader, keys: list[Any]) -> Sequence[Any]:
-        return self._answer(lambda connection: read(connection, keys))
+    def _lookup(self, keys: dict[str, Any], select: SelectByKeys, key_of: Callable[[Any], Any]) -> Found:
+        def select_batch(batch: list[Any]) -> Sequence[Any]:
+            return self._run(lambda connection: select(connection, batch))
 
-    def _answer(self, ask: Callable[[Connection], T]) -> T:
-        """Ask with a connection, and once more with a fresh one when the pooled one turned out to be dead."""
+        with self._wrapped_errors():
+            return lookup(keys, select_batch, key_of, self._row_reason)
+
+    @contextmanager
+    def _stream(self, size: int, query: Query | None = None) -> Iterator[Connection]:
+        """Lend a connection whose result arrives `size` rows at a time."""
+        self.load()  # also replaces dead connections, which a scan could not retry
+        with self._wrapped_errors(query), self._engine.connect() as connection:
+            self._dialect.set_up_stream(connection)
+            yield connection.execution_options(yield_per=size, **self._dialect.stream_options)
+
+    def _run(self, read: Callable[[Connection], T]) -> T:
+        """Read with a connection, and once more with a fresh one when the pooled one turned out to be dead."""
         try:
             with self._engine.connect() as connection:
-                return ask(connection)
+                return read(connection)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
         with self._engine.connect() as connection:
             try:  # The database was restarted or altered: the table may be another one now.
-                self._look_up(connection)
+                self._load(connection)
             except ConfigError as error:
                 raise SourceError(str(error)) from error
-            return ask(connection)
+            return read(connection)
 
     def _row_reason(self, error: Exception) -> str | None:
-        """Say, without quoting values, why a row cannot be read; None when no single row is the cause."""
+        """Return why a row cannot be read, without quoting values; None when no single row is the cause."""
         if isinstance(error, DBAPIError | self._driver_error):
             if getattr(error, "connection_invalidated", False) or not self._dialect.is_row_error(original(error)):
                 return None
             words = QUOTED.sub("…", self._dialect.message(original(error)))
-            return one_line(f"the database cannot read the row: {words}")
+            return one_line(f"the database cannot read the row: {words}", MAX_TEXT)
         if isinstance(error, ValueError | OverflowError):
             return f"the driver cannot read the row: {type(error).__name__}"
         return None
 
     @contextmanager
-    def _wrapped_errors(self, what: str = "") -> Iterator[None]:
-        """Make SourceErrors of the library's errors: SQLAlchemy's, and the driver's bare ones while it connects."""
+    def _wrapped_errors(self, query: Query | None = None) -> Iterator[None]:
+        """Wrap the library's errors in SourceError: SQLAlchemy's, and the driver's bare ones while it connects."""
         try:
             yield
         except (SQLAlchemyError, self._driver_error) as error:
-            words = self._dialect.message(original(error))
-            what = what or f"{self._table.setting}: cannot read {self._table.table!r}"
-            raise SourceError(one_line(f"{what}: {words}")) from error
+            what = f"{self._settings.setting}: cannot read {self._settings.table!r}"
+            if query is not None:
+                what = f"{query.setting}: cannot run the statement"
+            raise SourceError(one_line(f"{what}: {self._dialect.message(original(error))}", MAX_TEXT)) from error
 
 
 def original(error: BaseException) -> BaseException:

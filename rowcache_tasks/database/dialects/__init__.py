@@ -1,14 +1,11 @@
-"""Own what differs between databases: sessions, catalogs, types, the matching of keys, the meaning of errors.
+"""Dialects: sessions, catalogs, types, key conditions and errors of each database."""
 
-Must not know Redis, Celery or what the rows are for.
-"""
-
-from rowcache_tasks.database.dialects.dialect import Dialect, Reader, SourceColumn
+from rowcache_tasks.database.dialects.dialect import Dialect, SelectByKeys, SourceColumn
 from rowcache_tasks.database.dialects.mysql import MySQL
 from rowcache_tasks.database.dialects.postgresql.dialect import PostgreSQL
 from rowcache_tasks.database.dialects.sqlite import SQLite
 
-__all__ = ["Dialect", "Reader", "SourceColumn", "dialect_of"]
+__all__ = ["Dialect", "SelectByKeys", "SourceColumn", "dialect_of"]
 
 DIALECTS: dict[str, type[Dialect]] = {
     "postgresql": PostgreSQL,
@@ -19,5 +16,5 @@ DIALECTS: dict[str, type[Dialect]] = {
 
 
 def dialect_of(backend: str) -> Dialect:
-    """Choose by SQLAlchemy's backend name; unknown ones are served by what every database has in common."""
+    """Choose by SQLAlchemy's backend name; the portable dialect for all others."""
     return DIALECTS.get(backend, Dialect)()

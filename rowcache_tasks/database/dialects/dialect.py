@@ -1,4 +1,4 @@
-"""Own what every database has in common; a database that SQLAlchemy knows and we do not is served by this alone."""
+"""Portable dialect, for every database that SQLAlchemy supports; base of the others."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,37 +19,36 @@ from sqlalchemy import (
     types,
 )
 
-from rowcache_tasks.database import keys as key_type
 from rowcache_tasks.database.encoding import Converter, plain
-from rowcache_tasks.database.keys import KeyType
+from rowcache_tasks.database.keys import KeyType, integer_key, text_key
 
 AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
 """Arguments for create_engine: one statement is one transaction, with no round trip before or after it."""
 
-Reader = Callable[[Connection, Collection[Any]], Sequence[Any]]
-"""Gives the rows with some keys, as the driver's tuples."""
+SelectByKeys = Callable[[Connection, Collection[Any]], Sequence[Any]]
+"""Prepared SELECT: returns the rows with some keys, as the driver's tuples."""
 
 INT64 = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
-    """One column as it is read."""
+    """A column as it is read."""
 
     name: str
     type_name: str
-    """As the database calls it, for messages."""
+    """In the database's words, for messages."""
     expression: ColumnElement[Any]
-    """What to select so that the driver loses nothing."""
+    """SQL to select, such that the driver loses nothing."""
     convert: Converter | None = None
     key_type: KeyType | None = None
-    """None: cannot be part of a key."""
+    """None: not allowed in a key."""
     key_cast: str = ""
-    """The SQL type that key values are cast to, where the database needs it said."""
+    """SQL type that key values are cast to; empty: none is needed."""
 
 
 class Dialect:
-    """The portable way. Subclasses know one database better."""
+    """Defaults that hold for every database."""
 
     stream_options: Mapping[str, Any] = MappingProxyType({})
     """Execution options of the connection that scans a table."""
@@ -59,17 +58,17 @@ class Dialect:
         return url, {}
 
     def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:
-        """Make the driver's connection, never one that waits for ever; None: the driver's own way is good enough."""
+        """Open the driver's connection with bounded waits; None: SQLAlchemy opens it."""
         return None
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
-        """Prepare a new connection: read-only, UTC, ISO forms, bounded statements. Sent once a connection."""
+        """Set up a new connection, once: read-only, UTC, ISO forms, bounded statements."""
 
     def set_up_stream(self, connection: Connection) -> None:
-        """Prepare a connection for a long scan, after which it is closed."""
+        """Set up a connection for a long scan."""
 
     def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
-        """Return the columns in their order, each with what `describe` needs; nothing when there is no such table."""
+        """Return column -> catalog entry for `describe`, in order; empty when there is no such table."""
         inspector = inspect(connection)
         if not inspector.has_table(relation.name, relation.schema):
             return {}
@@ -77,16 +76,16 @@ class Dialect:
         return {name_of(column): column["type"] for column in found}
 
     def describe(self, name: str, catalog_type: Any) -> SourceColumn:
-        """Say how a column is read, from its entry in `column_types`."""
+        """Choose how a column is read, from its entry in `column_types`."""
         key = None
         if isinstance(catalog_type, types.Integer):
-            key = key_type.integer(*INT64)
+            key = integer_key(*INT64)
         elif isinstance(catalog_type, types.String):
-            key = key_type.text()
+            key = text_key()
         return SourceColumn(name, str(catalog_type), column(name), plain, key)
 
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
-        """Return the primary key's columns in its order; nothing when there is none."""
+        """Return the columns of the primary key in its order; empty when there is none."""
         return inspect(connection).get_pk_constraint(relation.name, relation.schema)["constrained_columns"]
 
     def relation_names(self, connection: Connection, schema: str | None) -> list[str]:
@@ -95,37 +94,37 @@ class Dialect:
         return [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
 
     def match(self, key: Sequence[SourceColumn]) -> ColumnElement[bool]:
-        """Write the condition "the key is one of the parameters"."""
+        """Build the condition "the key is one of the parameters"."""
         columns: list[ColumnElement[Any]] = [column(part.name) for part in key]
         values: BindParameter[Any] = bindparam("row_keys", expanding=True)
         return columns[0].in_(values) if len(columns) == 1 else tuple_(*columns).in_(values)
 
     def parameters(self, keys: Collection[Any]) -> dict[str, Any]:
-        """Give the parameters of `match` for these keys: bare values of one column, tuples of several."""
+        """Build the parameters of `match`. Keys of one column are bare values, of several tuples."""
         return {"row_keys": list(keys)}
 
-    def reader(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> Reader:
-        """Prepare a SELECT whose condition is `match`, once a table. `connection` is any one to the database."""
+    def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
+        """Prepare a SELECT with the condition `match`. `connection` is any one to the database."""
 
-        def read(connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
+        def select_by_keys(connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
             result = connection.execute(statement, self.parameters(keys))
-            # The driver's tuples: SQLAlchemy's rows would cost as much as the encoding.
+            # The driver's tuples, because SQLAlchemy's rows cost as much as the encoding.
             rows: Sequence[Any] = result.cursor.fetchall() if result.cursor else []
             result.close()
             return rows
 
-        return read
+        return select_by_keys
 
     def is_row_error(self, error: BaseException) -> bool:
-        """Tell an error that some rows cause (a division by zero in a view) from one of the whole database."""
+        """Whether some rows cause the error (a division by zero in a view), and not the whole database."""
         return type(error).__name__ == "DataError"
 
     def is_outdated(self, error: BaseException) -> bool:
-        """Tell an error that a fresh connection would not have."""
+        """Whether a fresh connection would not have the error."""
         return False
 
     def message(self, error: BaseException) -> str:
-        """Return the database's own words."""
+        """Return the database's message."""
         return str(error.args[-1] if error.args else error)
 
 

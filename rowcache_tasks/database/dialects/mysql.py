@@ -1,6 +1,6 @@
-"""Own what is particular to MySQL and MariaDB.
+"""Dialect of MySQL and MariaDB.
 
-Types that drivers turn into lossy Python objects are cast to text by the server, so any driver will do.
+The server casts to text the types that drivers turn into lossy Python objects, so any driver will do.
 """
 
 import math
@@ -13,9 +13,9 @@ import msgspec
 from sqlalchemy import URL, ColumnElement, Connection, TableClause, cast, column, text
 from sqlalchemy.types import CHAR
 
-from rowcache_tasks.database import keys as key_type
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter
+from rowcache_tasks.database.keys import DATE_KEY, DECIMAL_KEY, UUID_KEY, KeyType, integer_key, text_key
 
 COLUMNS = text("""
 SELECT column_name, data_type, column_type FROM information_schema.columns
@@ -49,15 +49,12 @@ class MySQL(Dialect):
     """MySQL and MariaDB."""
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
-        """Read without a transaction around each statement, and wait for no server for ever.
-
-        The drivers' own default is no time-out at all: a connection whose other end has vanished would hang.
-        """
+        """Autocommit, with time-outs: the drivers' default is none, and a connection to a vanished host would hang."""
         timeouts = {"connect_timeout": 10, "read_timeout": math.ceil(statement_timeout_s) + 60, "write_timeout": 30}
         return url, {"connect_args": timeouts, **AUTOCOMMIT}
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
-        """Each statement is bounded by the server; both spell it differently, and in different units."""
+        """Bound each statement; MySQL and MariaDB have different variables and units for it."""
         with dbapi_connection.cursor() as cursor:
             cursor.execute("SELECT VERSION()")
             if "mariadb" in str(cursor.fetchone()[0]).lower():
@@ -68,14 +65,14 @@ class MySQL(Dialect):
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
 
     def set_up_stream(self, connection: Connection) -> None:
-        """Lift the time limit, which here covers the reading of the result too."""
+        """Lift the time limit, which here includes the reading of the result."""
         mariadb = getattr(connection.dialect, "is_mariadb", False)
         limit = "max_statement_time" if mariadb else "max_execution_time"
         connection.detach()
         connection.exec_driver_sql(f"SET SESSION {limit} = 0, net_write_timeout = 600")
 
     def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
-        """Read information_schema, which shows views and every type alike."""
+        """Read information_schema, which has views and every type."""
         place = {"schema": relation.schema, "table": relation.name}
         is_json: set[str] = set()
         if getattr(connection.dialect, "is_mariadb", False):
@@ -99,28 +96,23 @@ class MySQL(Dialect):
         elif data_type == "float":
             # The server prints only six digits of a FLOAT, but all of a DOUBLE.
             expression = expression.op("*")(text("1e0"))
-        return SourceColumn(
-            name, column_type, expression, CONVERTERS.get(data_type), self._key_type(data_type, column_type)
-        )
-
-    def _key_type(self, data_type: str, column_type: str) -> key_type.KeyType | None:
-        if data_type in BYTES:
-            bits = 8 * BYTES[data_type]
-            unsigned = "unsigned" in column_type
-            return (
-                key_type.integer(0, 2**bits - 1)
-                if unsigned
-                else key_type.integer(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-            )
-        return KEY_TYPES.get(data_type)
+        return SourceColumn(name, column_type, expression, CONVERTERS.get(data_type), key_type(data_type, column_type))
 
     def is_row_error(self, error: BaseException) -> bool:
-        """Go by the error number; drivers sort only some of them into DataError."""
+        """Go by the error number; drivers raise DataError for only some of them."""
         return bool(error.args) and error.args[0] in ROW_ERRORS
 
 
+def key_type(data_type: str, column_type: str) -> KeyType | None:
+    """Return the key type of a column; None when it has none."""
+    if data_type not in BYTES:
+        return KEY_TYPES.get(data_type)
+    values = 2 ** (8 * BYTES[data_type])
+    return integer_key(0, values - 1) if "unsigned" in column_type else integer_key(-values // 2, values // 2 - 1)
+
+
 def iso_date(value: str) -> str:
-    """Refuse zero dates (0000-00-00, 2026-00-00), which are days of no calendar."""
+    """Refuse zero dates (0000-00-00, 2026-00-00), which are not in the calendar."""
     if value[:4] == "0000" or value[5:7] == "00" or value[8:10] == "00":
         raise ValueError("the date has a zero year, month or day: store NULL instead")
     return value
@@ -137,7 +129,7 @@ def utc_timestamp(value: str) -> str:
 
 
 def shortest_float(value: float) -> float:
-    """Return the number with the fewest digits that is the same FLOAT: 0.1, not 0.10000000149011612."""
+    """Return the shortest number that is the same FLOAT: 0.1, not 0.10000000149011612."""
     stored = struct.pack("f", value)
     for digits in range(6, 9):
         shorter = float(f"{value:.{digits}g}")
@@ -155,14 +147,8 @@ CONVERTERS: Mapping[str, Converter] = {
 }
 
 KEY_TYPES = {
-    "char": key_type.text(),
-    "varchar": key_type.text(),
-    "tinytext": key_type.text(),
-    "text": key_type.text(),
-    "mediumtext": key_type.text(),
-    "longtext": key_type.text(),
-    "enum": key_type.text(),
-    "decimal": key_type.DECIMAL_KEY,
-    "date": key_type.DATE_KEY,
-    "uuid": key_type.UUID_KEY,
+    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"), text_key()),
+    "decimal": DECIMAL_KEY,
+    "date": DATE_KEY,
+    "uuid": UUID_KEY,
 }

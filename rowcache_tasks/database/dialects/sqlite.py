@@ -1,4 +1,4 @@
-"""Own what is particular to SQLite, where the value has a type and the column only an inclination."""
+"""Dialect of SQLite, where each value has a type of its own and the column only an affinity."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import URL, Connection, TableClause, column, text
 
-from rowcache_tasks.database import keys as key_type
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, INT64, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter, finite
+from rowcache_tasks.database.keys import integer_key, text_key
 
 COLUMNS = text("SELECT name, type FROM pragma_table_xinfo(:table, :schema) WHERE hidden <> 1 ORDER BY cid")
 PRIMARY_KEY = text("SELECT name FROM pragma_table_xinfo(:table, :schema) WHERE pk > 0 ORDER BY pk")
@@ -24,7 +24,7 @@ class SQLite(Dialect):
     """SQLite through Python's sqlite3."""
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
-        """Open files with mode=rw: a wrong path is then an error, not a new empty database."""
+        """Open files with mode=rw: a wrong path is an error, not a new empty database."""
         path = url.database
         if path and path != ":memory:" and not path.startswith("file:"):
             url = url.set(database=f"file:{quote(str(Path(path).absolute()))}")
@@ -32,7 +32,7 @@ class SQLite(Dialect):
         return url, dict(AUTOCOMMIT)
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
-        """Text that is not UTF-8 comes with lone surrogates, so that only its row fails to encode."""
+        """Read text that is not UTF-8 with lone surrogates, so that only its row fails to encode."""
         dbapi_connection.text_factory = decode_text
         dbapi_connection.execute("PRAGMA query_only = ON")
 
@@ -42,7 +42,7 @@ class SQLite(Dialect):
         return {row[0]: row[1] for row in connection.execute(COLUMNS, place)}
 
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
-        """Read the declared key; a bare rowid is none."""
+        """Read the declared key, which a bare rowid is not."""
         return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
 
     def describe(self, name: str, catalog_type: Any) -> SourceColumn:
@@ -50,21 +50,21 @@ class SQLite(Dialect):
         declared = catalog_type.partition("(")[0].strip().upper()
         kind = affinity(declared)
         convert: Converter = stored
-        key = {"INTEGER": key_type.integer(*INT64), "TEXT": key_type.text()}.get(kind)
+        key = {"INTEGER": integer_key(*INT64), "TEXT": text_key()}.get(kind)
         if declared in ("BOOLEAN", "BOOL"):
             convert = boolean
         elif declared in ("JSON", "JSONB"):
             convert = embedded
         elif declared in TEMPORAL:
-            convert, key = temporal, key_type.text()
+            convert, key = temporal, text_key()
         elif declared == "UUID":
-            key = key_type.text()
+            key = text_key()
         elif kind == "NUMERIC":
             convert = decimal
         return SourceColumn(name, catalog_type or "no declared type", column(name), convert, key)
 
     def is_row_error(self, error: BaseException) -> bool:
-        """Everything is an OperationalError here: code 1 is an error in a value unless something is not there."""
+        """Go by the error code; code 1 is an error in a value unless a table or column is not there."""
         code = getattr(error, "sqlite_errorcode", None)
         # 18: string or blob too big, 20: datatype mismatch
         return code in (18, 20) or (code == 1 and not str(error).startswith("no such "))
@@ -91,7 +91,7 @@ def stored(value: Any) -> object:
 
 
 def decimal(value: Any) -> object:
-    """Write a number as the digits SQLite has, which may be fewer than were inserted."""
+    """Write a number in the digits that SQLite has, which may be fewer than were inserted."""
     if type(value) is float:
         return repr(value).replace("inf", "Infinity")
     return str(value) if type(value) is int else value
@@ -101,7 +101,7 @@ def boolean(value: Any) -> bool:
     """Write 0 and 1."""
     if type(value) is int and value in (0, 1):
         return value == 1
-    raise ValueError("a BOOLEAN holds something else than 0, 1 and NULL")
+    raise ValueError("a BOOLEAN holds a value other than 0, 1 and NULL")
 
 
 def temporal(value: Any) -> object:
@@ -112,7 +112,7 @@ def temporal(value: Any) -> object:
 
 
 def embedded(value: Any) -> object:
-    """Embed JSON text; SQLite made numbers of texts that look like one."""
+    """Embed JSON text; SQLite turns texts that look like a number into one."""
     if type(value) is bytes:
         raise ValueError("the JSON column holds a BLOB (JSONB): store json(…) text")
     if type(value) is not str:

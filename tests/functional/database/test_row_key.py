@@ -4,6 +4,8 @@ import pytest
 from support.scratch_database import CREATE_USERS, row_values
 from support.sent_sql import record_psycopg_queries
 
+from rowcache_tasks.config.query import Query
+
 
 @pytest.mark.parametrize(
     "row_id", ["+1", " 1", "1 ", "1_0", "\uff11", "1.0", "1e0", "--1", "-", "0x1", "9" * 5000, "\udc80", "1\0"]
@@ -30,6 +32,19 @@ def test_text_key_takes_any_text_that_the_database_can_hold(db):
     assert list(fetched.errors) == ["\udc80"]
     assert [row_values(source.fetch([word])) for word in words] == [{word: (word, n)} for n, word in enumerate(words)]
     assert sorted(row_id for page in source.stream_row_ids(3) for row_id in page) == sorted(words)
+
+
+def test_row_whose_key_is_an_empty_text_has_no_row_id(db, caplog):
+    db.run("CREATE TABLE word (word varchar(50) PRIMARY KEY)", "INSERT INTO word VALUES (''), ('a')")
+    source = db.source("word")
+    found = source.fetch(["", "a"])
+    assert list(found.rows) == ["a"]
+    assert found.errors == {"": "row id '': it is empty"}
+    assert source.find_missing(["", "a", "b"]) == ["", "b"]
+    assert list(source.stream_row_ids(10)) == [["a"]]
+    assert caplog.messages == ["rowcache_tables['inv']: left out 1 row(s) whose key is an empty text"]
+    query = Query("hot", "queries['hot']", "SELECT word FROM word")
+    assert list(source.stream_query(query, 10)) == [[("a", None)]]
 
 
 def test_nul_in_a_text_key_is_an_error_in_postgresql(pg):

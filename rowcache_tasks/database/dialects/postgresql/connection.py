@@ -1,6 +1,6 @@
-"""Own the connection to PostgreSQL that gives a silent server up.
+"""Connection to PostgreSQL that closes when the server stays silent.
 
-Imports psycopg, an optional extra: only postgresql.py may import this, and only when it connects.
+Imports psycopg, an optional extra; imported when a connection is opened.
 """
 
 import time
@@ -9,25 +9,25 @@ from typing import Any
 
 from psycopg import Connection, OperationalError
 
-__all__ = ["PatientConnection"]
+__all__ = ["BoundedConnection"]
 
 
-class PatientConnection(Connection[tuple[Any, ...]]):
-    """Waits for an answer as long as the server may take, and a little longer; then closes itself and raises.
+class BoundedConnection(Connection[tuple[Any, ...]]):
+    """Connection with a bounded wait for each answer; then it closes itself and raises.
 
-    libpq waits for ever. Keepalives do not help when something between us and the server still acknowledges our
-    packets: a proxy, a pooler, a stopped server process.
+    libpq waits for ever. Keepalives do not help while a proxy, a pooler or a stopped server process still acknowledges
+    packets.
     """
 
-    patience_s = float("inf")
+    silence_limit_s = float("inf")
     """Longest silence of the server while it owes an answer; seconds."""
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-        """Wait for what psycopg does on the connection. Raises OperationalError when the server is silent."""
+        """Run one exchange of psycopg with the server. Raises OperationalError when the server is silent."""
         return super().wait(self._bounded(gen), *args, **kwargs)
 
     def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """Pass a generator on. psycopg sends it 0 ten times a second while nothing can be read or written."""
+        """Wrap psycopg's generator, which gets 0 ten times a second while nothing can be read or written."""
         heard_at = time.monotonic()
         try:
             wanted = next(gen)
@@ -35,9 +35,9 @@ class PatientConnection(Connection[tuple[Any, ...]]):
                 ready = yield wanted
                 if ready:
                     heard_at = time.monotonic()
-                elif time.monotonic() - heard_at > self.patience_s:
-                    self.close()  # that, and not the exception, tells SQLAlchemy to open another one
-                    raise OperationalError(f"the server has not answered for {self.patience_s:g} s")
+                elif time.monotonic() - heard_at > self.silence_limit_s:
+                    self.close()  # SQLAlchemy goes by this, and not by the exception, to open another one
+                    raise OperationalError(f"the server has not answered for {self.silence_limit_s:g} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value

@@ -1,7 +1,6 @@
-"""Own the reading of a batch's rows through psycopg's own cursor, on a connection that SQLAlchemy lends.
+"""Reading of rows through psycopg's own cursor, on a connection of SQLAlchemy's pool.
 
-SQLAlchemy's statements and results would cost as much as reading 20 rows or more. What it does about a connection that
-is lost is left to it.
+SQLAlchemy's statement and result cost as much as reading 20 rows or more. Lost connections are left to its pool.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +19,9 @@ def read_rows(
     parameters: Mapping[str, Any],
     is_outdated: Callable[[BaseException], bool],
 ) -> Sequence[Any]:
-    """Run a statement in psycopg's own form; give the rows as tuples.
+    """Run a statement in psycopg's own form; returns the rows as tuples.
 
-    Raises DBAPIError when the connection cannot be used any more, or the driver's own error.
+    Raises DBAPIError when the connection cannot be used any more, else the driver's own error.
     """
     driver_connection: Any = connection.connection.driver_connection
     try:
@@ -31,17 +30,17 @@ def read_rows(
             return rows
     except connection.dialect.loaded_dbapi.Error as error:
         if driver_connection.closed or is_outdated(error):
-            give_up(connection, driver_connection)
+            mark_closed(connection, driver_connection)
             raise DBAPIError(sql, None, error, hide_parameters=True, connection_invalidated=True) from error
         raise
     except BaseException:
-        if driver_connection.info.transaction_status:  # not idle: something has ended the wait for the answer
+        if driver_connection.info.transaction_status:  # not idle: the wait for the answer was interrupted
             connection.invalidate()
         raise
 
 
-def give_up(connection: Connection, driver_connection: Any) -> None:
-    """Let SQLAlchemy find the connection closed: from then on it trusts no other that is as old."""
+def mark_closed(connection: Connection, driver_connection: Any) -> None:
+    """Let SQLAlchemy find the connection closed: it then replaces every pooled one that is as old."""
     driver_connection.close()
     with suppress(DBAPIError):
         connection.exec_driver_sql("SELECT 1")

@@ -1,7 +1,7 @@
-"""Own what is particular to PostgreSQL, read through psycopg.
+"""Dialect of PostgreSQL, read through psycopg.
 
-Most types arrive as PostgreSQL's own text, which is exact where Python's types lose something (months of an
-interval, infinite timestamps, digits of a numeric); a converter then writes it the JSON way.
+Most types arrive as PostgreSQL's text, which is exact where Python's types are not (months of an interval, infinite
+timestamps, digits of a numeric); a converter turns it into JSON.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy import tuple_ as row_of
 from sqlalchemy.types import UserDefinedType
 
-from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, Reader, SourceColumn
+from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SelectByKeys, SourceColumn
 from rowcache_tasks.database.dialects.postgresql.cursor import read_rows
 from rowcache_tasks.database.dialects.postgresql.text import CONVERTERS, ELEMENTS, KEY_TYPES, NATIVE, TEXT_KEY
 from rowcache_tasks.database.encoding import each
@@ -65,13 +65,12 @@ ORDER BY attnum
 # Errors of SQLSTATE classes that a single row can cause: cardinality, data, integrity, functions, corruption.
 ROW_ERROR_CLASSES = {"21", "22", "23", "38", "39", "P0", "XX"}
 
-
 ANSWER_SLACK_S = 2.0
-"""The server ends a statement at its time-out; an answer that is so much later does not come."""
+"""Wait beyond the statement time-out, at which the server itself ends the statement."""
 
 
 class SqlType(UserDefinedType[Any]):
-    """A type by its SQL text, for casts."""
+    """SQL type by its text, for casts."""
 
     cache_ok = True
 
@@ -84,13 +83,13 @@ class SqlType(UserDefinedType[Any]):
 
 
 class PostgreSQL(Dialect):
-    """PostgreSQL and what speaks its protocol."""
+    """PostgreSQL, and servers with its protocol and catalog."""
 
     # A server-side cursor lives in a transaction.
     stream_options: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ"}
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
-        """Require psycopg; make a dead network show within seconds unless the URL says otherwise."""
+        """Require psycopg; detect a dead network within seconds unless the URL has other options."""
         if url.get_driver_name() != "psycopg":
             raise ConfigError(
                 f"rowcache_database_url asks for the driver {url.get_driver_name()!r}: "
@@ -107,16 +106,16 @@ class PostgreSQL(Dialect):
         return url, {"connect_args": missing, "use_native_hstore": False, **AUTOCOMMIT}
 
     def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:
-        """Give a server up that is silent for longer than a statement may run."""
+        """Open a connection that closes when the server is silent for longer than a statement may run."""
         # Late, because psycopg is an optional extra.
-        from rowcache_tasks.database.dialects.postgresql.connection import PatientConnection  # noqa: PLC0415
+        from rowcache_tasks.database.dialects.postgresql.connection import BoundedConnection  # noqa: PLC0415
 
-        connection = PatientConnection.connect(*arguments, **keywords)
-        connection.patience_s = statement_timeout_s + ANSWER_SLACK_S
+        connection = BoundedConnection.connect(*arguments, **keywords)
+        connection.silence_limit_s = statement_timeout_s + ANSWER_SLACK_S
         return connection
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
-        """One round trip. The settings last as long as the connection."""
+        """Set the session up in one round trip; read all but the NATIVE types as text."""
         from psycopg.types.string import TextLoader  # noqa: PLC0415 - psycopg is an optional extra
 
         dbapi_connection.execute(SESSION, [str(max(1, round(statement_timeout_s * 1000)))])
@@ -125,12 +124,12 @@ class PostgreSQL(Dialect):
                 dbapi_connection.adapters.register_loader(info.oid, TextLoader)
 
     def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
-        """Look the types up in the catalog: SQLAlchemy's reflection does not know those of extensions."""
+        """Read the catalog: SQLAlchemy's reflection has no types of extensions."""
         quoted = connection.dialect.identifier_preparer.format_table(relation)
         return {row[0]: tuple(row[1:]) for row in connection.execute(CATALOG, {"relation": quoted})}
 
     def describe(self, name: str, catalog_type: Any) -> SourceColumn:
-        """Choose by the type's internal name."""
+        """Choose by the internal name of the type."""
         internal, formatted, kind, arrays, builtin = catalog_type
         known = internal if builtin else ""
         exact = f'pg_catalog."{internal}"' if builtin else formatted
@@ -153,7 +152,7 @@ class PostgreSQL(Dialect):
         return list(connection.scalars(text(f"{found}{where} ORDER BY 1"), {"schema": schema}))
 
     def match(self, key: Sequence[SourceColumn]) -> ColumnElement[bool]:
-        """One array parameter a column: the statement's text does not depend on the number of keys."""
+        """Match with one array parameter a column, so that the text does not depend on the number of keys."""
         arrays = [cast(bindparam(f"row_keys_{i}"), SqlType(f"{part.key_cast}[]")) for i, part in enumerate(key)]
         columns: list[ColumnElement[Any]] = [column(part.name) for part in key]
         if len(key) == 1:
@@ -166,26 +165,26 @@ class PostgreSQL(Dialect):
         parts = zip(*keys, strict=True) if isinstance(next(iter(keys)), tuple) else [keys]
         return {f"row_keys_{i}": array_literal(part) for i, part in enumerate(parts)}
 
-    def reader(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> Reader:
-        """Compile the statement once: its text does not depend on the keys."""
+    def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
+        """Compile the statement once."""
         sql = str(statement.compile(dialect=connection.dialect))
 
-        def read(connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
+        def select_by_keys(connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
             return read_rows(connection, sql, self.parameters(keys), self.is_outdated)
 
-        return read
+        return select_by_keys
 
     def is_row_error(self, error: BaseException) -> bool:
-        """Go by SQLSTATE; an error without one is psycopg's, which could not load a value."""
+        """Go by SQLSTATE; an error without one is psycopg's, for a value that it cannot load."""
         state = getattr(error, "sqlstate", None)
         return state[:2] in ROW_ERROR_CLASSES if state else type(error).__name__ == "DataError"
 
     def is_outdated(self, error: BaseException) -> bool:
-        """Tell that a prepared statement does not survive an ALTER TABLE (cached plan must not change …)."""
+        """Whether an ALTER TABLE has made a prepared statement useless (cached plan must not change …)."""
         return getattr(error, "sqlstate", None) == "0A000"
 
     def message(self, error: Any) -> str:
-        """Return the primary message; not the detail, which shows values, nor what a function's RAISE says."""
+        """Return the primary message, without the detail or the text of a RAISE, which may hold values."""
         state = getattr(error, "sqlstate", None)
         if not state:
             return super().message(error)
@@ -194,7 +193,7 @@ class PostgreSQL(Dialect):
 
 
 def array_literal(values: Collection[object]) -> str:
-    """Write a one-dimensional array as PostgreSQL reads it, every element quoted."""
+    """Write a one-dimensional array in PostgreSQL's text form, every element quoted."""
     texts = list(map(str, values))
     joined = "".join(texts)
     if texts and '"' not in joined and "\\" not in joined:

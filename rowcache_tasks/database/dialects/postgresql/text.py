@@ -1,19 +1,19 @@
-"""Own the values of PostgreSQL: which of them come as its own text, and the JSON form of that text.
+"""Values of PostgreSQL: the types that are read as text, and the JSON form of that text.
 
-Must not know SQL or connections. Types are named as in pg_type: timestamptz, bpchar.
+Types have their names in pg_type: timestamptz, bpchar.
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
-from rowcache_tasks.database import keys as key_type
 from rowcache_tasks.database.encoding import Converter, finite
+from rowcache_tasks.database.keys import DATE_KEY, DECIMAL_KEY, UUID_KEY, integer_key, text_key
 
-# psycopg's own loaders are exact, and C, for these; every other type comes as text.
+# Types whose loaders in psycopg are exact, and in C; every other type is read as text.
 NATIVE = {"bool", "int2", "int4", "int8", "oid", "float4", "float8", "bytea"}
 
-# Array elements that psycopg knows the array type of; arrays of others are read as text[].
+# Element types of the arrays that psycopg can load; arrays of others are read as text[].
 ELEMENTS = NATIVE | {
     *("text", "varchar", "bpchar", "name", "char", "numeric", "uuid", "json", "jsonb", "inet", "cidr"),
     *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
@@ -21,12 +21,12 @@ ELEMENTS = NATIVE | {
 
 
 def is_infinite(value: str) -> bool:
-    """Tell PostgreSQL's infinite dates and timestamps."""
+    """Whether a date or timestamp is infinite."""
     return value in ("infinity", "-infinity")
 
 
 def iso_date(value: str) -> str:
-    """Pass YYYY-MM-DD and infinity; clients parse no year beyond 9999 or before 1."""
+    """Accept YYYY-MM-DD and infinity; clients parse no year beyond 9999 or before 1."""
     if (len(value) == 10 and value[4] == "-") or is_infinite(value):
         return value
     raise ValueError("the date is outside the years 1 to 9999")
@@ -47,19 +47,19 @@ def utc_timestamp(value: str) -> str:
         return f"{value[:10]}T{value[11:-3]}Z"
     if is_infinite(value):
         return value
-    # Another offset: a connection pooler gave us a session without our settings.
+    # Another offset: the session of a connection pooler lacks our settings.
     raise ValueError("the timestamp is outside the years 1 to 9999, or the session's TimeZone is not UTC")
 
 
 def iso_interval(value: str) -> str:
-    """Pass ISO 8601 (P1Y2M3DT4H5M6S) and infinity."""
+    """Accept ISO 8601 (P1Y2M3DT4H5M6S) and infinity."""
     if value[:1] == "P" or is_infinite(value):
         return value
     raise ValueError("the interval is not in ISO 8601: the session's IntervalStyle is not iso_8601")
 
 
 def offset_time(value: str) -> str:
-    """19:39:19+02 -> 19:39:19+02:00, the form that RFC 3339 knows."""
+    """19:39:19+02 -> 19:39:19+02:00, as in RFC 3339."""
     return value if value[-3] == ":" else f"{value}:00"
 
 
@@ -75,17 +75,17 @@ CONVERTERS: Mapping[str, Converter] = {
     "timetz": offset_time,
 }
 
-TEXT_KEY = key_type.text(nul=False)
+TEXT_KEY = text_key(nul=False)
 KEY_TYPES = {
-    "int2": key_type.integer(-(2**15), 2**15 - 1),
-    "int4": key_type.integer(-(2**31), 2**31 - 1),
-    "int8": key_type.integer(-(2**63), 2**63 - 1),
-    "oid": key_type.integer(0, 2**32 - 1),
-    "numeric": key_type.DECIMAL_KEY,
+    "int2": integer_key(-(2**15), 2**15 - 1),
+    "int4": integer_key(-(2**31), 2**31 - 1),
+    "int8": integer_key(-(2**63), 2**63 - 1),
+    "oid": integer_key(0, 2**32 - 1),
+    "numeric": DECIMAL_KEY,
     "text": TEXT_KEY,
     "varchar": TEXT_KEY,
     "name": TEXT_KEY,
-    "bpchar": key_type.text(nul=False, padded=True),
-    "uuid": key_type.UUID_KEY,
-    "date": key_type.DATE_KEY,
+    "bpchar": text_key(nul=False, padded=True),
+    "uuid": UUID_KEY,
+    "date": DATE_KEY,
 }

@@ -83,7 +83,10 @@ def test_query_is_streamed(pg):
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("SELECT name FROM users", "queries['hot']: the statement returns 'Ann', which is no key: it is not a whole"),
+        (
+            "SELECT name FROM users",
+            "queries['hot']: the statement returns 'Ann', which is not a key: it is not a whole",
+        ),
         ("SELECT user_id, 0 FROM users", "queries['hot']: row '1': delay is 0.0: it must be from 0.05 to "),
         ("SELECT user_id, name FROM users", "queries['hot']: row '1': delay is 'Ann': it must be a finite number"),
         ("SELECT user_id * 1.5 FROM users", "queries['hot']: the statement returns "),
