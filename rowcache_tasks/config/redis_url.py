@@ -1,13 +1,16 @@
-"""Own what a URL of a Redis server may be: one that redis-py reads as it was meant. Opens no connection.
+"""URL of a Redis server: only such that redis-py reads as it was meant.
 
-redis-py ignores a database that is no number, and fails only while it connects, or never, on options it does not
-know or must not be given.
+redis-py ignores a database that is not a number. Options that are unknown or not allowed make it fail when it connects,
+or never.
 """
 
 import re
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["is_redis_url"]
+from rowcache_tasks.config.parse import parse_url, refusal
+from rowcache_tasks.text import redact
+
+__all__ = ["is_redis_url", "parse_redis_url"]
 
 SCHEMES = ("redis", "rediss", "unix")
 WHOLE = re.compile(r"[0-9]{1,9}")
@@ -29,6 +32,15 @@ TLS = (
 )
 
 
+def parse_redis_url(setting: str, value: object) -> str:
+    """Accept the URL of one server. Raises ConfigError, without the password."""
+    url = parse_url(setting, value)
+    if not is_redis_url(url):
+        allowed = "redis://host:port/db, rediss://… or unix:///path?db=0"
+        raise refusal(setting, redact(url), f"{allowed} (one server or a failover pair; not a Redis Cluster)")
+    return url
+
+
 def is_redis_url(url: str) -> bool:
     """Whether redis-py reads the URL as it was meant."""
     try:
@@ -45,7 +57,7 @@ def is_redis_url(url: str) -> bool:
 
 
 def is_option(scheme: str, name: str, value: str) -> bool:
-    """Whether an option of the query is known and, if it is to be a number, is one."""
+    """Whether an option is known and, where a number is needed, is a number."""
     if name in NUMBERS:
         return NUMBERS[name].fullmatch(value) is not None
     return name in TEXTS or (name in TLS and scheme == "rediss")

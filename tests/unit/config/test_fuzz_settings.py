@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from support.hostile_values import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
 from support.project import ROOT
 
-from rowcache_tasks.config.settings import SETTING_FIELDS, TABLE_OPTIONS, Settings, parse_settings
+from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Settings, parse_settings
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
@@ -19,7 +19,8 @@ from rowcache_tasks.text import redact
 
 GOOD = {"rowcache_redis_url": "redis://localhost/0", "rowcache_tables": {"inv": {"table": "inventory"}}}
 SECRET = "s3cret"
-VARIABLES = [name.upper() for name in SETTING_FIELDS]
+names = st.sampled_from(sorted(SETTINGS))
+VARIABLES = [name.upper() for name in SETTINGS]
 
 logins = st.one_of(
     st.builds(
@@ -37,7 +38,9 @@ logins = st.one_of(
 )
 urls = texts.map(lambda text: text.replace(SECRET, "")) | logins
 tables = st.dictionaries(
-    texts, st.dictionaries(st.sampled_from(TABLE_OPTIONS) | texts, any_object, max_size=4) | any_object, max_size=2
+    texts,
+    st.dictionaries(st.sampled_from(sorted(TABLE_OPTIONS)) | texts, any_object, max_size=4) | any_object,
+    max_size=2,
 )
 
 
@@ -65,13 +68,13 @@ def settings_of(raw):
 
 
 @reproducible
-@given(st.dictionaries(st.sampled_from(sorted(SETTING_FIELDS)) | texts.map("rowcache_".__add__) | numbers, any_object))
+@given(st.dictionaries(names | texts.map("rowcache_".__add__) | numbers, any_object))
 def test_any_mapping_gives_settings_or_one_line(raw):
     assert isinstance(settings_of(raw), Settings | None)
 
 
 @reproducible
-@given(st.sampled_from(sorted(SETTING_FIELDS)), any_object | urls | tables)
+@given(names, any_object | urls | tables)
 def test_any_value_of_a_setting_gives_settings_or_one_line_that_names_it(name, value):
     if settings_of(GOOD | {name: value}) is None:
         with pytest.raises(ConfigError, match=name):

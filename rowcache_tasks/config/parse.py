@@ -1,0 +1,91 @@
+"""Validation of single values: text, URLs, names and numbers."""
+
+import re
+from collections.abc import Callable
+from typing import TypeGuard
+
+from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.keys import BROKER_PREFIXES, NAMESPACE, RESERVED_NAMESPACES
+from rowcache_tasks.text import shorten
+
+__all__ = ["parse_name", "parse_names", "parse_namespace", "parse_text", "parse_url", "refusal", "seconds", "whole"]
+
+MAX_NAME = 100
+"""Characters of a table's or a query's name: it is in every message, and a label of the metrics."""
+
+
+def refusal(setting: str, value: object, allowed: str) -> ConfigError:
+    """Make the error of one line: the setting, the value found, the values allowed."""
+    return ConfigError(f"{setting} is {shorten(value)}: allowed is {allowed}")
+
+
+def parse_text(setting: str, value: object) -> str:
+    """Accept a text that a database can store, with a character that is not blank."""
+    if not is_storable(value) or not value.strip():
+        raise refusal(setting, value, "a non-empty string")
+    return value
+
+
+def parse_url(setting: str, value: object) -> str:
+    """Accept a printable text. Another value may hold a password in any form, and is not shown."""
+    if isinstance(value, str) and value.isprintable():
+        return parse_text(setting, value)
+    found = shorten(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    raise ConfigError(f"{setting} is {found}: allowed is a non-empty string of printable characters")
+
+
+def parse_name(setting: str, noun: str, value: object) -> str:
+    """Accept the name of a table or a query."""
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > MAX_NAME:
+        raise ConfigError(
+            f"{setting}: a {noun}'s name must be a non-empty string of up to {MAX_NAME} printable characters"
+        )
+    return value
+
+
+def parse_names(setting: str, value: object) -> tuple[str, ...]:
+    """Accept one column name, a list of different ones, or None."""
+    if value is None:
+        return ()
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or not all(map(is_storable, names)):
+        raise refusal(setting, value, "a column name or a list of column names")
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{setting} is {shorten(value)}: a column is named twice")
+    return tuple(names)
+
+
+def parse_namespace(setting: str, value: object) -> str:
+    """Accept a namespace whose keys no other part of the package, and no broker, uses."""
+    if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
+        raise ConfigError(f"{setting} is {shorten(value)}: allowed are letters, digits, '_', '.' and '-', or nothing")
+    if value in RESERVED_NAMESPACES or value.startswith(BROKER_PREFIXES):
+        raise ConfigError(f"{setting} is {value!r}: this name is a Redis key of another kind; choose another")
+    return value
+
+
+def seconds(low: float, high: float) -> Callable[[str, object], float]:
+    """Make the parser of a duration in seconds."""
+
+    def parse(setting: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise refusal(setting, value, f"a number of seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+def whole(low: int, high: int) -> Callable[[str, object], int]:
+    """Make the parser of a whole number."""
+
+    def parse(setting: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise refusal(setting, value, f"a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def is_storable(value: object) -> TypeGuard[str]:
+    """Whether a value is a non-empty text without characters that databases refuse."""
+    return isinstance(value, str) and value != "" and not re.search("[\0\ud800-\udfff]", value)
