@@ -1,17 +1,18 @@
-"""Own every exception that the package raises on purpose.
+"""Exceptions that the package raises on purpose.
 
     RowCacheError
     ├── ConfigError      a setting is wrong; the process must not start
-    ├── ArgumentError    a caller passed something that cannot be meant; nothing was changed
-    ├── SourceError      the database as a whole cannot be read just now
-    ├── EncodingError    one row or one value has no faithful JSON form
-    ├── CacheError       Redis cannot be read, or asked for a refresh, just now
+    ├── ArgumentError    an argument of a call is wrong; nothing was changed
+    ├── SourceError      the database cannot be read at the moment
+    ├── EncodingError    a row or a value has no faithful JSON form
+    ├── CacheError       Redis cannot be read, or asked for a refresh, at the moment
     ├── FillError        a row that is not cached cannot be read from the database for its reader
-    ├── RowTypeError     a cached row does not fit the type that a reader asked for
-    └── EmbeddedError    a server of the demo or the tests cannot be started (embedded/error.py)
+    ├── RowTypeError     a cached row does not fit the type that its reader asked for
+    ├── DemoError        the demo cannot go on (demo/error.py)
+    └── EmbeddedError    a server of the demo or of the tests cannot be started (demo/servers/error.py)
 
-Each message says what was asked, what was found and what to do. "Not there" is None and "superseded, not
-written" is an outcome: neither is an exception.
+Each message has what was asked, what was found and what is allowed or to be done. A row that is not there is None, and
+a commit that is superseded is an outcome: neither is an exception.
 """
 
 from collections.abc import Mapping
@@ -30,29 +31,29 @@ __all__ = [
 
 
 class RowCacheError(Exception):
-    """Any error raised by this package on purpose."""
+    """Base of every error that the package raises on purpose."""
 
 
 class ConfigError(RowCacheError):
-    """A setting is wrong. One line: the setting, what was found, what is allowed."""
+    """A setting is wrong. One line: the setting, the value found, the values allowed."""
 
 
 class ArgumentError(RowCacheError, ValueError):
-    """A caller's argument is wrong. Nothing was changed."""
+    """An argument of a call is wrong. Nothing was changed."""
 
 
 class SourceError(RowCacheError):
-    """The database cannot be read as a whole: no connection, no such table, a statement time-out."""
+    """The database as a whole cannot be read: no connection, no such table, a statement time-out."""
 
 
 class EncodingError(RowCacheError):
-    """One value has no faithful JSON form; the message names its column and the reason."""
+    """A value has no faithful JSON form. The message has its column and the reason."""
 
 
 class CacheError(RowCacheError):
-    """Redis does not answer a reader or a Refresher, or refuses to. Raised within its time-out.
+    """Redis does not answer a reader or a Refresher, or refuses. Raised within the time-out.
 
-    `left` is for a Refresher: table -> how many of the rows asked for may not be refreshed now.
+    `left`, set by a Refresher: table -> number of rows asked for that may not be refreshed now.
     """
 
     def __init__(self, message: str, left: Mapping[str, int] | None = None) -> None:
@@ -61,9 +62,9 @@ class CacheError(RowCacheError):
 
 
 class FillError(RowCacheError):
-    """A row that is not cached cannot be read from the database just now, or has no faithful JSON form.
+    """A row that is not cached cannot be read from the database at the moment, or has no faithful JSON form.
 
-    `is_shared`: whether the database itself said so, so that other processes need not ask it for a moment.
+    `is_shared`: whether the error is the database's own, so that other processes need not ask it for a moment.
     """
 
     def __init__(self, message: str, *, is_shared: bool = False) -> None:
@@ -72,10 +73,10 @@ class FillError(RowCacheError):
 
 
 class RowTypeError(RowCacheError):
-    """A cached row does not fit the reader's type. One line: table, row id, column, what was found and expected.
+    """A cached row does not fit the reader's type. One line: table, row id, column, type found, type expected.
 
-    `table` is the table's name, `row_id` the id as it was asked for. Nothing of the row's contents is shown.
-    `rows`, of get_many: what it would have returned, with None for each row that does not fit; of others it is empty.
+    Values of the row are not shown. `table`: its name. `row_id`: as it was asked for. `rows`, set by get_many: its
+    result, with None for each row that does not fit; otherwise empty.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ import click
 
 from rowcache_tasks.ops.cli.session import find_app, open_session
 from rowcache_tasks.ops.doctor import examine
-from rowcache_tasks.text import show_line
+from rowcache_tasks.text import one_line
 
 __all__ = ["doctor"]
 
@@ -16,7 +16,7 @@ def doctor(ctx: click.Context) -> None:
     is_broken = False
     with open_session() as session:
         for finding in examine(session.settings, session.client, find_app(ctx)):
-            click.echo(f"{finding.level:<4}  {show_line(finding.text)}")
+            click.echo(f"{finding.level:<4}  {one_line(finding.text)}")
             is_broken = is_broken or finding.level == "fail"
     if is_broken:
         ctx.exit(1)

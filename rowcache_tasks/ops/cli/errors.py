@@ -9,7 +9,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import decode_row_id
 from rowcache_tasks.ops.cli.session import Session, open_session
 from rowcache_tasks.ops.status import Failure, read_failures
-from rowcache_tasks.text import show_count, show_duration, show_line, show_text
+from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 __all__ = ["errors"]
 
@@ -52,4 +52,4 @@ def describe_failure(failure: Failure, now: int) -> str:
     """Write a failure as one line that is safe to print, whatever is in it."""
     ago = show_duration(max(0.0, now - failure.at))
     times = show_count(failure.failures, "time")
-    return f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {show_line(failure.error)}"
+    return f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {one_line(failure.error)}"

@@ -6,7 +6,7 @@ from rowcache_tasks.celery import REFRESH_QUEUE
 from rowcache_tasks.celery.queue_length import Queue
 from rowcache_tasks.ops.cli.session import FailedError, find_app, open_session
 from rowcache_tasks.ops.health import default_max_overdue_s, is_halted, read_health
-from rowcache_tasks.text import show_line
+from rowcache_tasks.text import one_line
 
 __all__ = ["health"]
 
@@ -32,7 +32,7 @@ def health(ctx: click.Context, max_overdue: float | None, liveness: bool) -> Non
     except FailedError as error:
         if not liveness or isinstance(error, StalledError):
             raise
-        click.echo(f"not known: {show_line(error.message)}")
+        click.echo(f"not known: {one_line(error.message)}")
 
 
 class StalledError(FailedError):

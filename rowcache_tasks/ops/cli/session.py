@@ -16,7 +16,7 @@ from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
-from rowcache_tasks.text import redact, show_line
+from rowcache_tasks.text import one_line, redact
 
 __all__ = ["FailedError", "Session", "describe_redis_error", "find_app", "open_session"]
 
@@ -26,7 +26,7 @@ class FailedError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
-        click.echo(f"rowcache_tasks: {show_line(self.message)}", file=file, err=file is None)
+        click.echo(f"rowcache_tasks: {one_line(self.message)}", file=file, err=file is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rowcache_tasks.celery.queue_length import Queue
 from rowcache_tasks.ops.cli.reading import Reading, read_status
 from rowcache_tasks.ops.cli.render import HEADER, clock, lay_out, notes, rows
 from rowcache_tasks.ops.cli.session import Session, describe_redis_error, find_app, open_session
-from rowcache_tasks.text import show_count, show_line
+from rowcache_tasks.text import one_line, show_count
 
 __all__ = ["status", "watch"]
 
@@ -56,7 +56,7 @@ def watch(session: Session, show: Show, wait: Callable[[], None]) -> None:
             try:
                 reading = read_status(session, reading)
             except redis.RedisError as error:
-                click.echo(f"rowcache_tasks: {show_line(describe_redis_error(error, session.settings))}", err=True)
+                click.echo(f"rowcache_tasks: {one_line(describe_redis_error(error, session.settings))}", err=True)
             else:
                 show(reading)
             wait()
@@ -115,5 +115,5 @@ def describe_queue(queue: Queue | None) -> str:
         return ""
     length = queue.length()
     if length is None:
-        return f"queue: unknown: {show_line(queue.error)[:150]}"
+        return f"queue: unknown: {one_line(queue.error, 150)}"
     return f"queue: {show_count(length, 'batch', 'batches')} waiting"
