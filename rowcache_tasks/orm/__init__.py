@@ -1,7 +1,4 @@
-"""Own what an application with SQLAlchemy uses so that readers see its changes at once: refresh_on_commit.
-
-Needs SQLAlchemy, which the package brings along. Must not import Celery before a task is to be sent.
-"""
+"""SQLAlchemy commit hook: readers see the changes of an application at once."""
 
 from rowcache_tasks.orm.hook import CommitHook, refresh_on_commit, touched
 

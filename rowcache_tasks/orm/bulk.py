@@ -1,13 +1,10 @@
-"""Own which rows one bulk statement changes: session.execute(update(…)), delete(…) or insert(…), ORM or Core.
-
-Must not know transactions or Redis.
-"""
+"""Rows that a bulk statement changes: session.execute(update(…)), delete(…) or insert(…), ORM or Core."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Dialect, Row, select
+from sqlalchemy import Dialect, select
 from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.orm import ORMExecuteState
 
@@ -19,27 +16,27 @@ logger = logging.getLogger(__name__)
 
 
 class BulkStatement:
-    """One statement on a table of registered classes. `run` runs it; then `rows` has what it has changed.
+    """One statement on a table of registered classes; after `run`, `rows` has the rows that it changed.
 
-    - With a list of parameters, as for an ORM UPDATE by primary key, the keys are among them, or are not known.
-    - Otherwise the database RETURNs the keys, in a way that changes nothing for the application.
-    - Where it cannot, or the application has a RETURNING of its own, the keys are SELECTed just before. Rows that match
-      only since then are not found.
-    - The keys of an INSERT that the server generates are not needed: nobody can have cached such a row.
+    - With a list of parameters, as for an ORM UPDATE by primary key, the keys are taken from the parameters.
+    - Otherwise the database RETURNs the keys; the application's result stays the same.
+    - Where it cannot, or the statement has a RETURNING of its own, the keys are SELECTed just before. Rows that match
+      only since then are missed.
+    - Keys that the server generates in an INSERT are not needed: such a row is not cached yet.
     """
 
     def __init__(self, state: ORMExecuteState, keys: Sequence[MappedKey], warned: set[str]) -> None:
-        """Take the statement, the keys of the tables that it changes, and the tables that were warned of already."""
+        """`keys`: those of the tables that it changes. `warned`: cached tables with a warning in the log."""
         self._state = state
         self._statement: Any = state.statement
         self._keys = keys
         self._warned = warned
         self._dialect: Dialect = state.session.get_bind(**state.bind_arguments).dialect
         self.rows: list[tuple[str, str]] = []
-        """Table and row id of each row."""
+        """Table and row id of each changed row."""
 
     def run(self) -> Result[Any]:
-        """Run the statement; returns its result as the application expects it."""
+        """Run the statement; returns the result that the application expects."""
         parameters = self._state.parameters
         if isinstance(parameters, Mapping):
             parameters = [parameters] if self._state.is_insert and parameters else None
@@ -49,7 +46,7 @@ class BulkStatement:
         if not self._state.is_insert:
             for key in self._keys:
                 if key not in returning:
-                    self._ask(key)
+                    self._select_keys(key)
         if not returning:
             return self._state.invoke_statement()
         columns = [column for key_columns in returning.values() for column in key_columns]
@@ -58,11 +55,11 @@ class BulkStatement:
         for key, key_columns in returning.items():
             for row in result.returned_defaults_rows or ():
                 self._add(key, [row._mapping[column] for column in key_columns])
-        result.fetchall()  # the keys are for us: the application has not asked for rows and gets none
+        result.fetchall()  # the application has not asked for these rows
         return result
 
     def _run_with(self, parameters: Sequence[Mapping[str, Any]]) -> Result[Any]:
-        """Run the statement; the keys are in its parameters."""
+        """Run the statement; take the keys from its parameters."""
         result = self._state.invoke_statement()
         for key in self._keys:
             found = [values for given in parameters if (values := key.values_in(given)) is not None]
@@ -78,9 +75,9 @@ class BulkStatement:
         return result
 
     def _can_return(self, key: MappedKey) -> list[Any] | None:
-        """Give the columns that the statement can return beside what the application asks for; None: it cannot."""
+        """Return the key columns that the statement can RETURN; None when it cannot."""
         statement, dialect = self._statement, self._dialect
-        if statement.exported_columns:  # of a RETURNING
+        if statement.exported_columns:  # it has a RETURNING of its own
             return None
         if self._state.is_insert:
             able = dialect.insert_returning and statement.select is None
@@ -90,13 +87,11 @@ class BulkStatement:
             able = dialect.delete_returning and dialect.delete_returning_multifrom
         return key.columns_of(statement.table) if able else None
 
-    def _ask(self, key: MappedKey) -> None:
+    def _select_keys(self, key: MappedKey) -> None:
         """Select the keys that the statement is about to change."""
         where = self._statement.whereclause
-        asked = select(*key.columns) if where is None else select(*key.columns).where(where)
-        session, state = self._state.session, self._state
-        rows: Sequence[Row[Any]] = session.execute(asked, state.parameters or {}).all()
-        for row in rows:
+        matching = select(*key.columns) if where is None else select(*key.columns).where(where)
+        for row in self._state.session.execute(matching, self._state.parameters or {}).all():
             self._add(key, row)
 
     def _add(self, key: MappedKey, values: Sequence[Any]) -> None:

@@ -1,7 +1,4 @@
-"""Own the hook: what sessions write is collected at each flush, and handed over after the commit.
-
-Must not know Redis or how keys are written.
-"""
+"""Commit hook: collects the rows of each flush and delivers them after the commit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -13,21 +10,19 @@ from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, Sess
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.orm.bulk import BulkStatement
-from rowcache_tasks.orm.delivery import Delivery, Route, TaskRoute
+from rowcache_tasks.orm.delivery import Delivery, TaskRefresher
 from rowcache_tasks.orm.mapped_key import MappedKey
-from rowcache_tasks.orm.pending import Ledger, Row
-from rowcache_tasks.orm.target import sync_session_of, target_of
+from rowcache_tasks.orm.pending import Changes, PendingChanges, Row
+from rowcache_tasks.orm.session import hooked_sessions, sync_session
 from rowcache_tasks.schedule.refresher import Refresher, list_row_ids
 from rowcache_tasks.text import shorten
 
 __all__ = ["CommitHook", "refresh_on_commit", "touched"]
 
 INFO_KEY = "rowcache_tasks"
-"""In session.info: hook -> ledger."""
+"""In session.info: hook -> pending changes."""
 
 DEFAULT_TIMEOUT_S = 1.0
-PATIENCE = 1.25
-"""A coroutine waits for so many time-outs: the thread that hands over ends in about one, and tells itself why."""
 
 
 def refresh_on_commit(
@@ -39,33 +34,35 @@ def refresh_on_commit(
     tables: Mapping[str, Mapping[str, Any]] | None = None,
     timeout: float | None = None,
 ) -> "CommitHook":
-    """Refresh the rows that sessions write, as soon as they are committed; docs/writing.md tells which are seen.
+    """Refresh the rows that sessions write, as soon as they are committed; docs/writing.md has the limits.
 
     `session`: a Session class, sessionmaker, scoped_session, their counterparts of asyncio, or one session. `classes`:
-    mapped class -> the cached table, or tables, that its rows are in; those of its subclasses are as well.
+    mapped class -> the cached table, or tables, of its rows and those of its subclasses.
 
-    Settings are those of the configuration module, or of `url` and `tables`, and `timeout` is in seconds (1.0), as for
-    a Refresher. A Redis that is away raises nothing, and delays about one commit in a second.
+    Settings are those of the configuration module, or of `url` and `tables`; `timeout` is in seconds (1.0), as for a
+    Refresher. A Redis that is away raises nothing, and delays about one commit in a second.
 
     `via="task"` sends the task refresh_now instead, with the settings of the configuration module alone and the
     broker's time-outs.
 
-    Raises ArgumentError or ConfigError for what cannot be; nothing is listened to then.
+    Raises ArgumentError or ConfigError for wrong arguments or settings; no session is hooked then.
     """
     if via not in ("redis", "task"):
         raise ArgumentError(f'refresh_on_commit: via is {shorten(via)}: allowed are "redis" and "task"')
+    timeout_s = DEFAULT_TIMEOUT_S if timeout is None else timeout
     if via == "task":
         refuse_with_task(url=url, tables=tables, timeout=timeout)
-    timeout_s = DEFAULT_TIMEOUT_S if timeout is None else timeout
-    refresher = Refresher(url=url, tables=tables, timeout=timeout_s) if via == "redis" else None
-    settings = refresher.settings if refresher else load_settings()
-    route: Route = refresher or TaskRoute()
+        refresher, settings = None, load_settings()
+    else:
+        refresher = Refresher(url=url, tables=tables, timeout=timeout_s)
+        settings = refresher.settings
     keys = list(mapped_keys(classes, settings))
-    return CommitHook(target_of(session), keys, Delivery(route, PATIENCE * timeout_s), settings, refresher)
+    delivery = Delivery(refresher or TaskRefresher(), timeout_s)
+    return CommitHook(hooked_sessions(session), keys, delivery, settings, refresher)
 
 
 def refuse_with_task(**given: object) -> None:
-    """Raise ArgumentError for an argument that a task would not heed."""
+    """Raise ArgumentError for an argument that does not apply to tasks."""
     for name, value in given.items():
         if value is not None:
             raise ArgumentError(
@@ -84,56 +81,54 @@ def mapped_keys(classes: Mapping[type, str | Sequence[str]], settings: Settings)
 
 
 def touched(session: Any, table: str, row_ids: Any) -> None:
-    """Name rows that the current transaction changes in a way that cannot be seen; they are refreshed with the others.
+    """Add rows to those that the current transaction changes, for changes that the hook does not see.
 
-    When several hooks listen to the session, each that knows the table takes them.
+    With several hooks on the session, each that has the table in its settings takes them.
 
-    Raises ArgumentError outside of a transaction, for a session that no hook listens to, and for a table or a row id
-    that cannot be.
+    Raises ArgumentError outside of a transaction, for a session without a hook, and for a wrong table or row id.
     """
-    found = sync_session_of(session)
+    found = sync_session(session)
     wanted = list_row_ids(row_ids)
-    ledgers: dict[CommitHook, Ledger] = found.info.get(INFO_KEY, {})
-    frames = {
-        hook: frame
-        for hook, ledger in ledgers.items()
-        if hook.is_listening and (frame := ledger.current(found)) is not None
+    pending: dict[CommitHook, PendingChanges] = found.info.get(INFO_KEY, {})
+    changes = {
+        hook: current
+        for hook, ours in pending.items()
+        if hook.is_listening and (current := ours.current(found)) is not None
     }
-    knowing = [hook for hook in frames if isinstance(table, str) and table in hook.settings.tables]
-    for hook in knowing or frames:
-        hook.settings.table(table)  # raises for the first, when none knows the table
-        frames[hook].add((table, row_id) for row_id in wanted)
-    if frames:
-        return
-    raise ArgumentError(
-        "touched: found no transaction that refresh_on_commit listens to: call it between the change and the commit"
-    )
+    if not changes:
+        raise ArgumentError(
+            "touched: found no transaction of a session that refresh_on_commit was called with: "
+            "call it between the change and the commit"
+        )
+    for hook in [hook for hook in changes if isinstance(table, str) and table in hook.settings.tables] or changes:
+        hook.settings.table(table)  # raises when no hook has the table
+        changes[hook].add((table, row_id) for row_id in wanted)
 
 
 class CommitHook:
-    """Listens until it is removed. Made by refresh_on_commit. Thread-safe as far as sessions are: one thread each."""
+    """Hook on sessions until it is removed; made by refresh_on_commit. Thread-safe, with one thread a session."""
 
     def __init__(
         self,
-        target: type[Session] | Session,
+        sessions: type[Session] | Session,
         keys: Sequence[MappedKey],
         delivery: Delivery,
         settings: Settings,
         refresher: Refresher | None,
     ) -> None:
         self.refresher = refresher
-        """To refresh rows by hand, in the same way; None: by tasks."""
+        """To refresh rows by hand, in the same way; None with via="task"."""
         self.settings = settings
-        self._target = target
+        self._sessions = sessions
         self._keys = keys
         self._delivery = delivery
         self._warned: set[str] = set()
         self._listeners: list[tuple[Any, str, Callable[..., Any], dict[str, Any]]] = [
-            (target, "after_transaction_create", self._begin, {}),
-            (target, "do_orm_execute", self._execute, {"retval": True}),
-            (target, "after_flush", self._flushed, {}),
-            (target, "after_commit", self._committed, {}),
-            (target, "after_transaction_end", self._end, {}),
+            (sessions, "after_transaction_create", self._begin, {}),
+            (sessions, "do_orm_execute", self._execute, {"retval": True}),
+            (sessions, "after_flush", self._flushed, {}),
+            (sessions, "after_commit", self._committed, {}),
+            (sessions, "after_transaction_end", self._end, {}),
         ]
         for mapper in dict.fromkeys(key.mapper for key in keys):
             self._listeners += [
@@ -141,16 +136,16 @@ class CommitHook:
                 (mapper, "before_update", self._update, {"raw": True, "propagate": True}),
                 (mapper, "before_delete", self._delete, {"raw": True, "propagate": True}),
             ]
-        for listened, name, listener, options in self._listeners:
-            event.listen(listened, name, listener, **options)
+        for target, name, listener, options in self._listeners:
+            event.listen(target, name, listener, **options)
 
     @property
     def is_listening(self) -> bool:
-        """Whether it was not removed."""
+        """Whether it is not removed."""
         return bool(self._listeners)
 
     def remove(self) -> None:
-        """Listen no more, and close the connections to Redis. What is not committed yet is not refreshed at once."""
+        """Unhook the sessions and close the connections to Redis. Changes not committed yet are not delivered."""
         listeners, self._listeners = self._listeners, []
         for target, name, listener, _ in listeners:
             event.remove(target, name, listener)
@@ -158,53 +153,49 @@ class CommitHook:
             self.refresher.close()
 
     def _begin(self, session: Session, _transaction: SessionTransaction) -> None:
-        self._ledger(session)
+        self._pending(session)
 
-    def _ledger(self, session: Session) -> Ledger:
-        ledgers: dict[CommitHook, Ledger] = session.info.setdefault(INFO_KEY, {})
-        return ledgers.setdefault(self, Ledger())
+    def _pending(self, session: Session) -> PendingChanges:
+        pending: dict[CommitHook, PendingChanges] = session.info.setdefault(INFO_KEY, {})
+        return pending.setdefault(self, PendingChanges())
 
-    def _of(self, mapper: Mapper[Any]) -> list[MappedKey]:
-        return [key for key in self._keys if mapper.isa(key.mapper)]
-
-    def _session_of(self, state: InstanceState[Any]) -> Session | None:
-        """Return the session that writes an object; None when it is not one of those that are listened to."""
-        session = state.session
-        target = self._target
-        is_ours = isinstance(session, target) if isinstance(target, type) else session is target
-        return session if is_ours else None
+    def _changes_with(self, state: InstanceState[Any]) -> Changes | None:
+        """Return the changes that an object's write belongs to; None when its session is not hooked."""
+        session, hooked = state.session, self._sessions
+        is_hooked = isinstance(session, hooked) if isinstance(hooked, type) else session is hooked
+        return self._pending(session).current(session) if session is not None and is_hooked else None
 
     def _insert(self, _mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
-        if (session := self._session_of(state)) and (frame := self._ledger(session).current(session)):
-            frame.flushing[state] = connection.dialect, None
+        if changes := self._changes_with(state):
+            changes.flushing[state] = connection.dialect, None
 
     def _update(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
-        if (session := self._session_of(state)) and (frame := self._ledger(session).current(session)):
-            frame.flushing[state] = connection.dialect, self._before(mapper, connection, state)
+        if changes := self._changes_with(state):
+            changes.flushing[state] = connection.dialect, self._rows_before(mapper, connection, state)
 
     def _delete(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
-        if (session := self._session_of(state)) and (frame := self._ledger(session).current(session)):
-            frame.add(self._before(mapper, connection, state))
+        if changes := self._changes_with(state):
+            changes.add(self._rows_before(mapper, connection, state))
 
-    def _before(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> list[Row]:
-        found = ((key.table, key.id_before(state, connection)) for key in self._of(mapper))
+    def _rows_before(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> list[Row]:
+        found = ((key.table, key.id_before(state, connection)) for key in self._keys if mapper.isa(key.mapper))
         return [(table, row_id) for table, row_id in found if row_id is not None]
 
     def _flushed(self, session: Session, _context: object) -> None:
-        """Add the rows of the objects that the flush has written. An object may be flushed without any change of it."""
-        frame = self._ledger(session).current(session)
-        if frame is None or not frame.flushing:
+        """Add the rows of the objects that the flush has written, except those without a changed column."""
+        changes = self._pending(session).current(session)
+        if changes is None or not changes.flushing:
             return
-        flushing, frame.flushing = frame.flushing, {}
+        flushing, changes.flushing = changes.flushing, {}
         for state, (dialect, before) in flushing.items():
             if before is not None and not session.is_modified(state.obj(), include_collections=False):
                 continue
-            found = ((key.table, key.id_now(state, dialect)) for key in self._of(state.mapper))
-            frame.add(before or ())
-            frame.add((table, row_id) for table, row_id in found if row_id is not None)
+            found = ((key.table, key.id_now(state, dialect)) for key in self._keys if state.mapper.isa(key.mapper))
+            changes.add(before or ())
+            changes.add((table, row_id) for table, row_id in found if row_id is not None)
 
     def _execute(self, state: ORMExecuteState) -> Result[Any] | None:
-        """Run a bulk statement that changes a registered class; leave all others alone."""
+        """Run a bulk statement that changes a registered class; None leaves all others to SQLAlchemy."""
         if not (state.is_insert or state.is_update or state.is_delete):
             return None
         table = getattr(state.statement, "table", None)  # select(…).from_statement(insert(…)) has none
@@ -213,17 +204,17 @@ class CommitHook:
             return None
         bulk = BulkStatement(state, keys, self._warned)
         result = bulk.run()
-        if bulk.rows and (frame := self._ledger(state.session).current(state.session)):
-            frame.add(bulk.rows)
+        if bulk.rows and (changes := self._pending(state.session).current(state.session)):
+            changes.add(bulk.rows)
         return result
 
     def _committed(self, session: Session) -> None:
-        self._ledger(session).commit(session)
+        self._pending(session).commit(session)
 
     def _end(self, session: Session, transaction: SessionTransaction) -> None:
-        """Hand over, now that the database connection is back in its pool."""
+        """Deliver, once the database connection is back in its pool."""
         rows: dict[str, list[str]] = {}
-        for table, row_id in self._ledger(session).end(transaction):
+        for table, row_id in self._pending(session).end(transaction):
             rows.setdefault(table, []).append(row_id)
         if rows:
             self._delivery.send(rows)

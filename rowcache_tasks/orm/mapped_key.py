@@ -1,28 +1,27 @@
-"""Own how an object of a mapped class is one row of a cached table: its row id, before and after a change.
+"""Key of a cached table in a mapped class: the row id of an object before and after a change."""
 
-Must not know sessions' transactions or Redis.
-"""
-
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Dialect, inspect, select
 from sqlalchemy import Table as SqlTable
-from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import InstanceState, Mapper
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.orm.key_text import KeyText
+from rowcache_tasks.orm.row_id import RowIdWriter
 from rowcache_tasks.text import shorten, suggest
 
 __all__ = ["MappedKey"]
 
+logger = logging.getLogger(__name__)
+
 
 class MappedKey:
-    """The key of one cached table, as a mapped class has it.
+    """Key of one cached table in a mapped class.
 
-    Raises ArgumentError, one line, when the class is not mapped or has not the columns of the key.
+    Raises ArgumentError, one line, when the class is not mapped or lacks a column of the key.
     """
 
     def __init__(self, mapped: type, table: Table) -> None:
@@ -31,15 +30,15 @@ class MappedKey:
         found = key_columns(self.mapper, table)
         self._parts = [self.mapper.get_property_by_column(column) for column in found]
         self._names = [part.key for part in self._parts]
-        self._text = KeyText(found)
+        self._writer = RowIdWriter(found)
         self.columns = [part.class_attribute for part in self._parts]
-        """What to select, or to return, for `row_id`."""
+        """Columns to select, or to return, for `row_id`."""
         self._primary = [self.mapper.get_property_by_column(column).key for column in self.mapper.primary_key]
 
     def values_in(self, given: Mapping[str, Any]) -> list[Any] | None:
-        """Take the key out of the parameters of a bulk statement; None when it is not there.
+        """Return the key in the parameters of a bulk statement; None when they lack it.
 
-        An ORM statement names attributes, one of Core columns.
+        The parameters of an ORM statement are named as attributes, those of Core as columns.
         """
         values = [
             next((given[name] for name in (part.key, *(column.key for column in part.columns)) if name in given), None)
@@ -48,7 +47,7 @@ class MappedKey:
         return None if None in values else values
 
     def columns_of(self, sql_table: Any) -> list[Column[Any]] | None:
-        """Give the columns of the key as one table has them, of an inherited class; None when it has not all."""
+        """Return the columns of the key in one table of an inherited class; None when it lacks some."""
         found: list[Column[Any]] = []
         for part in self._parts:
             here = [column for column in part.columns if isinstance(column, Column) and column.table == sql_table]
@@ -58,18 +57,21 @@ class MappedKey:
         return found
 
     def row_id(self, values: Sequence[Any], dialect: Dialect) -> str | None:
-        """Write values of `columns` as a row id; None when one is NULL."""
-        return self._text.write(values, dialect)
+        """Write values of `columns` as a row id; None when one is NULL, or the key is an empty text."""
+        row_id = self._writer.write(values, dialect)
+        if row_id == "":
+            logger.warning("a row of %s is not refreshed at once: its key is an empty text, not a row id", self.table)
+        return row_id or None
 
     def id_now(self, state: InstanceState[Any], dialect: Dialect) -> str | None:
-        """Give the row id that an object has now. An attribute that is not loaded is loaded, by SQLAlchemy."""
+        """Return the row id of an object now; SQLAlchemy loads attributes that are not loaded."""
         instance = state.obj()
         return self.row_id([getattr(instance, name) for name in self._names], dialect)
 
     def id_before(self, state: InstanceState[Any], connection: Connection) -> str | None:
-        """Give the row id that an object has in the database, before it is written.
+        """Return the row id of an object in the database, before it is written.
 
-        Costs a SELECT only when the key is not the primary key and was not loaded.
+        Costs a SELECT only when the key is not the primary key and is not loaded.
         """
         identity = dict(zip(self._primary, state.identity or (), strict=False))
         values: list[Any] = []
@@ -94,19 +96,15 @@ class MappedKey:
 
 
 def mapper_of(mapped: type) -> Mapper[Any]:
-    """Return the mapper of a class; raises ArgumentError for what is not mapped."""
-    found: Any
-    try:
-        found = inspect(mapped)
-    except NoInspectionAvailable:
-        found = None
+    """Return the mapper of a class; raises ArgumentError when it is not mapped."""
+    found: Any = inspect(mapped, raiseerr=False)
     if not isinstance(found, Mapper):
-        raise ArgumentError(f"refresh_on_commit: {shorten(mapped)} is not a mapped class of SQLAlchemy")
+        raise ArgumentError(f"refresh_on_commit: {shorten(mapped)} is not a mapped class: allowed are SQLAlchemy's")
     return found
 
 
 def key_columns(mapper: Mapper[Any], table: Table) -> list[ColumnElement[Any]]:
-    """Find the columns of the key in the class, in the order of row ids."""
+    """Return the columns of the key in the class, in the order of row ids."""
     local = mapper.local_table
     nearest = [column for column in mapper.columns if column.table is local]
     columns = {column.name: column for column in (*mapper.columns, *nearest)}
@@ -123,7 +121,7 @@ def key_columns(mapper: Mapper[Any], table: Table) -> list[ColumnElement[Any]]:
     if len(primary) > 1:
         raise ArgumentError(
             f"refresh_on_commit: {mapper.class_.__name__} has a primary key of {len(primary)} columns, "
-            f'and {table.setting} does not say their order in row ids: add "key": '
+            f'and {table.setting} has no "key" for their order in row ids: add "key": '
             f"{[column.name for column in primary]!r}, in the order that the primary key has in the database"
         )
     return primary

@@ -1,4 +1,4 @@
-"""Own what one session has changed, by the transactions that may still undo it. Knows neither keys nor Redis."""
+"""Rows that a session has changed, by the transactions that may still be rolled back."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,56 +7,61 @@ from typing import Any
 from sqlalchemy import Dialect
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 
-__all__ = ["Frame", "Ledger"]
+__all__ = ["Changes", "PendingChanges", "Row"]
 
 Row = tuple[str, str]
 """Table and row id."""
 
 
 @dataclass(slots=True)
-class Frame:
-    """What one transaction or savepoint has changed."""
+class Changes:
+    """Changes of one transaction or savepoint."""
 
     rows: dict[Row, None] = field(default_factory=dict)
-    """In the order in which they were changed, each once."""
+    """Each once, in the order of the changes."""
     flushing: dict[InstanceState[Any], tuple[Dialect, list[Row] | None]] = field(default_factory=dict)
-    """Objects that are being written -> where, and their rows before; None: it is new. Empty but within a flush."""
+    """Objects of the flush under way -> dialect, and their rows before (None: a new object)."""
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows."""
         self.rows.update(dict.fromkeys(rows))
 
 
-class Ledger:
-    """The frames of one session. Subtransactions, which SQLAlchemy begins for each flush, have none."""
+class PendingChanges:
+    """Changes of one session, by transaction. The subtransactions that SQLAlchemy begins for each flush have none."""
 
     def __init__(self) -> None:
-        self._frames: dict[SessionTransaction, Frame] = {}
+        self._changes: dict[SessionTransaction, Changes] = {}
         self._committed: dict[Row, None] = {}
 
-    def current(self, session: Session) -> Frame | None:
-        """Return the frame of the innermost savepoint, or of the transaction; None outside of a transaction."""
-        transaction = session.get_nested_transaction() or session.get_transaction()
-        return None if transaction is None else self._frames.setdefault(transaction, Frame())
+    def current(self, session: Session) -> Changes | None:
+        """Return the changes of the innermost savepoint or transaction; None outside of a transaction."""
+        transaction = innermost(session)
+        return None if transaction is None else self._changes.setdefault(transaction, Changes())
 
     def commit(self, session: Session) -> None:
-        """Hand what a savepoint has changed to what is around it; keep what a transaction has until its end."""
-        transaction = session.get_nested_transaction() or session.get_transaction()
-        frame = None if transaction is None else self._frames.pop(transaction, None)
-        if transaction is None or frame is None:
+        """Move the changes of a savepoint to the transaction around it; keep those of a transaction until its end."""
+        transaction = innermost(session)
+        changes = None if transaction is None else self._changes.pop(transaction, None)
+        if transaction is None or changes is None:
             return
         outer = transaction.parent
         while outer is not None and outer.parent is not None and not outer.nested:
             outer = outer.parent
         if outer is None:
-            self._committed = frame.rows
+            self._committed = changes.rows
         else:
-            self._frames.setdefault(outer, Frame()).add(frame.rows)
+            self._changes.setdefault(outer, Changes()).add(changes.rows)
 
     def end(self, transaction: SessionTransaction) -> list[Row]:
-        """Forget what was not committed. At the end of the outermost transaction, return what was."""
-        self._frames.pop(transaction, None)
+        """Forget the changes that were not committed; returns the committed ones if the transaction is outermost."""
+        self._changes.pop(transaction, None)
         if transaction.parent is not None:
             return []
         committed, self._committed = self._committed, {}
         return list(committed)
+
+
+def innermost(session: Session) -> SessionTransaction | None:
+    """Return the innermost savepoint, or the transaction."""
+    return session.get_nested_transaction() or session.get_transaction()

@@ -224,6 +224,16 @@ def test_table_cached_under_another_key_is_touched_by_that_key_loaded_or_not(db,
     assert touched_rows.touched() == {"users": ["ann", "bob", "eve", "zoe"]}
 
 
+def test_row_whose_key_is_an_empty_text_is_left_out_with_a_warning(db, touched_rows, caplog):
+    touched_rows.schedule("users", "ann", "")
+    with db.begin() as session:
+        session.add_all([User(user_id=1, nick="ann"), User(user_id=2, nick="")])
+    with db.begin() as session:
+        session.execute(update(User).values(name="x"))
+    assert touched_rows.touched() == {"users": ["ann"]}
+    assert caplog.messages == ["a row of users is not refreshed at once: its key is an empty text, not a row id"] * 2
+
+
 def test_key_of_several_columns_is_joined_in_the_order_of_the_settings(db, touched_rows):
     touched_rows.schedule("seat", "1,a%2Cb", "2,100%25")
     with db.begin() as session:
@@ -412,7 +422,7 @@ def test_rows_changed_in_a_way_that_cannot_be_seen_are_named_by_hand(db, touched
         session.begin()
         with pytest.raises(ArgumentError, match="table 'nope' is not in rowcache_tables"):
             touched(session, "nope", "1")
-    with Session() as other, other.begin(), pytest.raises(ArgumentError, match="found no transaction"):
+    with Session() as other, other.begin(), pytest.raises(ArgumentError, match="found no transaction of a session"):
         touched(other, "inv", "1")
 
 
@@ -485,7 +495,7 @@ def test_class_may_be_cached_in_several_tables(session_maker, listen, touched_ro
         (sessionmaker(), {Inventory: "nope"}, {}, "table 'nope' is not in rowcache_tables"),
         (sessionmaker(), {Inventory: "users"}, {}, "Inventory has no column 'login', of the key of rowcache_tables"),
         (sessionmaker(), {Untold: "inv"}, {}, r"add \"key\": \['a', 'b'\], in the order"),
-        ("Session", {Inventory: "inv"}, {}, "found 'Session', allowed are a Session or AsyncSession"),
+        ("Session", {Inventory: "inv"}, {}, "session is 'Session': allowed are a Session or AsyncSession"),
         (sessionmaker(), {Inventory: "inv"}, {"via": "mail"}, "via is 'mail': allowed are"),
         (sessionmaker(), {Inventory: "inv"}, {"url": None}, "tables is .* and url is not given: give the url"),
         (sessionmaker(), {Inventory: "inv"}, {"via": "task"}, 'via is "task" and url is .*; leave url out'),

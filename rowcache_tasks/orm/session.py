@@ -1,7 +1,4 @@
-"""Own which sessions are meant by what a caller passes: a class, a maker, a registry or a session, sync or async.
-
-Must not know what is done with them.
-"""
+"""Sync sessions behind a session, class, maker or registry, sync or async."""
 
 import sys
 from typing import Any
@@ -11,14 +8,14 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.text import shorten
 
-__all__ = ["sync_session_of", "target_of"]
+__all__ = ["hooked_sessions", "sync_session"]
 
 
-def target_of(given: Any) -> type[Session] | Session:
-    """Return the class of sync sessions, or the sync session, that is listened to. Raises ArgumentError.
+def hooked_sessions(given: Any) -> type[Session] | Session:
+    """Return the class of sync sessions, or the sync session, whose events are those of `given`.
 
-    An async_sessionmaker without a sync_session_class gets one of its own; without that, the sessions of the whole
-    process would be meant. Call this before the first session is made.
+    An async_sessionmaker without a sync_session_class gets one of its own, because the default one stands for all
+    sessions of the process; so call this before its first session is made. Raises ArgumentError.
     """
     found = without_asyncio(given.session_factory if isinstance(given, scoped_session) else given, wants_session=False)
     if isinstance(found, sessionmaker):
@@ -26,22 +23,22 @@ def target_of(given: Any) -> type[Session] | Session:
     if isinstance(found, Session) or (isinstance(found, type) and issubclass(found, Session)):
         return found
     raise ArgumentError(
-        f"refresh_on_commit: found {shorten(given)}, allowed are a Session or AsyncSession, its class, "
+        f"refresh_on_commit: session is {shorten(given)}: allowed are a Session or AsyncSession, its class, "
         "its sessionmaker or its scoped_session"
     )
 
 
-def sync_session_of(given: Any) -> Session:
-    """Return the session that a caller means, of a registry the current one. Raises ArgumentError."""
+def sync_session(given: Any) -> Session:
+    """Return the sync session of a session, or of a registry's current one. Raises ArgumentError."""
     found = without_asyncio(given() if isinstance(given, scoped_session) else given, wants_session=True)
     if isinstance(found, Session):
         return found
-    raise ArgumentError(f"touched: found {shorten(given)}, allowed is a Session or AsyncSession")
+    raise ArgumentError(f"touched: session is {shorten(given)}: allowed is a Session or AsyncSession")
 
 
 def without_asyncio(given: Any, *, wants_session: bool) -> Any:
-    """Return the sync class or session below an async one, of a registry its session or its maker's; others as is."""
-    # Imported only by who has imported it already: it needs greenlet, which not everybody has.
+    """Return the sync class or session below an async one; otherwise `given`."""
+    # It needs greenlet, an optional package; an application with async sessions has imported it already.
     if "sqlalchemy.ext.asyncio" not in sys.modules:
         return given
     from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""Own the text of a key column's value as an application has it: the same that the database shows to the workers.
+"""Row ids of key values as an application has them; equal to those of a scan of the table.
 
-Must not know mapped classes. The forms are those of docs/json.md, "Row ids".
+The forms are those of docs/json.md, "Row ids".
 """
 
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ from sqlalchemy.types import TypeEngine
 
 from rowcache_tasks.keys import join_row_id
 
-__all__ = ["KeyText"]
+__all__ = ["RowIdWriter"]
 
 EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
 
-class KeyText:
-    """Writes the values of some columns as a row id. Thread-safe."""
+class RowIdWriter:
+    """Writer of the values of some columns as a row id. Thread-safe."""
 
     def __init__(self, columns: Sequence[ColumnElement[Any]]) -> None:
         self._columns = columns
         self._writers: dict[tuple[str, str], list[Callable[[Any], str]]] = {}
 
     def write(self, values: Sequence[Any], dialect: Dialect) -> str | None:
-        """Give the row id; None when a value is NULL: such a row has none."""
+        """Return the row id, empty for an empty text; None when a value is NULL."""
         if any(value is None for value in values):
             return None
         name = (dialect.name, dialect.driver)
@@ -37,12 +37,12 @@ class KeyText:
 
 
 def writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], str]:
-    """Make the function that writes values of a column: first as they go to the driver, then as text."""
+    """Make the function that converts a value as for the driver, and then to text."""
     process = column_type.dialect_impl(dialect).bind_processor(dialect)
-    plain = getattr(column_type, "impl_instance", column_type)  # of a TypeDecorator, the type in the database
+    plain = getattr(column_type, "impl_instance", column_type)  # the database type of a TypeDecorator
     scale = plain.scale if isinstance(plain, Numeric) else None
     padded = isinstance(plain, CHAR) and dialect.name != "sqlite"
-    # Where it is kept as text, it stays as it was spelled.
+    # Stored as text, a UUID stays as it was spelled.
     is_uuid = isinstance(plain, Uuid) and plain.native_uuid and dialect.supports_native_uuid
 
     def write(value: Any) -> str:
@@ -58,7 +58,7 @@ def writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], st
 
 
 def write_plain(value: Any) -> str:
-    """Write what goes to the driver; texts and numbers of a subclass, as of an enumeration, as what they are."""
+    """Write a value for the driver; an enumeration of texts or numbers by its value."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -67,18 +67,18 @@ def write_plain(value: Any) -> str:
 
 
 def write_uuid(value: Any) -> str:
-    """Write a UUID in lower case with hyphens, however the application spells it."""
+    """Write a UUID in lower case with hyphens, however it is spelled."""
     text = str(value)
     try:
         return str(UUID(text))
-    except ValueError:  # the database knows better what it is
+    except ValueError:  # left to the database
         return text
 
 
 def write_decimal(value: Any, scale: int) -> str:
-    """Write a number with as many digits after the point as its column has."""
+    """Write a number with the digits after the point that its column has."""
     try:
         number = Decimal(str(value))
-    except InvalidOperation:  # the database knows better what it is
+    except InvalidOperation:  # left to the database
         return str(value)
     return format(number.quantize(Decimal((0, (1,), -scale)), context=EXACT) if number.is_finite() else number, "f")
