@@ -1,11 +1,10 @@
 """Key types: the text of a key column's values, as it stands in a row id.
 
-Several texts may stand for one value ("42" and "042"); `write` gives the canonical one, as in a scan of the table.
+Several texts may stand for one value ("42" and "042"); `write` returns the canonical one, as in a scan of the table.
 """
 
 import re
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -94,16 +93,9 @@ class RowKey:
 
         Row ids without a key are left out, and so are texts that only the database calls equal.
         """
-        if self.parse_canonical(row_ids) is not None:
-            return {}
-        found: dict[str, str] = {}
-        for row_id in row_ids:
-            with suppress(ValueError):
-                key = self.parse(row_id)
-                text = self.write(key if self.width > 1 else (key,))
-                if text != row_id:
-                    found[row_id] = text
-        return found
+        keys, _ = self.parse_all(row_ids)
+        texts = {row_id: self.write(key if self.width > 1 else (key,)) for row_id, key in keys.items()}
+        return {row_id: text for row_id, text in texts.items() if text != row_id}
 
     def getter(self, positions: Sequence[int]) -> Callable[[Sequence[Any]], Any]:
         """Make the function that returns the key of a row of driver values."""

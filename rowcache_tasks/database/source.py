@@ -88,12 +88,12 @@ class Source:
         row id and are left out.
         """
         empty = 0
-        with self._stream(size) as connection:
-            table = self._loaded()
-            with connection.execute(table.all_keys) as result:
-                for rows in result.partitions():
-                    row_ids = [row_id for row_id in map(table.row_key.write, rows) if row_id]
-                    empty += len(rows) - len(row_ids)
+        with self._stream() as connection, connection.execute(self._loaded().all_keys) as result:
+            write = self._loaded().row_key.write
+            for rows in result.yield_per(size).partitions():
+                row_ids = [row_id for row_id in map(write, rows) if row_id]
+                empty += len(rows) - len(row_ids)
+                if row_ids:
                     yield row_ids
         if empty:
             logger.warning("%s: left out %d row(s) whose key is an empty text", self._settings.setting, empty)
@@ -104,12 +104,14 @@ class Source:
         Raises ConfigError for a value that is not a key or a delay, SourceError when the query cannot be run.
         """
         with (
-            self._stream(size, query) as connection,
+            self._stream(query) as connection,
             connection.execution_options(no_parameters=True).exec_driver_sql(query.sql) as result,
         ):
             reader = QueryRows(query, self._loaded().row_key, len(result.keys()))
-            for rows in result.partitions():
-                yield [found for found in map(reader.read, rows) if found]
+            for rows in result.yield_per(size).partitions():
+                found = [read for read in map(reader.read, rows) if read]
+                if found:
+                    yield found
 
     def check_query(self, query: Query) -> None:
         """Prove that a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
@@ -146,12 +148,12 @@ class Source:
             return lookup(keys, select_batch, key_of, self._row_reason)
 
     @contextmanager
-    def _stream(self, size: int, query: Query | None = None) -> Iterator[Connection]:
-        """Lend a connection whose result arrives `size` rows at a time."""
+    def _stream(self, query: Query | None = None) -> Iterator[Connection]:
+        """Lend a connection whose results are not read at once."""
         self.load()  # also replaces dead connections, which a scan could not retry
         with self._wrapped_errors(query), self._engine.connect() as connection:
             self._dialect.set_up_stream(connection)
-            yield connection.execution_options(yield_per=size, **self._dialect.stream_options)
+            yield connection.execution_options(stream_results=True, **self._dialect.stream_options)
 
     def _run(self, read: Callable[[Connection], T]) -> T:
         """Read with a connection, and once more with a fresh one when the pooled one turned out to be dead."""

@@ -43,24 +43,24 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
     """Read the catalog. Raises ConfigError, one line, when the settings do not fit it."""
     schema, _, name = settings.table.rpartition(".")
     relation = table(name, schema=schema or None)
-    types = dialect.column_types(connection, relation)
-    if not types:
+    columns = {column.name: column for column in dialect.columns(connection, relation)}
+    if not columns:
         raise unknown_table(settings, name, dialect.relation_names(connection, relation.schema))
     key_names = settings.key or tuple(dialect.primary_key(connection, relation))
     if not key_names:
         raise ConfigError(
             f"{settings.setting}: {settings.table!r} has no primary key: name the columns that identify a row, "
-            f'"key": one or more of {", ".join(types)}'[:MAX_MESSAGE]
+            f'"key": one or more of {", ".join(columns)}'[:MAX_MESSAGE]
         )
-    names = settings.columns or tuple(types)
+    names = settings.columns or tuple(columns)
     for option, given in (("key", key_names), ("columns", names)):
         for name in given:
-            if name not in types:
+            if name not in columns:
                 raise ConfigError(
-                    f"{settings.setting}[{option!r}]: {settings.table!r} has no column {name!r}{suggest(name, types)}"
+                    f"{settings.setting}[{option!r}]: {settings.table!r} has no column {name!r}{suggest(name, columns)}"
                 )
     read_names = list(dict.fromkeys((*names, *key_names)))
-    columns = {name: dialect.describe(name, types[name]) for name in read_names}
+    read = [columns[name] for name in read_names]
     key = [columns[name] for name in key_names]
     row_key = RowKey([key_type_of(settings, part) for part in key])
 
@@ -74,7 +74,7 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
         row_key=row_key,
         key_of=row_key.getter([read_names.index(name) for name in key_names]),
         encoder=RowEncoder({name: columns[name].convert for name in names}),
-        select_rows=dialect.prepare(statement(list(columns.values())).where(dialect.match(key)), connection),
+        select_rows=dialect.prepare(statement(read).where(dialect.match(key)), connection),
         select_keys=dialect.prepare(statement(key).where(dialect.match(key)), connection),
         all_keys=statement(key).where(*(column(name).is_not(None) for name in key_names)),
     )

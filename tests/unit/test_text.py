@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.hostile import any_object, reproducible, texts
+from support.hostile_values import any_object, reproducible, texts
 
 from rowcache_tasks.text import one_line, redact, shorten, show_duration, show_text, suggest
 

@@ -67,22 +67,18 @@ class Dialect:
     def set_up_stream(self, connection: Connection) -> None:
         """Set up a connection for a long scan."""
 
-    def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
-        """Return column -> catalog entry for `describe`, in order; empty when there is no such table."""
+    def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
+        """Read the columns of a table from the catalog, in order; none when there is no such table."""
         inspector = inspect(connection)
         if not inspector.has_table(relation.name, relation.schema):
-            return {}
-        found = inspector.get_columns(relation.name, relation.schema)
-        return {name_of(column): column["type"] for column in found}
-
-    def describe(self, name: str, catalog_type: Any) -> SourceColumn:
-        """Choose how a column is read, from its entry in `column_types`."""
-        key = None
-        if isinstance(catalog_type, types.Integer):
-            key = integer_key(*INT64)
-        elif isinstance(catalog_type, types.String):
-            key = text_key()
-        return SourceColumn(name, str(catalog_type), column(name), plain, key)
+            return []
+        found = []
+        for entry in inspector.get_columns(relation.name, relation.schema):
+            name, kind = str(entry["name"]), entry["type"]
+            text = text_key() if isinstance(kind, types.String) else None
+            key = integer_key(*INT64) if isinstance(kind, types.Integer) else text
+            found.append(SourceColumn(name, str(kind), column(name), plain, key))
+        return found
 
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
         """Return the columns of the primary key in its order; empty when there is none."""
@@ -126,8 +122,3 @@ class Dialect:
     def message(self, error: BaseException) -> str:
         """Return the database's message."""
         return str(error.args[-1] if error.args else error)
-
-
-def name_of(found: Mapping[str, Any]) -> str:
-    """Return a reflected column's name as a plain str."""
-    return str(found["name"])

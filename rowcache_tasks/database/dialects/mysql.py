@@ -71,36 +71,36 @@ class MySQL(Dialect):
         connection.detach()
         connection.exec_driver_sql(f"SET SESSION {limit} = 0, net_write_timeout = 600")
 
-    def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
+    def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read information_schema, which has views and every type."""
         place = {"schema": relation.schema, "table": relation.name}
         is_json: set[str] = set()
         if getattr(connection.dialect, "is_mariadb", False):
             for clause in connection.scalars(JSON_CHECKS, place):
                 is_json.update(name.replace("``", "`") for name in JSON_CHECK.findall(clause))
-        return {
-            name: ("json" if name in is_json else data_type.lower(), column_type)
+        return [
+            describe(name, "json" if name in is_json else data_type.lower(), column_type)
             for name, data_type, column_type in connection.execute(COLUMNS, place)
-        }
+        ]
 
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
         """Read information_schema: SQLAlchemy would parse all of SHOW CREATE TABLE."""
         return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
 
-    def describe(self, name: str, catalog_type: Any) -> SourceColumn:
-        """Choose by DATA_TYPE."""
-        data_type, column_type = catalog_type
-        expression: ColumnElement[Any] = column(name)
-        if data_type in AS_TEXT:
-            expression = cast(expression, CHAR)
-        elif data_type == "float":
-            # The server prints only six digits of a FLOAT, but all of a DOUBLE.
-            expression = expression.op("*")(text("1e0"))
-        return SourceColumn(name, column_type, expression, CONVERTERS.get(data_type), key_type(data_type, column_type))
-
     def is_row_error(self, error: BaseException) -> bool:
         """Go by the error number; drivers raise DataError for only some of them."""
         return bool(error.args) and error.args[0] in ROW_ERRORS
+
+
+def describe(name: str, data_type: str, column_type: str) -> SourceColumn:
+    """Choose how a column is read by its DATA_TYPE."""
+    expression: ColumnElement[Any] = column(name)
+    if data_type in AS_TEXT:
+        expression = cast(expression, CHAR)
+    elif data_type == "float":
+        # The server prints only six digits of a FLOAT, but all of a DOUBLE.
+        expression = expression.op("*")(text("1e0"))
+    return SourceColumn(name, column_type, expression, CONVERTERS.get(data_type), key_type(data_type, column_type))
 
 
 def key_type(data_type: str, column_type: str) -> KeyType | None:

@@ -1,7 +1,7 @@
 """Dialect of SQLite, where each value has a type of its own and the column only an affinity."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,32 +36,14 @@ class SQLite(Dialect):
         dbapi_connection.text_factory = decode_text
         dbapi_connection.execute("PRAGMA query_only = ON")
 
-    def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
+    def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the declared types."""
         place = {"schema": relation.schema, "table": relation.name}
-        return {row[0]: row[1] for row in connection.execute(COLUMNS, place)}
+        return [describe(name, declared) for name, declared in connection.execute(COLUMNS, place)]
 
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
         """Read the declared key, which a bare rowid is not."""
         return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
-
-    def describe(self, name: str, catalog_type: Any) -> SourceColumn:
-        """Choose by the declared type's name, then by its affinity."""
-        declared = catalog_type.partition("(")[0].strip().upper()
-        kind = affinity(declared)
-        convert: Converter = stored
-        key = {"INTEGER": integer_key(*INT64), "TEXT": text_key()}.get(kind)
-        if declared in ("BOOLEAN", "BOOL"):
-            convert = boolean
-        elif declared in ("JSON", "JSONB"):
-            convert = embedded
-        elif declared in TEMPORAL:
-            convert, key = temporal, text_key()
-        elif declared == "UUID":
-            key = text_key()
-        elif kind == "NUMERIC":
-            convert = decimal
-        return SourceColumn(name, catalog_type or "no declared type", column(name), convert, key)
 
     def is_row_error(self, error: BaseException) -> bool:
         """Go by the error code; code 1 is an error in a value unless a table or column is not there."""
@@ -73,6 +55,25 @@ class SQLite(Dialect):
 def decode_text(data: bytes) -> str:
     """Read a TEXT value; bytes that are not UTF-8 become lone surrogates."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def describe(name: str, catalog_type: str) -> SourceColumn:
+    """Choose how a column is read by the name of its declared type, then by its affinity."""
+    declared = catalog_type.partition("(")[0].strip().upper()
+    kind = affinity(declared)
+    convert: Converter = stored
+    key = {"INTEGER": integer_key(*INT64), "TEXT": text_key()}.get(kind)
+    if declared in ("BOOLEAN", "BOOL"):
+        convert = boolean
+    elif declared in ("JSON", "JSONB"):
+        convert = embedded
+    elif declared in TEMPORAL:
+        convert, key = temporal, text_key()
+    elif declared == "UUID":
+        key = text_key()
+    elif kind == "NUMERIC":
+        convert = decimal
+    return SourceColumn(name, catalog_type or "no declared type", column(name), convert, key)
 
 
 def affinity(declared: str) -> str:

@@ -151,7 +151,7 @@ def test_stream_that_is_given_up_leaves_a_usable_connection(db):
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1)
 
 
 @given(number=NUMBERS, ratio=FLOATS, note=TEXTS, data=st.binary())

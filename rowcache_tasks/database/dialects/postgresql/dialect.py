@@ -123,24 +123,10 @@ class PostgreSQL(Dialect):
             if info.name not in NATIVE:
                 dbapi_connection.adapters.register_loader(info.oid, TextLoader)
 
-    def column_types(self, connection: Connection, relation: TableClause) -> Mapping[str, Any]:
+    def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the catalog: SQLAlchemy's reflection has no types of extensions."""
         quoted = connection.dialect.identifier_preparer.format_table(relation)
-        return {row[0]: tuple(row[1:]) for row in connection.execute(CATALOG, {"relation": quoted})}
-
-    def describe(self, name: str, catalog_type: Any) -> SourceColumn:
-        """Choose by the internal name of the type."""
-        internal, formatted, kind, arrays, builtin = catalog_type
-        known = internal if builtin else ""
-        exact = f'pg_catalog."{internal}"' if builtin else formatted
-        if not arrays:
-            key = KEY_TYPES.get(known) or (TEXT_KEY if kind == "e" or internal == "citext" else None)
-            return SourceColumn(name, formatted, column(name), CONVERTERS.get(known), key, exact)
-        element = known if arrays == 1 and known in ELEMENTS else "text"
-        convert = CONVERTERS.get(element)
-        # The cast also turns arrays of a domain into arrays that psycopg knows.
-        expression = cast(column(name), SqlType(f'pg_catalog."{element}"[]'))
-        return SourceColumn(name, f"{formatted}[]", expression, each(convert) if convert else None)
+        return [describe(*row) for row in connection.execute(CATALOG, {"relation": quoted})]
 
     def relation_names(self, connection: Connection, schema: str | None) -> list[str]:
         """Add the materialized views and partitioned tables."""
@@ -190,6 +176,20 @@ class PostgreSQL(Dialect):
             return super().message(error)
         words = error.diag.message_primary or ""
         return f"{'an exception was raised' if state == 'P0001' else words} (SQLSTATE {state})"
+
+
+def describe(name: str, internal: str, formatted: str, kind: str, arrays: int, builtin: bool) -> SourceColumn:
+    """Choose how a column is read by the internal name of its type."""
+    known = internal if builtin else ""
+    exact = f'pg_catalog."{internal}"' if builtin else formatted
+    if not arrays:
+        key = KEY_TYPES.get(known) or (TEXT_KEY if kind == "e" or internal == "citext" else None)
+        return SourceColumn(name, formatted, column(name), CONVERTERS.get(known), key, exact)
+    element = known if arrays == 1 and known in ELEMENTS else "text"
+    convert = CONVERTERS.get(element)
+    # The cast also turns arrays of a domain into arrays that psycopg can load.
+    expression = cast(column(name), SqlType(f'pg_catalog."{element}"[]'))
+    return SourceColumn(name, f"{formatted}[]", expression, each(convert) if convert else None)
 
 
 def array_literal(values: Collection[object]) -> str:
