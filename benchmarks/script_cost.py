@@ -15,9 +15,8 @@ from benchmarks.sample import Sample
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.dispatch.dispatcher import Limits
 from rowcache_tasks.keys import QUEUED_BATCHES
-from rowcache_tasks.reader.fill.protocol import SCRIPT_ROWS
-from rowcache_tasks.reader.fill.scripts import Begun, Fill
-from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.reader.fill.scripts import SCRIPT_ROWS, FillScripts, FillState
+from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Backoff, Claim
 from rowcache_tasks.schedule.script import load_script
 from rowcache_tasks.schedule.scripts import script_names
@@ -112,16 +111,17 @@ def delayed(depot: Depot, row_ids: list[str]) -> list[str]:
     return row_ids
 
 
-def begin(depot: Depot, row_ids: list[str]) -> Begun:
+def begin(depot: Depot, row_ids: list[str]) -> FillState:
     """Ask for rows that are neither cached nor scheduled: all of them are to be read."""
-    reply = Fill(depot.schedule.table, ReadThrough()).begin(depot.client, row_ids, TOKEN, None)
-    return Fill.parse_begun(row_ids, reply)
+    (call,) = FillScripts(depot.schedule.table, ReadThrough()).begin(row_ids, TOKEN, None)
+    return FillScripts.read_begin(row_ids, [call.run(depot.client)])
 
 
-def end(depot: Depot, begun: Begun) -> object:
+def end(depot: Depot, begun: FillState) -> object:
     """Write their values, and schedule them."""
     values = {row_id: value(int(row_id)) for row_id in begun.ours}
-    return Fill(depot.schedule.table, ReadThrough()).end(depot.client, TOKEN, begun.began_at, values, DELAY_S)
+    (call,) = FillScripts(depot.schedule.table, ReadThrough()).end(TOKEN, begun.began_at, values, DELAY_S)
+    return call.run(depot.client)
 
 
 BATCH_SIZE = Limits().batch_size

@@ -15,7 +15,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import CacheError
-from rowcache_tasks.reader.breaker import Breaker
+from rowcache_tasks.reader.server import Breaker
 from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.rows import cut
 

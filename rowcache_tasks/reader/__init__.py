@@ -1,9 +1,9 @@
-"""Own the reading side: what application code imports. Imports neither SQLAlchemy nor Celery before it has to."""
+"""Readers of cached rows: RowCache and AsyncRowCache."""
 
 from rowcache_tasks.reader.aio import AsyncRowCache
 from rowcache_tasks.reader.cache import RowCache
-from rowcache_tasks.reader.cached_row import CachedRow
 from rowcache_tasks.reader.near.cache import NearStatistics
-from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.reader.operations import CachedRow
+from rowcache_tasks.reader.options import ReadThrough
 
 __all__ = ["AsyncRowCache", "CachedRow", "NearStatistics", "ReadThrough", "RowCache"]

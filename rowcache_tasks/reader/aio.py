@@ -1,34 +1,40 @@
-"""Own AsyncRowCache, which asyncio reads with. What is read, and in which steps, is in answer.py and below."""
+"""AsyncRowCache: reads of cached rows from asyncio."""
 
 import asyncio
 import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, Generic, TypeVar, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import redis.asyncio
 
-from rowcache_tasks.config.settings import Table
-from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.reader.cached_row import CachedRow
-from rowcache_tasks.reader.fill.single_flight import Flight
-from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
-from rowcache_tasks.reader.operations import Answers, RowId, parse_wanted
-from rowcache_tasks.reader.options import Target, check_client, find_target
-from rowcache_tasks.reader.pool import forget_closed, shared_async_client, shared_client
-from rowcache_tasks.reader.port import Step, Steps
-from rowcache_tasks.reader.read_through import ReadThrough
-from rowcache_tasks.schedule.connection import check_timeout
+from rowcache_tasks.errors import CacheError
+from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
+from rowcache_tasks.reader.fill.scripts import Found
+from rowcache_tasks.reader.near.cache import ABSENT
+from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_object, parse_row_id, parse_row_ids
+from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
+from rowcache_tasks.reader.pool import forget_closed, shared_async_client
+from rowcache_tasks.reader.server import is_wrong_type, send
+from rowcache_tasks.reader.types.decoder import Row
+
+if TYPE_CHECKING:
+    from rowcache_tasks.reader.fill.loader import Loader
 
 __all__ = ["AsyncRowCache"]
 
-T = TypeVar("T")
-R = TypeVar("R")
-K = TypeVar("K", bound=RowId)
+
+@dataclass(slots=True)
+class LoopState:
+    """The part of a reader that cannot leave its event loop: connections and waiting tasks."""
+
+    client: Any
+    fills: Fill
+    loader: "Loader | None" = None
 
 
-class AsyncRowCache(Generic[T]):
+class AsyncRowCache(Reader[Row]):
     """Reads the cached rows of one table, as RowCache does, with the same options, methods and errors; awaited.
 
     All readers of an event loop share one pool of connections for each server; a read waits for its turn for up to
@@ -36,216 +42,205 @@ class AsyncRowCache(Generic[T]):
     the task that asked for it is cancelled: others wait for it.
     """
 
+    _client_type = redis.asyncio.Redis
+
     @overload
     def __init__(
         self: "AsyncRowCache[dict[str, Any]]",
         table: str,
         *,
         type: None = None,
-        url: str | None = None,
-        namespace: str | None = None,
         client: "redis.asyncio.Redis | None" = None,
-        timeout: float = 1.0,
-        near: int = 0,
-        read_through: ReadThrough | None = None,
+        **options: Unpack[Options],
     ) -> None: ...
 
     @overload
     def __init__(
-        self,
-        table: str,
-        *,
-        type: type[T],
-        url: str | None = None,
-        namespace: str | None = None,
-        client: "redis.asyncio.Redis | None" = None,
-        timeout: float = 1.0,
-        near: int = 0,
-        read_through: ReadThrough | None = None,
+        self, table: str, *, type: type[Row], client: "redis.asyncio.Redis | None" = None, **options: Unpack[Options]
     ) -> None: ...
 
     def __init__(
         self,
         table: str,
         *,
-        type: type[T] | None = None,  # noqa: A002 - the word that users know
-        url: str | None = None,
-        namespace: str | None = None,
+        type: type[Row] | None = None,  # noqa: A002 - the word that users know
         client: "redis.asyncio.Redis | None" = None,
-        timeout: float = 1.0,
-        near: int = 0,
-        read_through: ReadThrough | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        check_client(client, url, redis.asyncio.Redis, "AsyncRowCache")
-        self._target = find_target(table, url, namespace, read_through, has_client=client is not None)
-        self._timeout_s = check_timeout(timeout)
+        super().__init__(table, type, client, **options)
         self._client = client
-        self._type = type
-        address = client or shared_client(self._target.url, self._timeout_s)
-        self._near = NearCache(address, max_rows=near, wait_s=timeout / 2) if near else None
-        self._prefix = self._target.table.keys.value_prefix
-        self._decode = Answers.of(self._target, type, asyncio.Event, None).decode
-        self._loops: weakref.WeakKeyDictionary[Any, tuple[TaskPort, Answers[T]]] = weakref.WeakKeyDictionary()
-        self._fills: set[asyncio.Task[Any]] = set()
-
-    @property
-    def table(self) -> Table:
-        """The settings of the table that is read."""
-        return self._target.table
+        self._loops: weakref.WeakKeyDictionary[Any, LoopState] = weakref.WeakKeyDictionary()
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def get(
         self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
-    ) -> T | None:
+    ) -> Row | None:
         """Return the row; see RowCache.get."""
-        if self._near is not None and max_age is None and delay is None and isinstance(row_id, str):
-            kept = self._near.get((self._prefix + row_id).encode("utf-8", "surrogateescape"))
-            if kept:
-                return self._decode(row_id, kept)
-        wanted = parse_wanted(max_age, delay, fill=fill)
-        port, answers = self._here()
-        steps = answers.get(row_id, wanted)
-        return await (self._fill(steps, port) if wanted.is_filled else walk(steps, port))
+        if max_age is None and delay is None:
+            request = FILLED if fill else AS_CACHED
+        else:
+            request = parse_request(max_age, delay, fill=fill)
+        text = row_id if type(row_id) is str and row_id and row_id.isascii() else parse_row_id(row_id)
+        if request.max_age is not None:
+            found = (await self._aged([text], request))[text]
+            return self._row(row_id, self._fresh_value(found, request))
+        key = (self._prefix + text).encode("utf-8", "surrogateescape")
+        kept = None if self._near is None else self._near.get(key)
+        if kept:
+            return self._decode(row_id, kept)
+        return self._row(row_id, await self._value(text, key, kept, request))
 
     async def get_many(
-        self,
-        row_ids: Iterable[K],
-        *,
-        max_age: float | None = None,
-        fill: bool = False,
-        delay: float | None = None,
-    ) -> dict[K, T | None]:
+        self, row_ids: Iterable[K], *, max_age: float | None = None, fill: bool = False, delay: float | None = None
+    ) -> dict[K, Row | None]:
         """Return row id -> row or None; see RowCache.get_many."""
-        wanted = parse_wanted(max_age, delay, fill=fill)
-        port, answers = self._here()
-        steps = answers.get_many(row_ids, wanted)
-        return await (self._fill(steps, port) if wanted.is_filled else walk(steps, port))
+        request = parse_request(max_age, delay, fill=fill)
+        asked = parse_row_ids(row_ids)
+        texts = list(asked.values())
+        if not texts:
+            return {}
+        if request.max_age is None:
+            return self._rows(asked, await self._values(texts, request))
+        found = await self._aged(texts, request)
+        return self._rows(asked, [self._fresh_value(found[text], request) for text in texts])
 
     async def get_with_age(
         self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
-    ) -> CachedRow[T] | None:
+    ) -> CachedRow[Row] | None:
         """Return the row with its age; see RowCache.get_with_age."""
-        wanted = parse_wanted(max_age, delay, fill=fill)
-        port, answers = self._here()
-        steps = answers.get_with_age(row_id, wanted)
-        return await (self._fill(steps, port) if wanted.is_filled else walk(steps, port))
+        request, text = parse_request(max_age, delay, fill=fill), parse_row_id(row_id)
+        return self._cached_row(row_id, (await self._aged([text], request))[text], request)
 
     async def age(self, row_id: RowId) -> float | None:
         """Return the age of the cached value in seconds; see RowCache.age."""
-        port, answers = self._here()
-        return await walk(answers.age(row_id), port)
+        commands = self._age_commands(parse_row_id(row_id))
+        with self._server:
+            return self._read_age(await send(self._here().client, commands))
 
     async def exists(self, row_id: RowId) -> bool:
-        """Tell whether the row is cached; one EXISTS."""
-        port, answers = self._here()
-        return await walk(answers.exists(row_id), port)
-
-    def near_statistics(self) -> NearStatistics | None:
-        """Return what the near cache of this process has done; None when there is none."""
-        return None if self._near is None else self._near.statistics()
+        """Return whether the row is cached; one EXISTS."""
+        keys = self._keys([parse_row_id(row_id)])
+        with self._server:
+            return bool(await self._here().client.exists(*keys))
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next read opens new ones. See RowCache.close."""
         if self._near is not None:
             await asyncio.to_thread(self._near.close)  # it waits for its thread
         if self._client is None:
-            port, _ = self._here()
-            await port.client.connection_pool.disconnect(inuse_connections=False)
+            await self._here().client.connection_pool.disconnect(inuse_connections=False)
 
-    def _here(self) -> "tuple[TaskPort, Answers[T]]":
-        """Give what belongs to the running event loop: connections and waiting tasks cannot leave it."""
+    def _here(self) -> LoopState:
+        """Return the state of the running event loop."""
         loop = asyncio.get_running_loop()
         here = self._loops.get(loop)
         if here is None:
             forget_closed(self._loops)
-            client = self._client or shared_async_client(self._target.url, self._timeout_s)
-            answers = Answers.of(self._target, self._type, asyncio.Event, self._near)
-            here = self._loops[loop] = TaskPort(client, self._target, self._near), answers
+            client = self._client or shared_async_client(self._settings.url, self._timeout_s)
+            fills = Fill(self._settings.table, self._settings.read_through, asyncio.Event)
+            here = self._loops[loop] = LoopState(client, fills)
         return here
 
-    async def _fill(self, steps: Steps[R], port: "TaskPort") -> R:
-        """Look into the cache; what is to be done after that, if anything, goes on when the caller is cancelled."""
-        try:
-            step = next(steps)
+    async def _value(self, row_id: str, key: bytes, kept: bytes | None, request: ReadRequest) -> bytes | None:
+        """Read a value that this process does not keep. kept: of the near cache, ABSENT or None."""
+        value = await self._near.fetch_async(key) if self._near is not None and kept is None else kept
+        if value is None:
             try:
-                reply = await step(port)
-            except BaseException as error:  # noqa: BLE001 - given to the read, which may handle it
-                step = steps.throw(error)
-            else:
-                step = steps.send(reply)
-        except StopIteration as end:
-            result: R = end.value
-            return result
-        task = asyncio.ensure_future(walk(steps, port, step))
-        self._fills.add(task)
+                with self._server:
+                    value = await self._here().client.get(key)
+            except CacheError as error:
+                if is_wrong_type(error):
+                    value = b""
+                elif self._falls_back:
+                    return (await self._fill([row_id], DATABASE_ALONE))[row_id][0]
+                else:
+                    raise
+        elif value == ABSENT:
+            value = None
+        if request.is_filled and not is_object(value):
+            return (await self._fill([row_id], request))[row_id][0]
+        return value
+
+    async def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
+        """Read values in the order asked."""
+        keys = self._keys(row_ids)
+        values = None if self._near is None else await self._near.read_many_async(keys)
+        if values is None:
+            try:
+                with self._server:
+                    values = await self._here().client.mget(keys)
+            except CacheError:
+                if not self._falls_back:
+                    raise
+                filled = await self._fill(row_ids, DATABASE_ALONE)
+                return [filled[row_id][0] for row_id in row_ids]
+        missed = self._missed(row_ids, values, request)
+        return self._merge(row_ids, values, await self._fill(missed, request)) if missed else values
+
+    async def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
+        """Read values with their ages, in one round trip."""
+        try:
+            with self._server:
+                reply = await send(self._here().client, self._aged_commands(row_ids))
+        except CacheError:
+            if not self._falls_back:
+                raise
+            return await self._fill(row_ids, DATABASE_ALONE)
+        found = self._read_aged(row_ids, reply)
+        missed = self._missed_or_old(found, request)
+        return found | await self._fill(missed, request) if missed else found
+
+    async def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
+        """Fill rows in a task of its own, which goes on when the caller is cancelled."""
+        here = self._here()
+        task = asyncio.ensure_future(self._run(here.fills.rows(row_ids, request), here))
+        self._running.add(task)
         task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        found = await asyncio.shield(task)
+        if self._near is not None:  # it may not have the invalidations of these writes yet
+            self._near.forget(self._keys(found))
+        return found
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
-        self._fills.discard(task)
+        self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, even if nobody waits for it any more
+            task.exception()  # retrieved, even if no caller waits for it any more
 
-
-async def walk(steps: Steps[R], port: "TaskPort", step: Step | None = None) -> R:
-    """Do the steps of a read one after the other, from `step` on if it has begun."""
-    try:
-        step = step or next(steps)
-        while True:
-            try:
-                reply = await step(port)
-            except BaseException as error:  # noqa: BLE001 - given to the read, which may handle it
-                step = steps.throw(error)
-            else:
-                step = steps.send(reply)
-    except StopIteration as end:
-        result: R = end.value
-        return result
-
-
-class TaskPort:
-    """The I/O of AsyncRowCache in one event loop."""
-
-    def __init__(self, client: Any, target: Target, near: NearCache | None) -> None:
-        self.client = client
-        self._target = target
-        self._near = near
-        self._origin: Any = None
-
-    async def prepare(self) -> None:
-        """Import SQLAlchemy and make the engine, once."""
-        with suppress(RowCacheError):
-            await self._open_origin()
-
-    async def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
-        """Read rows of the database in a thread."""
-        origin = await self._open_origin()
+    async def _run(self, steps: Steps, here: LoopState) -> dict[str, Found]:
+        """Do the steps of a fill one after the other."""
         try:
-            reading = asyncio.wrap_future(origin.submit(row_ids))
-            outcomes: dict[str, bytes] = await asyncio.wait_for(reading, origin.limit_s)
-        except TimeoutError as error:
-            raise origin.late(row_ids) from error
-        return outcomes
+            step = next(steps)
+            while True:
+                try:
+                    reply = await self._do(step, here)
+                except BaseException as error:  # noqa: BLE001 - raised in the generator, which may handle it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(reply)
+        except StopIteration as end:
+            found: dict[str, Found] = end.value
+            return found
 
-    async def _open_origin(self) -> Any:
-        """Open it once, in a thread of its own: it takes a while, and those of the application may all be busy."""
-        if self._origin is None:
+    async def _do(self, step: Step, here: LoopState) -> Any:
+        if isinstance(step, Call):
+            with self._server:
+                return [await call.run_awaited(here.client) for call in step.calls]
+        if isinstance(step, Load):
+            loader = await self._open_loader(here)
+            return await loader.load_async(step.row_ids) if step.row_ids else {}
+        if step.event is None:
+            return await asyncio.sleep(step.seconds)
+        try:
+            return await asyncio.wait_for(step.event.wait(), step.seconds)
+        except TimeoutError:
+            return None
+
+    async def _open_loader(self, here: LoopState) -> "Loader":
+        """Open the loader once, in a thread of its own: it takes a while, and the default executor may be busy."""
+        if here.loader is None:
             opener = ThreadPoolExecutor(1)
             try:
-                self._origin = await asyncio.wrap_future(opener.submit(self._target.open_origin))
+                here.loader = await asyncio.wrap_future(opener.submit(open_loader, self._settings))
             finally:
                 opener.shutdown(wait=False)
-        return self._origin
-
-    async def keep(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """Read values through the near cache."""
-        return await self._near.fetch_many_async(keys) if self._near else None
-
-    async def wait(self, flight: Flight[Any] | None, seconds: float) -> None:
-        """Wait for a flight, or for a time."""
-        if flight is None:
-            await asyncio.sleep(seconds)
-            return
-        try:
-            await asyncio.wait_for(flight.event.wait(), seconds)
-        except TimeoutError:
-            return
+        return here.loader

@@ -1,33 +1,26 @@
-"""Own RowCache, which threads read with. What is read, and in which steps, is in answer.py and below."""
+"""RowCache: reads of cached rows from threads."""
 
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Unpack, overload
 
 import redis
 
-from rowcache_tasks.config.settings import Table
-from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.reader.cached_row import CachedRow
-from rowcache_tasks.reader.fill.single_flight import Flight
-from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
-from rowcache_tasks.reader.operations import Answers, RowId, parse_wanted
-from rowcache_tasks.reader.options import Target, check_client, find_target
+from rowcache_tasks.errors import CacheError
+from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
+from rowcache_tasks.reader.fill.scripts import Found
+from rowcache_tasks.reader.near.cache import ABSENT
+from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_object, parse_row_id, parse_row_ids
+from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.port import Steps
-from rowcache_tasks.reader.read_through import ReadThrough
-from rowcache_tasks.schedule.connection import check_timeout
+from rowcache_tasks.reader.server import is_wrong_type, send
+from rowcache_tasks.reader.types.decoder import Row
 
 __all__ = ["RowCache"]
 
-T = TypeVar("T")
-R = TypeVar("R")
-K = TypeVar("K", bound=RowId)
 
-
-class RowCache(Generic[T]):
+class RowCache(Reader[Row]):
     """Reads the cached rows of one table.
 
     `RowCache("inv")` takes Redis and the keys from the configuration module that the workers use
@@ -35,17 +28,19 @@ class RowCache(Generic[T]):
     those of the namespace. Thread-safe and fork-safe; make one and keep it. No connection is opened before the first
     read; all readers of a process share one pool for each server, except those with a `client` of the application.
 
-    type: what rows become: a TypedDict, a dataclass, a msgspec Struct or a class that SQLAlchemy maps; default: a
-    dictionary. docs/json.md says how SQL types look.
+    type: of the rows: a TypedDict, a dataclass, a msgspec Struct or a class that SQLAlchemy maps; default: a
+    dictionary. docs/json.md has the JSON form of each SQL type.
     timeout: seconds after which a read raises CacheError when Redis does not answer; a client has its own.
     near: how many rows to keep in this process (docs/near-cache.md); 0: none.
-    read_through: how the database may be read (docs/reading.md).
+    read_through: how to read the database (docs/reading.md).
 
     Raises ConfigError for wrong settings, ArgumentError for a table that the settings do not have, an option out of
-    its range or a row id that is neither a text nor an integer. The reads raise CacheError when Redis cannot be read,
-    RowTypeError for a row that does not fit the type and, when they fill, FillError. A value that is no JSON object,
-    which only a foreign client can have written, is logged and counts as not cached.
+    its range or a row id that is neither a non-empty text nor an integer. The reads raise CacheError when Redis cannot
+    be read, RowTypeError for a row that does not fit the type and, when they fill, FillError. A value that is not a
+    JSON object, which only another client can have written, is logged and counts as not cached.
     """
+
+    _client_type = redis.Redis
 
     @overload
     def __init__(
@@ -53,164 +48,183 @@ class RowCache(Generic[T]):
         table: str,
         *,
         type: None = None,
-        url: str | None = None,
-        namespace: str | None = None,
         client: "redis.Redis | None" = None,
-        timeout: float = 1.0,
-        near: int = 0,
-        read_through: ReadThrough | None = None,
+        **options: Unpack[Options],
     ) -> None: ...
 
     @overload
     def __init__(
-        self,
-        table: str,
-        *,
-        type: type[T],
-        url: str | None = None,
-        namespace: str | None = None,
-        client: "redis.Redis | None" = None,
-        timeout: float = 1.0,
-        near: int = 0,
-        read_through: ReadThrough | None = None,
+        self, table: str, *, type: type[Row], client: "redis.Redis | None" = None, **options: Unpack[Options]
     ) -> None: ...
 
     def __init__(
         self,
         table: str,
         *,
-        type: type[T] | None = None,  # noqa: A002 - the word that users know
-        url: str | None = None,
-        namespace: str | None = None,
+        type: type[Row] | None = None,  # noqa: A002 - the word that users know
         client: "redis.Redis | None" = None,
-        timeout: float = 1.0,
-        near: int = 0,
-        read_through: ReadThrough | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        check_client(client, url, redis.Redis, "RowCache")
-        target = find_target(table, url, namespace, read_through, has_client=client is not None)
+        super().__init__(table, type, client, **options)
         self._is_shared = client is None
-        timeout = check_timeout(timeout)
-        client = client or shared_client(target.url, timeout)
-        self._table = target.table
-        self._near = NearCache(client, max_rows=near, wait_s=timeout / 2) if near else None
-        self._port = ThreadPort(client, target, self._near)
-        self._answers = Answers.of(target, type, threading.Event, self._near)
-        self._decode = self._answers.decode
-        self._prefix = target.table.keys.value_prefix
-
-    @property
-    def table(self) -> Table:
-        """The settings of the table that is read."""
-        return self._table
+        self._client: Any = client or shared_client(self._settings.url, self._timeout_s)
+        self._fills = Fill(self._settings.table, self._settings.read_through, threading.Event)
 
     def get(
         self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
-    ) -> T | None:
+    ) -> Row | None:
         """Return the row, or None when it is not cached: one GET.
 
         max_age: seconds; an older value counts as not cached. fill: a row that is not cached is read from the
-        database, by one of all who ask for it, and cached for the `ttl` of ReadThrough; with `delay` it is scheduled
+        database, once for all who ask for it, and cached for the `ttl` of ReadThrough; with `delay` it is scheduled
         instead, refreshed every `delay` seconds from now on (only if it had to be filled, and was not scheduled). None
         then means that the database has no such row.
         """
-        if self._near is not None and max_age is None and delay is None and isinstance(row_id, str):
-            kept = self._near.get((self._prefix + row_id).encode("utf-8", "surrogateescape"))
-            if kept:
-                return self._decode(row_id, kept)
-        return self._run(self._answers.get(row_id, parse_wanted(max_age, delay, fill=fill)))
+        if max_age is None and delay is None:  # as in most reads, which pass few functions
+            request = FILLED if fill else AS_CACHED
+        else:
+            request = parse_request(max_age, delay, fill=fill)
+        text = row_id if type(row_id) is str and row_id and row_id.isascii() else parse_row_id(row_id)
+        if request.max_age is not None:
+            found = self._aged([text], request)[text]
+            return self._row(row_id, self._fresh_value(found, request))
+        key = (self._prefix + text).encode("utf-8", "surrogateescape")
+        kept = None if self._near is None else self._near.get(key)
+        if kept:
+            return self._decode(row_id, kept)
+        return self._row(row_id, self._value(text, key, kept, request))
 
     def get_many(
-        self,
-        row_ids: Iterable[K],
-        *,
-        max_age: float | None = None,
-        fill: bool = False,
-        delay: float | None = None,
-    ) -> dict[K, T | None]:
+        self, row_ids: Iterable[K], *, max_age: float | None = None, fill: bool = False, delay: float | None = None
+    ) -> dict[K, Row | None]:
         """Return row id -> row or None for each id asked, in the order asked: one MGET, and with `fill` one SELECT.
 
         The options are those of get. A row that the database has and cannot give is logged, and None. RowTypeError has
         the rows that do fit: docs/reading.md.
         """
-        return self._run(self._answers.get_many(row_ids, parse_wanted(max_age, delay, fill=fill)))
+        request = parse_request(max_age, delay, fill=fill)
+        asked = parse_row_ids(row_ids)
+        texts = list(asked.values())
+        if not texts:
+            return {}
+        if request.max_age is None:
+            return self._rows(asked, self._values(texts, request))
+        found = self._aged(texts, request)
+        return self._rows(asked, [self._fresh_value(found[text], request) for text in texts])
 
     def get_with_age(
         self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
-    ) -> CachedRow[T] | None:
+    ) -> CachedRow[Row] | None:
         """Return the row with its age, None when it is not cached: one round trip.
 
         A value older than `max_age` seconds is marked as stale; with `fill` it is read from the database instead.
         """
-        return self._run(self._answers.get_with_age(row_id, parse_wanted(max_age, delay, fill=fill)))
+        request, text = parse_request(max_age, delay, fill=fill), parse_row_id(row_id)
+        return self._cached_row(row_id, self._aged([text], request)[text], request)
 
     def age(self, row_id: RowId) -> float | None:
-        """Return how many seconds ago the cached value was last known to be what the database holds.
+        """Return how many seconds ago a refresh last confirmed the cached value, by the server's clock.
 
-        None when the row is not cached, or another client wrote it. By the server's clock, in one round trip.
+        None when the row is not cached, or another client wrote it. One round trip.
         """
-        return self._run(self._answers.age(row_id))
+        commands = self._age_commands(parse_row_id(row_id))
+        with self._server:
+            return self._read_age(send(self._client, commands))
 
     def exists(self, row_id: RowId) -> bool:
-        """Tell whether the row is cached; one EXISTS."""
-        return self._run(self._answers.exists(row_id))
-
-    def near_statistics(self) -> NearStatistics | None:
-        """Return what the near cache of this process has done; None when there is none."""
-        return None if self._near is None else self._near.statistics()
+        """Return whether the row is cached; one EXISTS."""
+        keys = self._keys([parse_row_id(row_id)])
+        with self._server:
+            return bool(self._client.exists(*keys))
 
     def close(self) -> None:
-        """Close the connections, of the shared pool those that nobody uses; the next read opens new ones.
+        """Close the connections, of the shared pool those that are not in use; the next read opens new ones.
 
-        A client of the application is left alone.
+        A client of the application is left open.
         """
         if self._near is not None:
             self._near.close()
         if self._is_shared:
-            self._port.client.connection_pool.disconnect(inuse_connections=False)
+            self._client.connection_pool.disconnect(inuse_connections=False)
 
-    def _run(self, steps: Steps[R]) -> R:
-        """Do the steps of a read one after the other."""
-        port = self._port
+    def _value(self, row_id: str, key: bytes, kept: bytes | None, request: ReadRequest) -> bytes | None:
+        """Read a value that this process does not keep. kept: of the near cache, ABSENT or None."""
+        value = self._near.fetch(key) if self._near is not None and kept is None else kept
+        if value is None:
+            try:
+                with self._server:
+                    value = self._client.get(key)
+            except CacheError as error:
+                if is_wrong_type(error):
+                    value = b""
+                elif self._falls_back:
+                    return self._fill([row_id], DATABASE_ALONE)[row_id][0]
+                else:
+                    raise
+        elif value == ABSENT:
+            value = None
+        if request.is_filled and not is_object(value):
+            return self._fill([row_id], request)[row_id][0]
+        return value
+
+    def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
+        """Read values in the order asked."""
+        keys = self._keys(row_ids)
+        values = None if self._near is None else self._near.read_many(keys)
+        if values is None:
+            try:
+                with self._server:
+                    values = self._client.mget(keys)
+            except CacheError:
+                if not self._falls_back:
+                    raise
+                filled = self._fill(row_ids, DATABASE_ALONE)
+                return [filled[row_id][0] for row_id in row_ids]
+        missed = self._missed(row_ids, values, request)
+        return self._merge(row_ids, values, self._fill(missed, request)) if missed else values
+
+    def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
+        """Read values with their ages, in one round trip."""
+        try:
+            with self._server:
+                reply = send(self._client, self._aged_commands(row_ids))
+        except CacheError:
+            if not self._falls_back:
+                raise
+            return self._fill(row_ids, DATABASE_ALONE)
+        found = self._read_aged(row_ids, reply)
+        missed = self._missed_or_old(found, request)
+        return found | self._fill(missed, request) if missed else found
+
+    def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
+        """Read rows from the cache or else from the database, once for all callers."""
+        found = self._run(self._fills.rows(row_ids, request))
+        if self._near is not None:  # it may not have the invalidations of these writes yet
+            self._near.forget(self._keys(found))
+        return found
+
+    def _run(self, steps: Steps) -> dict[str, Found]:
+        """Do the steps of a fill one after the other."""
         try:
             step = next(steps)
             while True:
                 try:
-                    reply = step(port)
-                except BaseException as error:  # noqa: BLE001 - given to the read, which may handle it
+                    reply = self._do(step)
+                except BaseException as error:  # noqa: BLE001 - raised in the generator, which may handle it
                     step = steps.throw(error)
                 else:
                     step = steps.send(reply)
         except StopIteration as end:
-            result: R = end.value
-            return result
+            found: dict[str, Found] = end.value
+            return found
 
-
-class ThreadPort:
-    """The I/O of RowCache."""
-
-    def __init__(self, client: Any, target: Target, near: NearCache | None) -> None:
-        self.client = client
-        self._target = target
-        self._near = near
-
-    def prepare(self) -> None:
-        """Import SQLAlchemy and make the engine, once."""
-        with suppress(RowCacheError):
-            self._target.open_origin()
-
-    def fetch(self, row_ids: Sequence[str]) -> dict[str, bytes]:
-        """Read rows of the database."""
-        outcomes: dict[str, bytes] = self._target.open_origin().fetch(row_ids)
-        return outcomes
-
-    def keep(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """Read values through the near cache."""
-        return self._near.fetch_many(keys) if self._near else None
-
-    def wait(self, flight: Flight[Any] | None, seconds: float) -> None:
-        """Wait for a flight, or for a time."""
-        if flight is None:
-            time.sleep(seconds)
-        else:
-            flight.event.wait(seconds)
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Call):
+            with self._server:
+                return [call.run(self._client) for call in step.calls]
+        if isinstance(step, Load):
+            loader = open_loader(self._settings)
+            return loader.load(step.row_ids) if step.row_ids else {}
+        if step.event is not None:
+            return step.event.wait(step.seconds)
+        return time.sleep(step.seconds)

@@ -1,159 +1,224 @@
-"""Own what callers ask and get: arguments checked, values decoded, age and absence told. Does no I/O itself.
-
-One implementation for RowCache and AsyncRowCache: each method gives the steps of a read.
-"""
+"""Reader: the commands of each read, and the rows in their replies; no I/O."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError, FillError, RowTypeError
 from rowcache_tasks.keys import encode_row_id
-from rowcache_tasks.reader.cached_row import CachedRow
-from rowcache_tasks.reader.fill.scripts import BAD_ROW, reason_of
-from rowcache_tasks.reader.fill.single_flight import Event, Flights
-from rowcache_tasks.reader.near.cache import NearCache
-from rowcache_tasks.reader.options import Target
-from rowcache_tasks.reader.port import Found, Steps, Wanted
-from rowcache_tasks.reader.reading import Reading
-from rowcache_tasks.reader.types.decoder import RowDecoder
-from rowcache_tasks.schedule.arguments import is_finite, parse_delay
+from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
+from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
+from rowcache_tasks.reader.options import ReadRequest, ReadThrough, find_settings
+from rowcache_tasks.reader.pool import shared_client
+from rowcache_tasks.reader.server import Command, Server
+from rowcache_tasks.reader.types.decoder import Row, RowDecoder
+from rowcache_tasks.schedule.connection import check_timeout
 from rowcache_tasks.text import shorten
 
-__all__ = ["Answers", "RowId", "parse_wanted", "text_of"]
+__all__ = ["CachedRow", "K", "Reader", "RowId", "is_object", "parse_row_id", "parse_row_ids"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 RowId = str | int
 K = TypeVar("K", bound=RowId)
 
-AS_IT_IS = Wanted()
-FILLED = Wanted(is_filled=True)
+OPENINGS = (b"{", "{")
+"""First characters of an object; a text comes from a client with decode_responses."""
 
 
-class Answers(Generic[T]):
-    """The reads of one table, from the arguments of a caller to rows of their type."""
+@dataclass(frozen=True, slots=True)
+class CachedRow(Generic[Row]):
+    """A cached row and its age."""
 
-    def __init__(self, table: str, reading: Reading, decoder: RowDecoder[T]) -> None:
-        self._table = table
-        self._reading = reading
-        self.decode = decoder.decode
-        self._decode_all = decoder.decode_all
+    row: Row
+    age: float | None
+    """Seconds since a refresh last confirmed the value, by the server's clock; None: not known."""
+    is_stale: bool
+    """Whether it is older than max_age, or of unknown age; always False without max_age."""
 
-    @classmethod
-    def of(
-        cls, target: Target, row_type: type[T] | None, make_event: Callable[[], Event], near: NearCache | None
-    ) -> "Answers[T]":
-        """Put the parts together."""
-        reading = Reading(target.table, target.options, Flights(make_event), near)
-        decoder: RowDecoder[Any] = RowDecoder(target.table.name, row_type)
-        return cls(target.table.name, reading, decoder)
 
-    def get(self, row_id: RowId, wanted: Wanted) -> Steps[T | None]:
-        """Give a row; None when it is not cached, or too old and not filled."""
-        text = text_of(row_id)
-        if wanted is AS_IT_IS:
-            value = yield from self._reading.value(text)
-        else:
-            found = yield from self._reading.found([text], wanted, with_age=wanted.max_age is not None)
-            value = None if is_stale(found[text], wanted) else found[text][0]
-        return self._row(row_id, value)
+class Reader(Generic[Row]):
+    """The common part of RowCache and AsyncRowCache: options, and for each read its commands and its reply."""
 
-    def get_many(self, row_ids: Iterable[K], wanted: Wanted) -> Steps[dict[K, T | None]]:
-        """Give rows in the order asked."""
-        asked = {row_id: text_of(row_id) for row_id in row_ids}
-        if not asked:
-            return {}
-        if wanted is AS_IT_IS:
-            values = yield from self._reading.values(list(asked.values()))
-        else:
-            texts = list(dict.fromkeys(asked.values()))
-            found = yield from self._reading.found(texts, wanted, with_age=wanted.max_age is not None)
-            values = [None if is_stale(found[text], wanted) else found[text][0] for text in asked.values()]
-        return dict(zip(asked, self._rows(list(asked), values), strict=True))
+    _client_type: type
 
-    def get_with_age(self, row_id: RowId, wanted: Wanted) -> Steps[CachedRow[T] | None]:
-        """Give a row, too old or not, with its age."""
-        text = text_of(row_id)
-        found = yield from self._reading.found([text], wanted, with_age=True)
-        value, age = found[text]
-        row = self._row(row_id, value)
-        return None if row is None else CachedRow(row, age, is_stale(found[text], wanted))
+    def __init__(
+        self,
+        table: str,
+        row_type: "type[Row] | None",
+        client: Any,
+        *,
+        url: str | None = None,
+        namespace: str | None = None,
+        timeout: float = 1.0,
+        near: int = 0,
+        read_through: ReadThrough | None = None,
+    ) -> None:
+        self._settings = settings = find_settings(table, url, namespace, client, self._client_type, read_through)
+        self._timeout_s = check_timeout(timeout)
+        self._near = None
+        if near:
+            address = client or shared_client(settings.url, self._timeout_s)
+            self._near = NearCache(address, max_rows=near, wait_s=self._timeout_s / 2)
+        self._server = Server(settings.table.name)
+        self._falls_back = settings.read_through.when_redis_is_down
+        self._prefix, self._refreshed = settings.table.keys.value_prefix, settings.table.keys.refreshed
+        decoder: RowDecoder[Row] = RowDecoder(settings.table.name, row_type)
+        self._decode, self._decode_all = decoder.decode, decoder.decode_all
 
-    def age(self, row_id: RowId) -> Steps[float | None]:
-        """Give the age of a row."""
-        return (yield from self._reading.age(text_of(row_id)))
+    @property
+    def table(self) -> Table:
+        """The settings of the table that is read."""
+        return self._settings.table
 
-    def exists(self, row_id: RowId) -> Steps[bool]:
-        """Tell whether a row is cached."""
-        return (yield from self._reading.exists(text_of(row_id)))
+    def near_statistics(self) -> NearStatistics | None:
+        """Return the counts of the near cache of this process; None when there is none."""
+        return None if self._near is None else self._near.statistics()
 
-    def _rows(self, row_ids: Sequence[RowId], values: Sequence[bytes | None]) -> list[T | None]:
-        """Decode values: in the shortest loop, since nearly always all of them fit; else one by one.
+    def _keys(self, row_ids: Iterable[str]) -> list[bytes]:
+        """Name the keys of values."""
+        return [encode_row_id(self._prefix + row_id) for row_id in row_ids]
 
-        Raises RowTypeError, with all rows that fit.
-        """
-        rows = self._decode_all(values)
-        if rows is not None:
-            return rows
-        rows, errors = [], []
-        for row_id, value in zip(row_ids, values, strict=True):
-            try:
-                rows.append(self._row(row_id, value, is_one=False))
-            except RowTypeError as error:
-                rows.append(None)
-                errors.append(error)
-        if errors:
-            first, found = errors[0], dict(zip(row_ids, rows, strict=True))
-            message = f"{first} ({len(errors)} of {len(rows)} rows do not fit)" if len(errors) > 1 else str(first)
-            raise RowTypeError(message, self._table, first.row_id, found) from first
-        return rows
+    @staticmethod
+    def _missed(row_ids: Iterable[str], values: Iterable[bytes | None], request: ReadRequest) -> list[str]:
+        """Return the row ids to be filled: those that are not cached, if the request fills rows."""
+        if not request.is_filled:
+            return []
+        return [row_id for row_id, value in zip(row_ids, values, strict=True) if not is_object(value)]
 
-    def _row(self, row_id: RowId, value: bytes | None, *, is_one: bool = True) -> T | None:
-        """Decode a value. A row that the database has and cannot give is an error; among others it is logged."""
+    @staticmethod
+    def _merge(
+        row_ids: Sequence[str], values: Sequence[bytes | None], filled: Mapping[str, Found]
+    ) -> list[bytes | None]:
+        """Return the values, those that were filled in the place of those from the cache."""
+        return [filled[row_id][0] if row_id in filled else value for row_id, value in zip(row_ids, values, strict=True)]
+
+    def _age_commands(self, row_id: str) -> list[Command]:
+        """Ask for the age of a row."""
+        return [
+            ("EXISTS", encode_row_id(self._prefix + row_id)),
+            ("ZSCORE", self._refreshed, encode_row_id(row_id)),
+            ("TIME",),
+        ]
+
+    @staticmethod
+    def _read_age(reply: Sequence[Any]) -> float | None:
+        """Return the age in seconds; None for a row that is not cached, or of unknown age."""
+        exists, refreshed, now = reply
+        return age_of(refreshed, now) if exists else None
+
+    def _aged_commands(self, row_ids: Sequence[str]) -> list[Command]:
+        """Ask for rows and their ages: ages first, so that a commit in between makes an age too high, not too low."""
+        return [
+            ("ZMSCORE", self._refreshed, *map(encode_row_id, row_ids)),
+            ("MGET", *self._keys(row_ids)),
+            ("TIME",),
+        ]
+
+    @staticmethod
+    def _read_aged(row_ids: Sequence[str], reply: Sequence[Any]) -> dict[str, Found]:
+        """Return values and ages; (None, None) for a row that is not cached."""
+        refreshed, values, now = reply
+        return {
+            row_id: (None, None) if value is None else (value, age_of(score, now))
+            for row_id, value, score in zip(row_ids, values, refreshed, strict=True)
+        }
+
+    @staticmethod
+    def _missed_or_old(found: Mapping[str, Found], request: ReadRequest) -> list[str]:
+        """Return the row ids to be filled: not cached, or too old, if the request fills rows."""
+        if not request.is_filled:
+            return []
+        max_age = request.max_age
+        return [row_id for row_id, (value, age) in found.items() if not is_object(value) or is_older(age, max_age)]
+
+    @staticmethod
+    def _fresh_value(found: Found, request: ReadRequest) -> bytes | None:
+        """Return the value unless it is stale."""
+        return None if is_stale(found, request) else found[0]
+
+    def _row(self, row_id: RowId, value: bytes | None) -> Row | None:
+        """Decode a value. Raises FillError for a row that the database has and cannot give, and RowTypeError."""
         if value is None:
             return None
         if value[:1] == BAD_ROW:
-            reason = f"row {shorten(row_id)} of {self._table} cannot be filled: {reason_of(value, BAD_ROW)}"
-            if is_one:
-                raise FillError(reason)
-            logger.warning("%s", reason)
-            return None
-        return self.decode(row_id, value)
+            raise FillError(self._bad_row(row_id, value))
+        return self._decode(row_id, value)
+
+    def _cached_row(self, row_id: RowId, found: Found, request: ReadRequest) -> CachedRow[Row] | None:
+        """Decode a value with its age, however old. Raises as `_row` does."""
+        value, age = found
+        row = self._row(row_id, value)
+        return None if row is None else CachedRow(row, age, is_stale(found, request))
+
+    def _rows(self, row_ids: Iterable[K], values: Sequence[bytes | None]) -> dict[K, Row | None]:
+        """Decode values, all in one short loop if they fit, as nearly always; else one by one.
+
+        A row that the database has and cannot give is logged, and None. Raises RowTypeError with all rows that fit.
+        """
+        rows = self._decode_all(values)
+        if rows is not None:
+            return dict(zip(row_ids, rows, strict=True))
+        found: dict[K, Row | None] = {}
+        errors = []
+        for row_id, value in zip(row_ids, values, strict=True):
+            found[row_id] = None
+            if value is not None and value[:1] == BAD_ROW:
+                logger.warning("%s", self._bad_row(row_id, value))
+                continue
+            try:
+                found[row_id] = self._row(row_id, value)
+            except RowTypeError as error:
+                errors.append(error)
+        if errors:
+            message = f"{errors[0]} ({len(errors)} of {len(found)} rows do not fit)" if errors[1:] else str(errors[0])
+            raise RowTypeError(message, self.table.name, errors[0].row_id, found) from errors[0]
+        return found
+
+    def _bad_row(self, row_id: RowId, value: bytes) -> str:
+        return f"row {shorten(row_id)} of {self.table.name} cannot be filled: {reason_of(value, BAD_ROW)}"
 
 
-def text_of(row_id: RowId) -> str:
-    """Give a row id as text. Raises ArgumentError for what no row can have."""
-    if type(row_id) is str and row_id.isascii():  # as nearly all are
-        return row_id
-    if isinstance(row_id, str | int):
-        try:
-            text = str(row_id)
-            encode_row_id(text)
-        except ValueError as error:  # a lone surrogate, or an integer of thousands of digits
-            raise ArgumentError(f"row id is {shorten(row_id)}: no row can have it") from error
-        return text
-    raise ArgumentError(f"row id is {shorten(row_id)}: it must be a string or an integer")
+def parse_row_id(row_id: object) -> str:
+    """Return a row id as text. Raises ArgumentError for one that no row can have."""
+    if row_id == "" or not isinstance(row_id, str | int):
+        raise ArgumentError(f"row id is {shorten(row_id)}: it must be a non-empty string or an integer")
+    try:
+        text = str(row_id)
+        encode_row_id(text)
+    except ValueError as error:  # a lone surrogate, or an integer of thousands of digits
+        raise ArgumentError(f"row id is {shorten(row_id)}: no row can have it") from error
+    return text
 
 
-def parse_wanted(max_age: object, delay: object, *, fill: bool) -> Wanted:
-    """Check the options of a read. Raises ArgumentError."""
-    if max_age is None and delay is None:
-        return FILLED if fill else AS_IT_IS
-    if max_age is not None and (
-        isinstance(max_age, bool) or not isinstance(max_age, int | float) or not is_finite(max_age) or max_age < 0
-    ):
-        raise ArgumentError(f"max_age is {shorten(max_age)}: it must be a number of seconds from 0 on, or None")
-    if delay is not None and not fill:
-        raise ArgumentError("delay is given without fill=True: it says how often a row is refreshed once it was filled")
-    return Wanted(None if max_age is None else float(max_age), fill, None if delay is None else parse_delay(delay))
+def parse_row_ids(row_ids: Iterable[K]) -> dict[K, str]:
+    """Return row ids with their texts, each once, in order. Raises ArgumentError."""
+    return {row_id: parse_row_id(row_id) for row_id in row_ids}
 
 
-def is_stale(found: Found, wanted: Wanted) -> bool:
-    """Whether a value is older than asked for, or of unknown age; what was just filled is not."""
-    if wanted.is_filled or wanted.max_age is None:
-        return False
-    _, age = found
-    return age is None or age > wanted.max_age
+def is_object(value: Any) -> bool:
+    """Whether a value begins as a JSON object; anything else counts as not cached."""
+    return bool(value) and value[:1] in OPENINGS
+
+
+def is_stale(found: Found, request: ReadRequest) -> bool:
+    """Whether a value is older than max_age, or of unknown age. A value that was filled just now is not."""
+    return not request.is_filled and is_older(found[1], request.max_age)
+
+
+def is_older(age: float | None, max_age: float | None) -> bool:
+    """Compare ages in seconds; an unknown age is older than any, and no max_age allows all."""
+    return max_age is not None and (age is None or age > max_age)
+
+
+def age_of(refreshed: float | None, now: tuple[int, int]) -> float | None:
+    """Return the seconds since the last accepted commit, by the server's clock.
+
+    None when there was none, or when the clock has stepped back since.
+    """
+    if refreshed is None:
+        return None
+    age_s = int(now[0]) + int(now[1]) / 1e6 - float(refreshed)
+    return max(0.0, age_s) if age_s > -1 else None

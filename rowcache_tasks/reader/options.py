@@ -1,51 +1,97 @@
-"""Own what a reader reads: the table's settings and the servers, from the configuration or from arguments. No I/O."""
+"""Options of a reader and of a read, validated; no I/O."""
 
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from typing import Any
+from typing import TypedDict
 
 from rowcache_tasks.config.settings import Table, load_settings, parse_settings
-from rowcache_tasks.errors import ArgumentError, FillError
-from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.schedule.arguments import is_finite, parse_delay
 from rowcache_tasks.text import shorten
 
-__all__ = ["Target", "check_client", "find_target"]
+__all__ = [
+    "AS_CACHED",
+    "FILLED",
+    "Options",
+    "ReadRequest",
+    "ReadThrough",
+    "ReaderSettings",
+    "find_settings",
+    "parse_request",
+]
+
+MAX_CONCURRENCY = 10
+MAX_SECONDS = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadThrough:
+    """How RowCache and AsyncRowCache read the database for rows that are not cached. Times are seconds.
+
+    Raises ArgumentError for a value out of its range.
+    """
+
+    database_url: str | None = field(default=None, repr=False)
+    """An SQLAlchemy URL; None: rowcache_database_url of the configuration."""
+    timeout: float = 2.0
+    """A database that does not answer for so long counts as down. A reader that dies while it loads a row delays the
+    others by one and a half times this, once."""
+    concurrency: int = 4
+    """Statements that one process runs at a time, for all readers of that database with the same options; up to 10."""
+    ttl: float = 60.0
+    """How long a row that is not scheduled stays cached after it was filled."""
+    missing_ttl: float = 5.0
+    """How long the absence of a row in the database is cached."""
+    when_redis_is_down: bool = False
+    """Whether rows, to be filled or not, come from the database while Redis cannot be read. `age` and `exists` raise
+    CacheError in any case."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, low in (("timeout", 0.01), ("ttl", 0.01), ("missing_ttl", 0.001)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= MAX_SECONDS:
+                raise ArgumentError(
+                    f"ReadThrough {name} is {shorten(value)}: allowed is a number of seconds from {low:g} to 86400"
+                )
+        number = self.concurrency
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_CONCURRENCY:
+            raise ArgumentError(
+                f"ReadThrough concurrency is {shorten(number)}: allowed is a whole number from 1 to {MAX_CONCURRENCY}"
+            )
+
+
+class Options(TypedDict, total=False):
+    """The options that RowCache and AsyncRowCache have in common, for type checkers."""
+
+    url: str | None
+    namespace: str | None
+    timeout: float
+    near: int
+    read_through: ReadThrough | None
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A table, and where it is."""
+class ReaderSettings:
+    """The table of a reader, and its servers."""
 
     table: Table
     url: str = field(repr=False)
     """Of Redis; not used with a client of the application."""
-    options: ReadThrough
-    """With the URL of the database, where there is one."""
-
-    def open_origin(self) -> Any:
-        """Return this process's Origin (origin.py), which brings SQLAlchemy when it is first used.
-
-        Raises FillError when no database is known, ConfigError for a wrong URL.
-        """
-        url, options = self.options.database_url, self.options
-        if url is None:
-            raise FillError(
-                f"{self.table.name} cannot be filled: no database is known: set rowcache_database_url, or give "
-                "read_through=ReadThrough(database_url=…)"
-            )
-        module = import_module("rowcache_tasks.reader.fill.loader")
-        return module.open_origin(self.table, url, options.timeout, options.concurrency)
+    read_through: ReadThrough
+    """With the URL of the database, if there is one."""
 
 
-def find_target(
-    name: str, url: str | None, namespace: str | None, options: ReadThrough | None, *, has_client: bool
-) -> Target:
+def find_settings(
+    name: str, url: str | None, namespace: str | None, client: object, client_type: type, options: ReadThrough | None
+) -> ReaderSettings:
     """Take the table from the configuration module, or, with a URL or a namespace, from those alone.
 
-    Raises ConfigError for wrong settings, ArgumentError for a table that the settings do not have.
+    Raises ConfigError for wrong settings, ArgumentError for a table that the settings do not have, a client of the
+    wrong kind, or options that contradict each other.
     """
+    check_client(client, url, client_type)
     options = options or ReadThrough()
-    if namespace is not None and url is None and not has_client:
+    if namespace is not None and url is None and client is None:
         raise ArgumentError(
             f"namespace is {shorten(namespace)}, and no server is given: give url or client as well, or neither"
         )
@@ -56,19 +102,46 @@ def find_target(
     if url is None and namespace is None:
         settings = load_settings()
         options = replace(options, database_url=options.database_url or settings.database_url)
-        return Target(settings.table(name), settings.redis_url, options)
+        return ReaderSettings(settings.table(name), settings.redis_url, options)
     tables = {name: {"table": name, "namespace": namespace or ""}}
     raw = {"rowcache_redis_url": url or "redis://localhost", "rowcache_tables": tables}
     if options.database_url is not None:
         raw["rowcache_database_url"] = options.database_url
     settings = parse_settings(raw)
-    return Target(settings.table(name), settings.redis_url, options)
+    return ReaderSettings(settings.table(name), settings.redis_url, options)
 
 
-def check_client(client: object, url: str | None, kind: type, name: str) -> None:
+def check_client(client: object, url: str | None, kind: type) -> None:
     """Refuse a client of the wrong kind, or one beside a URL. Raises ArgumentError."""
     if client is not None and url is not None:
-        raise ArgumentError("url and client are given: a client knows its server, leave the url out")
+        raise ArgumentError("url and client are given: a client has its own server, leave the url out")
     if client is not None and not isinstance(client, kind):
-        found = f"{type(client).__module__}.{type(client).__name__}"
-        raise ArgumentError(f"client is a {found}: {name} takes a {kind.__module__}.{kind.__name__}")
+        found, wanted = (f"{each.__module__}.{each.__name__}" for each in (type(client), kind))
+        raise ArgumentError(f"client is a {found}: this reader takes a {wanted}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """The options of one read. Times are seconds."""
+
+    max_age: float | None = None
+    is_filled: bool = False
+    delay: float | None = None
+    """The delay with which a filled row is scheduled; None: it is not scheduled."""
+
+
+AS_CACHED = ReadRequest()
+FILLED = ReadRequest(is_filled=True)
+
+
+def parse_request(max_age: object, delay: object, *, fill: bool) -> ReadRequest:
+    """Check the options of a read. Raises ArgumentError."""
+    if max_age is None and delay is None:
+        return FILLED if fill else AS_CACHED
+    if max_age is not None and (
+        isinstance(max_age, bool) or not isinstance(max_age, int | float) or not is_finite(max_age) or max_age < 0
+    ):
+        raise ArgumentError(f"max_age is {shorten(max_age)}: it must be a number of seconds from 0 on, or None")
+    if delay is not None and not fill:
+        raise ArgumentError("delay is given without fill=True: it is the delay of a row that had to be filled")
+    return ReadRequest(None if max_age is None else float(max_age), fill, None if delay is None else parse_delay(delay))

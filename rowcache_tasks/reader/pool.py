@@ -1,4 +1,4 @@
-"""Own the connections of readers: one pool for a server in a process, one in an event loop. Must not know keys."""
+"""Connections of the readers: one pool a server in a process, and one in each event loop."""
 
 import asyncio
 import weakref
@@ -9,26 +9,58 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import MaxConnectionsError
 from redis.retry import Retry
 
-from rowcache_tasks.reader.waiting_pool import WaitingPool
 from rowcache_tasks.schedule.connection import UNBOUND, connection_options
 
-__all__ = ["forget_closed", "shared_async_client", "shared_client"]
+__all__ = ["WaitingPool", "forget_closed", "shared_async_client", "shared_client"]
 
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
 
 RETRIED: Any = (redis.ConnectionError,)
-"""A connection that the server has closed meanwhile is replaced once. One that does not answer is not asked again."""
+"""A connection that the server has closed meanwhile is replaced once; a time-out is not retried."""
 
 loops: "weakref.WeakKeyDictionary[Any, dict[tuple[str, float], redis.asyncio.Redis]]" = weakref.WeakKeyDictionary()
 
 
-def forget_closed(loops: "weakref.WeakKeyDictionary[Any, Any]") -> None:
-    """Let go of what belongs to closed event loops.
+class WaitingPool(redis.asyncio.BlockingConnectionPool):
+    """A BlockingConnectionPool that skips its condition and its timer, a fifth of a read, while no task waits."""
 
-    It refers to its loop, so that neither would ever go away; the connections that nobody has closed are closed then.
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._waiting = 0
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        """Return a free connection, or a new one while there are fewer than max_connections; else wait for one.
+
+        Raises redis.ConnectionError after `timeout` seconds.
+        """
+        if not self._waiting and self.can_get_connection():
+            try:
+                return await redis.asyncio.ConnectionPool.get_connection(self)  # type: ignore[no-untyped-call]
+            except MaxConnectionsError:
+                pass  # other tasks took the last ones while a maintenance of the pool held up this one
+        self._waiting += 1
+        try:
+            return await super().get_connection()  # type: ignore[no-untyped-call]
+        finally:
+            self._waiting -= 1
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back, and wake one waiting task."""
+        await redis.asyncio.ConnectionPool.release(self, connection)
+        # After the release: a task that began to wait before it did not see the connection, a later one does.
+        if self._waiting:
+            async with self._condition:
+                self._condition.notify()
+
+
+def forget_closed(loops: "weakref.WeakKeyDictionary[Any, Any]") -> None:
+    """Remove the entries of closed event loops.
+
+    A value refers to its loop, so that neither would ever be freed. Connections left open are closed with it.
     """
     for reference in loops.keyrefs():
         loop = reference()
@@ -38,7 +70,7 @@ def forget_closed(loops: "weakref.WeakKeyDictionary[Any, Any]") -> None:
 
 @cache
 def shared_client(url: str, timeout_s: float) -> "redis.Redis":
-    """Return this process's client of a server; no read takes longer than timeout_s. Safe across a fork."""
+    """Return this process's client of a server; no read takes longer than timeout_s. Fork-safe."""
     retry = Retry(NoBackoff(), retries=1, supported_errors=RETRIED)
     options = connection_options(url, "reader", timeout_s / 2)
     return redis.Redis.from_url(url, **options, retry=retry, max_connections=UNBOUND)
@@ -47,7 +79,7 @@ def shared_client(url: str, timeout_s: float) -> "redis.Redis":
 def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
     """Return the running event loop's client of a server; no read takes longer than timeout_s.
 
-    A read may have to wait for a connection before that, for as long at most.
+    The wait for a free connection comes before that, and takes as long at most.
     """
     forget_closed(loops)
     clients = loops.setdefault(asyncio.get_running_loop(), {})

@@ -1,62 +1,108 @@
-"""Own how readers ask Redis: a circuit breaker before it, and its errors as CacheError. Knows no keys."""
+"""Redis behind a circuit breaker: the errors of redis-py as CacheError."""
 
 import logging
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 
 from rowcache_tasks.errors import CacheError
-from rowcache_tasks.reader.breaker import Breaker
-from rowcache_tasks.reader.port import Port, Steps
+from rowcache_tasks.text import one_line
 
-__all__ = ["Server"]
+__all__ = ["Breaker", "Command", "Server", "is_wrong_type", "send"]
 
 logger = logging.getLogger(__name__)
 
+Command = tuple[Any, ...]
+"""The name of a Redis command and its arguments."""
+
+
+class Breaker:
+    """Circuit breaker: opens after `threshold` failures in a row, for about `pause_s` seconds; then one caller tries.
+
+    The pause is shortened by up to half at random, so that processes do not all try at once. Thread-safe without a
+    lock, which a fork could leave held: two callers in the same instant may both pass.
+    """
+
+    def __init__(self, threshold: int = 3, pause_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.failures = 0
+        """Failures in a row so far."""
+        self._threshold, self._pause_s, self._clock = threshold, pause_s, clock
+        self._open_until = 0.0
+
+    def allows(self) -> bool:
+        """Whether to try. After the pause one caller passes; the others wait for its result."""
+        if self.failures < self._threshold:
+            return True
+        now = self._clock()
+        if now < self._open_until:
+            return False
+        self._open_until = now + self._pause_s  # in case that this caller reports no result
+        return True
+
+    def succeed(self) -> bool:
+        """Report a success: closes the breaker; returns whether it was open."""
+        was_open = self.failures >= self._threshold
+        if self.failures:
+            self.failures = 0
+        return was_open
+
+    def fail(self) -> bool:
+        """Report a failure; returns whether it opened the breaker."""
+        self.failures += 1
+        self._open_until = self._clock() + self._pause_s * (0.5 + random.random() / 2)  # noqa: S311 no secret
+        return self.failures == self._threshold
+
 
 class Server:
-    """Redis as the readers of one table see it. Thread-safe."""
+    """Context manager for a call of Redis, awaited or not, by the readers of one table. Thread-safe, reentrant.
+
+    Raises CacheError: at once while the breaker is open, else for each error of redis-py in the block.
+    """
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self.breaker = Breaker()
+        self._breaker = Breaker()
 
-    def ask(self, step: Callable[[Port], Any], *, other_type: Any = None) -> Steps[Any]:
-        """Give the reply. Raises CacheError: at once when Redis was down a moment ago, else within its time-outs.
-
-        other_type: what to give for a key of another type, which only a foreign client can have written.
-        """
-        if not self.breaker.allows():
+    def __enter__(self) -> None:
+        if self._breaker.failures and not self._breaker.allows():
             raise CacheError(f"{self._table}: Redis was down less than a second ago: try again")
-        try:
-            reply = yield step
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            if is_own_limit(error):
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            if self._breaker.failures:
+                self._succeed()
+        elif isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            if is_pool_exhausted(error):
                 raise CacheError(f"{self._table}: all connections are in use: try again, or allow more") from error
-            if self.breaker.fail():  # once for an outage: who reads the database meanwhile sees no error
-                logger.warning(
-                    "%s: Redis does not answer, and is asked about once a second: %s", self._table, one_line(error)
-                )
-            raise CacheError(f"{self._table}: Redis does not answer: {one_line(error)}") from error
-        except (redis.RedisError, UnicodeDecodeError) as error:  # the last one: a client with decode_responses
+            reason = one_line(str(error))
+            if self._breaker.fail():  # once for an outage: with when_redis_is_down, callers see no error
+                logger.warning("%s: Redis does not answer, and is asked about once a second: %s", self._table, reason)
+            raise CacheError(f"{self._table}: Redis does not answer: {reason}") from error
+        elif isinstance(error, redis.RedisError | UnicodeDecodeError):  # the latter with decode_responses
             self._succeed()
-            if other_type is not None and str(error).startswith("WRONGTYPE"):
-                return other_type
-            raise CacheError(f"{self._table}: Redis refuses: {one_line(error)}") from error
-        self._succeed()
-        return reply
+            raise CacheError(f"{self._table}: Redis refuses: {one_line(str(error))}") from error
 
     def _succeed(self) -> None:
-        if self.breaker.succeed():
+        if self._breaker.succeed():
             logger.info("%s: Redis answers again", self._table)
 
 
-def is_own_limit(error: Exception) -> bool:
-    """Whether it is the pool of this process that has no connection left; the server may be well."""
+def send(client: Any, commands: Sequence[Command]) -> Any:
+    """Send commands in one round trip; returns the replies, or an awaitable of them for a client of asyncio."""
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return pipeline.execute()
+
+
+def is_wrong_type(error: CacheError) -> bool:
+    """Whether the key holds a value of another type, written by another client."""
+    return str(error.__cause__).startswith("WRONGTYPE")
+
+
+def is_pool_exhausted(error: Exception) -> bool:
+    """Whether the pool of this process has no connection left; the server may be well."""
     return isinstance(error, redis.exceptions.MaxConnectionsError) or str(error) == "No connection available."
-
-
-def one_line(error: Exception) -> str:
-    """Cut an error's text to a line."""
-    return " ".join(str(error).split())[:200]

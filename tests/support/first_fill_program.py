@@ -10,8 +10,8 @@ from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache
 
 
 def show(command):
-    origin = sys.modules.get("rowcache_tasks.reader.fill.loader")
-    engines = origin.make_database.cache_info().currsize if origin else 0
+    loader = sys.modules.get("rowcache_tasks.reader.fill.loader")
+    engines = loader.make_pool.cache_info().currsize if loader else 0
     print(f"{command}, SQLAlchemy {'sqlalchemy' in sys.modules}, engines {engines}")
 
 

@@ -1,1 +1,1 @@
-"""Filling of rows that are not cached: one reader loads, the others wait."""
+"""Fills: one reader loads a row that is not cached, all others wait for it."""

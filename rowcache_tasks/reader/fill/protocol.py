@@ -1,149 +1,152 @@
-"""Own how rows that are not cached are filled: one reads the database, everybody else waits. Does no I/O itself."""
+"""Fill of rows as one generator of steps: script call, load from the database, wait; no I/O."""
 
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
 from rowcache_tasks.errors import CacheError, FillError, RowCacheError
-from rowcache_tasks.reader.fill.scripts import ABSENT, FAILED, NOT_READ, Begun, Fill, failure, reason_of
-from rowcache_tasks.reader.fill.single_flight import Flights
-from rowcache_tasks.reader.port import Found, Steps, Wanted
-from rowcache_tasks.reader.server import Server
+from rowcache_tasks.reader.fill.scripts import (
+    ABSENT,
+    FAILED,
+    NOT_READ,
+    FillScripts,
+    FillState,
+    Found,
+    ScriptCall,
+    make_note,
+    reason_of,
+)
+from rowcache_tasks.reader.fill.single_flight import Event, InFlight, SingleFlight
+from rowcache_tasks.reader.options import ReaderSettings, ReadRequest, ReadThrough
 from rowcache_tasks.text import shorten
 
-__all__ = ["Filling"]
+if TYPE_CHECKING:
+    from rowcache_tasks.reader.fill.loader import Loader
+
+__all__ = ["DATABASE_ALONE", "Call", "Fill", "Load", "Step", "Steps", "Wait", "open_loader"]
 
 logger = logging.getLogger(__name__)
 
 POLL_S = (0.005, 0.05)
-"""First and longest pause between two questions whether another process has filled a row."""
+"""First and longest pause between two calls of begin_fill for rows that another process loads."""
 
-SCRIPT_ROWS = 200
-"""Rows in one script call: 1 to 2 ms, in which the server does nothing else. Calls are sent one after the other: those
-of a pipeline that arrive together are run together, before the server looks at anybody else."""
-
-DATABASE_ALONE = Wanted(max_age=-1.0)
-"""How callers are told apart that may not have a value from Redis."""
-
-Flown = Flights[tuple[str, Wanted], Found]
+DATABASE_ALONE = ReadRequest(max_age=-1.0)
+"""The request of readers that may not use Redis."""
 
 
-class Filling:
-    """The fills of one table in one process."""
+class Call(NamedTuple):
+    """Run script calls, one after the other; the reply is the list of theirs. Raises CacheError."""
 
-    def __init__(self, table: str, fill: Fill, server: Server, flights: Flown) -> None:
-        self._table, self._fill, self._server, self._flights = table, fill, server, flights
-        self._options = fill.options
-        self._limit_s = 2.5 * self._options.timeout
+    calls: Sequence[ScriptCall]
 
-    def found(self, row_ids: Sequence[str], wanted: Wanted) -> Steps[dict[str, Found]]:
-        """Read rows from the cache or else from the database, once for all callers in this process."""
-        return (yield from self._together(row_ids, wanted, lambda left, at: self._lead(left, wanted, at)))
 
-    def from_database(self, row_ids: Sequence[str]) -> Steps[dict[str, Found]]:
-        """Read rows from the database alone, as while Redis is down; once for all callers in this process, too."""
-        return (yield from self._together(row_ids, DATABASE_ALONE, fetch))
+class Load(NamedTuple):
+    """Read rows of the database: row id -> JSON or note. Without row ids: only open it. Raises RowCacheError."""
 
-    def _together(
-        self,
-        row_ids: Sequence[str],
-        wanted: Wanted,
-        lead: Callable[[Sequence[str], float], Steps[dict[str, Found]]],
-    ) -> Steps[dict[str, Found]]:
-        """Read what nobody in this process is reading, and wait for the rest. Who waits has the reader's errors, too.
+    row_ids: Sequence[str] = ()
 
-        What was read before this call may be older than a change of the caller: then it asks again.
+
+class Wait(NamedTuple):
+    """Wait for so many seconds, or until the event is set."""
+
+    seconds: float
+    event: Event | None = None
+
+
+Step = Call | Load | Wait
+Steps = Generator[Step, Any, dict[str, Found]]
+
+
+class Fill:
+    """The fills of one table in one process, or in one event loop."""
+
+    def __init__(self, table: Table, options: ReadThrough, make_event: Callable[[], Event]) -> None:
+        self._table = table.name
+        self._scripts = FillScripts(table, options)
+        self._uses_database_alone = options.when_redis_is_down
+        self._limit_s = 2.5 * options.timeout
+        self._flights = SingleFlight(make_event)
+
+    def rows(self, row_ids: Sequence[str], request: ReadRequest) -> Steps:
+        """Read rows from the cache or else from the database, once for all callers in this process.
+
+        The waiters get the leader's error. A load that began before this call may be older than a change of the
+        caller: the row is then read again. Raises FillError and CacheError.
         """
-        called_at = time.monotonic()
         found: dict[str, Found] = {}
-        left = list(row_ids)
+        left = list(dict.fromkeys(row_ids))
         while left:
-            led, others = self._flights.enter((row_id, wanted) for row_id in left)
-            try:
-                if led:
-                    found |= yield from lead([row_id for row_id, _ in led], called_at)
-                    for (row_id, _), flight in led.items():
-                        flight.found = found[row_id]
-            except RowCacheError as error:
-                for flight in led.values():
-                    flight.error = error
-                raise
-            finally:
-                self._flights.leave(led)
-            for (row_id, _), other in others.items():
-                left_s = self._left_s(row_id, called_at)
-                yield lambda port, flight=other, seconds=left_s: port.wait(flight, seconds)  # type: ignore[misc]
-                if other.error is not None:
-                    raise type(other.error)(str(other.error)) from other.error
-                if other.found is not None and other.started_at >= called_at:
-                    found[row_id] = other.found
-            left = [row_id for row_id in left if row_id not in found]
+            batch, left = left[:MAX_BATCH_SIZE], left[MAX_BATCH_SIZE:]
+            called_at = time.monotonic()
+            while batch:
+                led, others = self._flights.join(batch, request)
+                error = None
+                try:
+                    if led:
+                        found |= yield from self._lead(list(led), request, called_at)
+                except RowCacheError as raised:
+                    error = raised
+                    raise
+                finally:
+                    self._flights.finish(led, found, error)
+                for row_id, other in others.items():
+                    yield Wait(self._left_s(row_id, called_at), other.event)
+                    found |= result_of(row_id, other, called_at)
+                batch = [row_id for row_id in batch if row_id not in found]
         return found
 
-    def _lead(self, row_ids: Sequence[str], wanted: Wanted, called_at: float) -> Steps[dict[str, Found]]:
+    def _lead(self, row_ids: Sequence[str], request: ReadRequest, called_at: float) -> Steps:
         """Read rows from the cache or else from the database, once for all processes."""
+        if request == DATABASE_ALONE:
+            return read_outcomes((yield Load(row_ids)))
         token = b"t" + secrets.token_hex(8).encode()
         found: dict[str, Found] = {}
-        left, pause_s = list(row_ids), POLL_S[0]
-        yield lambda port: port.prepare()  # before the rows are marked as ours, and others wait
+        left, pause_s = row_ids, POLL_S[0]
+        with suppress(RowCacheError):
+            yield Load()  # before the rows are marked, and others wait: the first time takes tenths of a second
         while True:
-            begun = yield from self._begin(left, token, wanted.max_age)
-            if begun is None:
-                return found | (yield from self.from_database(left))
-            found |= begun.cached
-            if begun.ours:  # first, since others wait for them
-                found |= yield from self._read(begun, token, wanted.delay)
-            found |= read_outcomes(begun.notes)
-            left = begun.held
-            if not left:
+            try:
+                replies = yield Call(self._scripts.begin(left, token, request.max_age))
+            except CacheError:
+                if not self._uses_database_alone:
+                    raise
+                return found | (yield from self.rows(left, DATABASE_ALONE))
+            state = self._scripts.read_begin(left, replies)
+            found |= state.cached
+            if state.ours:  # first, since others wait for them
+                found |= yield from self._load(state, token, request.delay)
+            found |= read_outcomes(state.notes)
+            if not state.held:
                 return found
-            seconds = min(pause_s, self._left_s(left[0], called_at))
-            yield lambda port, seconds=seconds: port.wait(None, seconds)  # type: ignore[misc]
+            left = state.held
+            yield Wait(min(pause_s, self._left_s(left[0], called_at)))
             pause_s = min(2 * pause_s, POLL_S[1])
 
-    def _begin(self, row_ids: Sequence[str], token: bytes, max_age: float | None) -> Steps[Begun | None]:
-        """Ask who reads the rows; None when Redis is down and the database is to be read instead."""
-        begun = Begun("", {}, [], [], {})
+    def _load(self, state: FillState, token: bytes, delay: float | None) -> Steps:
+        """Load the rows that are ours, and write their outcomes; a failed write is logged."""
+        failure: Exception | None = None
+        outcomes: Mapping[str, bytes]
         try:
-            for start in range(0, len(row_ids), SCRIPT_ROWS):
-                part = row_ids[start : start + SCRIPT_ROWS]
-                reply = yield from self._server.ask(
-                    lambda port, part=part: self._fill.begin(port.client, part, token, max_age)  # type: ignore[misc]
-                )
-                begun.add(self._fill.parse_begun(part, reply))
-        except CacheError:
-            if self._options.when_redis_is_down:
-                return None
-            raise
-        return begun
-
-    def _read(self, begun: Begun, token: bytes, delay: float | None) -> Steps[dict[str, Found]]:
-        """Read our rows from the database, and write what came of it for everybody else."""
+            outcomes = yield Load(state.ours)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failure = error
+            # Only the database's own answer holds for other processes; an error of this one may not be theirs.
+            note = make_note(FAILED, str(error)) if isinstance(error, FillError) and error.is_shared else NOT_READ
+            outcomes = dict.fromkeys(state.ours, note)
         try:
-            outcomes = yield lambda port: port.fetch(begun.ours)
-        except Exception as error:
-            # Others are told what the database has answered; what went wrong in this process, they may do better.
-            note = failure(str(error)) if isinstance(error, FillError) and error.is_shared else NOT_READ
-            yield from self._end(begun, token, dict.fromkeys(begun.ours, note), delay)
-            raise
-        yield from self._end(begun, token, outcomes, delay)
+            yield Call(self._scripts.end(token, state.began_at, outcomes, delay))
+        except CacheError as error:
+            logger.warning("%d row(s) of %s were read and are not cached: %s", len(outcomes), self._table, error)
+        if failure is not None:
+            raise failure
         return read_outcomes(outcomes)
 
-    def _end(self, begun: Begun, token: bytes, outcomes: Mapping[str, bytes], delay: float | None) -> Steps[None]:
-        """Write; the caller has its rows even when that fails."""
-        rows = list(outcomes.items())
-        try:
-            for start in range(0, len(rows), SCRIPT_ROWS):
-                part = dict(rows[start : start + SCRIPT_ROWS])
-                yield from self._server.ask(
-                    lambda port, part=part: self._fill.end(port.client, token, begun.began_at, part, delay)  # type: ignore[misc]
-                )
-        except CacheError as error:
-            logger.warning("what was read of %d row(s) is not cached: %s", len(outcomes), error)
-
     def _left_s(self, row_id: str, called_at: float) -> float:
-        """Give the seconds that a caller may still wait. Raises FillError when there are none."""
+        """Return the seconds that a caller may still wait. Raises FillError when there are none."""
         left_s = called_at + self._limit_s - time.monotonic()
         if left_s <= 0:
             raise FillError(
@@ -153,16 +156,31 @@ class Filling:
         return left_s
 
 
-def fetch(row_ids: Sequence[str], _called_at: float) -> Steps[dict[str, Found]]:
-    """Read rows of the database, and leave no trace in Redis."""
-    outcomes = yield lambda port: port.fetch(row_ids)
-    return read_outcomes(outcomes)
+def result_of(row_id: str, flight: InFlight, called_at: float) -> dict[str, Found]:
+    """Return the result of another caller's load, none if it began before `called_at`. Raises its error."""
+    if flight.error is not None:
+        raise type(flight.error)(str(flight.error)) from flight.error
+    return {row_id: flight.found} if flight.found is not None and flight.started_at >= called_at else {}
 
 
 def read_outcomes(outcomes: Mapping[str, bytes]) -> dict[str, Found]:
-    """Turn outcomes into what was found. Raises FillError when one of them is that the database could not be read."""
+    """Return the values among outcomes, of age 0. Raises FillError if the database could not be read."""
     for note in outcomes.values():
         reason = reason_of(note, FAILED)
         if reason is not None:
             raise FillError(reason)
     return {row_id: (None, None) if note == ABSENT else (note, 0.0) for row_id, note in outcomes.items()}
+
+
+def open_loader(settings: ReaderSettings) -> "Loader":
+    """Return this process's loader of a table. Raises FillError without a database, ConfigError for a wrong URL."""
+    options = settings.read_through
+    if options.database_url is None:
+        raise FillError(
+            f"{settings.table.name} cannot be filled: no database is known: set rowcache_database_url, or give "
+            "read_through=ReadThrough(database_url=…)"
+        )
+    # Late: it brings SQLAlchemy, which a process that finds all rows in the cache does not need.
+    from rowcache_tasks.reader.fill import loader  # noqa: PLC0415
+
+    return loader.open_loader(settings.table, options.database_url, options.timeout, options.concurrency)

@@ -1,122 +1,131 @@
-"""Own the filling of rows in Redis: the two scripts around the reading of the database, and the notes they leave.
-
-For redis-py's clients, those of asyncio too: whoever calls awaits what these functions return. Must not know SQL.
-"""
+"""Calls of the scripts before and after the load of rows, and their notes in Redis."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import redis.asyncio
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import FILL_PREFIX, encode_row_id
-from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.script import Script, load_script
 
-__all__ = ["ABSENT", "NOT_READ", "Begun", "Fill", "bad_row", "failure", "reason_of"]
+__all__ = ["ABSENT", "BAD_ROW", "FAILED", "NOT_READ", "FillScripts", "FillState", "Found", "ScriptCall", "reason_of"]
+
+Found = tuple[bytes | None, float | None]
+"""A value (None: there is none; a BAD_ROW note: it cannot be read) and its age in seconds, None when unknown."""
 
 ABSENT = b"-"
-"""The database has no such row."""
+"""Note: the database has no such row."""
 FAILED = b"!"
-"""And a reason: the database could not be read."""
+"""Note, with a reason: the database could not be read."""
 BAD_ROW = b"?"
-"""And a reason: this row cannot be read, the database can."""
+"""Note, with a reason: this row cannot be read, the database can."""
 NOT_READ = b""
-"""Nothing was read; let others try."""
+"""Note: nothing was read; other readers may try."""
 
 FAILED_MS = 1000
-"""How long others are told that the database could not be read, instead of trying themselves."""
+"""For how long other readers get the FAILED note instead of trying themselves."""
+
+SCRIPT_ROWS = 200
+"""Rows in one script call: 1 to 2 ms, in which the server does nothing else. Calls are sent one after the other: those
+of a pipeline that arrive together are run together, before the server serves another client."""
 
 
-def failure(reason: str) -> bytes:
-    """Note that the database could not be read."""
-    return FAILED + reason.encode("utf-8", "replace")
+class ScriptCall(NamedTuple):
+    """One call of a script for up to SCRIPT_ROWS rows; atomic for them."""
 
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Any]
 
-def bad_row(reason: str) -> bytes:
-    """Note that this row could not be read."""
-    return BAD_ROW + reason.encode("utf-8", "replace")
+    def run(self, client: Any) -> Any:
+        """Return the reply."""
+        return self.script.run(client, self.keys, self.arguments)
 
-
-def reason_of(note: bytes, kind: bytes) -> str | None:
-    """Read the reason of a note of that kind, FAILED or BAD_ROW; None for anything else."""
-    return note[1:].decode("utf-8", "replace") if note.startswith(kind) else None
+    async def run_awaited(self, client: Any) -> Any:
+        """Return the reply of a client of asyncio."""
+        return await self.script.run_awaited(client, self.keys, self.arguments)
 
 
 @dataclass(slots=True)
-class Begun:
-    """What begin_fill found. Each row id is in exactly one of the four."""
+class FillState:
+    """The replies of begin_fill. Each row id is in exactly one of the four."""
 
-    began_at: str
-    cached: dict[str, tuple[bytes, float | None]]
-    """Row id -> value and age in seconds, None when unknown."""
-    ours: list[str]
-    """To be read by the caller, who then calls end_fill."""
-    held: list[str]
-    """Somebody else is reading these."""
-    notes: dict[str, bytes]
-    """ABSENT, FAILED or BAD_ROW from a moment ago."""
-
-    def add(self, later: "Begun") -> None:
-        """Add what was found of other rows by a later call. What is older than the first call counts as old."""
-        self.began_at = self.began_at or later.began_at
-        self.cached |= later.cached
-        self.ours += later.ours
-        self.held += later.held
-        self.notes |= later.notes
+    began_at: str = ""
+    """The time of the first call: anything committed since is newer."""
+    cached: dict[str, Found] = field(default_factory=dict)
+    ours: list[str] = field(default_factory=list)
+    """To be loaded by the caller, who then calls end_fill."""
+    held: list[str] = field(default_factory=list)
+    """Being loaded by another reader."""
+    notes: dict[str, bytes] = field(default_factory=dict)
+    """ABSENT, FAILED or BAD_ROW, from a moment ago."""
 
 
-class Fill:
-    """The scripts for one table; atomic for the rows of one call. Who has many rows makes several calls."""
+class FillScripts:
+    """The scripts begin_fill and end_fill for one table."""
 
     def __init__(self, table: Table, options: ReadThrough, load: Callable[[str], Script] = load_script) -> None:
         self._load = load
         self._keys = table.keys
         self._prefix = encode_row_id(table.keys.value_prefix)
         self._ttl_ms = int((table.ttl_s or 0) * 1000)
-        self.options = options
+        self._options = options
 
-    def begin(self, client: Any, row_ids: Sequence[str], token: bytes, max_age_s: float | None) -> Any:
-        """Ask who reads these rows; `parse_begun` reads the reply. If the process then dies, others go on soon.
+    def begin(self, row_ids: Sequence[str], token: bytes, max_age_s: float | None) -> list[ScriptCall]:
+        """Mark the rows that nobody loads as the caller's; `read_begin` reads the replies.
 
-        What nobody reads is the caller's for a little longer than the database may take.
+        The mark lasts a little longer than the database may take. If the process dies, other readers go on then.
         """
-        hold_ms = int(self.options.timeout * 1500)
-        age = "" if max_age_s is None else max_age_s
-        arguments = [self._prefix, FILL_PREFIX, token, hold_ms, age, *map(encode_row_id, row_ids)]
-        return self._run(client, "begin_fill", arguments)
+        head = [self._prefix, FILL_PREFIX, token, int(self._options.timeout * 1500)]
+        head.append("" if max_age_s is None else max_age_s)
+        return [self._call("begin_fill", [*head, *map(encode_row_id, part)]) for part in parts(row_ids)]
 
     @staticmethod
-    def parse_begun(row_ids: Sequence[str], reply: Sequence[Any]) -> Begun:
-        """Read the reply of begin_fill."""
-        found = [part.encode() if isinstance(part, str) else part for part in reply]  # as of decode_responses
-        begun = Begun(found[0].decode(), {}, [], [], {})
-        for row_id, value, age, note in zip(row_ids, found[1::3], found[2::3], found[3::3], strict=True):
-            if value:
-                begun.cached[row_id] = value, float(age) if age else None
-            elif not note:
-                begun.ours.append(row_id)
-            elif note.startswith((ABSENT, FAILED, BAD_ROW)):
-                begun.notes[row_id] = note
-            else:
-                begun.held.append(row_id)
-        return begun
+    def read_begin(row_ids: Sequence[str], replies: Sequence[Sequence[Any]]) -> FillState:
+        """Read the replies of begin_fill."""
+        state = FillState()
+        for part, reply in zip(parts(row_ids), replies, strict=True):
+            items = [item.encode() if isinstance(item, str) else item for item in reply]  # as of decode_responses
+            state.began_at = state.began_at or items[0].decode()
+            for row_id, value, age, note in zip(part, items[1::3], items[2::3], items[3::3], strict=True):
+                if value:
+                    state.cached[row_id] = value, float(age) if age else None
+                elif not note:
+                    state.ours.append(row_id)
+                elif note.startswith((ABSENT, FAILED, BAD_ROW)):
+                    state.notes[row_id] = note
+                else:
+                    state.held.append(row_id)
+        return state
 
     def end(
-        self, client: Any, token: bytes, began_at: str, outcomes: Mapping[str, bytes], delay_s: float | None
-    ) -> Any:
-        """Write what was read of rows that are ours: row id -> JSON or a note. Nothing newer is ever replaced."""
-        options = self.options
-        arguments = [
-            *(self._prefix, FILL_PREFIX, token, began_at, self._ttl_ms, int(options.ttl * 1000)),
-            *("" if delay_s is None else delay_s, int(options.missing_ttl * 1000), FAILED_MS, len(outcomes)),
-            *map(encode_row_id, outcomes),
-            *outcomes.values(),
+        self, token: bytes, began_at: str, outcomes: Mapping[str, bytes], delay_s: float | None
+    ) -> list[ScriptCall]:
+        """Write the outcomes of the caller's rows: row id -> JSON or a note. Nothing newer is ever replaced."""
+        options = self._options
+        head = [self._prefix, FILL_PREFIX, token, began_at, self._ttl_ms, int(options.ttl * 1000)]
+        head += ["" if delay_s is None else delay_s, int(options.missing_ttl * 1000), FAILED_MS]
+        return [
+            self._call("end_fill", [*head, len(part), *map(encode_row_id, part), *(outcomes[each] for each in part)])
+            for part in parts(list(outcomes))
         ]
-        return self._run(client, "end_fill", arguments)
 
-    def _run(self, client: Any, name: str, arguments: Sequence[Any]) -> Any:
+    def _call(self, name: str, arguments: Sequence[Any]) -> ScriptCall:
         script = self._load(name)
-        run = script.run_awaited if isinstance(client, redis.asyncio.Redis) else script.run
-        return run(client, [getattr(self._keys, key) for key in script.keys], arguments)
+        return ScriptCall(script, [getattr(self._keys, key) for key in script.keys], arguments)
+
+
+def parts(row_ids: Sequence[str]) -> list[Sequence[str]]:
+    """Divide row ids among script calls."""
+    return [row_ids[start : start + SCRIPT_ROWS] for start in range(0, len(row_ids), SCRIPT_ROWS)]
+
+
+def make_note(kind: bytes, reason: str) -> bytes:
+    """Return a note with its reason."""
+    return kind + reason.encode("utf-8", "replace")
+
+
+def reason_of(note: bytes, kind: bytes) -> str | None:
+    """Return the reason of a note of that kind, FAILED or BAD_ROW; None for anything else."""
+    return note[1:].decode("utf-8", "replace") if note.startswith(kind) else None

@@ -1,66 +1,68 @@
-"""Own who of the callers in one process fills a row, while the others wait for it. Knows neither Redis nor a database.
+"""Single flight: of the callers in a process that want a row, one loads it.
 
-The key `fill:` does the same between processes; this spares the server the questions of all those who wait.
+The key `fill:` does the same between processes.
 """
 
 import os
 import time
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Protocol
 
 from rowcache_tasks.errors import RowCacheError
+from rowcache_tasks.reader.fill.scripts import Found
 
-__all__ = ["Event", "Flight", "Flights"]
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
+__all__ = ["Event", "InFlight", "SingleFlight"]
 
 
 class Event(Protocol):
-    """What threading.Event and asyncio.Event have in common."""
+    """The common part of threading.Event and asyncio.Event."""
 
     @property
     def wait(self) -> Any:
         """The method that waits; asyncio's is awaited."""
 
     def set(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiters."""
 
 
-class Flight(Generic[V]):
-    """The filling of one row. `found` or `error` is set before `event` when there is something that others may take."""
+class InFlight:
+    """The load of one row. `found` or `error` is set before `event`; neither is when the load was cancelled."""
 
-    __slots__ = ("error", "event", "found", "started_at")
+    __slots__ = ("error", "event", "found", "key", "started_at")
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, key: Hashable, event: Event) -> None:
+        self.key = key
         self.event = event
         self.started_at = time.monotonic()
-        self.found: V | None = None
+        self.found: Found | None = None
         self.error: RowCacheError | None = None
 
 
-class Flights(Generic[K, V]):
-    """The flights of one process. Thread-safe with threading.Event; with asyncio.Event, for one event loop."""
+class SingleFlight:
+    """The loads of one process, with threading.Event; of one event loop, with asyncio.Event. Thread-safe, fork-safe."""
 
     def __init__(self, make_event: Callable[[], Event]) -> None:
         self._make_event = make_event
-        self._flights: dict[K, Flight[V]] = {}
+        self._in_flight: dict[Hashable, InFlight] = {}
         self._pid = os.getpid()
 
-    def enter(self, keys: Iterable[K]) -> tuple[dict[K, Flight[V]], dict[K, Flight[V]]]:
-        """Give the flights that the caller leads from now on and must leave, and those of others to wait for."""
-        if self._pid != os.getpid():  # whoever led in the parent is not here
-            self._flights, self._pid = {}, os.getpid()
-        led: dict[K, Flight[V]] = {}
-        others: dict[K, Flight[V]] = {}
-        for key in keys:
-            mine = Flight[V](self._make_event())
-            flight = self._flights.setdefault(key, mine)  # atomic
-            (led if flight is mine else others)[key] = flight
+    def join(self, row_ids: Iterable[str], request: Hashable) -> tuple[dict[str, InFlight], dict[str, InFlight]]:
+        """Return the loads that the caller leads and must finish, and those of other callers with the same request."""
+        if self._pid != os.getpid():  # the leaders in the parent are not in this process
+            self._in_flight, self._pid = {}, os.getpid()
+        led: dict[str, InFlight] = {}
+        others: dict[str, InFlight] = {}
+        for row_id in row_ids:
+            mine = InFlight((row_id, request), self._make_event())
+            flight = self._in_flight.setdefault(mine.key, mine)  # atomic
+            (led if flight is mine else others)[row_id] = flight
         return led, others
 
-    def leave(self, led: dict[K, Flight[V]]) -> None:
-        """End flights, successful or not; those who wait go on."""
-        for key, flight in led.items():
-            self._flights.pop(key, None)
+    def finish(
+        self, led: Mapping[str, InFlight], found: Mapping[str, Found], error: RowCacheError | None = None
+    ) -> None:
+        """End loads, successful or not, and wake their waiters."""
+        for row_id, flight in led.items():
+            flight.found, flight.error = found.get(row_id), error
+            self._in_flight.pop(flight.key, None)
             flight.event.set()

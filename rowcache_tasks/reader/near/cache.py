@@ -1,25 +1,9 @@
-"""Own the near cache: rows kept in this process, which the server tells when one of them changes.
+"""Near cache: keys in, bytes out; docs/near-cache.md has the reasons for its design.
 
-Must not know JSON, tables or what is done when a row is not cached: keys in, bytes out.
-
-How it works. One connection a process, held by a thread of its own, on which the server tracks what is read (CLIENT
-TRACKING). What is not in this process is read on that connection, by all threads and event loops, one MGET after the
-other. So answers and invalidations come in one stream, in the order in which the server has worked: a value is kept
-when its answer is taken out of the stream and taken away when its invalidation is, and there is no way in which an
-answer could overtake the invalidation that makes it old. When that connection is lost, everything that was read on it
-goes with it.
-
-What was not taken, and why:
-
-- redis-py's own client-side caching (CacheConfig) refuses Valkey, sees invalidations only when a connection is used
-  and does so with a system call at each hit, copies each value deeply, searches all entries for each invalidated key,
-  is not there for asyncio, and keeps an entry for as long as nobody uses a dead connection. Its connection, its
-  parsers of RESP3 and their handler of invalidations are what is used here.
-- CLIENT TRACKING with REDIRECT and a pool of connections that read: the server forgets what a connection has read when
-  that connection is closed, by an idle time-out for example, and tells nobody: its rows would be served for ever. An
-  answer and the invalidation that makes it old are on two connections then, and can overtake each other.
-- CLIENT TRACKING BCAST: every process gets every change of the table, read or not, and a process that is frozen makes
-  the server pile them up. Here it gets one message for a row that it has read, until it reads it again.
+One connection a process, held by a thread of its own, on which the server tracks all reads. Values that are not kept
+are read on that connection, by all threads and event loops, one MGET after the other. So replies and invalidations
+come in one stream, in the order in which the server has worked, and no reply can overtake the invalidation that makes
+it old. All that was read on a connection is forgotten when it is lost.
 """
 
 import asyncio
@@ -30,41 +14,40 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.reader.near.connection import AnyClient, listener_of
-from rowcache_tasks.reader.near.session import ABSENT, Counts, Session
-from rowcache_tasks.reader.near.tracking import Tracking
+from rowcache_tasks.reader.near.connection import AnyClient, TrackingThread, connection_maker
+from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
 
 __all__ = ["ABSENT", "MAX_SILENCE_S", "NearCache", "NearStatistics"]
 
 MAX_SILENCE_S = 1.0
-"""No hit is older than this, whatever happens; if nothing happens, it is older by the way of one message."""
+"""No hit is older than this; while the connection is well, it is older by the way of one message."""
 
 
 @dataclass(frozen=True, slots=True)
 class NearStatistics:
-    """What the near cache of this process has done since it was made."""
+    """Counts of the near cache of this process since it was made."""
 
     rows: int
     """Rows that are kept now."""
     hits: int
     misses: int
     invalidations: int
-    """Rows taken away because the server said that they have changed."""
+    """Rows that the server has invalidated."""
     sessions: int
     """Tracked connections so far: 1 when none was lost."""
 
 
 class NearCache:
-    """Keeps up to max_rows values that were read last, of the server that a client reads.
+    """Keeps the max_rows most recently read values of the server of a client.
 
     Of the client (sync or asyncio) only its address and login are used. No thread is started and no connection opened
-    before the first fetch. While there is no tracked connection, nothing is kept and every fetch gives None: read with
-    the client then. The reason is logged once, as a warning; no read fails because of the near cache. Thread-safe; a
-    forked child starts with nothing and opens a connection of its own.
+    before the first fetch. While there is no tracked connection, nothing is kept and every fetch returns None: the
+    caller then reads with the client. The reason is logged once, as a warning; no read fails because of the near
+    cache. Thread-safe; a forked child starts with nothing and opens a connection of its own.
 
-    max_silence_s: a value is served only if the server was there so many seconds ago; it is asked four times within.
+    max_silence_s: a value is served only if the server has replied within so many seconds; four PINGs within.
     wait_s: how long a fetch waits; None: for max_silence_s.
-    Raises ArgumentError for numbers that cannot be meant, or a client whose server is not one address.
+    Raises ArgumentError for numbers out of their range, or a client whose server is not one address.
     """
 
     def __init__(
@@ -79,7 +62,7 @@ class NearCache:
             raise ArgumentError(f"near is {max_rows!r:.100}: allowed is a number of rows, from 1, or 0 for none")
         if isinstance(max_silence_s, bool) or not 0.05 <= max_silence_s <= 60:
             raise ArgumentError(f"max_silence_s is {max_silence_s!r:.100}: allowed is a number of seconds, 0.05 to 60")
-        self._make_connection = listener_of(client, max_silence_s)
+        self._make_connection = connection_maker(client, max_silence_s)
         self._max_rows = max_rows
         self._max_silence_s = max_silence_s
         self._wait_s = max_silence_s if wait_s is None else wait_s
@@ -87,42 +70,37 @@ class NearCache:
         caches.add(self)
 
     def get(self, key: bytes) -> bytes | None:
-        """Give the bytes of a row that is kept here, ABSENT if it is known not to be there, or None. No I/O."""
-        session = self._tracking.session
+        """Return the bytes of a row that is kept here, ABSENT for a key known not to exist, or None. No I/O."""
+        session = self._thread.session
         return None if session is None else session.get(key)
 
-    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """As get(), for many."""
-        session = self._tracking.session
-        return [None] * len(keys) if session is None else session.get_many(keys)
-
     def fetch(self, key: bytes) -> bytes | None:
-        """Ask the server for a row and keep it; ABSENT if it is not there. None: ask with the client.
+        """Read a row from the server and keep it; ABSENT if there is none. None: read with the client.
 
         Waits for wait_s at most.
         """
         values = self.fetch_many((key,))
         return None if values is None else values[0]
 
+    async def fetch_async(self, key: bytes) -> bytes | None:
+        """Read a row as `fetch` does, awaited."""
+        values = await self.fetch_many_async((key,))
+        return None if values is None else values[0]
+
     def fetch_many(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """Ask for rows, at least one, in one round trip; values in the order asked. As fetch()."""
-        session, future = self._ask(keys)
+        """Read rows, at least one, in one round trip; values in the order asked. As `fetch`."""
+        session, future = self._start_fetch(keys)
         if session is None or future is None:
             return None
         try:
             return future.result(self._wait_s)
         except TimeoutError:
-            session.clear()  # what the client is told now may be newer than what is kept, or answered too late
+            session.clear()  # the client's reply may be newer than the rows kept, and this one may come later
             return None
 
-    async def fetch_async(self, key: bytes) -> bytes | None:
-        """As fetch(), awaited."""
-        values = await self.fetch_many_async((key,))
-        return None if values is None else values[0]
-
     async def fetch_many_async(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """As fetch_many(), awaited."""
-        session, future = self._ask(keys)
+        """Read rows as `fetch_many` does, awaited."""
+        session, future = self._start_fetch(keys)
         if session is None or future is None:
             return None
         try:
@@ -131,53 +109,72 @@ class NearCache:
             session.clear()
             return None
 
-    def _ask(self, keys: Sequence[bytes]) -> "tuple[Session | None, Future[list[bytes] | None] | None]":
-        tracking = self._tracking
-        tracking.start()
-        session = tracking.session
-        future = None if session is None else session.ask(keys)
-        tracking.wake()
-        return session, future
+    def read_many(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
+        """Return the values of rows, kept here or fetched, None for no row. No list at all: read with the client."""
+        kept = self._get_many(keys)
+        missing = [key for key, value in zip(keys, kept, strict=True) if value is None]
+        return merge(kept, self.fetch_many(missing) if missing else [])
+
+    async def read_many_async(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
+        """Read rows as `read_many` does, awaited."""
+        kept = self._get_many(keys)
+        missing = [key for key, value in zip(keys, kept, strict=True) if value is None]
+        return merge(kept, await self.fetch_many_async(missing) if missing else [])
 
     def statistics(self) -> NearStatistics:
-        """Give the counts of this process."""
-        session, counts = self._tracking.session, self._counts
+        """Return the counts of this process."""
+        session, counters = self._thread.session, self._counters
         rows = 0 if session is None else session.row_count
-        return NearStatistics(rows, counts.hits, counts.misses, counts.invalidations, counts.sessions)
+        return NearStatistics(rows, counters.hits, counters.misses, counters.invalidations, counters.sessions)
 
     def forget(self, keys: Sequence[bytes]) -> None:
-        """Forget rows that this process knows to have changed: it then reads what was written, or something newer.
+        """Forget rows that this process has written, so that its next read is not older than that.
 
-        Without it, a process that writes may read the old value until the server's message has arrived.
+        Without it, the process may read the old value until the server's message has arrived.
         """
-        if (session := self._tracking.session) is not None:
+        if (session := self._thread.session) is not None:
             session.forget(keys)
-
-    def clear(self) -> None:
-        """Forget all rows of this process; the server is not asked."""
-        if (session := self._tracking.session) is not None:
-            session.clear()
 
     def close(self) -> None:
         """Forget all rows, close the connection and end the thread; the next fetch starts anew."""
-        tracking, counts = self._tracking, self._counts
+        thread, counters = self._thread, self._counters
         self._stop()
-        self._renew(counts)
-        tracking.join(timeout_s=1.0)
+        self._renew(counters)
+        thread.join(timeout_s=1.0)
 
-    def _renew(self, counts: Counts | None = None) -> None:
-        self._counts = counts or Counts()
-        self._tracking = Tracking(self._make_connection, self._max_rows, self._max_silence_s, self._counts)
-        # For a near cache that nobody closes, or the end of the process.
-        self._stop = weakref.finalize(self, self._tracking.stop)
+    def _get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        session = self._thread.session
+        return [None] * len(keys) if session is None else session.get_many(keys)
+
+    def _start_fetch(self, keys: Sequence[bytes]) -> "tuple[TrackingSession | None, Future[list[bytes] | None] | None]":
+        thread = self._thread
+        thread.start()
+        session = thread.session
+        future = None if session is None else session.fetch(keys)
+        thread.wake()
+        return session, future
+
+    def _renew(self, counters: Counters | None = None) -> None:
+        self._counters = counters or Counters()
+        self._thread = TrackingThread(self._make_connection, self._max_rows, self._max_silence_s, self._counters)
+        # For a near cache that is never closed, and the end of the process.
+        self._stop = weakref.finalize(self, self._thread.stop)
 
     def _after_fork(self) -> None:
         self._stop.detach()
-        self._tracking.abandon()
+        self._thread.abandon()
         self._renew()
 
 
 caches: "weakref.WeakSet[NearCache]" = weakref.WeakSet()
+
+
+def merge(kept: Sequence[bytes | None], fetched: Sequence[bytes] | None) -> list[bytes | None] | None:
+    """Put fetched values in the places that have none; None for ABSENT."""
+    if fetched is None:
+        return None
+    rest = iter(fetched)
+    return [(next(rest) if value is None else value) or None for value in kept]
 
 
 def _after_fork_in_child() -> None:

@@ -1,9 +1,13 @@
-"""Own how the connection of a near cache is made: the options of a client, in redis-py's own connection of RESP3.
+"""Thread with one tracked connection (CLIENT TRACKING), reconnected when it is lost."""
 
-Must not know what is asked on it.
-"""
-
-from collections.abc import Callable
+import logging
+import random
+import selectors
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from time import monotonic
 from typing import Any
 
 import redis.asyncio
@@ -12,8 +16,12 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.retry import Retry
 
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.reader.near.session import PUSHED, Counters, PendingFetch, TrackingSession
+from rowcache_tasks.reader.near.waker import Waker
 
-__all__ = ["AnyClient", "listener_of"]
+__all__ = ["AnyClient", "TrackingThread", "connection_maker"]
+
+logger = logging.getLogger(__name__)
 
 AnyClient = redis.Redis | redis.asyncio.Redis
 
@@ -32,11 +40,184 @@ KEPT = frozenset(
         *("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "socket_type"),
     }
 )
-"""What a client says of where its server is. Its retries, protocol and decoding are none of our business."""
+"""The options of a client that name its server; its retries, protocol and decoding are not taken over."""
+
+BACKOFF_BASE_S, BACKOFF_BOUND_S = 0.05, 5.0
+"""Pauses between connections that fail or are lost at once; a longer connection resets them."""
+
+REFUSED_PAUSE_S = 60.0
+"""The pause after a refusal, which lasts until a person changes the server."""
+
+PINGS = 4
+"""PINGs within the longest silence."""
+
+MAX_TAKEN = 1000
+"""Messages taken before something is sent again."""
 
 
-def listener_of(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
-    """Give what makes connections to the client's server, each for one thread, not connected yet.
+class TrackingThread:
+    """One thread, and one session at a time. Started at most once; daemon, so that it never keeps a process alive."""
+
+    def __init__(
+        self, make_connection: Callable[[], Any], max_rows: int, max_silence_s: float, counters: Counters
+    ) -> None:
+        self.session: TrackingSession | None = None
+        """None while there is no tracked connection."""
+        self._make_connection = make_connection
+        self._make_session = partial(TrackingSession, max_rows, max_silence_s, counters)
+        self._max_silence_s = max_silence_s
+        self._counters = counters
+        self._lock = threading.Lock()
+        self._waker: Waker | None = None
+        self._thread: threading.Thread | None = None
+        self._connection: Any = None  # redis-py's, whose methods are not all typed
+        self._is_stopping = False
+        self._warned_of = ""
+
+    def start(self) -> None:
+        """Start the thread unless it was started before."""
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None and not self._is_stopping:
+                self._waker = Waker()
+                thread = threading.Thread(target=self._run, args=(self._waker,), name="rowcache-near", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is shutting down
+                    thread.start()
+                self._thread = thread
+
+    def wake(self) -> None:
+        """Make the thread look for new fetches."""
+        if self._waker is not None:
+            self._waker.wake()
+
+    def stop(self) -> None:
+        """End the session and, soon, the thread; without waiting."""
+        with self._lock:
+            self._is_stopping = True
+        if (session := self.session) is not None:
+            session.end()
+        self.wake()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended."""
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(timeout_s)
+
+    def abandon(self) -> None:
+        """In a forked child: close the sockets of the parent's thread, without a message to the server."""
+        if self._connection is not None:
+            self._connection.disconnect()
+        if self._waker is not None:
+            self._waker.close()
+
+    def _run(self, waker: Waker) -> None:
+        failures = 0
+        while not self._is_stopping:
+            started = monotonic()
+            pause_s = self._track(waker)
+            failures = 0 if monotonic() - started > BACKOFF_BOUND_S else failures + 1
+            pause_s = pause_s or min(BACKOFF_BOUND_S, BACKOFF_BASE_S * 2**failures)
+            self._pause(waker, pause_s * random.uniform(0.5, 1))  # noqa: S311 - spreads processes out, hides nothing
+        waker.close()
+
+    def _track(self, waker: Waker) -> float:
+        """Hold one connection until it is lost; return the seconds to pause, 0 for the usual backoff."""
+        connection = self._connection = self._make_connection()
+        session = self._make_session()
+        try:
+            self._open(connection, session)
+            self.session = session
+            self._serve(connection, session, waker)
+        except redis.ResponseError as error:
+            self._warn(f"the server does not track what is read: {error}")
+            return REFUSED_PAUSE_S
+        except (redis.RedisError, OSError) as error:
+            self._warn(str(error))
+        except Exception:
+            logger.exception("the near cache failed; rows are read from Redis")
+        finally:
+            self.session = None
+            session.end()
+            connection.disconnect()
+        return 0.0
+
+    def _open(self, connection: Any, session: TrackingSession) -> None:
+        connection.connect()
+        # As redis-py's own CacheProxyConnection does it: there is no public way.
+        connection._parser.set_invalidation_push_handler(session.invalidate)
+        connection._parser.set_pubsub_push_handler(lambda _: PUSHED)
+        connection.send_command("CLIENT", "TRACKING", "ON", check_health=False)
+        session.proven_at = monotonic()
+        connection.read_response()
+        self._counters.sessions += 1
+        self._warned_of = ""
+        logger.info("the near cache is on")
+
+    def _serve(self, connection: Any, session: TrackingSession, waker: Waker) -> None:
+        """Send fetches, take replies and invalidations, until the connection is lost or stopped."""
+        next_ping, is_more, sock = 0.0, False, connection._get_socket()
+        with selectors.DefaultSelector() as selector:
+            selector.register(sock, selectors.EVENT_READ)
+            selector.register(waker, selectors.EVENT_READ)
+            while not self._is_stopping:
+                is_ping_due = monotonic() >= next_ping
+                if is_ping_due:
+                    next_ping = monotonic() + self._max_silence_s / PINGS
+                send(connection, session.send(with_ping=is_ping_due))
+                ready = {key.fileobj for key, _ in selector.select(0 if is_more else max(0.0, next_ping - monotonic()))}
+                # Each system call hands the interpreter to threads that compute: there are few on this way.
+                if is_more or sock in ready:
+                    is_more = take(connection, session)
+                if waker in ready:
+                    waker.drain()
+                if session.is_silent or (session.is_over and not self._is_stopping):
+                    raise redis.TimeoutError(f"the server has not answered for {self._max_silence_s:g} s")
+
+    def _pause(self, waker: Waker, seconds: float) -> None:
+        """Sleep until the time is over or stop() is called."""
+        deadline = monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(waker, selectors.EVENT_READ)
+            while not self._is_stopping and (left := deadline - monotonic()) > 0:
+                selector.select(left)
+                waker.drain()
+
+    def _warn(self, reason: str) -> None:
+        """Log why rows are read from Redis: once, until the reason changes or the connection is back."""
+        if reason != self._warned_of and not self._is_stopping:
+            logger.warning("the near cache is off, rows are read from Redis until it is on again: %s", reason)
+            self._warned_of = reason
+
+
+def send(connection: Any, fetches: Sequence[PendingFetch]) -> None:
+    """Send fetches in one piece. MGET for one key, too: for a key of another type it returns nil, not an error."""
+    if fetches:
+        commands = [("MGET", *fetch.keys) if fetch.keys else ("PING",) for fetch in fetches]
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+
+def take(connection: Any, session: TrackingSession) -> bool:
+    """Take the messages that have arrived, at least one, in their order; return whether there are more.
+
+    redis-py calls session.invalidate for each push, and returns its result.
+    """
+    for _ in range(MAX_TAKEN):
+        try:
+            # Without push_request, redis-py would recurse for each push that follows another one.
+            reply = connection.read_response(disconnect_on_error=False, push_request=True)
+        except redis.ResponseError as error:
+            reply = error
+        if reply is not PUSHED:
+            session.take(reply)
+        if not connection.can_read():
+            return False
+    return True
+
+
+def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
+    """Return a function that makes connections to the client's server, each for one thread, not connected yet.
 
     Raises ArgumentError for a client whose server is not one address.
     """
@@ -54,6 +235,6 @@ def listener_of(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
         "client_name": f"{pool.connection_kwargs.get('client_name') or 'rowcache-reader'}-near",
         "protocol": 3,  # in RESP2 the server cannot push
         "socket_timeout": timeout_s,
-        "retry": Retry(NoBackoff(), 0),  # a connection that is made anew has lost what was tracked
+        "retry": Retry(NoBackoff(), 0),  # a new connection does not track the old one's keys
     }
     return lambda: connection_class(**options)

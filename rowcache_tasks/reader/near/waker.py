@@ -1,13 +1,13 @@
-"""Own what wakes a thread that waits for sockets. Must not know what it is woken for."""
+"""Self-pipe: any thread calls wake(); the selecting thread drains it."""
 
 import socket
 from contextlib import suppress
 
-__all__ = ["Bell"]
+__all__ = ["Waker"]
 
 
-class Bell:
-    """Any thread rings; one thread selects it for reading, and hushes it when it is awake."""
+class Waker:
+    """A pair of sockets, one of which a thread selects for reading."""
 
     def __init__(self) -> None:
         self._inner, self._outer = socket.socketpair()
@@ -15,20 +15,20 @@ class Bell:
             end.setblocking(False)
 
     def fileno(self) -> int:
-        """Give what a selector takes."""
+        """Return the file descriptor for a selector."""
         return self._inner.fileno()
 
-    def ring(self) -> None:
-        """Wake the thread, now or when it waits next."""
-        with suppress(OSError):  # full, so that it wakes anyway; or closed
+    def wake(self) -> None:
+        """Wake the thread, now or at its next select; nothing once it is closed."""
+        with suppress(OSError):  # full, so that the thread wakes anyway; or closed
             self._outer.send(b"\0")
 
-    def hush(self) -> None:
-        """Forget how often it was rung."""
+    def drain(self) -> None:
+        """Forget all calls of wake() so far."""
         with suppress(BlockingIOError):
             self._inner.recv(4096)
 
     def close(self) -> None:
-        """Close it; ringing does nothing any more."""
+        """Close both ends."""
         self._inner.close()
         self._outer.close()

@@ -1,1 +1,1 @@
-"""Decoding of rows into the types of readers."""
+"""Types of rows: dictionaries, dataclasses, TypedDicts, msgspec Structs and mapped classes."""

@@ -1,36 +1,50 @@
-"""Own how a cached value becomes a row of the type that the reader asked for: RowDecoder.
-
-Must not know Redis, and must not import SQL or Celery: mapped_row.py does, for a class that SQLAlchemy maps.
-"""
+"""Decoder of cached values: JSON to a row of the reader's type."""
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, cast, get_origin, overload
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, cast, get_origin, overload
 
 import msgspec
 from msgspec import inspect
 
 from rowcache_tasks.errors import ArgumentError, RowTypeError
-from rowcache_tasks.reader.types.mismatch import describe_kind, describe_mismatch
 from rowcache_tasks.text import shorten
 
-__all__ = ["RowDecoder"]
+if TYPE_CHECKING:  # PEP 696; in the standard library from Python 3.13 on
+    from typing_extensions import TypeVar
+
+    Row = TypeVar("Row", default=dict[str, Any])
+else:
+    from typing import TypeVar
+
+    Row = TypeVar("Row")
+
+__all__ = ["Row", "RowDecoder"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 OBJECTS = (inspect.StructType, inspect.DataclassType, inspect.TypedDictType)
 ALLOWED = "allowed are dict, a TypedDict, a dataclass, a msgspec.Struct and a class that SQLAlchemy maps"
 
+MAX_REASON = 200
+"""Characters of msgspec's message, or of that of a type's own check."""
 
-class RowDecoder(Generic[T]):
-    """Turns the cached values of one table into rows of one type; without a type, into dictionaries.
+PATH = re.compile(r" - at `\$(.*)`\Z", re.DOTALL)
+MISSING = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL)
+UNKNOWN = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
+SHOWN = frozenset({"infinity", "-infinity", "NaN", "Infinity", "-Infinity"})
+"""Special values of dates and numbers: the only contents that a message may show."""
+KINDS = ((bool, "a boolean"), (int, "an integer"), (float, "a number"), (list, "an array"), (dict, "an object"))
 
-    The fields of a type are the columns that the reader wants: others are ignored, a field without a default that the
-    row does not have is an error. docs/json.md says which annotation fits which column. A mapped class gives detached
-    instances, for Session.merge(load=False). Thread-safe.
+
+class RowDecoder(Generic[Row]):
+    """Decodes the cached values of one table as rows of one type; without a type, as dictionaries.
+
+    The fields of a type select the columns: others are ignored, and a field without a default must be in the row.
+    docs/json.md lists the annotations for each kind of column. A mapped class gives detached instances, for
+    Session.merge(load=False). Thread-safe.
 
     Raises ArgumentError for a type that no row can have.
     """
@@ -39,17 +53,17 @@ class RowDecoder(Generic[T]):
     def __init__(self: "RowDecoder[dict[str, Any]]", table: str, type: None = None) -> None: ...
 
     @overload
-    def __init__(self, table: str, type: type[T]) -> None: ...
+    def __init__(self, table: str, type: type[Row] | None) -> None: ...
 
-    def __init__(self, table: str, type: type[T] | None = None) -> None:  # noqa: A002 - as RowCache calls it
+    def __init__(self, table: str, type: type[Row] | None = None) -> None:  # noqa: A002 - the reader's option
         wanted: Any = dict[str, Any] if type is None or type is dict else type
         self._table = table
         self._type_name = shorten(wanted) if get_origin(wanted) else getattr(wanted, "__name__", shorten(wanted))
         self._is_plain = wanted == dict[str, Any]
         self._columns: Callable[[], Sequence[str]]
-        self._decode: Callable[[bytes | str], T]
+        self._decode: Callable[[bytes | str], Row]
         if hasattr(wanted, "__mapper__"):
-            # Late: whoever has a mapped class has imported SQLAlchemy.
+            # Late: a process that has a mapped class has imported SQLAlchemy.
             from rowcache_tasks.reader.types.mapped_row import MappedRow  # noqa: PLC0415
 
             mapped = MappedRow(wanted)
@@ -59,37 +73,37 @@ class RowDecoder(Generic[T]):
             self._columns = lambda: columns
             self._decode = msgspec.json.Decoder(wanted).decode
 
-    def decode(self, row_id: object, value: bytes | str) -> T | None:
-        """Return the row; None, with one line in the log, when the value is no JSON object.
+    def decode(self, row_id: object, value: bytes | str) -> Row | None:
+        """Return the row; None, with one line in the log, for a value that is not a JSON object.
 
-        Only a foreign client can have written such a value. Raises RowTypeError for an object that does not fit.
+        Only another client can have written such a value. Raises RowTypeError for an object that does not fit.
         """
         try:
             return self._decode(value)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return self._decode_otherwise(row_id, value, error)
 
-    def decode_all(self, values: Sequence[bytes | str | None]) -> list[T | None] | None:
-        """Return the rows, None for None; nothing at all when `decode` has something to say about one of them."""
+    def decode_all(self, values: Sequence[bytes | str | None]) -> list[Row | None] | None:
+        """Return the rows, None for None; no list at all if one of the values needs `decode`."""
         decode = self._decode
         try:
             return [None if value is None else decode(value) for value in values]
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return None
 
-    def _decode_otherwise(self, row_id: object, value: bytes | str, error: Exception) -> T | None:
-        """Sort out what msgspec does not read. The slow path."""
+    def _decode_otherwise(self, row_id: object, value: bytes | str, error: Exception) -> Row | None:
+        """Handle a value that msgspec refuses."""
         try:
             text = value if isinstance(value, str) else value.decode()
             row = json.loads(text, parse_constant=refuse)
             if not isinstance(row, dict):
                 raise ValueError(f"the value is no JSON object but {describe_kind(row)}")
         except (ValueError, RecursionError) as problem:
-            words = "it is nested too deeply" if isinstance(problem, RecursionError) else problem
-            logger.warning("row %s of %s counts as not cached: %s", shorten(row_id), self._table, words)
+            reason = "it is nested too deeply" if isinstance(problem, RecursionError) else problem
+            logger.warning("row %s of %s counts as not cached: %s", shorten(row_id), self._table, reason)
             return None
         if self._is_plain:
-            return cast("T", row)  # a json column may hold "\ud800", which is JSON, but no text to msgspec
+            return cast("Row", row)  # a json column may hold "\ud800": JSON, but not text to msgspec
         reason = describe_mismatch(error, row, self._columns(), self._decode)
         raise RowTypeError(
             f"row {shorten(row_id)} of {self._table} does not fit {self._type_name}: {reason}; "
@@ -100,33 +114,86 @@ class RowDecoder(Generic[T]):
 
 
 def check_type(wanted: Any, name: str) -> tuple[str, ...]:
-    """Return the columns that a type names, none for a dictionary. Raises ArgumentError when no row can be of it."""
+    """Return the columns of a type, none for a dictionary. Raises ArgumentError for a type that no row can have."""
     try:
         info = inspect.type_info(wanted)
     except (TypeError, NameError, AttributeError) as error:
-        words = str(error).partition(" - type")[0]
-        raise ArgumentError(f"type {name} cannot be read from JSON: {words}; {ALLOWED}") from error
+        reason = str(error).partition(" - type")[0]
+        raise ArgumentError(f"type {name} cannot be read from JSON: {reason}; {ALLOWED}") from error
     if isinstance(info, inspect.DictType) and isinstance(info.key_type, inspect.AnyType | inspect.StrType):
         return ()
     if not isinstance(info, OBJECTS) or getattr(info, "array_like", False):
         raise ArgumentError(f"type is {name}, which is no type of a row: {ALLOWED}")
     for field in info.fields:
-        for unknown in plain_classes(field.type):
+        for unknown in custom_classes(field.type):
             raise ArgumentError(f"type {name}: {field.name} is a {unknown}, which cannot be read from JSON")
     return tuple(field.encode_name for field in info.fields)
 
 
-def plain_classes(info: inspect.Type) -> Iterator[str]:
-    """Name what msgspec knows nothing of, so that no value would ever fit."""
+def custom_classes(info: inspect.Type) -> Iterator[str]:
+    """Name the classes that msgspec cannot decode."""
     if isinstance(info, inspect.CustomType):
         yield getattr(info.cls, "__name__", shorten(info.cls))
     elif isinstance(info, inspect.UnionType):
         for member in info.types:
-            yield from plain_classes(member)
+            yield from custom_classes(member)
     elif isinstance(info, inspect.CollectionType):
-        yield from plain_classes(info.item_type)
+        yield from custom_classes(info.item_type)
 
 
 def refuse(constant: str) -> None:
-    """Refuse what Python's json takes for numbers and JSON does not: NaN, Infinity, -Infinity."""
+    """Refuse the numbers of Python's json that are not JSON: NaN, Infinity, -Infinity."""
     raise ValueError(f"{constant} is no JSON")
+
+
+def describe_mismatch(
+    error: Exception, row: Mapping[str, Any], columns: Sequence[str], decode: Callable[[bytes], Any]
+) -> str:
+    """Name the wrong column and the reason in one line. `columns` are those of the type: none of a dictionary."""
+    message = str(error)
+    if missing := MISSING.match(message):
+        return f"column {quote(missing[1])}: found none, and the field has no default"
+    if unknown := UNKNOWN.match(message):
+        return f"column {quote(unknown[1])}: found one, and the type has no such field"
+    path = PATH.search(message)
+    reason = " ".join(PATH.sub("", message).split())[:MAX_REASON]
+    column = find_column(path[1] if path else "", row, columns, decode)
+    if column is None:
+        return reason
+    if reason.startswith("Invalid enum value"):
+        reason = "Invalid enum value"
+    if "got `" not in reason:
+        reason += f", found {describe_kind(row.get(column))}"
+    return f"column {quote(column)}: {reason}"
+
+
+def find_column(
+    path: str, row: Mapping[str, Any], columns: Sequence[str], decode: Callable[[bytes], Any]
+) -> str | None:
+    """Take the column from msgspec's path, or try each column alone. None: no single column is wrong."""
+    named = [name for name in columns if path.startswith((f".{name}.", f".{name}[")) or path == f".{name}"]
+    if named:
+        return max(named, key=len)
+    for name, value in row.items():
+        try:
+            if columns:
+                msgspec.json.decode(json.dumps(value))
+            else:
+                decode(json.dumps({name: value}).encode())
+        except (ValueError, RecursionError):
+            return name
+    return None
+
+
+def describe_kind(value: object) -> str:
+    """Name the JSON kind of a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f'"{value}"' if value in SHOWN else f"a string of {len(value)} characters"
+    return next(name for kind, name in KINDS if isinstance(value, kind))
+
+
+def quote(column: str) -> str:
+    """Quote a column's name, which may be any text."""
+    return ascii(column[:63])

@@ -10,7 +10,7 @@ from support.script_calls import count_script_calls
 from support.waiting import wait_until
 
 from rowcache_tasks import FillError, ReadThrough
-from rowcache_tasks.reader.fill.scripts import Fill
+from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.schedule.rows import Backoff
 from rowcache_tasks.schedule.table import TableState
 
@@ -42,6 +42,14 @@ def refresh(schedule, name):
     schedule.put_rows({"1": (3600, 0)})
     value = json.dumps({"id": 1, "name": name, "share": 1}).encode()
     assert schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": value}).refreshed == 1
+
+
+def run(calls, client):
+    return [call.run(client) for call in calls]
+
+
+def begin(fill, client, row_ids, *arguments):
+    return fill.read_begin(row_ids, run(fill.begin(row_ids, *arguments), client))
 
 
 def test_row_that_is_not_cached_is_read_once_and_cached(inv, inv_table, client):
@@ -200,11 +208,11 @@ def test_row_of_which_the_reading_failed_holds_up_no_other(inv, client):
 
 
 def test_reader_whose_question_is_sent_again_does_not_wait_for_itself(schedule, client):
-    fill = Fill(schedule.table, ReadThrough())
+    fill = FillScripts(schedule.table, ReadThrough())
     for _ in range(2):
-        begun = fill.parse_begun(["1"], fill.begin(client, ["1"], b"t1", None))
+        begun = begin(fill, client, ["1"], b"t1", None)
         assert (begun.ours, begun.held) == (["1"], [])
-    assert fill.parse_begun(["1"], fill.begin(client, ["1"], b"t2", None)).held == ["1"]
+    assert begin(fill, client, ["1"], b"t2", None).held == ["1"]
 
 
 def test_read_that_is_older_than_a_commit_does_not_overwrite_it(inv, inv_table, schedule, background):
@@ -263,7 +271,7 @@ def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay, monkeyp
     monkeypatch.setattr(
         "rowcache_tasks.reader.fill.scripts.FAILED_MS", 60_000
     )  # a slow machine looks later than in a second
-    fill = Fill(schedule.table, ReadThrough())
+    fill = FillScripts(schedule.table, ReadThrough())
     schedule.put_rows({"scheduled": (3600, 100), "failing": (3600, 0)})
     schedule.release_rows(schedule.claim_rows(10, 30)[0], {"failing": "no"}, Backoff())
     client.zadd("delay:", {"unwanted": -1})
@@ -272,13 +280,13 @@ def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay, monkeyp
     schedule_before = dict(client.zrange("schedule:", 0, -1, withscores=True))
     notes = {"unreadable": b"!down", "absent": b"-", "unread": b"", "other": b"?text"}
     rows = ["new", "taken", "scheduled", "unwanted", "late", "failing", "gone", *notes]
-    begun = fill.parse_begun(rows, fill.begin(client, rows, b"t1", 0))
+    begun = begin(fill, client, rows, b"t1", 0)
     assert begun.ours == rows
     client.set("fill:inv:taken", b"t2")
     client.delete("fill:inv:gone")
     client.zadd("refreshed:", {"late": float(begun.began_at) + 1e-3})
     outcomes = {row_id: notes.get(row_id, b'{"id":"%b"}' % row_id.encode()) for row_id in rows}
-    assert fill.end(client, b"t1", begun.began_at, outcomes, delay) == [3, 5]
+    assert run(fill.end(b"t1", begun.began_at, outcomes, delay), client) == [[3, 5]]
 
     filled = {"new", "scheduled", "failing"}
     assert {key: client.get(key) for key in client.keys("inv:*")} == {

@@ -27,7 +27,7 @@ from rowcache_tasks import ArgumentError
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.demo.servers import valkey as embedded_valkey
-from rowcache_tasks.reader.near import tracking
+from rowcache_tasks.reader.near import connection as near_connection
 from rowcache_tasks.reader.near.cache import ABSENT, NearCache
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
@@ -191,11 +191,11 @@ def test_no_more_rows_are_kept_than_allowed(make, client):
 
 def test_answer_that_is_old_when_it_arrives_is_not_kept(make, client, monkeypatch):
     is_sent, gate = threading.Event(), threading.Event()
-    send, take = tracking.send, tracking.take
+    send, take = near_connection.send, near_connection.take
 
-    def send_and_note(connection, questions):
-        send(connection, questions)
-        if KEY in [key for question in questions for key in question.keys]:
+    def send_and_note(connection, fetches):
+        send(connection, fetches)
+        if KEY in [key for fetch in fetches for key in fetch.keys]:
             is_sent.set()
 
     def take_later(*arguments):
@@ -203,8 +203,8 @@ def test_answer_that_is_old_when_it_arrives_is_not_kept(make, client, monkeypatc
             gate.wait(30)
         return take(*arguments)
 
-    monkeypatch.setattr(tracking, "send", send_and_note)
-    monkeypatch.setattr(tracking, "take", take_later)
+    monkeypatch.setattr(near_connection, "send", send_and_note)
+    monkeypatch.setattr(near_connection, "take", take_later)
     near = make(client)
     client.set(KEY, OLD)
     warm(near, b"inv:other")
@@ -312,7 +312,7 @@ def test_no_value_is_served_for_longer_than_the_promise_when_the_network_falls_s
 def test_server_is_asked_whether_it_is_there_while_nobody_fetches(make, client):
     near = make(client, max_silence_s=4)
     warm(near)
-    session = near._tracking.session
+    session = near._thread.session
     proven_at = session.proven_at
     wait_until(lambda: session.proven_at > proven_at + 0.5, "it was asked by itself")
     assert near.get(KEY) is not None
@@ -437,14 +437,6 @@ def test_process_that_forgets_what_it_writes_reads_what_it_wrote(near, client):
         assert near.get(KEY) in {b"%d" % number, None}
 
 
-def test_clear_forgets_the_rows_of_this_process(near, client):
-    near.clear()
-    assert near.get(KEY) is None
-    assert near.fetch(KEY) == OLD
-    client.set(KEY, NEW)
-    wait_until(is_gone(near), "changes are heard of as before")
-
-
 def test_asyncio_fetches_on_the_same_connection(make, client, valkey):
     client.mset({f"inv:{n}": n for n in range(1, 101)})
 
@@ -516,7 +508,7 @@ def test_reader_needs_the_right_to_track_and_no_other(user, make, client):
 def test_server_that_refuses_to_track_is_one_warning_and_rows_are_read_without_until_it_does(
     user, make, client, caplog, monkeypatch
 ):
-    monkeypatch.setattr(tracking, "REFUSED_PAUSE_S", 0.05)
+    monkeypatch.setattr(near_connection, "REFUSED_PAUSE_S", 0.05)
     client.set(KEY, OLD)
     client.acl_log_reset()
     limited = connect(user(), "test")

@@ -8,7 +8,7 @@ import redis.asyncio
 from functional.reader.test_reader import commit
 
 from rowcache_tasks import AsyncRowCache, CacheError
-from rowcache_tasks.reader.waiting_pool import WaitingPool
+from rowcache_tasks.reader.pool import WaitingPool
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.reader.fill.scripts import Fill
-from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.reader.fill.scripts import FillScripts
+from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.rows import Schedule
 
 PLAIN, WITH_TTL = Table("inv", "inventory"), Table("inv", "inventory", ttl_s=600.0)
@@ -14,9 +14,11 @@ VALUE = b'{"id":1}'
 
 def fill(client, table, row_id, delay_s=None, keep_s=60.0):
     """Fill a row as a reader does."""
-    filler = Fill(table, ReadThrough(ttl=keep_s))
-    began_at = filler.parse_begun([row_id], filler.begin(client, [row_id], b"token", 0.0)).began_at
-    assert filler.end(client, b"token", began_at, {row_id: VALUE}, delay_s) == [1, 0]
+    scripts = FillScripts(table, ReadThrough(ttl=keep_s))
+    (begin,) = scripts.begin([row_id], b"token", 0.0)
+    began_at = scripts.read_begin([row_id], [begin.run(client)]).began_at
+    (end,) = scripts.end(b"token", began_at, {row_id: VALUE}, delay_s)
+    assert end.run(client) == [1, 0]
 
 
 def refresh(client, table, row_id):

@@ -23,8 +23,8 @@ def fill_begin_old(world: World, actor):
 
 def begin(world, actor, max_age_s):
     model, token = world.model, b"t" + actor.encode()
-    reply = world.fill.begin(world.client, [ROW], token, max_age_s)
-    begun = world.fill.parse_begun([ROW], reply)
+    (call,) = world.fill.begin([ROW], token, max_age_s)
+    begun = world.fill.read_begin([ROW], [call.run(world.client)])
     if begun.ours:
         model.fills[actor] = Fill(token, begun.began_at, model.version, model.epoch)
     if begun.notes:
@@ -59,7 +59,8 @@ def end(world, actor, delay_s):
     delay, due = world.score("delay:"), world.score("schedule:")
     outcome = world.value(fill.read) if fill.found else ABSENT
     is_failing = client.hexists("failures:", ROW)
-    filled, superseded = world.fill.end(world.client, fill.token, fill.began_at, {ROW: outcome}, delay_s)
+    (call,) = world.fill.end(fill.token, fill.began_at, {ROW: outcome}, delay_s)
+    filled, superseded = call.run(world.client)
     assert client.get(FILL) != fill.token, "a fill that has ended holds others up"
     is_expected = fill.epoch == model.epoch and not (fill.is_outdated or fill.is_cancelled)
     if superseded:

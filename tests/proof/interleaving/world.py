@@ -3,8 +3,8 @@
 import json
 from dataclasses import replace
 
-from rowcache_tasks.reader.fill.scripts import Fill
-from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.reader.fill.scripts import FillScripts
+from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.script import load_script
 
@@ -27,7 +27,7 @@ class World:
 
     def __init__(self, client, table, load=load_script):
         self.schedule, self.client = Schedule(client, table, load), client
-        self.fill = Fill(table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR), load)
+        self.fill = FillScripts(table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR), load)
         client.flushdb()
         client.rpush("wake:", *"1111")  # as many as there may be: a script that does not look makes it too many
         self.model = Model()

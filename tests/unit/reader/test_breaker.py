@@ -1,4 +1,4 @@
-from rowcache_tasks.reader.breaker import Breaker
+from rowcache_tasks.reader.server import Breaker
 
 
 class Clock:

@@ -3,29 +3,29 @@
 import pytest
 import redis
 
-from rowcache_tasks.reader.near.session import ABSENT, Counts, Session
+from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
 
 
 @pytest.fixture
-def counts():
-    return Counts()
+def counters():
+    return Counters()
 
 
 @pytest.fixture
-def session(counts):
-    return Session(3, 30, counts)
+def session(counters):
+    return TrackingSession(3, 30, counters)
 
 
-def ask(session, *keys):
-    """Ask for keys; gives the future of their values, when the question has been sent."""
-    future = session.ask(keys)
+def start(session, *keys):
+    """Fetch keys; gives the future of their values, when the fetch has been sent."""
+    future = session.fetch(keys)
     session.send(with_ping=False)
     return future
 
 
 def fetch(session, **rows):
-    future = ask(session, *(key.encode() for key in rows))
-    session.answer([*rows.values()])
+    future = start(session, *(key.encode() for key in rows))
+    session.take([*rows.values()])
     return future.result(0)
 
 
@@ -33,38 +33,38 @@ def kept(session, *keys):
     return [key for key in keys if session.get(key) is not None]
 
 
-def test_answer_is_kept_until_its_row_is_invalidated(session, counts):
+def test_answer_is_kept_until_its_row_is_invalidated(session, counters):
     assert fetch(session, a=b"1", b=None) == [b"1", ABSENT]
     assert session.get(b"a") == b"1"
     assert session.get(b"b") == ABSENT
     session.invalidate([b"invalidate", [b"a", b"other"]])
     assert session.get(b"a") is None
     assert session.get(b"b") == ABSENT
-    assert (counts.hits, counts.misses, counts.invalidations) == (3, 2, 1)
+    assert (counters.hits, counters.misses, counters.invalidations) == (3, 2, 1)
 
 
-def test_many_rows_are_given_and_counted_as_each_of_them_is(session, counts):
+def test_many_rows_are_given_and_counted_as_each_of_them_is(session, counters):
     fetch(session, a=b"1", b=None, c=b"3")
     assert session.get_many([b"a", b"other", b"b", b"a"]) == [b"1", None, ABSENT, b"1"]
-    assert counts.hits == 3
+    assert counters.hits == 3
     fetch(session, d=b"4")
     assert session.get_many([b"a", b"b", b"c", b"d"]) == [b"1", ABSENT, None, b"4"]
 
 
 def test_answer_that_comes_after_an_invalidation_is_newer_and_kept(session):
     fetch(session, a=b"old")
-    future = ask(session, b"a")
+    future = start(session, b"a")
     session.invalidate([b"invalidate", [b"a"]])
-    session.answer([b"new"])
+    session.take([b"new"])
     assert future.result(0) == [b"new"]
     assert session.get(b"a") == b"new"
 
 
-def test_invalidation_without_keys_takes_all_rows_away(session, counts):
+def test_invalidation_without_keys_takes_all_rows_away(session, counters):
     fetch(session, a=b"1", b=b"2")
     session.invalidate([b"invalidate", None])
     assert kept(session, b"a", b"b") == []
-    assert counts.invalidations == 2
+    assert counters.invalidations == 2
 
 
 def test_row_looked_at_last_stays_when_there_are_too_many(session):
@@ -75,18 +75,18 @@ def test_row_looked_at_last_stays_when_there_are_too_many(session):
 
 
 def test_answer_asked_before_a_clear_is_given_and_not_kept(session):
-    future = ask(session, b"a")
+    future = start(session, b"a")
     session.clear()
-    session.answer([b"1"])
+    session.take([b"1"])
     assert future.result(0) == [b"1"]
     assert session.get(b"a") is None
 
 
 def test_forgotten_row_is_asked_for_again_and_an_answer_from_before_is_not_kept(session):
     fetch(session, a=b"old", b=b"1")
-    future = ask(session, b"a")
+    future = start(session, b"a")
     session.forget([b"a", b"other"])
-    session.answer([b"old"])
+    session.take([b"old"])
     assert future.result(0) == [b"old"]
     assert kept(session, b"a", b"b") == [b"b"]
     fetch(session, a=b"new")
@@ -98,42 +98,42 @@ def test_nothing_is_served_when_the_server_was_silent_for_too_long(session):
     session.proven_at -= 31
     assert session.get(b"a") is None
     assert session.get_many([b"a", b"b"]) == [None, None]
-    assert session.ask([b"a"]) is None
+    assert session.fetch([b"a"]) is None
     assert session.is_over
 
 
 def test_server_is_proven_by_when_it_was_asked_not_by_when_it_answered(session):
     fetch(session, a=b"1")
-    (question,) = session.send(with_ping=True)
-    session.proven_at = question.sent_at = question.sent_at - 31
-    session.answer(b"PONG")
+    (ping,) = session.send(with_ping=True)
+    session.proven_at = ping.sent_at = ping.sent_at - 31
+    session.take(b"PONG")
     assert session.get(b"a") is None
 
 
 def test_end_forgets_all_rows_and_answers_all_who_wait(session):
     fetch(session, a=b"1")
-    sent, queued = ask(session, b"b"), session.ask([b"c"])
+    sent, queued = start(session, b"b"), session.fetch([b"c"])
     session.end()
     session.end()
     assert sent.result(0) is None
     assert queued.result(0) is None
-    session.answer([b"late"])
+    session.take([b"late"])
     assert kept(session, b"a", b"b", b"c") == []
-    assert session.ask([b"d"]) is None
+    assert session.fetch([b"d"]) is None
 
 
 def test_one_who_no_longer_waits_harms_nobody(session):
-    gone, waiting = ask(session, b"a"), ask(session, b"b")
+    gone, waiting = start(session, b"a"), start(session, b"b")
     assert gone.cancel()
-    session.answer([b"1"])
-    session.answer([b"2"])
+    session.take([b"1"])
+    session.take([b"2"])
     assert waiting.result(0) == [b"2"]
 
 
 def test_error_answers_one_question_with_none(session):
-    failed, good = ask(session, b"a"), ask(session, b"b")
-    session.answer(redis.ResponseError("NOPERM"))
-    session.answer([b"2"])
+    failed, good = start(session, b"a"), start(session, b"b")
+    session.take(redis.ResponseError("NOPERM"))
+    session.take([b"2"])
     assert failed.result(0) is None
     assert good.result(0) == [b"2"]
     assert kept(session, b"a", b"b") == [b"b"]
@@ -141,8 +141,8 @@ def test_error_answers_one_question_with_none(session):
 
 @pytest.mark.parametrize("reply", [None, b"PONG", [b"1"], 7])
 def test_reply_that_answers_nothing_is_an_error(session, reply):
-    ask(session, b"a", b"b")
+    start(session, b"a", b"b")
     with pytest.raises(redis.InvalidResponse, match="that is no answer"):
-        session.answer(reply)
+        session.take(reply)
     with pytest.raises(redis.InvalidResponse, match="that is no answer"):
-        Session(1, 30, Counts()).answer(reply)
+        TrackingSession(1, 30, Counters()).take(reply)
