@@ -116,8 +116,10 @@ def check_client(client: object, url: str | None, kind: type) -> None:
     if client is not None and url is not None:
         raise ArgumentError("url and client are given: a client has its own server, leave the url out")
     if client is not None and not isinstance(client, kind):
-        found, wanted = (f"{each.__module__}.{each.__name__}" for each in (type(client), kind))
-        raise ArgumentError(f"client is a {found}: this reader takes a {wanted}")
+        raise ArgumentError(
+            f"client is a {type(client).__module__}.{type(client).__name__}: RowCache takes a redis.Redis, "
+            "AsyncRowCache a redis.asyncio.Redis"
+        )
 
 
 @dataclass(frozen=True, slots=True)
