@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.awaited import KINDS
-from support.deployment import ROOT, wait_until
+from support.project import ROOT
+from support.reader_kind import READER_KINDS
+from support.waiting import wait_until
 
 PACKAGE = ROOT / "rowcache_tasks"
 
@@ -27,18 +28,18 @@ def files_passed(call):
 
 
 @pytest.mark.parametrize("options", [{}, {"fill": True}])
-def test_hit_passes_at_most_four_files(open_cache, client, options):
+def test_hit_passes_at_most_four_files(open_reader, client, options):
     client.set("inv:42", '{"id":42}')
-    cache = open_cache()
+    cache = open_reader()
     assert cache.get("42", **options) == {"id": 42}
     files = files_passed(lambda: cache.get("42", **options))
     assert {"reader/server.py", "reader/types/decoder.py"} < files
     assert len(files) <= 4, files
 
 
-def test_hit_of_the_near_cache_passes_at_most_four_files(kind, valkey, client):
+def test_hit_of_the_near_cache_passes_at_most_four_files(reader_kind, valkey, client):
     client.set("inv:42", '{"id":42}')
-    cache = KINDS[kind]("inv", url=valkey.url_for(9), near=10)
+    cache = READER_KINDS[reader_kind]("inv", url=valkey.url_for(9), near=10)
     wait_until(lambda: cache.get("42") and cache.near_statistics().hits, "the row is kept")
     files = files_passed(lambda: cache.get("42"))
     assert "reader/near/session.py" in files

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.deployment import ROOT
+from support.project import ROOT
 
 CALLS = Path(__file__).with_name("inferred_types.py")
 

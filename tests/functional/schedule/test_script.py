@@ -7,8 +7,8 @@ import pytest
 import redis.asyncio
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.reader.fill.scripts import Fill
-from rowcache_tasks.reader.read_through import ReadThrough
+from rowcache_tasks.reader.fill.scripts import FillScripts
+from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule, touch_call
 from rowcache_tasks.schedule.script import load_script
@@ -51,14 +51,15 @@ def test_awaited_call_sends_the_text_when_the_server_has_forgotten_it(schedule, 
 
 
 def test_fill_is_awaited_when_its_client_is(client, valkey):
-    fill = Fill(TABLE, ReadThrough())
+    scripts = FillScripts(TABLE, ReadThrough())
+    (call,) = scripts.begin(["1"], b"t1", None)
 
     async def begin():
         async with redis.asyncio.Redis.from_url(valkey.url_for(9)) as awaited:
             await awaited.script_flush()
-            return await fill.begin(awaited, ["1"], b"t1", None)
+            return await call.run_awaited(awaited)
 
-    assert fill.parse_begun(["1"], asyncio.run(begin())).ours == ["1"]
+    assert scripts.read_begin(["1"], [asyncio.run(begin())]).ours == ["1"]
 
 
 def test_pipeline_repeats_only_the_calls_that_the_server_did_not_know(schedule, client):
