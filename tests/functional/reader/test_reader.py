@@ -156,7 +156,7 @@ def test_wrong_option_is_a_clear_error(inv, options, message):
             read("42", **options)
 
 
-@pytest.mark.parametrize("row_id", [None, 1.5, b"42", ["42"], "\ud800"])
+@pytest.mark.parametrize("row_id", [None, 1.5, b"42", ["42"], "\ud800", ""])
 def test_wrong_row_id_is_a_clear_error(inv, row_id):
     reads = (inv.get, inv.age, inv.exists, inv.get_with_age, lambda asked: inv.get(asked, fill=True))
     for read in reads:
