@@ -149,17 +149,18 @@ class AsyncRowCache(Reader[Row]):
                 with self._server:
                     value = await self._here().client.get(key)
             except CacheError as error:
-                if is_wrong_type(error):
-                    value = b""
-                elif self._falls_back:
-                    return (await self._fill([row_id], DATABASE_ALONE))[row_id][0]
-                else:
-                    raise
+                return await self._value_after(error, row_id, request)
         elif value == ABSENT:
             value = None
         if request.is_filled and not is_object(value):
             return (await self._fill([row_id], request))[row_id][0]
         return value
+
+    async def _value_after(self, error: CacheError, row_id: str, request: ReadRequest) -> bytes | None:
+        """Return the value of a row whose GET failed; one of another type counts as not cached."""
+        if not is_wrong_type(error):
+            return (await self._fill_without_redis(error, [row_id]))[row_id][0]
+        return (await self._fill([row_id], request))[row_id][0] if request.is_filled else b""
 
     async def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
         """Read values in the order asked."""
@@ -169,10 +170,8 @@ class AsyncRowCache(Reader[Row]):
             try:
                 with self._server:
                     values = await self._here().client.mget(keys)
-            except CacheError:
-                if not self._falls_back:
-                    raise
-                filled = await self._fill(row_ids, DATABASE_ALONE)
+            except CacheError as error:
+                filled = await self._fill_without_redis(error, row_ids)
                 return [filled[row_id][0] for row_id in row_ids]
         missed = self._missed(row_ids, values, request)
         return self._merge(row_ids, values, await self._fill(missed, request)) if missed else values
@@ -182,13 +181,17 @@ class AsyncRowCache(Reader[Row]):
         try:
             with self._server:
                 reply = await send(self._here().client, self._aged_commands(row_ids))
-        except CacheError:
-            if not self._falls_back:
-                raise
-            return await self._fill(row_ids, DATABASE_ALONE)
+        except CacheError as error:
+            return await self._fill_without_redis(error, row_ids)
         found = self._read_aged(row_ids, reply)
         missed = self._missed_or_old(found, request)
         return found | await self._fill(missed, request) if missed else found
+
+    async def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> dict[str, Found]:
+        """Read rows from the database alone, if the options allow it; else raise the error."""
+        if not self._settings.read_through.when_redis_is_down:
+            raise error
+        return await self._fill(row_ids, DATABASE_ALONE)
 
     async def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Fill rows in a task of its own, which goes on when the caller is cancelled."""

@@ -14,7 +14,7 @@ from rowcache_tasks.reader.near.cache import ABSENT
 from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_object, parse_row_id, parse_row_ids
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.server import is_wrong_type, send
+from rowcache_tasks.reader.server import CLIENT_ERRORS, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
 
 __all__ = ["RowCache"]
@@ -80,7 +80,15 @@ class RowCache(Reader[Row]):
         instead, refreshed every `delay` seconds from now on (only if it had to be filled, and was not scheduled). None
         then means that the database has no such row.
         """
-        if max_age is None and delay is None:  # as in most reads, which pass few functions
+        is_plain = max_age is None and delay is None and not fill and self._near is None and not self._breaker.failures
+        if is_plain and type(row_id) is str and row_id and row_id.isascii():
+            # As most reads: what is below, in fewer calls of functions.
+            try:
+                value = self._client.get((self._prefix + row_id).encode())
+            except CLIENT_ERRORS as error:
+                return self._row(row_id, self._value_after(self._server.failure(error), row_id, AS_CACHED))
+            return None if value is None else self._decode(row_id, value)
+        if max_age is None and delay is None:
             request = FILLED if fill else AS_CACHED
         else:
             request = parse_request(max_age, delay, fill=fill)
@@ -155,17 +163,18 @@ class RowCache(Reader[Row]):
                 with self._server:
                     value = self._client.get(key)
             except CacheError as error:
-                if is_wrong_type(error):
-                    value = b""
-                elif self._falls_back:
-                    return self._fill([row_id], DATABASE_ALONE)[row_id][0]
-                else:
-                    raise
+                return self._value_after(error, row_id, request)
         elif value == ABSENT:
             value = None
         if request.is_filled and not is_object(value):
             return self._fill([row_id], request)[row_id][0]
         return value
+
+    def _value_after(self, error: CacheError, row_id: str, request: ReadRequest) -> bytes | None:
+        """Return the value of a row whose GET failed; one of another type counts as not cached."""
+        if not is_wrong_type(error):
+            return self._fill_without_redis(error, [row_id])[row_id][0]
+        return self._fill([row_id], request)[row_id][0] if request.is_filled else b""
 
     def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
         """Read values in the order asked."""
@@ -175,10 +184,8 @@ class RowCache(Reader[Row]):
             try:
                 with self._server:
                     values = self._client.mget(keys)
-            except CacheError:
-                if not self._falls_back:
-                    raise
-                filled = self._fill(row_ids, DATABASE_ALONE)
+            except CacheError as error:
+                filled = self._fill_without_redis(error, row_ids)
                 return [filled[row_id][0] for row_id in row_ids]
         missed = self._missed(row_ids, values, request)
         return self._merge(row_ids, values, self._fill(missed, request)) if missed else values
@@ -188,13 +195,17 @@ class RowCache(Reader[Row]):
         try:
             with self._server:
                 reply = send(self._client, self._aged_commands(row_ids))
-        except CacheError:
-            if not self._falls_back:
-                raise
-            return self._fill(row_ids, DATABASE_ALONE)
+        except CacheError as error:
+            return self._fill_without_redis(error, row_ids)
         found = self._read_aged(row_ids, reply)
         missed = self._missed_or_old(found, request)
         return found | self._fill(missed, request) if missed else found
+
+    def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> dict[str, Found]:
+        """Read rows from the database alone, if the options allow it; else raise the error."""
+        if not self._settings.read_through.when_redis_is_down:
+            raise error
+        return self._fill(row_ids, DATABASE_ALONE)
 
     def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Read rows from the cache or else from the database, once for all callers."""

@@ -63,7 +63,7 @@ class Reader(Generic[Row]):
             address = client or shared_client(settings.url, self._timeout_s)
             self._near = NearCache(address, max_rows=near, wait_s=self._timeout_s / 2)
         self._server = Server(settings.table.name)
-        self._falls_back = settings.read_through.when_redis_is_down
+        self._breaker = self._server.breaker
         self._prefix, self._refreshed = settings.table.keys.value_prefix, settings.table.keys.refreshed
         decoder: RowDecoder[Row] = RowDecoder(settings.table.name, row_type)
         self._decode, self._decode_all = decoder.decode, decoder.decode_all

@@ -11,9 +11,12 @@ import redis
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.text import one_line
 
-__all__ = ["Breaker", "Command", "Server", "is_wrong_type", "send"]
+__all__ = ["CLIENT_ERRORS", "Breaker", "Command", "Server", "is_wrong_type", "send"]
 
 logger = logging.getLogger(__name__)
+
+CLIENT_ERRORS = (redis.RedisError, UnicodeDecodeError)
+"""The errors of a client; the latter with decode_responses."""
 
 Command = tuple[Any, ...]
 """The name of a Redis command and its arguments."""
@@ -64,29 +67,38 @@ class Server:
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self._breaker = Breaker()
+        self.breaker = Breaker()
 
     def __enter__(self) -> None:
-        if self._breaker.failures and not self._breaker.allows():
+        if self.breaker.failures and not self.breaker.allows():
             raise CacheError(f"{self._table}: Redis was down less than a second ago: try again")
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if error is None:
-            if self._breaker.failures:
+            if self.breaker.failures:
                 self._succeed()
-        elif isinstance(error, redis.ConnectionError | redis.TimeoutError):
-            if is_pool_exhausted(error):
-                raise CacheError(f"{self._table}: all connections are in use: try again, or allow more") from error
-            reason = one_line(str(error))
-            if self._breaker.fail():  # once for an outage: with when_redis_is_down, callers see no error
-                logger.warning("%s: Redis does not answer, and is asked about once a second: %s", self._table, reason)
-            raise CacheError(f"{self._table}: Redis does not answer: {reason}") from error
-        elif isinstance(error, redis.RedisError | UnicodeDecodeError):  # the latter with decode_responses
+        elif isinstance(error, CLIENT_ERRORS):
+            raise self.failure(error)
+
+    def failure(self, error: Exception) -> CacheError:
+        """Count an error of redis-py; returns the error to raise, with its cause."""
+        failure = CacheError(f"{self._table}: {self._reason(error)}")
+        failure.__cause__ = error
+        return failure
+
+    def _reason(self, error: Exception) -> str:
+        reason = one_line(str(error))
+        if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
             self._succeed()
-            raise CacheError(f"{self._table}: Redis refuses: {one_line(str(error))}") from error
+            return f"Redis refuses: {reason}"
+        if is_pool_exhausted(error):
+            return "all connections are in use: try again, or allow more"
+        if self.breaker.fail():  # once for an outage: with when_redis_is_down, callers see no error
+            logger.warning("%s: Redis does not answer, and is asked about once a second: %s", self._table, reason)
+        return f"Redis does not answer: {reason}"
 
     def _succeed(self) -> None:
-        if self._breaker.succeed():
+        if self.breaker.succeed():
             logger.info("%s: Redis answers again", self._table)
 
 
