@@ -13,7 +13,7 @@ from collections.abc import Callable
 from rowcache_tasks.dispatch.sent_batches import SEND_SHARE, SentBatches
 from rowcache_tasks.schedule.claim import Claim
 
-__all__ = ["EXPIRY_SLACK_S", "LINGER_S", "Backpressure", "linger_s"]
+__all__ = ["EXPIRY_SLACK_S", "LINGER_S", "Backpressure"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +107,4 @@ class Backpressure:
 
     def linger_s(self, longest_s: float) -> float:
         """Return the pause after a batch that was not full; seconds."""
-        return linger_s(self._unstarted, longest_s)
-
-
-def linger_s(unstarted: int, longest_s: float) -> float:
-    """Return the pause after a batch that was not full, with so many batches not started; seconds."""
-    return min(longest_s, LINGER_S * (1 + unstarted))
+        return min(longest_s, LINGER_S * (1 + self._unstarted))

@@ -9,7 +9,7 @@ from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch import dispatcher as dispatch
-from rowcache_tasks.dispatch.backpressure import linger_s
+from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
@@ -123,7 +123,7 @@ def test_broker_is_asked_only_when_the_batches_that_nobody_started_are_too_many(
 
 
 def test_batch_that_is_not_full_is_followed_later_the_more_wait_for_a_worker():
-    pauses = [linger_s(behind, 0.05) for behind in range(100)]
+    pauses = [Backpressure(None, None, 30, behind).linger_s(0.05) for behind in range(100)]
     assert 0 < pauses[0] < 0.005
     assert pauses[:10] == pytest.approx([pauses[0] * (1 + behind) for behind in range(10)])
     assert max(pauses) == 0.05, "a change is noticed within the poll interval all the same"
