@@ -1,10 +1,10 @@
-"""Own the tasks that applications and dispatchers send. Thin: each checks its arguments and calls one operation.
+"""Celery tasks: schedule changes for applications, refresh_row for dispatchers.
 
-Applications call `.delay(…)`; arguments are checked both there and in the worker, so that a mistake shows where it is
-made. A schedule change carries the time at which it was enqueued, by the clock of Redis: in whatever order workers run
-several changes of a row, the last one enqueued is what stands.
+Applications call `.delay(…)`. Arguments are checked there and in the worker: a mistake shows where it is made. A
+schedule change carries the time at which it was enqueued, by the clock of Redis: in whatever order workers run the
+changes of a row, the last one enqueued stands.
 
-The names of tasks in messages are rowcache_tasks.tasks.<function>, whatever module here holds the function.
+The name of a task in messages is rowcache_tasks.tasks.<function>, in whatever module the function is.
 """
 
 from rowcache_tasks.tasks.change import ScheduleChange, changing, now_stamp

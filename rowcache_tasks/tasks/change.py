@@ -1,7 +1,4 @@
-"""Own what all schedule changes have in common: checked and stamped when enqueued, kept until Redis has taken them.
-
-Must not know what they change.
-"""
+"""Base of the tasks that change a schedule: checked and stamped when enqueued, kept until applied."""
 
 import logging
 import time
@@ -25,10 +22,10 @@ __all__ = ["ScheduleChange", "changing", "now_stamp"]
 PROGRESS_INTERVAL_S = 0.5
 
 LASTING_ERRORS = ("WRONGTYPE", "attempt to")
-"""A key that another client made of another type, or a mistake in a script."""
+"""Errors that no waiting mends: a key of another type, made by another program; a mistake in a script."""
 
 RETRY_PAUSE_S = 1.0
-"""Between two tries of a change that Redis cannot take; the process has nothing better to do meanwhile."""
+"""Pause between two tries of a change that Redis cannot take."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +33,7 @@ logger = logging.getLogger(__name__)
 class ScheduleChange(Task):  # type: ignore[type-arg]
     """A task that changes the schedule: checked and stamped when enqueued, kept when Redis is away or a worker dies.
 
-    It may run twice, which does no harm: the second time carries the same stamp.
+    It may run twice without harm: the second run carries the same stamp.
     """
 
     abstract = True
@@ -46,7 +43,7 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
     ignore_result = True
     throws = (RowCacheError,)
     parse: Callable[..., Any]
-    """Turns the task's arguments into what it works on, or raises ArgumentError."""
+    """Parses the arguments of the task, or raises ArgumentError."""
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Check the arguments, add the time, send. Raises ArgumentError; redis.RedisError when Redis is away."""
@@ -60,9 +57,9 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
         return super().apply_async(args, {**kwargs, "stamp": stamp or now_stamp()}, *rest, **options)
 
     def progress(self, form: str) -> Callable[..., None]:
-        """Make what a long change reports to: numbers, shown in `form` as the state PROGRESS, at most twice a second.
+        """Return a function that shows numbers as the state PROGRESS, at most twice a second.
 
-        `form` is a format string for the numbers. Called outside a worker, the change shows nothing.
+        `form` is a format string for the numbers. Outside a worker the function does nothing.
         """
         shown_at = 0.0
 
@@ -79,7 +76,7 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
 def changing(table: str) -> Iterator[Schedule]:
     """Give the schedule of a table; when Redis cannot take the change now, put the task back into its queue.
 
-    Away, full, a replica after a failover: all of that passes. Only what no waiting mends fails the task.
+    Redis that is away, full, or a replica after a failover: all of that passes. Only LASTING_ERRORS fail the task.
     """
     try:
         yield current_runtime().schedule(table)

@@ -1,4 +1,4 @@
-"""Own the task that dispatchers send: refresh a batch of rows."""
+"""Task that dispatchers send: refresh a batch of rows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,13 @@ __all__ = ["refresh_row"]
     throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError),
 )
 def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:
-    """Refresh a batch of rows; returns how many were refreshed, unchanged, superseded, dropped, missing or failed.
+    """Refresh a batch of rows; return how many were refreshed, unchanged, superseded, dropped, missing or failed.
 
-    Counts of 0 are left out, so that the rest fits into a column of Flower.
+    Counts of 0 are left out: the others fit into a column of Flower.
 
     Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late": [milliseconds, number of rows, …]}.
-    Called by hand without one, it claims the rows itself, also those of a table that is paused; rows that are not
-    scheduled are then left out. Sent by hand, it is lost when the worker that has fetched it is killed: send
-    refresh_now, which is not.
+    Without a claim, the task claims the rows itself, also those of a paused table, and leaves out rows that are not
+    scheduled. Such a message is lost when the worker that has fetched it is killed; refresh_now is not.
     """
     runtime = current_runtime()
     runtime.settings.table(table)

@@ -1,4 +1,4 @@
-"""Own the tasks that change the schedule of whole tables. The long ones show their progress as the state PROGRESS."""
+"""Tasks that change the schedule of whole tables. Long ones show their progress as the state PROGRESS."""
 
 from rowcache_tasks.celery import app
 from rowcache_tasks.celery.process import current_runtime
@@ -14,24 +14,24 @@ __all__ = ["drop_table", "pause_table", "reconcile_table", "resume_table", "sche
 
 
 def parse_name(table: str) -> str:
-    """Read the argument (table)."""
+    """Parse the argument (table)."""
     return current_runtime().settings.table(table).name
 
 
 def parse_table(table: str, delay: object) -> float:
-    """Read the arguments (table, delay)."""
+    """Parse the arguments (table, delay)."""
     current_runtime().settings.table(table)
     return parse_delay(delay)
 
 
 def parse_query(table: str, query: str, delay: object) -> tuple[Query, float]:
-    """Read the arguments (table, name of a query, delay)."""
+    """Parse the arguments (table, name of a query, delay)."""
     return current_runtime().settings.table(table).query(query), parse_delay(delay)
 
 
 @app.task(name="rowcache_tasks.tasks.schedule_table", base=ScheduleChange, bind=True, parse=staticmethod(parse_table))
 def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str = "") -> dict[str, int]:
-    """Cache every row of the table, the first refreshes spread over one delay; returns {"applied": n, "ignored": n}."""
+    """Cache every row of the table, the first refreshes spread over one delay; return {"applied": n, "ignored": n}."""
     delay, stamp = parse_table(table, delay), parse_stamp(stamp) or now_stamp()
     source = current_runtime().source(table)
     try:
@@ -45,9 +45,9 @@ def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str
 
 @app.task(name="rowcache_tasks.tasks.schedule_query", base=ScheduleChange, bind=True, parse=staticmethod(parse_query))
 def schedule_query(self: ScheduleChange, table: str, query: str, delay: float, *, stamp: str = "") -> dict[str, int]:
-    """Cache the rows that a query of the settings names; returns {"applied": n, "ignored": n}.
+    """Cache the rows that a query of the settings names; return {"applied": n, "ignored": n}.
 
-    `delay` is for the rows to which the query gives none; the first refreshes are spread over each row's own delay.
+    `delay` is for rows to which the query gives none. The first refreshes are spread over the delay of each row.
     """
     wanted, delay = parse_query(table, query, delay)
     stamp = parse_stamp(stamp) or now_stamp()
@@ -59,7 +59,7 @@ def schedule_query(self: ScheduleChange, table: str, query: str, delay: float, *
 
 @app.task(name="rowcache_tasks.tasks.reconcile_table", base=ScheduleChange, bind=True, parse=staticmethod(parse_table))
 def reconcile_table(self: ScheduleChange, table: str, delay: float, *, stamp: str = "") -> dict[str, int]:
-    """Schedule the rows that the database has, drop those that it does not have; returns {"added", "dropped", "kept"}.
+    """Schedule the rows that the database has, drop those that it does not have; return {"added", "dropped", "kept"}.
 
     Rows that are scheduled already keep their delay and their due time.
     """
@@ -73,21 +73,21 @@ def reconcile_table(self: ScheduleChange, table: str, delay: float, *, stamp: st
 
 @app.task(name="rowcache_tasks.tasks.pause_table", base=ScheduleChange, parse=staticmethod(parse_name))
 def pause_table(table: str, *, stamp: str = "") -> dict[str, int]:
-    """Let no dispatcher claim rows of the table until resume_table; returns {"applied": n, "ignored": n}."""
+    """Let no dispatcher claim rows of the table until resume_table; return {"applied": n, "ignored": n}."""
     return set_paused(parse_name(table), True, stamp)
 
 
 @app.task(name="rowcache_tasks.tasks.resume_table", base=ScheduleChange, parse=staticmethod(parse_name))
 def resume_table(table: str, *, stamp: str = "") -> dict[str, int]:
-    """Let dispatchers claim rows of the table again; returns {"applied": n, "ignored": n}."""
+    """Let dispatchers claim rows of the table again; return {"applied": n, "ignored": n}."""
     return set_paused(parse_name(table), False, stamp)
 
 
 @app.task(name="rowcache_tasks.tasks.drop_table", base=ScheduleChange, bind=True, parse=staticmethod(parse_name))
 def drop_table(self: ScheduleChange, table: str, *, stamp: str = "") -> dict[str, int]:
-    """Stop caching the table: unschedule every row and remove every value; returns {"dropped": n, "kept": n}.
+    """Stop caching the table: unschedule every row and remove every value; return {"dropped": n, "kept": n}.
 
-    Kept are the rows that were scheduled after this task was enqueued.
+    Rows that were scheduled after this task was enqueued are kept.
     """
     name, stamp = parse_name(table), parse_stamp(stamp) or now_stamp()
     with changing(name) as schedule:

@@ -1,1 +1,1 @@
-"""What a worker does with rows: refresh, seed, reconcile, drop."""
+"""Use cases of a worker: refresh, seed, reconcile, drop."""

@@ -1,4 +1,4 @@
-"""Own the use case "drop a table's cache". Must not know Celery or SQL: progress is passed in."""
+"""Use case: unschedule every row of a table and remove its values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What became of the rows of a table."""
+    """Outcome of a drop, as counts of rows."""
 
     dropped: int
     kept: int
@@ -22,11 +22,11 @@ class Cleared:
 
 
 def drop_table(schedule: Schedule, state: TableState, stamp: str, report: Callable[[int, int], None]) -> Cleared:
-    """Unschedule every row and remove every value, in batches; calls `report` with rows dropped and kept so far.
+    """Unschedule every row and remove every value, in batches; call `report` with the rows dropped and kept so far.
 
-    Rows that were scheduled after the stamp stay, and changes enqueued before it, that arrive later, schedule nothing.
-    Refreshes in flight write nothing back. Repeating it after a failure does no harm. What a client has written into
-    the keys itself has no time, and goes when it is met.
+    Rows that were scheduled after the stamp stay. Changes that were enqueued before it and arrive later schedule
+    nothing. Refreshes in flight write nothing back. A repetition after a failure does no harm. Rows that another
+    program has written into the keys have no time of change, and go.
     """
     dropped = kept = 0
     state.drop_table(stamp)

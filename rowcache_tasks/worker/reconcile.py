@@ -1,6 +1,6 @@
-"""Own the use case "bring a table's schedule in line with what the database holds". Must not know Celery.
+"""Use case: bring the schedule of a table in line with the rows of the database.
 
-Only batches are in memory; progress is passed in. Repeating it after a failure goes on with what is left.
+Only batches are in memory. A repetition after a failure goes on with the rest.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from rowcache_tasks.worker.seed import SEED_BATCH, spread
 __all__ = ["GRACE_S", "Reconciled", "reconcile_table"]
 
 GRACE_S = 60.0
-"""A row may be scheduled so long before the transaction that inserts it is committed, and is not dropped."""
+"""A row that was scheduled so long before the commit of its transaction is not dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What became of the rows."""
+    """Outcome of a reconciliation, as counts of rows."""
 
     added: int
     """Rows of the database that were not scheduled, and are now."""
@@ -41,9 +41,9 @@ def reconcile_table(
     """Schedule the rows of the database that are not, with `delay`; drop the rows that it does not have, with values.
 
     Scheduled rows keep their delay and due time. Changes made after the stamp stand, and rows scheduled up to GRACE_S
-    before it are not dropped. A row id that cannot be a key is of no row; one that is another text for a key ("042") is
-    of that key's row. `report` gets the number of rows compared, added and dropped so far. Raises
-    SourceError, also for a table without a row: more likely it is the wrong one.
+    before it are not dropped. A row id that cannot be a key has no row; another text for a key ("042") has the row of
+    that key. `report` gets the number of rows compared, added and dropped so far. Raises SourceError, also for a table
+    without a row: more likely it is the wrong one.
     """
     added = dropped = kept = compared = 0
     for row_ids in source.stream_row_ids(SEED_BATCH):

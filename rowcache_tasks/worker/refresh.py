@@ -1,4 +1,4 @@
-"""Own the use case "refresh a claimed batch": fetch, encode, commit; release what failed. Must not know Celery."""
+"""Use case: refresh a claimed batch: fetch, encode, commit; release the rows that failed."""
 
 import logging
 from dataclasses import asdict, replace
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Backoff) -> dict[str, int]:
-    """Refresh the rows of a claim; return what became of them as counts.
+    """Refresh the rows of a claim; return counts: refreshed, unchanged, superseded, dropped, missing, failed.
 
-    Counts: refreshed, unchanged, superseded, dropped, missing, failed. One SELECT and one commit for the batch; rows
-    that are missing, unreadable or not encodable cost one call more and hold up no other row. When the whole batch
-    cannot be read, which is no fault of its rows, all of it is released with a backoff of one lease at most, and the
-    error is raised. If the process dies before the commit, the rows are due again when their lease ends.
+    One SELECT and one commit for the batch. Rows that are missing, unreadable or not encodable cost one call more and
+    hold up no other row. A batch that cannot be read as a whole is released with a backoff of one lease at most, since
+    no row is at fault, and the error is raised. If the process dies before the commit, the rows are due again when
+    their lease ends.
     """
     try:
         fetched = source.fetch(claim.row_ids)

@@ -1,7 +1,6 @@
-"""Own the use cases "schedule every row of a table" and "schedule what a query returns". Must not know Celery.
+"""Use cases: schedule every row of a table, or the rows that a query returns.
 
-Row ids are streamed, a batch in memory at a time, and progress is reported to what is passed in. Repeating either
-after a failure does no harm.
+Row ids are streamed, a batch in memory at a time. A repetition after a failure does no harm.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,16 +15,16 @@ __all__ = ["SEED_BATCH", "seed_query", "seed_table", "spread"]
 GOLDEN_RATIO = 0.6180339887498949
 
 SEED_BATCH = 200
-"""Rows in one script call: about 2 ms, between which refreshes and readers get their turn."""
+"""Rows in one script call, about 2 ms: refreshes and readers get their turn in between."""
 
 ALONE = 4_000
-"""So many rows start one by one. Of those that follow, SEED_BATCH that the database gave together start together.
+"""So many rows start one by one. Of the rows after them, SEED_BATCH that the database returned together start together.
 
-They make one batch then, again and again: one message and one query of neighbouring keys instead of many.
+They stay one batch: one message and one query of neighbouring keys instead of many.
 """
 
 Report = Callable[[int], None]
-"""Takes the number of rows so far, after each batch."""
+"""Called with the number of rows so far, after each batch."""
 
 
 def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, report: Report) -> Changed:
@@ -35,7 +34,7 @@ def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, rep
 
 
 def seed_query(schedule: Schedule, source: Source, query: Query, delay: float, stamp: str, report: Report) -> Changed:
-    """Schedule the rows that a query returns with the delay that it gives, or else with `delay`; spread likewise."""
+    """Schedule the rows that a query returns with their own delay, or else with `delay`; spread likewise."""
     batches = (
         {row_id: delay if own is None else own for row_id, own in rows}
         for rows in source.stream_query(query, SEED_BATCH)
@@ -54,10 +53,10 @@ def seed_batches(schedule: Schedule, batches: Iterable[dict[str, float]], stamp:
 
 
 def spread(delays: dict[str, float], count: int) -> dict[str, tuple[float, float]]:
-    """Give for each row its delay and the seconds until its first refresh; `count` rows were spread before.
+    """Return for each row its delay and the seconds until its first refresh; `count` rows were spread before.
 
-    The n-th row starts at the fraction n * golden ratio (mod 1) of its delay, n counting batches from ALONE on: even at
-    every length, with no need to know how many rows there are. A batch that is not full may share the time of the next.
+    The n-th row starts at the fraction n * golden ratio (mod 1) of its delay; from ALONE on, n counts batches. That is
+    even for any number of rows. A batch that is not full may share the time of the next.
     """
     if count >= ALONE:
         share = count // SEED_BATCH * GOLDEN_RATIO % 1
