@@ -1,8 +1,7 @@
-"""Own the Celery application: `celery -A rowcache_tasks worker | beat | flower`.
+"""The Celery application: `celery -A rowcache_tasks worker | beat | flower`.
 
-Settings come from the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory; here are
-only the defaults without which the package would not work. It never becomes the current application of a process
-that has one of its own.
+Settings come from the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory. The defaults
+here are those without which the package does not work. The application never becomes the current one of a process.
 """
 
 import os
@@ -15,19 +14,19 @@ from kombu.utils.url import url_to_parts
 
 from rowcache_tasks.celery.kombu.shutdown import GiveBack
 from rowcache_tasks.celery.kombu.transport import REFRESH_QUEUE
-from rowcache_tasks.celery.startup import check_worker, say
+from rowcache_tasks.celery.startup import check_worker, print_line
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.text import redact
 
 __all__ = ["REFRESH_QUEUE", "SCHEDULE_QUEUE", "app"]
 
 SCHEDULE_QUEUE = "rowcache.schedule"
-"""Schedule changes, sent by applications; a queue of their own, so that they never wait behind refreshes."""
+"""Schedule changes, sent by applications: on a queue of their own, they never wait behind refreshes."""
 QUEUES = ("celery", REFRESH_QUEUE, SCHEDULE_QUEUE)
 
 
 def check_broker_url(url: object) -> None:
-    """Refuse a URL that kombu cannot split: its own error quotes a part of the password.
+    """Refuse a URL that kombu cannot split: the error of kombu quotes a part of the password.
 
     Raises ConfigError; within a command, exits with status 1 and one line.
     """
@@ -41,11 +40,11 @@ def check_broker_url(url: object) -> None:
         )
         if click.get_current_context(silent=True) is None:
             raise ConfigError(line) from None
-        say(line)
+        print_line(line)
         raise SystemExit(1) from None
 
 
-check_broker_url(os.environ.get("CELERY_BROKER_URL"))  # which Celery reads by itself
+check_broker_url(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
 app = Celery(
     "rowcache_tasks",
     set_as_current=False,
@@ -59,7 +58,7 @@ app.add_defaults(
         "beat_scheduler": "rowcache_tasks.beat:DispatchScheduler",
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
-        "worker_consumer": "rowcache_tasks.celery.kombu.consumer:RefusingConsumer",
+        "worker_consumer": "rowcache_tasks.celery.kombu.consumer:WorkerConsumer",
     }
 )
 app.steps["consumer"].add(GiveBack)
@@ -67,16 +66,16 @@ app.steps["consumer"].add(GiveBack)
 
 @celeryd_init.connect(weak=False)
 def check_before_start(instance: object = None, **_: object) -> None:
-    """Refuse to start a worker of this application that could not work; other applications are left alone."""
+    """Refuse to start a worker of this application that cannot work."""
     if getattr(instance, "app", None) is app:
         check_worker(app)
 
 
 @app.on_after_configure.connect(weak=False)
 def hide_password(sender: Celery, **_: object) -> None:
-    """Keep a password out of `celery report`, `inspect conf` and Flower: Celery hides only those in its own settings.
+    """Keep a password out of `celery report`, `inspect conf` and Flower: Celery hides those in its own settings only.
 
-    The package reads its settings from the module, not from here.
+    The package reads its settings from the module, not from `conf`.
     """
     check_broker_url(sender.conf.broker_url)
     url = sender.conf.get("rowcache_redis_url")
@@ -86,9 +85,9 @@ def hide_password(sender: Celery, **_: object) -> None:
 
 @app.on_after_configure.connect(weak=False)
 def sign_messages(sender: Celery, **_: object) -> None:
-    """Sign what is sent and refuse what is not signed, when the settings ask for it; see docs/security.md.
+    """Sign messages and refuse unsigned ones when task_serializer is 'auth'; see docs/security.md.
 
-    A command stops when that cannot be done. Elsewhere Celery logs why, and every attempt to send raises.
+    Without keys, a command stops; elsewhere Celery logs the reason, and each attempt to send raises.
     """
     if sender.conf.task_serializer != "auth":
         return
@@ -97,5 +96,5 @@ def sign_messages(sender: Celery, **_: object) -> None:
     except Exception as error:
         if click.get_current_context(silent=True) is None:
             raise
-        say(f"messages cannot be signed, which task_serializer 'auth' asks for: {' '.join(str(error).split())}")
+        print_line(f"messages cannot be signed, which task_serializer 'auth' asks for: {' '.join(str(error).split())}")
         raise SystemExit(1) from None

@@ -1,6 +1,7 @@
-"""Own the question how many messages wait at the broker, for people: asked cheaply, never waited for long.
+"""Length of a queue at the broker, for status and metrics.
 
-Reads only: a queue that nobody has declared yet is not made. The dispatcher has its own way in publisher.py.
+Reads only, and never waits for long. A queue that is not declared yet is not declared here. A dispatcher counts on its
+own connection (beat/publisher.py).
 """
 
 import time
@@ -19,17 +20,17 @@ NOT_FOUND = 404
 
 
 class Queue:
-    """One queue at the broker of an application."""
+    """A queue at the broker of an application."""
 
     def __init__(self, app: Celery, name: str) -> None:
         self._app = app
         self._name = name
         self._ask_again_at = 0.0
         self.error = ""
-        """Why the broker could not be asked; empty when it could."""
+        """Reason why the broker could not be asked; empty when it could."""
 
     def length(self) -> int | None:
-        """Count the messages that wait; None when the broker cannot be asked just now. Raises nothing for that."""
+        """Count the messages that wait; None when the broker does not answer. Raises nothing for that."""
         if time.monotonic() < self._ask_again_at:
             return None
         try:
@@ -37,15 +38,15 @@ class Queue:
         except (KombuError, redis.RedisError, OSError) as error:
             length, self.error = None, f"the broker does not answer: {error}"
         except (KeyError, ValueError, ImportError):
-            # Their text may quote a part of the password.
-            length, self.error = None, "broker_url is none that Celery can use"
+            # The text of the error may quote a part of the password.
+            length, self.error = None, "broker_url is not a URL that Celery supports"
         if length is None:
             self._ask_again_at = time.monotonic() + PAUSE_S
         return length
 
     def _ask(self) -> int:
         url = str(self._app.conf.broker_write_url or "")
-        # Where the transport has no time-out of its own, a vanished server would be waited for for minutes.
+        # Without a time-out of its own, a transport waits minutes for a server that vanished.
         options: dict[str, Any] = {}
         if url.startswith(("redis", "sentinel")):
             options = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": 2 * CONNECT_TIMEOUT_S}

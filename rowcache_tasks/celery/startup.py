@@ -1,7 +1,7 @@
-"""Own the checks before a worker or a dispatcher starts: one line and exit status 1 instead of failing later.
+"""Checks before a worker or a dispatcher starts: one line and exit status 1 instead of a later failure.
 
-Servers that do not answer are tried for rowcache_start_timeout seconds, visibly: after a reboot everything starts at
-once. What is wrong for good stops the process at once.
+A server that does not answer is tried for rowcache_start_timeout seconds, with a line each second: after a reboot
+everything starts at once. A lasting error stops the process at once.
 """
 
 import logging
@@ -9,7 +9,8 @@ import re
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import redis
 from celery import Celery
@@ -21,64 +22,57 @@ from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.text import redact
 
-__all__ = ["check_dispatcher", "check_worker", "say"]
+__all__ = ["check_dispatcher", "check_worker", "print_line"]
 
 logger = logging.getLogger(__name__)
 
 MIN_CONNECTIONS = 3
-"""A dispatcher has two that it keeps, and one for claims; a worker two for each thread."""
+"""A dispatcher keeps one connection and takes one for claims; a worker takes one for each thread; one is in reserve."""
 
 
 def check_dispatcher(app: Celery) -> Settings:
     """Check the settings, Redis and the broker; return the settings or exit with status 1 and one line."""
-    try:
+    with exit_on_error():
         settings = load_settings()
-        check_connections(settings.redis_url)
+        url, timeout_s = settings.redis_url, settings.start_timeout_s
+        check_connections(url)
         check_broker_url(app)
-        wait_for("Redis", redact(settings.redis_url), lambda: check_redis(settings.redis_url), settings.start_timeout_s)
-        wait_for(
-            "the broker", redact(str(app.conf.broker_write_url)), lambda: check_broker(app), settings.start_timeout_s
-        )
-    except RowCacheError as error:
-        say(str(error))
-        raise SystemExit(1) from None
+        wait_for("Redis", url, lambda: check_redis(url), timeout_s)
+        wait_for("the broker", str(app.conf.broker_write_url), lambda: check_broker(app), timeout_s)
     return settings
 
 
 def check_worker(app: Celery) -> None:
-    """Check what a dispatcher needs and the database with every table; exit with status 1 and one line if wrong."""
+    """Check the same and the database with every table; exit with status 1 and one line if wrong."""
     settings = check_dispatcher(app)
-    try:
+    with exit_on_error():
         if settings.database_url is None:
             raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
         url = settings.database_url
-        wait_for("the database", redact(url), lambda: check_database(settings, url), settings.start_timeout_s)
+        wait_for("the database", url, lambda: check_database(settings, url), settings.start_timeout_s)
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Print an error of the with-block and exit with status 1."""
+    try:
+        yield
     except RowCacheError as error:
-        say(str(error))
+        print_line(str(error))
         raise SystemExit(1) from None
 
 
-def check_connections(url: str) -> None:
-    """Raise ConfigError if the URL allows fewer connections than a process needs: they would fail one after another."""
-    with connect(url, "check") as client:
-        allowed = client.connection_pool.max_connections
-    if allowed < MIN_CONNECTIONS:
-        raise ConfigError(
-            f"rowcache_redis_url is {redact(url)!r}: max_connections is {allowed}, and a process needs "
-            f"{MIN_CONNECTIONS} or more: leave it out"
-        )
-
-
-def say(line: str) -> None:
-    """Write a line to the terminal: a worker has not set up its logging yet, and beat logs what goes to stderr."""
+def print_line(line: str) -> None:
+    """Write a line to the terminal: a worker has not set up its logging yet, and beat logs its own stderr."""
     print(f"rowcache_tasks: {line}", file=sys.__stderr__, flush=True)
 
 
-def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float) -> None:
-    """Call `check` until it does not raise a connection error; raise ConfigError after `timeout_s` seconds.
+def wait_for(what: str, url: str, check: Callable[[], None], timeout_s: float) -> None:
+    """Call `check` until it raises no connection error. Raises ConfigError after `timeout_s` seconds.
 
-    A certificate or a password that is wrong is not waited for.
+    A wrong certificate or password is not waited for.
     """
+    where = redact(url)
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -90,12 +84,12 @@ def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float)
             reason = " ".join(str(error).split())[:200]
             if left_s <= 0:
                 raise ConfigError(f"{what} at {where} cannot be reached after {timeout_s:g} s: {reason}") from error
-            say(f"waiting for {what} at {where} ({left_s:.0f} s left): {reason}")
+            print_line(f"waiting for {what} at {where} ({left_s:.0f} s left): {reason}")
             time.sleep(min(1.0, max(0.05, left_s)))
 
 
 def lasting_cause(error: BaseException | None) -> str | None:
-    """Say what no waiting mends, if that is what the error comes from."""
+    """Return the cause of an error that no waiting mends; None: there is no such cause."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"cannot be trusted: its certificate is refused: {error.verify_message}"
@@ -105,17 +99,26 @@ def lasting_cause(error: BaseException | None) -> str | None:
     return None
 
 
+def check_connections(url: str) -> None:
+    """Raise ConfigError if the URL allows fewer connections than a process needs."""
+    with connect(url, "check") as client:
+        allowed = client.connection_pool.max_connections
+    if allowed < MIN_CONNECTIONS:
+        raise ConfigError(
+            f"rowcache_redis_url is {redact(url)!r}: max_connections is {allowed}, and a process needs "
+            f"{MIN_CONNECTIONS} or more: leave it out"
+        )
+
+
 def check_redis(url: str) -> None:
     """Refuse a Redis Cluster; warn when the server may evict keys, which would lose the schedule."""
-    client = connect(url, "start")
     try:
-        info = client.info()
+        with connect(url, "start") as client:
+            info = client.info()
     except redis.AuthenticationError as error:
         raise ConfigError(f"rowcache_redis_url {redact(url)} was refused: {error}") from error
     except redis.ResponseError as error:
         raise ConfigError(f"rowcache_redis_url {redact(url)} does not answer INFO: {error}") from error
-    finally:
-        client.close()
     if info.get("cluster_enabled"):
         raise ConfigError(
             f"rowcache_redis_url {redact(url)} is a Redis Cluster: "
@@ -160,7 +163,7 @@ def check_broker(app: Celery) -> None:
 
 
 def is_cluster_node(client: "redis.Redis") -> bool:
-    """Ask the server; one that does not let us ask is taken for a single one."""
+    """Return whether the server is a node of a cluster. A server that refuses to answer counts as a single one."""
     try:
         return bool(client.info("cluster").get("cluster_enabled"))
     except redis.ResponseError:
@@ -168,13 +171,13 @@ def is_cluster_node(client: "redis.Redis") -> bool:
 
 
 def unreadable(url: str, error: Exception) -> ConfigError:
-    """Name a broker URL that Celery cannot make sense of; what the error quotes may be a part of the password."""
+    """Return the error about a broker URL that Celery cannot read. A quotation may be a part of the password."""
     reason = re.sub(r"'.*'", "…", str(error.args[0]))
-    return ConfigError(f"broker_url is {url!r}: {reason}; allowed is what Celery knows, as redis://host:port/db")
+    return ConfigError(f"broker_url is {url!r}: {reason}; allowed is a URL of Celery, as redis://host:port/db")
 
 
 def check_database(settings: Settings, url: str) -> None:
-    """Look up every table, column and query. The connections are closed again: nothing is left for a fork to share."""
+    """Look up every table, column and query; close the connections: a fork must share none."""
     engine = create_source_engine(url, statement_timeout_s=settings.lease_s)
     try:
         for table in settings.tables.values():

@@ -1,167 +1,171 @@
-"""Own what a worker does with a message that is none (refuse it with one line, and go on) and with a lost connection.
+"""Worker consumer that rejects malformed messages instead of crashing, and outlives its broker.
 
-Whoever can write to the broker can put anything into a queue. Celery's own consumer refuses what it foresees (another
-serializer, an unknown task). At the rest it ends, and the next worker gets the message; or a process of its pool is
-lost for good. Must not know tasks or rows.
+A program that can write to the broker can put anything into a queue. Celery's own consumer rejects another serializer
+and an unknown task. Other malformed messages end the worker, and then the next one, or occupy a pool process for good.
+docs/upstream.md has a section for each override.
 """
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from celery.worker.consumer import Consumer
 
-from rowcache_tasks.celery.kombu.shutdown import keep_handed_over
+from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.celery.kombu.unacked import drop_unreadable
 from rowcache_tasks.text import redact
 
-__all__ = ["RefusingConsumer"]
+__all__ = ["WorkerConsumer"]
 
 logger = logging.getLogger(__name__)
 
+CELERY = "celery.worker.consumer.consumer"
 HIDDEN = ("password", "alternates", "transport_options", "credential_provider")
-"""What may hold a password: other brokers, Sentinel's options."""
+"""Fields that may hold a password: of other brokers, of Sentinel."""
 SHOWN = 200
-"""Characters of an error in the log: its text may hold what somebody else wrote."""
-EVENTS_S = 0.25
-"""Events of so long go out as one message, or earlier, when there are 24. Celery sends them before the next task."""
+"""Characters of an error in the log: its text may hold a part of the message."""
 
 
-class RefusingConsumer(Consumer):
-    """The consumer of every worker of the package."""
+class Headers(msgspec.Struct):
+    """Headers of a task in Celery's protocol 2, as far as a wrong type does harm."""
 
-    class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]  # the stubs have it as a variable
-        """Tells `inspect stats`, and so Flower, about the parts of the consumer."""
+    task: str
+    id: str
+    root_id: str | None = None
+    parent_id: str | None = None
+    group: str | None = None
+    expires: str | None = None
+    eta: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    shadow: str | None = None
+    origin: str | None = None
+    retries: int | None = None
+    timelimit: tuple[float | None, float | None] | None = None
 
-        def info(self, parent: Any) -> dict[str, Any]:
-            """Leave out the passwords of the broker's addresses; Celery only does so for one that is a host."""
-            found: dict[str, Any] = super().info(parent)
-            broker = found.get("broker")
-            if isinstance(broker, dict):
-                broker = {name: value for name, value in broker.items() if name not in HIDDEN}
-                found["broker"] = broker | {"hostname": redact(str(broker.get("hostname")))}
-            return found
+
+class Embed(msgspec.Struct):
+    """The tasks that follow a task."""
+
+    callbacks: list[dict[str, Any]] | None = None
+    errbacks: list[dict[str, Any]] | None = None
+    chain: list[dict[str, Any]] | None = None
+    chord: dict[str, Any] | None = None
+
+
+Body = tuple[list[Any], dict[str, Any], Embed]
+"""Arguments, keyword arguments, and the tasks that follow."""
+
+
+@guarded({f"{CELERY}:Evloop.start": "6d6e5bda6846"})
+class LoopReadsMalformed(Consumer):
+    """Connects anew after a message that kombu cannot read: it is out of its queue by then."""
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
-    blueprint: Any
-    event_dispatcher: Any
-    hub: Any
     loop: Callable[..., Any]
-    pool: Any
-    _flush_timer: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # kombu counts KeyError among the failures of a connection, but a message can cause it, too.
-        self._failures = tuple(
-            kind
-            for kind in (*self.connection_errors, *self.channel_errors)
-            if not issubclass(kind, LookupError | ValueError | TypeError | AttributeError)
-        )
-        self.loop = self._guard(self.loop)
+        loop, failures = self.loop, failures_of(self)
+
+        def run(*args: Any) -> Any:
+            try:
+                return loop(*args)
+            except failures:
+                raise
+            except Exception as error:
+                logger.error("message_refused: not a message: %s", describe(error))
+                raise OSError("the broker sent a malformed message") from error
+
+        self.loop = run
+
+
+@guarded({f"{CELERY}:Consumer.connect": "7ca359b806be"})
+class ConnectDropsUnreadable(LoopReadsMalformed):
+    """Drops entries of the list of fetched messages that kombu cannot read when it connects."""
 
     def connect(self) -> Any:
-        """Connect; first drop what another program put among the fetched messages, if kombu trips over it."""
+        """Connect; when kombu fails on the list, drop its unreadable entries and connect again."""
         try:
             return super().connect()
-        except self._failures:
+        except failures_of(self):
             raise
         except (ValueError, TypeError, RecursionError) as error:
             logger.error("message_refused: not a fetched message: %s", describe(error))
             drop_unreadable(self.app)
             return super().connect()
 
-    def on_send_event_buffered(self) -> Any:
-        """Hold an event back for others to go with it. Celery may cancel a timer, with those of a lost connection."""
-        if self.hub and (self._flush_timer is None or self._flush_timer.canceled):
-            self._flush_timer = self.hub.call_later(EVENTS_S, self._flush_events)
 
-    def _flush_events(self) -> None:
-        self._flush_timer = None
-        if self.event_dispatcher:
-            self.event_dispatcher.flush()
-
-    def shutdown(self) -> None:
-        """End, after the pool; what was held back goes first, as no timer may have rung since the stop."""
-        self._flush_events()
-        super().shutdown()
-
-    def on_close(self) -> None:
-        """Forget the messages that were fetched and not started. Events that were held back go, if they can."""
-        self._flush_events()
-        with keep_handed_over(self.pool):
-            super().on_close()
+@guarded({f"{CELERY}:Consumer.create_task_handler": "e415cb640401 292c5a681f10"})
+class HandlerRejectsMalformed(ConnectDropsUnreadable):
+    """Rejects a message whose headers or body are not those of a task."""
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """Make what is called with each message; a message that it cannot make sense of is rejected."""
-        receive = super().create_task_handler(*args, **kwargs)
+        """Return the function that is called with each message."""
+        receive, failures = super().create_task_handler(*args, **kwargs), failures_of(self)
 
         def on_task_received(message: Any) -> None:
             try:
-                check_task(message.headers, message.payload)
+                msgspec.convert(message.headers, Headers)
+                msgspec.convert(message.payload, Body)
                 receive(message)
-            except self._failures:
+            except failures:
                 raise
-            except Exception as error:  # noqa: BLE001 whatever is in a message, it must not end the worker
+            except Exception as error:  # noqa: BLE001 no message may end the worker
                 logger.error("message_refused: not a task: %s", describe(error))
                 if not message.acknowledged:
                     message.reject_log_error(logger, self.connection_errors)
 
         return on_task_received
 
-    def on_connection_error_after_connected(self, error: Exception) -> None:
-        """Give a lost connection up. Celery would end the worker when it had fetched messages and the broker is gone.
 
-        kombu 5.7 closes the connection twice: the first time fails, since the broker does not answer; the second
-        wants to give the fetched messages back, has no address left for that, and raises AttributeError.
-        """
+@guarded({f"{CELERY}:Consumer.on_connection_error_after_connected": "7b7eaba8d0d8 4f84dbfff329"})
+class ReconnectSurvivesClose(HandlerRejectsMalformed):
+    """Goes on when a lost connection cannot give fetched messages back.
+
+    kombu 5.7 closes the connection twice. The first time fails, since the broker does not answer. The second time has
+    no address left to give the fetched messages back to, and raises AttributeError, which ends the worker.
+    """
+
+    def on_connection_error_after_connected(self, error: Exception) -> None:
+        """Give a lost connection up."""
         try:
             super().on_connection_error_after_connected(error)
         except AttributeError as failure:
             logger.warning("fetched messages were not given back to the broker that is gone: %s", describe(failure))
 
-    def _guard(self, loop: Callable[..., Any]) -> Callable[..., Any]:
-        """Connect anew when something that came from the broker could not be read: it was taken out of its queue."""
 
-        def run(*args: Any) -> Any:
-            try:
-                return loop(*args)
-            except self._failures:
-                raise
-            except Exception as error:
-                logger.error("message_refused: not a message: %s", describe(error))
-                raise OSError("the broker sent what is not a message") from error
+@guarded({"celery.bootsteps:Blueprint.info": "83ba57f32851"})
+class BlueprintHidesPasswords(Consumer.Blueprint):  # type: ignore[valid-type,misc]  # the stubs have it as a variable
+    """Leaves passwords out of `inspect stats`, and so out of Flower."""
 
-        return run
-
-
-def check_task(headers: Any, body: Any) -> None:
-    """Raise ValueError or TypeError unless these are the headers and the body of a task, in Celery's protocol 2."""
-    for name in ("task", "id"):
-        expect(isinstance(headers[name], str), f"the header {name} is a string")
-    for name in ("root_id", "parent_id", "group", "expires", "eta", "argsrepr", "kwargsrepr", "shadow", "origin"):
-        expect(isinstance(headers.get(name), str | None), f"the header {name} is a string or null")
-    expect(isinstance(headers.get("retries"), int | None), "the header retries is a whole number")
-    limits = headers.get("timelimit") or [None, None]
-    is_pair = isinstance(limits, list) and len(limits) == 2
-    expect(is_pair and all(isinstance(limit, int | float | None) for limit in limits), "timelimit is two numbers")
-    expect(isinstance(body, list | tuple) and len(body) == 3, "the body is [args, kwargs, embed]")
-    args, kwargs, embed = body
-    expect(isinstance(args, list | tuple), "args is a list")
-    expect(isinstance(kwargs, dict) and isinstance(embed, dict), "kwargs and embed are objects")
-    for name in ("callbacks", "errbacks", "chain"):
-        tasks = embed.get(name) or []
-        expect(isinstance(tasks, list | tuple) and all(isinstance(task, dict) for task in tasks), f"{name} is tasks")
-    expect(isinstance(embed.get("chord"), dict | None), "chord is a task")
+    def info(self, parent: Any) -> dict[str, Any]:
+        """Return the parts of the consumer. Celery hides a password only where it is not in the place of a host."""
+        found: dict[str, Any] = super().info(parent)
+        broker = found.get("broker")
+        if isinstance(broker, dict):
+            broker = {name: value for name, value in broker.items() if name not in HIDDEN}
+            found["broker"] = broker | {"hostname": redact(str(broker.get("hostname")))}
+        return found
 
 
-def expect(is_so: bool, what: str) -> None:
-    """Raise ValueError unless it is so."""
-    if not is_so:
-        raise ValueError(f"expected: {what}")
+class WorkerConsumer(ReconnectSurvivesClose):
+    """The consumer of every worker of the package."""
+
+    Blueprint = BlueprintHidesPasswords
+
+
+def failures_of(consumer: Any) -> tuple[type[Exception], ...]:
+    """Return the errors of a connection. kombu counts KeyError among them, but a message can cause it as well."""
+    return tuple(
+        kind
+        for kind in (*consumer.connection_errors, *consumer.channel_errors)
+        if not issubclass(kind, LookupError | ValueError | TypeError | AttributeError)
+    )
 
 
 def describe(error: Exception) -> str:
-    """Say in one short line what is wrong."""
+    """Return an error in one short line."""
     return f"{type(error).__name__}: {error}".replace("\n", " ")[:SHOWN]

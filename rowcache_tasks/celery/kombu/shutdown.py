@@ -1,37 +1,45 @@
-"""Own what a worker gives back when it stops: the messages that it has fetched and not started. Must not know tasks.
+"""Worker step that gives fetched messages back when the worker stops.
 
-Left alone, Celery gives them back when the last running task has ended; and a message that the broker sends while
-the worker is already stopping lies in a socket that nobody reads for a second or two. Here they go back to the head
-of their queue at once, where the other workers find them. If the process dies on the way, the broker delivers the
-messages again after its visibility_timeout; of a batch to refresh, the rows are due again when their lease ends.
+Celery gives them back when the last running task has ended, and a message that the broker sends meanwhile lies in a
+socket that nobody reads for a second or two. Here they go back to the head of their queue at once, where other workers
+find them. If the process dies on the way, the broker delivers the messages again after its visibility_timeout; the rows
+of a batch are due again when their lease ends.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
-from billiard.pool import CLOSE as POOL_CLOSE
 from celery.bootsteps import CLOSE, StartStopStep  # type: ignore[attr-defined]
 from celery.worker import state
 from celery.worker.consumer import Tasks
 
-__all__ = ["GiveBack", "keep_handed_over"]
+from rowcache_tasks.celery.kombu.guard import is_tested
+
+__all__ = ["GiveBack"]
 
 logger = logging.getLogger(__name__)
 
+TESTED = {
+    "kombu.transport.redis:Channel._brpop_read": "9a9f7f5a6ad9 c42518699709",
+    "kombu.transport.redis:QoS.restore_by_tag": "58e161d81b6f",
+}
+
 
 class GiveBack(StartStopStep):
-    """A step of the consumer that stops before all others. On RabbitMQ the broker itself does the same."""
+    """Stops before all other steps of the consumer. RabbitMQ itself does the same. See docs/upstream.md."""
 
     requires = (Tasks,)
+
+    def include_if(self, _consumer: Any) -> bool:
+        """Return whether kombu is one that the step was tested with."""
+        return is_tested("GiveBack", TESTED)
 
     def start(self, consumer: Any) -> None:
         """Do nothing at the start."""
 
     def stop(self, consumer: Any) -> None:
-        """Give back what is not running, unless only the connection is made anew."""
+        """Give back the messages that are not running, unless only the connection is made anew."""
         channel: Any = getattr(consumer.task_consumer, "channel", None)
         if consumer.blueprint.state != CLOSE or not hasattr(getattr(channel, "qos", None), "restore_by_tag"):
             return
@@ -47,35 +55,12 @@ class GiveBack(StartStopStep):
         logger.info("gave back %d messages that were not started", len(tags))
 
 
-@contextmanager
-def keep_handed_over(pool: Any) -> Iterator[None]:
-    """See that Celery does not forget, at a stop, the tasks that lie in the pipe to a process and will be run by it.
-
-    It takes them for not started until the process says that it has begun: their messages would be given back, and
-    run a second time.
-    """
-    processes = getattr(pool, "_pool", None)
-    jobs = getattr(processes, "_cache", {}) if getattr(processes, "_state", None) == POOL_CLOSE else {}
-    kept = {number: job for number, job in jobs.items() if not job._accepted and is_written(job)}
-    for request in tuple(state.reserved_requests):
-        if request._apply_result is not None and request._apply_result() in kept.values():
-            state.active_requests.add(request)
-    yield
-    jobs.update(kept)
-
-
-def is_written(job: Any) -> bool:
-    """Tell whether a process has all of a job in its pipe."""
-    writer = job._writer() if getattr(job, "_writer", None) is not None else None
-    return job._write_to is not None and (writer is None or writer.gi_frame is None)
-
-
 def ignore_message(message: Any) -> None:
     """Leave a message unacknowledged."""
 
 
 def read_last_reply(channel: Any) -> None:
-    """Wait for the answer to the BRPOP that is under way, for a second at most: it may be one message more."""
+    """Wait for the reply to the BRPOP under way, for a second at most: it may be one message more."""
     if channel._in_poll:  # as Channel.close() does, too late
         try:
             channel._brpop_read()

@@ -1,9 +1,6 @@
-"""Own the connections to the broker: kombu's, less what its Redis transport does for each message and we do not need.
+"""Redis transport of kombu at a lower cost of each message; other brokers are kombu's alone.
 
-It makes a redis-py client for every command that it sends, although the connections are the pool's: a tenth of a
-millisecond each. Here a channel keeps one client for its pool. And it writes down each message that a worker fetches,
-to deliver it again when the worker was killed; for a batch to refresh, the lease of its rows does that, and sooner.
-Brokers other than Redis are kombu's alone. Must not know tasks.
+docs/upstream.md has a section for each override.
 """
 
 from typing import Any
@@ -13,19 +10,36 @@ from kombu import Connection
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
+from rowcache_tasks.celery.kombu.guard import guarded, is_tested
+
 __all__ = ["REFRESH_QUEUE", "RowCacheAMQP"]
 
 REFRESH_QUEUE = "rowcache.refresh"
 """Batches of rows to refresh, sent by dispatchers."""
 
+KOMBU = "kombu.transport.redis"
+
 
 def is_batch(message: Any) -> bool:
-    """Whether a fetched message is a batch to refresh."""
+    """Return whether a fetched message is a batch to refresh."""
     return message is not None and message.delivery_info.get("routing_key") == REFRESH_QUEUE
 
 
-class QoS(kombu_redis.QoS):
-    """The messages that were fetched and not acknowledged: batches in memory alone, all others in Redis, too."""
+@guarded(
+    {
+        f"{KOMBU}:QoS.append": "35c655f6ecc6",
+        f"{KOMBU}:QoS.ack": "1bc15a4ddf54",
+        f"{KOMBU}:QoS.reject": "747a02434344",
+        f"{KOMBU}:QoS.restore_by_tag": "58e161d81b6f",
+        f"{KOMBU}:Channel._do_restore_message": "fccdf81a0220 8b430df94e45",
+    }
+)
+class BatchQoS(kombu_redis.QoS):
+    """Fetched and unacknowledged messages: batches in memory, all others in Redis as well.
+
+    kombu writes each fetched message to Redis, to deliver it again when its worker was killed. For a batch, the lease
+    of its rows does that as well, and sooner.
+    """
 
     _delivered: Any
     _dirty: Any
@@ -59,27 +73,36 @@ class QoS(kombu_redis.QoS):
         message = self._delivered.get(tag)
         if not is_batch(message):
             super().restore_by_tag(tag, client, leftmost)
-            return
-        if tag in self._dirty:
-            return  # acknowledged, and not cleared away yet
-        with self.channel.conn_or_acquire(client) as connected, connected.pipeline() as pipe:
+        elif tag not in self._dirty:  # where it is acknowledged, and not cleared away yet
             sent = message.delivery_info
-            exchange = sent.get("exchange", "")
-            self.channel._do_restore_message(message._raw, exchange, sent["routing_key"], pipe, leftmost)
-            pipe.execute()
+            with self.channel.conn_or_acquire(client) as connected, connected.pipeline() as pipe:
+                self.channel._do_restore_message(
+                    message._raw, sent.get("exchange", ""), sent["routing_key"], pipe, leftmost
+                )
+                pipe.execute()
 
 
 class KeptClient:
-    """What both kinds of channel do differently."""
+    """Mixin of a channel that keeps one redis-py client for its pool: kombu makes one for each command.
 
+    The connections are the pool's either way. A client costs a tenth of a millisecond.
+    """
+
+    IS_TESTED = is_tested(
+        "KeptClient",
+        {
+            f"{KOMBU}:Channel._create_client": "30a3e9ee7712 dae92bc4075d",
+            f"{KOMBU}:Channel.conn_or_acquire": "25883caca6c4",
+        },
+    )
     pool: Any
     _kept_client: Any = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        """Give the client of the pool; a new one when the channel has got another pool, as after a fork."""
+        """Return the client of the pool; a new one when the channel has another pool, as after a fork."""
         create: Any = super()._create_client  # type: ignore[misc]  # of the channel that this is mixed into
-        if asynchronous:
-            return create(asynchronous=True)
+        if asynchronous or not self.IS_TESTED:
+            return create(asynchronous)
         if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
             self._kept_client = create()
         return self._kept_client
@@ -88,13 +111,13 @@ class KeptClient:
 class Channel(KeptClient, kombu_redis.Channel):
     """A channel to one server."""
 
-    QoS = QoS
+    QoS = BatchQoS
 
 
 class SentinelChannel(KeptClient, kombu_redis.SentinelChannel):
     """A channel to the server that Sentinel names."""
 
-    QoS = QoS
+    QoS = BatchQoS
 
 
 class Transport(kombu_redis.Transport):
@@ -115,16 +138,17 @@ OURS: dict[type, type] = {
 }
 
 
+@guarded({"kombu.connection:Connection.get_transport_cls": "6c439e6b9759"})
 class BrokerConnection(Connection):
-    """A connection that this application makes."""
+    """Connection that uses the transports above in place of kombu's."""
 
     def get_transport_cls(self) -> Any:
-        """Give our transport in place of kombu's."""
+        """Return the class of the transport."""
         found: Any = super().get_transport_cls()
         return OURS.get(found, found)
 
 
 class RowCacheAMQP(AMQP):
-    """What the Celery application sends and receives with."""
+    """Sends and receives for the Celery application."""
 
     Connection = BrokerConnection

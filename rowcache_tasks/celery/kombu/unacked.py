@@ -1,7 +1,7 @@
-"""Own the broker's list of messages that workers have fetched and not finished, as kombu keeps it in Redis.
+"""List in Redis of the messages that workers have fetched and not finished.
 
-Every worker puts those of dead workers back into their queues, when it connects and from time to time. An entry that
-is none would end it, and the next one.
+Every worker puts those of dead workers back into their queues: when it connects, and from time to time. An entry that
+is not readable ends the worker.
 """
 
 import json
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def drop_unreadable(app: Celery) -> int:
-    """Remove what kombu could not put back: all but JSON lists of [message, exchange, routing key]; return how many."""
+    """Remove entries other than a JSON list of [message, exchange, routing key]; return their number."""
     dropped = 0
     with app.connection_for_write() as connection:
         channel: Any = connection.default_channel
         if not hasattr(channel, "unacked_key"):
-            return 0  # another broker than Redis, which keeps such a list by itself
+            return 0  # not Redis: the broker keeps such a list itself
         client = channel.client
         for tag in client.zrange(channel.unacked_index_key, 0, -1):
             if not is_readable(client.hget(channel.unacked_key, tag)):
@@ -32,7 +32,7 @@ def drop_unreadable(app: Celery) -> int:
 
 
 def is_readable(entry: bytes | None) -> bool:
-    """Tell whether kombu could unpack an entry; one that is gone meanwhile does no harm."""
+    """Return whether kombu can unpack an entry. An entry that is gone does no harm."""
     try:
         return entry is None or len(json.loads(entry)) == 3
     except (ValueError, TypeError, RecursionError):

@@ -377,8 +377,8 @@ def test_status_does_not_make_the_queue(run, broker):
     [
         ("redis://:secret@127.0.0.1:1/0", "the broker does not answer: Error 111"),
         ("amqp://user:secret@127.0.0.1:1//", "the broker does not answer: [Errno 111] Connection refused"),
-        ("nosuch://user:secret@host", "broker_url is none that Celery can use"),
-        ("redis://:sec/ret@host/0", "broker_url is none that Celery can use"),
+        ("nosuch://user:secret@host", "broker_url is not a URL that Celery supports"),
+        ("redis://:sec/ret@host/0", "broker_url is not a URL that Celery supports"),
     ],
 )
 def test_status_goes_without_the_broker(run, url, reason):

@@ -1,0 +1,40 @@
+"""Overrides step aside, with one warning each, on upstream code that they were not tested with."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support.deployment import ROOT
+from support.overrides import OVERRIDES, REPLACED_UPSTREAM
+
+SHOW = """
+from celery.worker.consumer import Consumer
+from rowcache_tasks.celery import app
+from rowcache_tasks.celery.kombu import consumer, shutdown, transport
+ours = [kind.__name__ for kind in consumer.WorkerConsumer.__mro__ if kind.__module__ == consumer.__name__]
+ours += [consumer.WorkerConsumer.Blueprint.__name__, transport.Channel.QoS.__name__, app.amqp.Connection.__name__]
+ours += ["KeptClient"] * transport.KeptClient.IS_TESTED + ["GiveBack"] * shutdown.GiveBack(None).include_if(None)
+print(*ours)
+"""
+
+
+def overrides_with(functions):
+    """Name the overrides in effect, and those that a warning is about, in a process where functions are replaced."""
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{REPLACED_UPSTREAM}", "REPLACED": " ".join(functions)}
+    done = subprocess.run([sys.executable, "-c", SHOW], env=env, cwd=ROOT, capture_output=True, check=True, text=True)
+    warned = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("override_off: ")]
+    return set(done.stdout.split()) & set(OVERRIDES), sorted(warned)
+
+
+def test_every_override_is_tested_with_the_version_that_is_installed():
+    assert overrides_with([]) == (set(OVERRIDES), [])
+
+
+def test_every_override_steps_aside_with_one_warning_when_upstream_is_another():
+    assert overrides_with(OVERRIDES.values()) == (set(), sorted(OVERRIDES))
+
+
+@pytest.mark.parametrize("name", ["ConnectDropsUnreadable", "BatchQoS"])
+def test_one_override_steps_aside_alone(name):
+    assert overrides_with([OVERRIDES[name]]) == (set(OVERRIDES) - {name}, [name])
