@@ -1,7 +1,7 @@
-"""URL of a Redis server: only such that redis-py reads as it was meant.
+"""Validation of the URL of a Redis server.
 
-redis-py ignores a database that is not a number. Options that are unknown or not allowed make it fail when it connects,
-or never.
+redis-py ignores a database that is not a number. With an option that is unknown or not allowed, it fails when it
+connects, or never.
 """
 
 import re
@@ -42,7 +42,7 @@ def parse_redis_url(setting: str, value: object) -> str:
 
 
 def is_redis_url(url: str) -> bool:
-    """Whether redis-py reads the URL as it was meant."""
+    """Whether redis-py uses all parts of the URL."""
     try:
         parts = urlsplit(url)
         is_server = parts.scheme == "unix" or (parts.port or 1) > 0

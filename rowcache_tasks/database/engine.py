@@ -36,7 +36,7 @@ def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int
             hide_parameters=True,
             **arguments,
         )
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is not a number
         raise ConfigError(f"rowcache_database_url is not a URL that SQLAlchemy can open: {ALLOWED}") from error
     except ImportError as error:
         raise ConfigError(

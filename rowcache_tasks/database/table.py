@@ -1,6 +1,6 @@
 """A table as it is read: columns, key and statements, from the settings and the catalog."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +53,8 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
             f'"key": one or more of {", ".join(columns)}'[:MAX_MESSAGE]
         )
     names = settings.columns or tuple(columns)
-    for option, given in (("key", key_names), ("columns", names)):
-        for name in given:
-            if name not in columns:
-                raise ConfigError(
-                    f"{settings.setting}[{option!r}]: {settings.table!r} has no column {name!r}{suggest(name, columns)}"
-                )
+    check_names(settings, "key", key_names, columns)
+    check_names(settings, "columns", names, columns)
     read_names = list(dict.fromkeys((*names, *key_names)))
     read = [columns[name] for name in read_names]
     key = [columns[name] for name in key_names]
@@ -78,6 +74,15 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
         select_keys=dialect.prepare(statement(key).where(dialect.match(key)), connection),
         all_keys=statement(key).where(*(column(name).is_not(None) for name in key_names)),
     )
+
+
+def check_names(settings: Table, option: str, names: Sequence[str], columns: Collection[str]) -> None:
+    """Raise ConfigError for a name that is not a column."""
+    for name in names:
+        if name not in columns:
+            raise ConfigError(
+                f"{settings.setting}[{option!r}]: {settings.table!r} has no column {name!r}{suggest(name, columns)}"
+            )
 
 
 def key_type_of(settings: Table, part: SourceColumn) -> KeyType:
