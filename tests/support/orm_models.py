@@ -123,3 +123,8 @@ class Untold(Base):
 
 
 CLASSES = {Inventory: "inv", User: "users", Seat: "seat", Staff: "staff", Boss: "boss", Line: "line", Thing: "thing"}
+
+
+def sell(session, row_id=1, stock=5):
+    """Change a row of Inventory in the session."""
+    session.get_one(Inventory, row_id).stock = stock

@@ -1,4 +1,4 @@
-"""Row ids that a foreign client puts into the schedule: each gives its own row, or fails alone and is recorded."""
+"""Hostile row ids in the schedule: each gets its own row, or fails alone and is recorded."""
 
 import json
 import uuid
@@ -62,7 +62,7 @@ row_ids = st.one_of(
 
 
 def names_row(kind, row_id, row):
-    """Whether a row has the key that the row id names, by rules of our own."""
+    """Whether a row has the key of the row id, by rules independent of the package."""
     if kind == "big":
         return row["id"] == int(row_id)
     if kind == "money":
@@ -94,7 +94,7 @@ def sources(request, postgres, tmp_path_factory):
 
 
 def refresh(client, source, row_ids):
-    """Let a foreign client schedule them, and refresh them in one batch."""
+    """Schedule row ids as a foreign client does, and refresh them in one batch."""
     client.flushdb()
     members = [encode_row_id(row_id) for row_id in row_ids]
     client.zadd("delay:", dict.fromkeys(members, 100))
@@ -107,7 +107,7 @@ def refresh(client, source, row_ids):
 
 
 def check(client, kind, row_ids):
-    """Each row id has its own row, or a record of why not."""
+    """Check that each row id has its own row, or a failure record."""
     for row_id in row_ids:
         value, record = client.get(b"inv:" + encode_row_id(row_id)), client.hget("failures:", encode_row_id(row_id))
         assert (value is None) != (record is None), row_id

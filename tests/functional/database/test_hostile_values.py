@@ -1,4 +1,4 @@
-"""A foreign client puts what does not belong there into our keys: nothing is lost, and no other table is affected."""
+"""Wrong data of a foreign client in our keys: nothing is lost, and no other table is affected."""
 
 import json
 import sqlite3
@@ -88,7 +88,7 @@ def test_redis_itself_refuses_a_score_that_is_no_number(client):
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("name", ["schedule", "delay", "refreshed", "changed"])
 def test_score_out_of_all_bounds_harms_no_other_row(shop, client, name, score):
-    """The hostile row is 9; it may be refreshed over and over, never again, or dropped: what it asks for."""
+    """Row 9 is hostile; it may be refreshed again and again, never again, or dropped."""
     shop.schedule("inv", {"9": 100})
     client.execute_command("ZADD", getattr(KEYS["inv"], name), score, "9")
     client.zadd("schedule:", {"9": 1}, xx=name != "schedule")

@@ -1,4 +1,4 @@
-"""Queries that name rows to schedule, on real PostgreSQL and SQLite."""
+"""Seed queries, on real PostgreSQL and SQLite."""
 
 from contextlib import closing
 

@@ -1,4 +1,4 @@
-"""Reading batches of rows and the keys of a table, on real PostgreSQL and SQLite."""
+"""Batches of rows and scans of a table, on real PostgreSQL and SQLite."""
 
 import os
 from pathlib import Path

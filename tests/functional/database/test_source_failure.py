@@ -1,4 +1,4 @@
-"""Sessions, and what happens when the database as a whole fails, on real PostgreSQL and SQLite."""
+"""Sessions, and failures of the database as a whole, on real PostgreSQL and SQLite."""
 
 import signal
 

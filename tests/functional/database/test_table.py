@@ -1,4 +1,4 @@
-"""Which table, key and columns are read, on real PostgreSQL and SQLite."""
+"""Choice of table, key and columns, on real PostgreSQL and SQLite."""
 
 import re
 

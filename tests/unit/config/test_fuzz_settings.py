@@ -1,4 +1,4 @@
-"""Whatever stands in a configuration becomes Settings or a ConfigError of one line that shows no password."""
+"""Any configuration becomes Settings, or a ConfigError of one line without a password."""
 
 import json
 import os
@@ -45,7 +45,7 @@ tables = st.dictionaries(
 
 
 def to_json(value):
-    """Write as JSON; Python refuses to write some numbers."""
+    """Write a value as JSON; Python refuses some numbers."""
     try:
         return json.dumps(value)
     except ValueError:
@@ -59,7 +59,7 @@ def assert_refused(message):
 
 
 def settings_of(raw):
-    """The settings, or None when they are refused as they should be."""
+    """Return the settings; None when they are refused with a correct message."""
     try:
         return parse_settings(raw)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What happens to commits when Redis is away, hangs or refuses, and across a fork."""
+"""Commits while Redis is away, hangs or refuses, and across a fork."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The hook below AsyncSession: the same rows, and the event loop goes on meanwhile."""
+"""The hook below AsyncSession: the same rows, and an event loop that goes on."""
 
 import asyncio
 import os
