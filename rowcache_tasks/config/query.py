@@ -1,4 +1,4 @@
-"""Seed queries: named SELECTs of the settings that return the rows to schedule.
+"""Seed queries: named SELECTs of the settings that return row ids.
 
 A message names a query and never carries SQL; otherwise whoever may send tasks could run any statement.
 """

@@ -1,4 +1,4 @@
-"""Settings and tables, read from the configuration module and validated once."""
+"""Settings and tables, read from the configuration module."""
 
 import importlib
 import os
@@ -98,7 +98,7 @@ class Settings:
 
 
 Parser = Callable[[str, Any], object]
-"""Takes the name of a setting and its value; raises ConfigError."""
+"""Validates a value; the first argument is the name of its setting, for the ConfigError."""
 
 TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "table": ("table", parse_text),

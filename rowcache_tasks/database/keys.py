@@ -1,4 +1,4 @@
-"""Key types: the text of a key column's values, as it stands in a row id.
+"""Keys of rows, and their text form: the row id.
 
 Several texts may stand for one value ("42" and "042"); `write` returns the canonical one, as in a scan of the table.
 """

@@ -1,4 +1,4 @@
-"""Lookup of rows by key: one SELECT, and more only to single out bad rows."""
+"""Lookup of rows by key: one SELECT, more only to single out bad rows."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +92,7 @@ def assign(
     if unasked:
         return halves(missing)  # a key that is selected alone gets the rows of its equals
     if len(missing) < len(batch) and missing and is_text(missing[0]):
-        return [missing]  # an equal of this key may have taken its row
+        return [missing]  # the database may have returned its row under an equal text
     return []
 
 

@@ -114,7 +114,7 @@ class Source:
                     yield found
 
     def check_query(self, query: Query) -> None:
-        """Prove that a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
+        """Check that a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
         row_key = self._loaded().row_key
         statement = f"SELECT * FROM (\n{query.sql}\n) AS wanted WHERE 1 = 0"  # noqa: S608 from the settings
         try:
@@ -149,7 +149,7 @@ class Source:
 
     @contextmanager
     def _stream(self, query: Query | None = None) -> Iterator[Connection]:
-        """Lend a connection whose results are not read at once."""
+        """Open a connection whose results are read page by page."""
         self.load()  # also replaces dead connections, which a scan could not retry
         with self._wrapped_errors(query), self._engine.connect() as connection:
             self._dialect.set_up_stream(connection)

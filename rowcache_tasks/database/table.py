@@ -1,4 +1,4 @@
-"""A table as it is read: columns, key and statements, from the settings and the catalog."""
+"""Columns, key and statements of a table, from its catalog entry."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class SourceTable:
     width: int
     """Number of values that go into the JSON."""
     has_hidden_key: bool
-    """Whether rows hold more than these."""
+    """Whether rows hold key columns after them."""
     row_key: RowKey
     key_of: Callable[[Sequence[Any]], Any]
     """Row -> key, as `row_key.parse` returns it."""

@@ -1,4 +1,4 @@
-"""SQLAlchemy commit hook: readers see the changes of an application at once."""
+"""Commit hook for SQLAlchemy sessions."""
 
 from rowcache_tasks.orm.hook import CommitHook, refresh_on_commit, touched
 

@@ -1,4 +1,4 @@
-"""Rows that a bulk statement changes: session.execute(update(…)), delete(…) or insert(…), ORM or Core."""
+"""Rows that a bulk UPDATE, DELETE or INSERT changes, ORM or Core."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Delivery of committed rows to Redis or to a task: never an exception, never a long wait.
+"""Delivery of committed rows: never an exception, never a long wait.
 
 The commit has happened by then. Rows that cannot be delivered are refreshed when their delay ends.
 """
@@ -24,7 +24,7 @@ __all__ = ["Delivery", "TaskRefresher"]
 logger = logging.getLogger(__name__)
 
 PAUSE_S = 1.0
-"""Pause after a failure, about."""
+"""Pause after a failure; seconds, shortened by chance."""
 PATIENCE = 1.25
 """Longest wait of a coroutine, in time-outs. A delivery takes about one, and logs a failure itself."""
 

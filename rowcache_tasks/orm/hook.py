@@ -1,4 +1,4 @@
-"""Commit hook: collects the rows of each flush and delivers them after the commit."""
+"""Commit hook: collects rows at each flush, delivers them after commit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Key of a cached table in a mapped class: the row id of an object before and after a change."""
+"""Key of a cached table in a mapped class; row ids of its objects."""
 
 import logging
 from collections.abc import Mapping, Sequence

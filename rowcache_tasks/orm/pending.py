@@ -1,4 +1,4 @@
-"""Rows that a session has changed, by the transactions that may still be rolled back."""
+"""Rows that a session has changed, by transaction."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
-"""Row ids of key values as an application has them; equal to those of a scan of the table.
+"""Row ids of key values as an application has them.
 
-The forms are those of docs/json.md, "Row ids".
+They equal those of a scan of the table; docs/json.md, "Row ids", has the forms.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Sync sessions behind a session, class, maker or registry, sync or async."""
+"""Sync session or class behind a session, class, maker or registry."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""Dialects: sessions, catalogs, types, key conditions and errors of each database."""
+"""Differences between databases; one dialect for each."""
 
 from rowcache_tasks.database.dialects.dialect import Dialect, SelectByKeys, SourceColumn
 from rowcache_tasks.database.dialects.mysql import MySQL

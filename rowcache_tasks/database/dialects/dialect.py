@@ -1,4 +1,4 @@
-"""Portable dialect, for every database that SQLAlchemy supports; base of the others."""
+"""Portable dialect; base of the others."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Dialect of SQLite, where each value has a type of its own and the column only an affinity."""
+"""Dialect of SQLite, where types belong to values, not to columns."""
 
 import re
 from collections.abc import Sequence

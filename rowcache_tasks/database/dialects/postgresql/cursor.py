@@ -1,4 +1,4 @@
-"""Reading of rows through psycopg's own cursor, on a connection of SQLAlchemy's pool.
+"""Reading of rows through psycopg's cursor, below SQLAlchemy.
 
 SQLAlchemy's statement and result cost as much as reading 20 rows or more. Lost connections are left to its pool.
 """

@@ -1,4 +1,4 @@
-"""Values of PostgreSQL: the types that are read as text, and the JSON form of that text.
+"""Types of PostgreSQL that are read as text, and their JSON form.
 
 Types have their names in pg_type: timestamptz, bpchar.
 """
