@@ -7,7 +7,7 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
-from rowcache_tasks.database.dialects import dialect_of
+from rowcache_tasks.database.dialects import Dialect, dialect_of
 from rowcache_tasks.errors import ConfigError
 
 ALLOWED = (
@@ -45,6 +45,12 @@ def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int
         ) from error
     if engine.dialect.is_async:
         raise ConfigError(f"rowcache_database_url names the asyncio driver {engine.driver!r}: {ALLOWED}")
+    add_listeners(engine, dialect, statement_timeout_s)
+    return engine
+
+
+def add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float) -> None:
+    """Let the dialect open and set up the connections of an engine, and end outdated ones."""
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, arguments: Any, keywords: Any) -> Any:
@@ -58,5 +64,3 @@ def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int
     def drop_outdated_connections(context: ExceptionContext) -> None:
         if dialect.is_outdated(context.original_exception):
             context.is_disconnect = True
-
-    return engine
