@@ -230,7 +230,7 @@ def test_connection_that_the_server_closed_is_replaced(admin, engine):
     assert list(source.fetch(["1"]).rows) == ["1"]
 
 
-def test_rows_that_bulk_statements_change_are_asked_for_where_there_is_no_returning(server, listen, cache):
+def test_rows_that_bulk_statements_change_are_asked_for_where_there_is_no_returning(server, listen, touched_rows):
     engine = create_engine(server.url("other"))
     Inventory.__table__.create(engine)
     maker = sessionmaker(engine)
@@ -243,7 +243,7 @@ def test_rows_that_bulk_statements_change_are_asked_for_where_there_is_no_return
         session.execute(insert(Inventory).values(id=5).on_duplicate_key_update(stock=3))
         session.get_one(Inventory, 3).stock = 2
     engine.dispose()
-    assert cache.touched() == {"inv": ["1", "2", "3", "4", "5"]}
+    assert touched_rows.touched() == {"inv": ["1", "2", "3", "4", "5"]}
 
 
 def test_query_names_rows_to_schedule(admin, engine):
