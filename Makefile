@@ -1,13 +1,12 @@
 # Needs Python 3.11 or later and make; everything else goes into .venv. `make` alone lists the targets.
 
 SECONDS ?= 60
-CASE ?= overload
 SEED ?= 1
 BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(DOCS),--docs) $(if $(REPORT),--report)
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-exhaustive chaos stress lint format bench clean
+.PHONY: help install demo test test-unit test-exhaustive chaos lint format bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +27,6 @@ test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hund
 
 chaos: .venv/.dev  ## break a real deployment under load for SECONDS=60, in an order from SEED=1, and check every row
 	@PYTHONPATH=tests exec .venv/bin/python -m proof.chaos --seconds $(SECONDS) --seed $(SEED)
-
-stress: .venv/.dev  ## measure a hard case, CASE=overload, outage, rolling_restart, near_cache or examples
-	@PYTHONPATH=tests exec .venv/bin/python -m stress.$(CASE)
 
 lint: .venv/.dev  ## check style, types, import directions, and the Compose, workflow and dependabot files
 	.venv/bin/ruff check

@@ -6,8 +6,8 @@ import os
 import signal
 
 import pytest
-from stress.shop import ask, create_items, price_of, run_client, start_pgbench, start_service
 from support.deployment import Deployment
+from support.example_service import ask, create_items, price_of, run_client, start_pgbench, start_service
 from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres, Valkey
@@ -68,7 +68,7 @@ def test_every_answer_is_right_while_pgbench_writes(shop, url):
     pgbench = start_pgbench(shop, shop.postgres, SOLD, rate=200, seconds=3)
     seen = run_client(url, f"--rows={SOLD}", "--seconds=2", "--connections=16", "--mixed")
     assert seen["wrong"] == []
-    assert len(seen["latencies_ms"]) > 16
+    assert seen["answers"] > 16
     assert seen["changed"] > 0, "items whose changes were seen"
     assert pgbench.wait(60) == 0, pgbench.log_tail()
     for item_id in (1, SOLD // 2):

@@ -1,8 +1,8 @@
 """More rows due than the workers can do: rows get late, work does not pile up."""
 
 import pytest
-from stress.observer import Observer
-from stress.overload import DISPATCHERS, MAX_QUEUE, NORMAL_DELAY_S, ROWS, Overload, watch
+from support.observer import Observer
+from support.overload import DISPATCHERS, MAX_QUEUE, NORMAL_DELAY_S, ROWS, Overload, watch
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance

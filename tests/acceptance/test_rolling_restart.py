@@ -6,9 +6,8 @@ import signal
 import psutil
 import psycopg
 import pytest
-from stress.message import QUEUE, read_batches
-from stress.observer import Observer
-from stress.rolling_restart import replace, start_worker
+from support.observer import Observer
+from support.queued_batches import QUEUE, read_batches
 from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
@@ -19,6 +18,19 @@ LEASE_S = 600
 """A row whose batch is lost waits for so long."""
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def start_worker(deployment, name):
+    worker = deployment.start_worker(name, "--without-gossip", "--without-mingle")
+    wait_until(lambda: "ready." in deployment.log(name), f"{name} is ready", pause_s=0.02)
+    return worker
+
+
+def replace_oldest(deployment, workers, number):
+    workers.append((f"worker{number}", start_worker(deployment, f"worker{number}")))
+    name, oldest = workers.pop(0)
+    oldest.stop(signal.SIGTERM, timeout=60)
+    assert oldest.poll() == 0, f"{name} ended with {oldest.poll()}:\n{oldest.log_tail()}"
 
 
 @pytest.fixture
@@ -38,7 +50,7 @@ def test_no_row_is_lost_or_late_when_all_workers_are_restarted_under_load(deploy
         wait_until(lambda: not observer.missing(), "all rows are cached")
         observer.reset()
         for number in (3, 4):
-            replace(deployment, workers, number)
+            replace_oldest(deployment, workers, number)
         now = deployment.client.time()[0]
         client = deployment.client
         wait_until(lambda: not client.zcount("refreshed:", "-inf", now), "each row was refreshed since")

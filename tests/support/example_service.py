@@ -1,4 +1,4 @@
-"""The services of examples/, served as their README says, on a deployment; and what writes and reads meanwhile."""
+"""The services of examples/ as processes, and the programs that write and read meanwhile."""
 
 import json
 import socket
@@ -17,7 +17,6 @@ from rowcache_tasks.demo.servers import Child
 SERVERS = {
     "fastapi": ["uvicorn", "examples.fastapi_shop:app", "--no-access-log", "--port={port}"],
     "flask": ["waitress", "--threads=16", "--listen=127.0.0.1:{port}", "examples.flask_shop:app"],
-    "fixed": ["tests.stress.fixed", "{port}"],
 }
 """Service -> the module that serves it, and its arguments."""
 
@@ -39,19 +38,19 @@ WHERE id = :id;
 
 
 def price_of(item_id, quantity):
-    """Give the only price that goes with the quantity of an item, in whatever state it is, as JSON has it."""
+    """Return the price that belongs to an item and its quantity, as JSON has it."""
     return f"{(item_id * 31 + quantity * 17) % 1000}.99"
 
 
 def create_items(deployment, rows):
-    """Make the table anew, with the items 1 to `rows`."""
+    """Create the table with the items 1 to `rows`."""
     deployment.sql("DROP TABLE IF EXISTS inventory")
     deployment.sql(TABLE)
     deployment.sql(ROWS.format(rows))
 
 
 def start_service(deployment, name, **env):
-    """Serve an example as a process and wait until it answers; gives its URL and its process."""
+    """Start an example and wait until it answers; return its URL and its process."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     module, *arguments = (argument.format(port=port) for argument in SERVERS[name])
@@ -72,7 +71,7 @@ def start_service(deployment, name, **env):
 
 
 def start_pgbench(deployment, postgres, rows, *, rate, seconds):
-    """Sell items: so many a second, for so many seconds."""
+    """Sell items: `rate` a second, for `seconds`."""
     script = deployment.folder / "sale.sql"
     script.write_text(SALE.format(rows))
     database = make_url(deployment.database_url).database
@@ -84,15 +83,15 @@ def start_pgbench(deployment, postgres, rows, *, rate, seconds):
 
 
 def run_client(url, *arguments):
-    """Run stress.load against a service; gives what it measured."""
-    command = [sys.executable, "-m", "stress.load", url, *arguments]
+    """Run example_client.py against a service; return the object that it printed."""
+    command = [sys.executable, "-m", "support.example_client", url, *arguments]
     done = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, check=False, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def ask(url, path, change=None):
-    """Ask a service for one thing, or put a change to it; gives the status, the headers and the JSON of the answer."""
+    """Send a GET, or a PUT with `change`; return the status, the headers and the JSON of the answer."""
     body = None if change is None else json.dumps(change).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(url + path, body, headers, method="GET" if body is None else "PUT")

@@ -1,4 +1,4 @@
-"""Watch from outside how late rows are refreshed, by the times of their commits alone."""
+"""Observer of the lateness of rows, by the times of their commits alone."""
 
 import threading
 from collections import Counter
@@ -9,12 +9,12 @@ from rowcache_tasks.schedule.connection import connect
 class Observer:
     """Reads the commit times of all rows several times within a delay; longer delays make it exact.
 
-    A row is late by what lies between two of its commits beyond its delay; a row whose commit is still to come, by
-    what has passed beyond it already. Rows that were never committed are counted by missing().
+    The lateness of a row is the time between two of its commits minus its delay. For a row whose next commit has not
+    come yet, it counts until now. Rows that were never committed are listed by missing().
     """
 
     def __init__(self, deployment, delays, pause_s=0.1):
-        """Take the rows: row id -> delay in seconds."""
+        """Observe rows: row id -> delay in seconds."""
         self._client = connect(deployment.valkey.url, "observer")
         self._delays = {row_id.encode(): delay for row_id, delay in delays.items()}
         self._pause_s = pause_s
@@ -23,9 +23,9 @@ class Observer:
         self._is_over = threading.Event()
         self.error = None
         self.late_s = {}
-        """Row id -> the most that it was late since the start or reset(); seconds."""
+        """Row id -> its greatest lateness since the start or reset(); seconds."""
         self.commits = Counter()
-        """Row id -> how often it was seen committed."""
+        """Row id -> observed commits."""
 
     def __enter__(self):
         self._thread.start()
@@ -39,12 +39,12 @@ class Observer:
             raise self.error
 
     def reset(self):
-        """Forget how late rows were; returns the row that was latest, and by how many seconds."""
+        """Forget the lateness so far; return the latest row and its lateness in seconds."""
         late_s, self.late_s = self.late_s, {}
         return max(late_s.items(), key=lambda item: item[1], default=(None, 0.0))
 
     def missing(self):
-        """Name the rows that are not in the schedule, or were never committed."""
+        """List the rows that are not in the schedule, or were never committed."""
         scheduled = set(self._client.zrange("schedule:", 0, -1))
         return sorted(row_id for row_id in self._delays if row_id not in scheduled or row_id not in self._last)
 
@@ -52,7 +52,7 @@ class Observer:
         try:
             while not self._is_over.wait(self._pause_s):
                 self._look()
-        except Exception as error:  # noqa: BLE001 raised where the observer is closed
+        except Exception as error:  # noqa: BLE001 - raised when the observer is closed
             self.error = error
 
     def _look(self):
