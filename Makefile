@@ -42,7 +42,7 @@ format: .venv/.dev  ## format the code and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/.dev  ## measure beside the alternatives, half an hour; QUICK=1 three minutes, ONLY=reading,idle, DOCS=1 into docs/
+bench: .venv/.dev  ## measure beside the alternatives, 20 minutes; QUICK=1 three minutes, ONLY=reading,idle, DOCS=1 into docs/
 	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks $(BENCH)
 
 clean:  ## remove .venv and everything else that was made here

@@ -1,5 +1,5 @@
-"""What `make bench` measures: this package beside the alternatives, on servers that it starts itself.
+"""Benchmarks of this package beside a bare loop, the book's daemon and two task queues.
 
-Each module of `cases` measures one thing and gives a Section; `programs` are what runs as a process of its own, some
-in environments of their own. Nothing here is installed.
+Run by `make bench`; not installed. `cases/` has one module for each thing that is measured, `programs/` the processes
+of the contenders.
 """

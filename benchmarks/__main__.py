@@ -1,16 +1,16 @@
-"""Own the command line of the benchmarks, its exit status and what a signal does."""
+"""Command line of the benchmarks."""
 
 import argparse
 import signal
 import sys
 
 try:
-    from benchmarks import output, targets
+    from benchmarks import page, report
     from benchmarks.options import Options
-    from benchmarks.page import PageError
     from benchmarks.progress import progress
-    from benchmarks.results import Results, ResultsError
+    from benchmarks.results import Results
     from benchmarks.run import CASES, measure
+    from benchmarks.servers import ROOT
 except ModuleNotFoundError as missing:
     sys.exit(f"benchmarks: there is no module {missing.name}: start with `make bench`, which installs what is needed")
 
@@ -18,43 +18,42 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
-    """Measure and report; return 0 only if every case gave a result."""
+    """Measure and report; return 0 when each case gave a result."""
     arguments = parse_arguments()
     for number in SIGNALS:
         signal.signal(number, leave)
     try:
         return run(arguments)
-    except (ResultsError, PageError) as error:
+    except page.PageError as error:
         sys.stderr.write(f"benchmarks: {error}\n")
         return 1
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked for."""
-    folder = output.folder(arguments.quick)
+    """Measure the cases, and write results.json, report.md, the charts and the pages."""
+    folder = ROOT / "bench-results" / ("quick" if arguments.quick else "")
+    if arguments.docs:
+        page.check(CASES)
     results = Results.read(folder / "results.json")
+    names = [name for name in CASES if name in (arguments.only or CASES)]
+    failed = []
+    if not arguments.report:
+        failed = measure(names, Options(is_quick=arguments.quick), results, folder / "results.json")
+    results = results.of(CASES)
+    page.write_charts(results, folder)
+    (folder / "report.md").write_text(report.whole(results, "."), encoding="utf-8")
+    shown = str(folder.relative_to(ROOT))
+    sys.stdout.write(report.whole(results.of([name for name in names if name not in failed]), shown))
     if arguments.docs:
-        output.check_pages()
-    wanted = [name for name in CASES if name in (arguments.only or CASES)]
-    if arguments.report and not results.of(wanted).results:
-        raise ResultsError(
-            f"{output.shown(folder)} has no results of {', '.join(wanted)}: measure first, without --report"
-        )
-    names = [] if arguments.report else wanted
-    failed = measure(names, Options(is_quick=arguments.quick), results, folder / "results.json")
-    sys.stdout.write(output.write(results, [name for name in wanted if name not in failed], folder))
-    if arguments.docs:
-        output.write_pages(results)
-    for what in targets.lost(results.of(wanted)):
-        progress.say(f"no figure was found for the target {what!r}: see benchmarks/targets.py")
-    progress.say(f"{output.shown(folder)} has results.json, report.md and the charts")
+        page.write(results)
+    progress.say(f"{shown} has results.json, report.md and the charts")
     if failed:
         sys.stderr.write(f"benchmarks: {len(failed)} of {len(names)} cases failed: {', '.join(failed)}\n")
     return 1 if failed else 0
 
 
 def leave(number: int, _: object) -> None:
-    """End the program by an exception, so that everything is stopped; further signals do not disturb that."""
+    """End the program by an exception, so that everything is stopped; ignore further signals."""
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -64,13 +63,13 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure this package beside the alternatives, on real servers that are started for it.",
-        epilog=f"Cases: {', '.join(CASES)}. All take half an hour, three minutes with --quick.",
+        description="Measure this package beside its alternatives, on real servers that are started for it.",
+        epilog=f"Cases: {', '.join(CASES)}.",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: see that it works, rough figures")
     parser.add_argument("--only", type=cases, metavar="CASE,…", help="measure only these; other results are kept")
     parser.add_argument("--docs", action="store_true", help="put tables and charts into the pages of the documentation")
-    parser.add_argument("--report", action="store_true", help="measure nothing: report what was measured before")
+    parser.add_argument("--report", action="store_true", help="measure nothing: report earlier results")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Own what a figure depends on beside the code: the machine, the versions, and which commit was measured."""
+"""What a figure depends on beside the code: the machine, the versions, the commit, other load."""
 
 import os
 import platform
@@ -9,33 +9,41 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 
-from benchmarks.stage import Stage
+from benchmarks.progress import progress
+from benchmarks.servers import ROOT, Servers, allocator_of
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("celery", "kombu", "redis", "hiredis", "SQLAlchemy", "psycopg", "msgspec")
-MEASURED = ("rowcache_tasks", "benchmarks", "celeryconfig.py", "tests/deployment.py", "pyproject.toml")
-"""What changes figures when it changes; a page of the documentation does not."""
+PACKAGES = ("celery", "kombu", "redis", "hiredis", "SQLAlchemy", "psycopg", "msgspec", "huey", "django-redis")
+MEASURED = ("rowcache_tasks", "benchmarks", "celeryconfig.py", "tests/support/deployment.py", "pyproject.toml")
+"""Files that change figures when they change."""
+
+BUSY_PERCENT = 10.0
+"""Load of other programs above which a warning is shown; % of all cores."""
 
 
-def describe(stage: Stage) -> dict[str, Any]:
+def describe(servers: Servers, busy_percent: float) -> dict[str, Any]:
     """Describe the machine, the versions and the moment, for results.json."""
     commit, is_dirty = checkout()
+    memory = round(psutil.virtual_memory().total / 2**30)
+    system = f"{platform.system()} {platform.release()}"
+    packages = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "is_dirty": is_dirty,
-        "rows": stage.rows,
-        "cores": os.cpu_count(),
-        "processor": processor(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "servers": servers(stage),
-        "packages": {name: version(name) for name in PACKAGES},
-        "load": round(os.getloadavg()[0], 2),
+        "rows": servers.rows,
+        "busy_percent": busy_percent,
+        "machine": f"{os.cpu_count()} cores of {processor()}, {memory} GiB of memory, {system}",
+        "versions": ", ".join([*versions(servers), *packages]),
     }
+
+
+def check_idleness() -> float:
+    """Measure for a second what other programs use, and warn when it is much; % of all cores."""
+    busy = psutil.cpu_percent(interval=1.0)
+    if busy > BUSY_PERCENT:
+        progress.say(f"WARNING: other programs use {busy:.0f} % of the cores: the figures will be rough")
+    return busy
 
 
 def processor() -> str:
@@ -48,23 +56,23 @@ def processor() -> str:
     return [*models, platform.processor(), platform.machine()][0]
 
 
-def servers(stage: Stage) -> dict[str, str]:
-    """Ask the servers for their versions."""
-    found = stage.client.info("server")
+def versions(servers: Servers) -> list[str]:
+    """Read the versions of the servers, and the allocator of Valkey."""
+    found = servers.client.info("server")
     cache = f"Valkey {found['valkey_version']}" if "valkey_version" in found else f"Redis {found['redis_version']}"
-    with psycopg.connect(stage.conninfo) as connection:
+    with servers.connect() as connection:
         row = connection.execute("SHOW server_version").fetchone()
-    return {"cache": cache, "database": f"PostgreSQL {row[0] if row else '?'}"}
+    return [f"{cache} with {allocator_of(servers.valkey)}", f"PostgreSQL {row[0] if row else '?'}"]
 
 
-def checkout() -> tuple[str | None, bool | None]:
-    """Give the commit and whether something that is measured differs from it; None where there is no git."""
-    commit, status = git("rev-parse", "--short=10", "HEAD"), git("status", "--porcelain", "--", *MEASURED)
-    return (commit, None if status is None else bool(status)) if commit else (None, None)
+def checkout() -> tuple[str | None, bool]:
+    """Return the commit, and whether something that is measured differs from it; None where there is no git."""
+    commit = git("rev-parse", "--short=10", "HEAD")
+    return commit, bool(commit and git("status", "--porcelain", "--", *MEASURED))
 
 
 def git(*arguments: str) -> str | None:
-    """Ask git about the checkout; None when it is none or git is missing."""
+    """Run git in the checkout; None when that fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True, text=True)
     except (OSError, subprocess.CalledProcessError):

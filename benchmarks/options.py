@@ -1,11 +1,11 @@
-"""Own what the person who measures asked for."""
+"""Extent of a run: full or quick."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured. A quick run shows whether all of it works; its figures are rough."""
+    """Extent of a run. A quick run shows that everything works; its figures are rough."""
 
     is_quick: bool = False
 
@@ -16,5 +16,5 @@ class Options:
 
     @property
     def rounds(self) -> int:
-        """Repetitions of what takes seconds."""
+        """Repetitions of measurements that take seconds."""
         return 2 if self.is_quick else 5

@@ -1,44 +1,71 @@
-"""Own the places of a page that results are put into: what is between <!-- begin: name --> and <!-- end: name -->.
+"""Pages of the documentation with results between <!-- begin: name --> and <!-- end: name -->.
 
-The rest of a page is written by people and is never touched.
+The rest of a page is written by hand and never changed.
 """
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
-MARKER = re.compile(r"^<!-- (begin|end): (\S+) -->$", re.MULTILINE)
+from benchmarks import chart, report, summary, targets
+from benchmarks.results import Results
+from benchmarks.servers import ROOT
+
+PLACE = re.compile(r"^<!-- begin: (\S+) -->$.*?^<!-- end: \1 -->$", re.MULTILINE | re.DOTALL)
+MARKER = re.compile(r"^<!-- (?:begin|end): \S+ -->$", re.MULTILINE)
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+CHARTS = ROOT / "docs" / "benchmarks"
 
 
 class PageError(Exception):
-    """A page has wrong markers; the message is one line and says where and what to do."""
+    """A page has no place for a result, or a place without a result."""
 
 
-def places(title: str, text: str) -> list[str]:
-    """Name what the page has places for, in its order. Raises PageError for a marker without its other half."""
+def parts(results: Results, images: str) -> dict[str, str]:
+    """Return the text of each place."""
+    sections = {name: report.of_section(result, images) for name, result in results.results.items()}
+    return sections | {
+        "summary": report.of_table(summary.table(results)),
+        "targets": report.of_table(targets.table(results)),
+        "runs": report.of_runs(results),
+    }
+
+
+def check(cases: tuple[str, ...]) -> None:
+    """Check that the pages have a place for each case, and no other ones. Raises PageError."""
     found: list[str] = []
-    opened = ""
-    for marker in MARKER.finditer(text):
-        kind, name = marker.groups()
-        line = text.count("\n", 0, marker.start()) + 1
-        if kind == "begin" and (opened or name in found):
-            fault = f"{opened} has no end yet" if opened else f"there is another place of {name}"
-            raise PageError(f"{title}, line {line}: {marker[0]}, but {fault}")
-        if kind == "end" and name != opened:
-            raise PageError(f"{title}, line {line}: {marker[0]} without <!-- begin: {name} --> before it")
-        if kind == "begin":
-            found.append(name)
-        opened = name if kind == "begin" else ""
-    if opened:
-        raise PageError(f"{title}: there is no <!-- end: {opened} -->")
-    return found
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        names = [place[1] for place in PLACE.finditer(text)]
+        if 2 * len(names) != len(MARKER.findall(text)):
+            raise PageError(f"{path.relative_to(ROOT)}: each <!-- begin: name --> needs one <!-- end: name -->")
+        found += names
+    wanted = [*cases, "summary", "targets", "runs"]
+    if sorted(found) != sorted(wanted):
+        raise PageError(f"the pages have places for {', '.join(found)}; wanted are {', '.join(wanted)}")
 
 
-def fill(title: str, text: str, parts: Mapping[str, str]) -> str:
-    """Put the parts into their places of the page; a place without a part stays as it is."""
-    for name in places(title, text):
-        if name in parts:
-            begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-            before, rest = text.split(f"{begin}\n", 1)
-            after = rest[rest.index(end) :]
-            text = f"{before}{begin}\n\n{parts[name].strip()}\n\n{after}"
-    return text
+def fill(text: str, texts: Mapping[str, str]) -> str:
+    """Put texts into their places; a place without a text stays as it is."""
+
+    def replaced(place: re.Match[str]) -> str:
+        name = place[1]
+        return f"<!-- begin: {name} -->\n\n{texts[name].strip()}\n\n<!-- end: {name} -->" if name in texts else place[0]
+
+    return PLACE.sub(replaced, text)
+
+
+def write(results: Results) -> None:
+    """Put the results into the pages, and the charts beside them."""
+    write_charts(results, CHARTS)
+    for path in PAGES:
+        images = str(CHARTS.relative_to(path.parent))
+        path.write_text(fill(path.read_text(encoding="utf-8"), parts(results, images)), encoding="utf-8")
+
+
+def write_charts(results: Results, folder: Path) -> None:
+    """Draw all charts into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in results.results.values():
+        for each in result.section.charts:
+            chart.draw(each, folder / f"{each.name}.svg")

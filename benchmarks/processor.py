@@ -1,37 +1,57 @@
-"""Own the processor time of processes, their children included: what a second of the clock does not tell."""
+"""Processor time of groups of processes."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import psutil
 
+Pids = Mapping[str, Iterable[int]]
+
 
 class Processor:
-    """Counts the processor time that named groups of processes use from its construction on; seconds."""
+    """Counts the processor time of named groups of processes from its construction on."""
 
-    def __init__(self, pids: Mapping[str, Iterable[int]]) -> None:
-        self._roots = {name: list(group) for name, group in pids.items()}
-        self._before = self._used()
+    def __init__(self, pids: Pids) -> None:
+        self._groups = {name: list(group) for name, group in pids.items()}
+        self._before = self._read()
 
     def used(self) -> dict[str, float]:
-        """Give group -> seconds of processor time since the start. Processes that have ended meanwhile are lost."""
-        now = self._used()
+        """Return group -> seconds of processor time since the construction. Processes that have ended count 0."""
+        now = self._read()
         return {
-            name: sum(seconds - self._before[name].get(pid, 0.0) for pid, seconds in now[name].items())
-            for name in self._roots
+            name: sum(max(0.0, seconds - self._before[name][pid]) for pid, seconds in now[name].items())
+            for name in self._groups
         }
 
-    def _used(self) -> dict[str, dict[int, float]]:
-        # One look at all processes for all groups: it takes a millisecond for a few of them.
-        seconds: dict[int, float] = {}
-        children: dict[int, list[int]] = {}
-        for process in psutil.process_iter(["ppid", "cpu_times"]):
-            times = process.info["cpu_times"]
-            seconds[process.pid] = times.user + times.system if times else 0.0
-            children.setdefault(process.info["ppid"], []).append(process.pid)
-        found = {}
-        for name, roots in self._roots.items():
-            family = list(roots)
-            for pid in family:  # grows meanwhile
-                family += children.get(pid, [])
-            found[name] = {pid: seconds.get(pid, 0.0) for pid in family}
-        return found
+    def _read(self) -> dict[str, dict[int, float]]:
+        return {name: {pid: seconds_of(pid) for pid in group} for name, group in self._groups.items()}
+
+
+def seconds_of(pid: int) -> float:
+    """Read the processor seconds of one process without its children; 0 when it has ended."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))  # in nanoseconds, where the kernel has them
+        if threads:
+            return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+        times = psutil.Process(pid).cpu_times()
+    except (psutil.NoSuchProcess, OSError):
+        return 0.0
+    return float(times.user + times.system)
+
+
+def tree(pid: int) -> list[int]:
+    """List a process and all its descendants."""
+    return [pid, *descendants(pid)]
+
+
+def descendants(pid: int) -> list[int]:
+    """List the descendants of a process."""
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a child process has ended."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

@@ -1,25 +1,18 @@
-"""Own results.json: what each run found, and how a later run of some cases joins an earlier one of others.
+"""The file results.json: the latest result of each case, and the run that it is from."""
 
-{"runs": {"<date>": {machine, versions, commit, options}},
- "sections": {"<case>": {"run": "<date>", "seconds": 54.2, "section": {…}}}}
-"""
-
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.section import Section
-
-
-class ResultsError(Exception):
-    """results.json cannot be used; the message is one line and says what to do."""
 
 
 @dataclass
 class Result:
-    """What one case found, in which run, and how long that took."""
+    """Result of one case, the run that it is from, and the seconds that it took."""
 
     section: Section
     run: dict[str, Any]
@@ -28,49 +21,32 @@ class Result:
 
 @dataclass
 class Results:
-    """The latest result of each case, by the name of the case."""
+    """Latest result of each case, by the name of the case."""
 
     results: dict[str, Result] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "Results":
-        """Read the file; empty when there is none."""
+        """Read the file. Without one there are no results; one of another form is renamed to results.old.json."""
         if not path.exists():
             return cls()
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                {
-                    name: Result(Section.from_json(entry["section"]), held["runs"][entry["run"]], entry["seconds"])
-                    for name, entry in held["sections"].items()
-                }
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ResultsError(f"cannot read {path}: {error!r}; remove it and measure again") from error
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except msgspec.DecodeError:
+            path.replace(path.with_suffix(".old.json"))
+            return cls()
 
-    def put(self, result: Result) -> None:
-        """Take the result of a case in the place of an earlier one. Raises ValueError or TypeError: no JSON."""
-        json.dumps(result.section.as_json(), allow_nan=False)
-        self.results[result.section.name] = result
+    def put(self, section: Section, run: dict[str, Any], seconds: float) -> None:
+        """Replace the result of a case."""
+        self.results[section.name] = Result(section, run, round(seconds, 1))
 
     def of(self, names: Sequence[str]) -> "Results":
-        """Give the results of some cases, in that order."""
+        """Return the results of some cases, in that order."""
         return Results({name: self.results[name] for name in names if name in self.results})
 
     def write(self, path: Path) -> None:
-        """Write the file; runs of which no section is left are left out."""
+        """Write the file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = {
-            "runs": {result.run["date"]: result.run for result in self.results.values()},
-            "sections": {
-                name: {
-                    "run": result.run["date"],
-                    "seconds": round(result.seconds, 1),
-                    "section": result.section.as_json(),
-                }
-                for name, result in self.results.items()
-            },
-        }
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         temporary.replace(path)

@@ -1,15 +1,12 @@
-"""Own the form of a result: what a case gives, what results.json holds and what the report draws.
+"""Form of a result: the tables, charts and figures of one case."""
 
-Knows nothing of how things are measured or drawn.
-"""
-
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass
 class Table:
-    """A table of the report; cells are texts, already in their unit and with the digits that they deserve."""
+    """Table of the report. Cells are texts in their unit, rounded."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -17,74 +14,37 @@ class Table:
 
 
 @dataclass
-class Bar:
-    """One bar of a chart: a median and the range of the repetitions."""
+class Series:
+    """Bar of a chart (one y with the range low to high), or line of a chart (an x for each y)."""
 
     label: str
-    value: float
-    low: float
-    high: float
-    is_ours: bool = False
-
-
-@dataclass
-class Bars:
-    """A chart of horizontal bars, in the order given. `name` is the name of its file."""
-
-    name: str
-    title: str
-    unit: str
-    bars: list[Bar]
-    is_logarithmic: bool = False
-
-
-@dataclass
-class Line:
-    """One line of a chart: x and y, one for each point."""
-
-    label: str
-    x: list[float]
     y: list[float]
+    x: list[float] = field(default_factory=list)
+    low: float = 0.0
+    high: float = 0.0
     is_ours: bool = False
 
 
 @dataclass
-class Lines:
-    """A chart of lines. `name` is the name of its file."""
+class Chart:
+    """Chart of horizontal bars or of lines. `name` is the name of its file, `log` its logarithmic axes."""
 
     name: str
     title: str
-    x_unit: str
+    kind: Literal["bars", "lines"]
     y_unit: str
-    lines: list[Line]
-    is_x_logarithmic: bool = False
-    is_y_logarithmic: bool = False
+    series: list[Series]
+    x_unit: str = ""
+    log: str = ""
 
 
 @dataclass
 class Section:
-    """What one case found. The report has one heading for each; `figures` are the numbers behind the texts."""
+    """Result of one case. `figures` are the numbers behind the texts."""
 
     name: str
-    """As on the command line, and in the markers of the page that it is put into."""
+    """Name of the case on the command line, and of its place in a page."""
     title: str
     tables: list[Table] = field(default_factory=list)
-    bars: list[Bars] = field(default_factory=list)
-    lines: list[Lines] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Give what json can write."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, held: dict[str, Any]) -> "Section":
-        """Give the section of which as_json() gave this."""
-        return cls(
-            name=held["name"],
-            title=held["title"],
-            tables=[Table(**table) for table in held["tables"]],
-            bars=[Bars(**bars | {"bars": [Bar(**bar) for bar in bars["bars"]]}) for bars in held["bars"]],
-            lines=[Lines(**lines | {"lines": [Line(**line) for line in lines["lines"]]}) for lines in held["lines"]],
-            figures=held["figures"],
-        )

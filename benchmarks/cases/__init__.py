@@ -1,1 +1,1 @@
-"""One module for each thing that is measured: `run(stage, options)` gives a Section."""
+"""The cases: one module each, whose `run(servers, options)` returns a Section."""

@@ -1,54 +1,127 @@
-"""What is spent on nothing: processes that have nothing to do, and refreshes of rows that have not changed."""
+"""Cost of idle processes, and round trips of a full batch."""
 
-from dataclasses import asdict
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
-from benchmarks.idleness import idle_dispatcher, idle_worker
+from support.deployment import Deployment, wait_until
+
+from benchmarks.contender import BATCH_SIZE
 from benchmarks.options import Options
+from benchmarks.processor import Processor, tree
+from benchmarks.progress import progress
+from benchmarks.round_trips import RoundTrips, count_round_trips
 from benchmarks.section import Section, Table
-from benchmarks.stage import Stage
-from benchmarks.waste import wasted
-from rowcache_tasks.dispatch.dispatcher import Limits
+from benchmarks.servers import Servers
+from rowcache_tasks.demo.servers import Child
+
+ROWS = 10_000
+"""Scheduled rows, none due for an hour."""
+
+SETTLE_S = 1.5
+"""Time after the start for what is done only once."""
+
+Start = Callable[[Deployment], list[Child]]
 
 
-def run(stage: Stage, options: Options) -> Section:
-    """Measure idle processes one after another, then refreshes."""
-    section = Section("idle", "Idle and waste")
+@dataclass(frozen=True)
+class Idle:
+    """Cost of a process a second."""
+
+    round_trips: float
+    """Reads of the server from connections; a script is one, and so is a pipeline."""
+    commands: float
+    """Commands of the server, those of scripts included."""
+    processor_percent: float
+    """Processor time of the process; % of a core."""
+    server_percent: float
+    """Processor time of the server; % of a core."""
+
+
+def run(servers: Servers, options: Options) -> Section:
+    """Measure idle processes one after another, then full batches."""
     seconds = 3.0 if options.is_quick else 10.0
-    idle = {"a dispatcher": idle_dispatcher(stage, seconds)}
+    starts = {"a dispatcher": start_dispatcher(1), "a worker of two processes": start_worker}
     if not options.is_quick:
-        idle["two dispatchers"] = idle_dispatcher(stage, seconds, count=2)
-        idle["a dispatcher of ten tables"] = idle_dispatcher(stage, seconds, tables=10)
-    idle["a worker of two processes"] = idle_worker(stage, seconds)
-    section.tables.append(
-        Table(
-            ["idle", "round trips to Redis/s", "commands/s", "processor, % of a core", "Redis, % of a core"],
-            [
-                [
-                    what,
-                    f"{found.round_trips:.1f}",
-                    f"{found.commands:.1f}",
-                    f"{found.processor_percent:.2f}",
-                    f"{found.server_percent:.2f}",
-                ]
-                for what, found in idle.items()
-            ],
-            "10,000 rows are scheduled, none is due. A script is one round trip and several commands.",
-        )
+        starts["a dispatcher of ten tables"] = start_dispatcher(10)
+    found = {}
+    for name, start in starts.items():
+        progress.say(f"idle: {name}")
+        found[name] = measure(servers, seconds, start)
+    progress.say("idle: full batches")
+    trips = count_round_trips(servers, batches=20)
+    return Section(
+        "idle",
+        "Idle processes, and round trips",
+        [idle_table(found), trips_table(trips)],
+        figures={
+            "idle": {name: asdict(each) for name, each in found.items()},
+            "round_trips": trips.cache + trips.database,
+        },
     )
-    batch_size = Limits().batch_size
-    waste = wasted(stage, 4_000 if options.is_quick else 50_000, batch_size)
-    section.tables.append(
-        Table(
-            ["values", "bytes written to file and replicas, a row", "invalidations, a row", "queries, 1,000 rows"],
-            [
-                [what, f"{found.file_bytes:.0f}", f"{found.invalidations:.2f}", f"{found.queries:.2f}"]
-                for what, found in waste.items()
-            ],
-            f"Batches of {batch_size}. Bytes: claim and commit together.",
-        )
-    )
-    section.figures = {
-        "idle": {what: asdict(found) for what, found in idle.items()},
-        "waste": {what: asdict(found) for what, found in waste.items()},
-    }
-    return section
+
+
+def start_dispatcher(tables: int) -> Start:
+    """Start a dispatcher of a number of tables."""
+    known = {f"t{n}": {"table": "inventory", "namespace": f"t{n}" if n else ""} for n in range(tables)}
+
+    def start(deployment: Deployment) -> list[Child]:
+        child = deployment.start_beat("beat", ROWCACHE_TABLES=json.dumps(known))
+        wait_until(lambda: "dispatching t0" in deployment.log("beat"), "the dispatcher runs")
+        return [child]
+
+    return start
+
+
+def start_worker(deployment: Deployment) -> list[Child]:
+    """Start a worker of two processes."""
+    child = deployment.start_worker()
+    wait_until(lambda: " ready." in deployment.log("worker"), "the worker runs")
+    return [child]
+
+
+def measure(servers: Servers, seconds: float, start: Start) -> Idle:
+    """Start processes, and count what they do for a number of seconds."""
+    servers.clear()
+    servers.schedule(1, ROWS, 3600.0, servers.now() + 3600)
+    for log in ("beat", "worker"):
+        (servers.folder / f"{log}.log").unlink(missing_ok=True)
+    deployment = servers.deployment()
+    try:
+        children = start(deployment)
+        time.sleep(SETTLE_S)
+        ours = [pid for child in children for pid in tree(child.pid)]
+        processor = Processor({"ours": ours, "server": [servers.valkey.pid]})
+        before, started = counted(servers), time.monotonic()
+        time.sleep(seconds)
+        used, took = processor.used(), time.monotonic() - started
+        after = counted(servers)
+    finally:
+        deployment.stop()
+    reads, commands = (after[n] - before[n] - 1 for n in (0, 1))  # without the second look
+    return Idle(reads / took, commands / took, 100 * used["ours"] / took, 100 * used["server"] / took)
+
+
+def counted(servers: Servers) -> tuple[int, int]:
+    """Count the reads from connections and the commands of the server."""
+    info: dict[str, int] = servers.client.info("stats")
+    return info["total_reads_processed"], info["total_commands_processed"]
+
+
+def idle_table(found: dict[str, Idle]) -> Table:
+    """Show what idle processes cost."""
+    rows = [
+        [name, *(f"{value:.{digits}f}" for value, digits in zip(asdict(each).values(), (1, 1, 2, 2), strict=True))]
+        for name, each in found.items()
+    ]
+    columns = ["idle", "round trips to Redis/s", "commands/s", "processor, % of a core", "Redis, % of a core"]
+    caption = f"{ROWS:,} rows are scheduled, none is due. A script is one round trip and several commands."
+    return Table(columns, rows, caption)
+
+
+def trips_table(found: RoundTrips) -> Table:
+    """Show the round trips of a full batch."""
+    row = [f"{found.cache:.2f}", f"{found.database:.2f}"]
+    caption = f"Round trips of a worker for a batch of {BATCH_SIZE} rows, those to the broker left out."
+    return Table(["to Redis", "to the database"], [row], caption)

@@ -1,213 +1,168 @@
-"""How late refreshes are: from the time at which a row is due until its value is written.
+"""Lateness: the time from when a row is due until its value is written.
 
-Rows with intervals of 0.1 s, 1 s, 10 s and 60 s, in shares of 30, 30, 30 and 10 % of the refreshes, their due times
-spread evenly, so that 100, 1,000 and 10,000 of them are due each second. That lasts for some seconds; what is due in
-them counts, whether it was done or not. A refresh that is not done in the end counts as late as it is by then, so that
-a percentile may be only the least that it can be. All contenders are watched from outside in the same way: watch.py.
+At each rate, rows become due evenly over a window of some seconds, each once. Nothing is read meanwhile; afterwards
+`refreshed:` holds the time of each write, and `schedule:` the time of each claim plus the interval. A row that is not
+refreshed half a second after the window counts as late as it is then, so that a percentile is a lower bound.
 
-- ours: a dispatcher and a worker with a pool of two processes, in the shipped configuration;
-- the book's daemon: its algorithm with a modern client, one process (programs/book_daemon.py);
-- Celery beat: an ordinary entry for each row, and a worker with two processes; no results, no events, messages fetched
-  ahead (programs/celery_beat.py). It is due an interval after beat has sent it, by beat's own reckoning.
-
-The two others write down when they refreshed a row, together with its value: some hundredths of their work. Their
-value of a row is always written, ours only if it has changed.
+The contenders are this package and the daemon of the book, which writes the time of each refresh together with the
+value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import time
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.lateness import Lateness
+from support.deployment import wait_until
+
+from benchmarks.contender import BOOK, OURS, Pids
 from benchmarks.options import Options
+from benchmarks.processor import Processor
 from benchmarks.progress import progress
-from benchmarks.punctual import BEAT, BOOK, OURS, Candidate
-from benchmarks.section import Bar, Bars, Line, Lines, Section, Table
-from benchmarks.stage import Stage, wait_until
-from benchmarks.timetable import Row, size, timetable
-from benchmarks.watch import Watch
-from rowcache_tasks.config.settings import Table as CachedTable
-from rowcache_tasks.ops.status import Snapshot, percentile, read_snapshot
+from benchmarks.round import server_pids
+from benchmarks.section import Chart, Section, Series, Table
+from benchmarks.servers import CHUNK, Servers
 
 RATES = (100, 1_000, 10_000)
 SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-INV = CachedTable("inv", "inventory")
 
-PATIENCE = (1, 2, 4, 8, 16, 32)
-"""How many times the usual time a candidate gets until its rows are due."""
+DELAY_S = 1000.0
+"""Interval of the rows; longer than a window."""
+
 GRACE_S = 0.5
-"""From the end of the window until what was due in it counts as not done."""
-STEP_S = 0.5
-"""Of the chart of lateness over time."""
+"""Time after the window within which a row still counts as refreshed."""
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How long a window is at each rate, and how many there are."""
-
-    windows_s: dict[int, float]
-    rounds: int
-    once: frozenset[tuple[str, int]] = frozenset()
-    """(key of a candidate, rate) that is measured in the first round only: it gets nowhere, and takes long to start."""
-    never: frozenset[tuple[str, int]] = frozenset()
-
-
-FULL = Plan({100: 10.0, 1_000: 7.0, 10_000: 7.0}, 3, once=frozenset({("beat", 10_000)}))
-QUICK = Plan({100: 2.0, 1_000: 2.0, 10_000: 2.0}, 1, never=frozenset({("beat", 10_000)}))
+PATIENCE = (1, 4, 16)
+"""Factors of the time for writing the schedule, tried in turn on a machine that is too slow."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What one window gave; times in seconds."""
+    """Result of one window; seconds."""
 
-    lateness: Lateness
-    reported: dict[str, float | None]
-    """What the package itself reports, in classes 19 % apart; milliseconds."""
+    late: list[float]
+    """Lateness of each row that was due, sorted."""
+    claimed: list[float]
+    """Time from due to claimed of the rows that were refreshed, sorted."""
+    waiting: int
+    """Rows that were not refreshed in the end."""
+    cores: float
+    """Processor time of all processes, in cores."""
 
-
-Found = dict[tuple[str, int], list[Window]]
-
-
-def run(stage: Stage, options: Options) -> Section:
-    """Measure all, in turn."""
-    plan = QUICK if options.is_quick else FULL
-    candidates = [OURS, BOOK, BEAT]
-    found: Found = {}
-    for number in range(plan.rounds):
-        turn = number % len(candidates)
-        for candidate in candidates[turn:] + candidates[:turn]:
-            stage.clear()
-            with candidate.running(stage):
-                for rate, window_s in plan.windows_s.items():
-                    if (candidate.key, rate) in plan.never or (number and (candidate.key, rate) in plan.once):
-                        continue
-                    progress.step(f"lateness: round {number + 1} of {plan.rounds}, {candidate.label}, {rate:,}/s")
-                    found.setdefault((candidate.key, rate), []).append(measure(stage, candidate, rate, window_s))
-    return section(found, candidates)
+    def late_ms(self, share: float) -> float:
+        """Return the lateness that a share of the rows does not exceed; milliseconds."""
+        return 1e3 * self.late[max(0, math.ceil(share * len(self.late)) - 1)]
 
 
-def measure(stage: Stage, candidate: Candidate, rate: int, window_s: float) -> Window:
-    """Let rows be due for a while, and watch; a machine that is too slow to have all ready by then gets more time."""
+def run(servers: Servers, options: Options) -> Section:
+    """Measure all contenders at all rates, in turn."""
+    window_s, rounds = (2.0, 1) if options.is_quick else (5.0, 3)
+    found: dict[tuple[str, int], list[Window]] = {}
+    for number in range(rounds):
+        for contender in (OURS, BOOK) if number % 2 else (BOOK, OURS):
+            servers.clear()
+            with contender.running(servers.with_env(BENCH_TIMED="1")) as pids:
+                for rate in RATES:
+                    progress.say(f"lateness: round {number + 1} of {rounds}, {contender.name}, {rate:,}/s")
+                    window = measure(servers, pids, rate, window_s)
+                    found.setdefault((contender.name, rate), []).append(window)
+    return section(found)
+
+
+def measure(servers: Servers, pids: Pids, rate: int, window_s: float) -> Window:
+    """Let rows be due at a rate for a window."""
+    count = int(rate * window_s)
     for patience in PATIENCE:
-        forget(stage)
-        start = stage.now() + patience * candidate.lead_s(size(rate))
-        end = start + window_s
-        rows = timetable(rate, start, stage.rows)
-        put(stage, rows, start)
-        with candidate.pacing(stage, rows):
-            if stage.now() > start:
-                continue
-            before = read_snapshot(stage.client, INV)
-            lateness = Watch(stage.client, rows, start, end, candidate.lease_s).run(end + GRACE_S)
-            return Window(lateness, reported(before, read_snapshot(stage.client, INV)))
-    raise AssertionError(f"{candidate.label}: at {rate:,}/s, rows were due before all was ready")
+        clear_schedule(servers)
+        start = servers.now() + patience * (0.5 + 1.5e-5 * count)
+        due = {str(n): start + n / rate for n in range(1, count + 1)}
+        put(servers, due, start)
+        if servers.now() > start:
+            continue
+        processor = Processor(server_pids(servers) | pids)
+        until = start + window_s + GRACE_S
+        time.sleep(max(0.0, until - servers.now()))
+        cores = sum(processor.used().values()) / (window_s + GRACE_S)
+        return collect(servers, due, until, cores)
+    raise AssertionError(f"at {rate:,}/s, the first rows were due before all were scheduled")
 
 
-def put(stage: Stage, rows: Sequence[Row], start: float) -> None:
-    """Schedule rows as any client would. They were refreshed before, so that the first refresh is one like others."""
-    for first in range(0, len(rows), 10_000):
-        part = rows[first : first + 10_000]
-        stage.client.zadd("refreshed:", {row.row_id: start - 1 for row in part})
-        stage.client.zadd("delay:", {row.row_id: row.delay_s for row in part})
-        stage.client.zadd("schedule:", {row.row_id: row.due for row in part})
+def clear_schedule(servers: Servers) -> None:
+    """Empty the schedule, and wait for the batches in flight."""
+    servers.client.delete("schedule:", "delay:")
+    wait_until(lambda: not servers.client.exists("queue:"), "no batch is in flight")
+    servers.client.delete("refreshed:")
 
 
-def forget(stage: Stage) -> None:
-    """Have nothing scheduled, and wait for what is under way."""
-    stage.client.delete("schedule:", "delay:")
-    wait_until(lambda: not stage.client.exists("queue:"), "no batch is under way")
-    stage.client.delete("refreshed:")
+def put(servers: Servers, due: dict[str, float], start: float) -> None:
+    """Schedule rows, as if each had been refreshed before."""
+    row_ids = list(due)
+    for first in range(0, len(row_ids), CHUNK):
+        part = row_ids[first : first + CHUNK]
+        servers.client.zadd("refreshed:", dict.fromkeys(part, start - 1))
+        servers.client.zadd("delay:", dict.fromkeys(part, DELAY_S))
+        servers.client.zadd("schedule:", {row_id: due[row_id] for row_id in part})
 
 
-def reported(before: Snapshot, after: Snapshot) -> dict[str, float | None]:
-    """Give what `rowcache status` would show; milliseconds."""
-    return {name: percentile(before.lateness, after.lateness, share) for name, share in SHARES.items()}
+def collect(servers: Servers, due: dict[str, float], until: float, cores: float) -> Window:
+    """Read when the rows were claimed and refreshed."""
+    refreshed = scores(servers, "refreshed:")
+    next_due = scores(servers, "schedule:")
+    late, claimed, waiting = [], [], 0
+    for row_id, at in due.items():
+        if at <= refreshed.get(row_id, 0.0) <= until:
+            late.append(refreshed[row_id] - at)
+            claimed.append(next_due[row_id] - DELAY_S - at)
+        else:
+            late.append(until - at)
+            waiting += 1
+    return Window(sorted(late), sorted(claimed), waiting, cores)
 
 
-def section(found: Found, candidates: Sequence[Candidate]) -> Section:
-    """Make tables, charts and figures of what was found."""
-    figures: dict[str, dict[str, Any]] = {candidate.key: {} for candidate in candidates}
-    for (key, rate), windows in found.items():
-        figures[key][str(rate)] = summary(rate, windows)
-    cells = {(c.key, rate): row(c, rate, figures[c.key].get(str(rate))) for c in candidates for rate in RATES}
-    return Section(
-        "lateness",
-        "Lateness: from due to written",
-        [Table(COLUMNS, [cells[c.key, rate] for rate in RATES for c in candidates], CAPTION)],
-        [bars(rate, candidates, figures) for rate in RATES[:2]],
-        [lines(rate, candidates, found) for rate in RATES[1:]],
-        figures,
-    )
+def scores(servers: Servers, key: str) -> dict[str, float]:
+    """Read a ZSET of row ids."""
+    return {member.decode(): score for member, score in servers.client.zrange(key, 0, -1, withscores=True)}
 
 
-COLUMNS = ["due a second", "", *SHARES, "most", "done"]
+def section(found: dict[tuple[str, int], list[Window]]) -> Section:
+    """Make the table, the chart and the figures."""
+    figures: dict[str, dict[str, Any]] = {OURS.name: {}, BOOK.name: {}}
+    rows = []
+    for rate in RATES:
+        for name in figures:
+            windows = found[name, rate]
+            figures[name][str(rate)] = {key: median(w.late_ms(share) for w in windows) for key, share in SHARES.items()}
+            figures[name][str(rate)]["waiting"] = max(w.waiting / len(w.late) for w in windows)
+            rows.append([f"{rate:,}", f"**{name}**" if name == OURS.name else name, *cells(windows)])
+    lines = [
+        Series(name, [each["p99"] for each in figures[name].values()], [*map(float, RATES)], is_ours=name == OURS.name)
+        for name in figures
+    ]
+    title = "99 of 100 refreshes are no later"
+    chart = Chart("lateness", title, "lines", "ms", lines, x_unit="rows due a second", log="xy")
+    columns = ["due a second", "contender", "due → claimed, p50", *SHARES, "cores"]
+    return Section("lateness", "Lateness: from due to written", [Table(columns, rows, CAPTION)], [chart], figures)
+
+
 CAPTION = (
-    "How late refreshes were: median of the rounds, and their range. “≥”: not all were done when the window ended, so "
-    "it would have become more. “done” is the share of what the intervals ask for."
+    "Median of the rounds and their range. “≥”: some rows were not refreshed half a second after the window. Cores: "
+    "processor time of all processes, the servers included."
 )
 
 
-def summary(rate: int, windows: Sequence[Window]) -> dict[str, Any]:
-    """Give the figures of a candidate at a rate; milliseconds, and shares between 0 and 1."""
-    figures: dict[str, Any] = {"due_per_s": rate, "windows": len(windows)}
-    for name, share in SHARES.items():
-        values = [1e3 * window.lateness.percentile(share)[0] for window in windows]
-        key = name.replace(".", "_")
-        figures |= {f"{key}_ms": median(values), f"{key}_low_ms": min(values), f"{key}_high_ms": max(values)}
-        figures[f"{key}_is_least"] = any(window.lateness.percentile(share)[1] for window in windows)
-        figures[f"reported_{key}_ms"] = [window.reported[name] for window in windows]
-    late = [window.lateness for window in windows]
-    figures["max_ms"], figures["max_is_least"] = max(1e3 * one.most for one in late), any(one.waiting for one in late)
-    shares = [one.share for one in late]
-    figures |= {"done": median(shares), "done_low": min(shares), "done_high": max(shares)}
-    return figures | {name: sum(count(one) for one in late) for name, count in COUNTS.items()}
-
-
-COUNTS: dict[str, Callable[[Lateness], int]] = {
-    "refreshes": lambda late: len(late.done),
-    "waiting": lambda late: len(late.waiting),
-    "unclear": lambda late: late.unclear,
-}
-
-
-def row(candidate: Candidate, rate: int, figures: Mapping[str, Any] | None) -> list[str]:
-    """Write a row of the table."""
-    label = f"**{candidate.label}**" if candidate.is_ours else candidate.label
-    if figures is None:
-        return [f"{rate:,}", label, *["–"] * (len(COLUMNS) - 2)]
-    times = []
-    for key in (name.replace(".", "_") for name in SHARES):
-        least = "≥ " if figures[f"{key}_is_least"] else ""
-        middle, low, high = (figures[f"{key}{end}_ms"] for end in ("", "_low", "_high"))
-        spread = f" ({shown(low)}–{shown(high)})" if figures["windows"] > 1 else ""
-        times.append(f"{least}{shown(middle)}{spread}")
-    most = f"{'≥ ' if figures['max_is_least'] else ''}{shown(figures['max_ms'])}"
-    return [f"{rate:,}", label, *times, most, f"{100 * figures['done']:.3g} %"]
+def cells(windows: list[Window]) -> list[str]:
+    """Write the percentiles of a contender at a rate."""
+    claimed = [1e3 * window.claimed[len(window.claimed) // 2] for window in windows if window.claimed]
+    found = [shown(median(claimed)) if claimed else ""]
+    waiting = max(window.waiting / len(window.late) for window in windows)
+    for share in SHARES.values():
+        values = [window.late_ms(share) for window in windows]
+        bound = "≥ " if waiting > 1 - share else ""
+        found.append(f"{bound}{shown(median(values))} ({shown(min(values))}–{shown(max(values))})")
+    return [*found, f"{median(window.cores for window in windows):.2f}"]
 
 
 def shown(ms: float) -> str:
     """Write a time with its unit."""
     return f"{ms / 1e3:.2g} s" if ms >= 950 else f"{ms:.0f} ms" if ms >= 9.95 else f"{ms:.1f} ms"
-
-
-def bars(rate: int, candidates: Sequence[Candidate], figures: Mapping[str, Mapping[str, Any]]) -> Bars:
-    """Draw the 99th percentile of each candidate at a rate."""
-    drawn = [
-        Bar(c.label, found["p99_ms"], found["p99_low_ms"], found["p99_high_ms"], c.is_ours)
-        for c in candidates
-        if (found := figures[c.key].get(str(rate)))
-    ]
-    title = f"99 of 100 refreshes were no later, {rate:,} due a second"
-    return Bars(f"lateness-{rate}", title, "ms", drawn, is_logarithmic=True)
-
-
-def lines(rate: int, candidates: Sequence[Candidate], found: Found) -> Lines:
-    """Draw how late the refreshes were that were done in each half second, in the first round."""
-    drawn = []
-    for candidate in candidates:
-        for window in found.get((candidate.key, rate), [])[:1]:
-            at, late_s = window.lateness.course(STEP_S)
-            drawn.append(Line(candidate.label, at, [max(0.1, 1e3 * one) for one in late_s], candidate.is_ours))
-    title = f"Median lateness of what was done by then, {rate:,} due a second"
-    return Lines(f"lateness-course-{rate}", title, "s", "ms", drawn, is_y_logarithmic=True)

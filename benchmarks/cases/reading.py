@@ -1,176 +1,119 @@
-"""What a read costs: RowCache beside the bare client, the database and other caches, of the same 1,000 rows.
+"""Cost of a read: RowCache beside the bare client, the database and another cache library.
 
-Each program of programs/reading reads when it is told to, for some milliseconds, and measures that itself. They take
-turns, and each has the bare client right beside it, before it in one round and after it in the next: a ratio is that of
-two neighbours, so whatever else the machine does hits both. Some seconds of such rounds are one repetition, whose value
-is their median; shown are the median of the repetitions and their range.
-
-The servers have one core, and who reads another: see placement.py. Everybody reads over the same Unix socket, with
-redis-py and hiredis of the same versions; contenders have written copies of the same rows under their own keys and in
-their own form. Their configuration is told in their programs. Where a serializer can be chosen it is msgspec's, as with
-us, so that no difference is one of JSON.
+The readers take turns of some milliseconds in one process; the servers have another core. Each reader has the bare
+client right beside it, before it in one round and after it in the next, and a ratio is that of two neighbours. Some
+seconds of rounds are one repetition, whose value is their median. Decoding is part of a read.
 """
 
+import gc
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
-from benchmarks import environment
 from benchmarks.options import Options
 from benchmarks.placement import apart
-from benchmarks.programs.reading.catalogue import CONTENDERS, PACKAGES, PROGRAMS, RACES, Race, Reader
-from benchmarks.programs.reading.meter import Meter, Pair
-from benchmarks.programs.reading.order import ROWS, TIMEOUT_S
-from benchmarks.programs.reading.program import Program
-from benchmarks.sample import Sample, interleave
-from benchmarks.section import Bar, Bars, Section, Table
-from benchmarks.stage import Stage, wait_until
-from rowcache_tasks import ReadThrough, RowCache
+from benchmarks.progress import progress
+from benchmarks.readers import ROW_IDS, Race, Read, open_races
+from benchmarks.round import server_pids
+from benchmarks.sample import Sample
+from benchmarks.section import Chart, Section, Series, Table
+from benchmarks.servers import Servers
+
+TURN_S = 0.012
+"""Time of one turn of a reader."""
+
+TRIED = 50
+"""Calls to find out how many take TURN_S."""
+
+MOST_CALLS = 20_000
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How long is measured. A race whose rounds take longer, on a busy machine, has fewer of them."""
+@dataclass
+class Meter:
+    """A reader, and its costs in each repetition: microseconds a call, and the ratio to the bare client."""
 
-    repetitions: int
-    race_s: float
-    order_s: float
+    read: Read
+    arguments: Sequence[Any]
+    us: list[float] = field(default_factory=list)
+    ratio: list[float] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Result:
-    """What one line of a table gave; microseconds a call."""
-
-    us: Sample
-    processor_us: Sample
-    ratio: Sample
-    processor_ratio: Sample
+    def turn(self) -> float:
+        """Make the calls; return microseconds a call."""
+        read, started = self.read, time.perf_counter()
+        for argument in self.arguments:
+            read(argument)
+        return 1e6 * (time.perf_counter() - started) / len(self.arguments)
 
 
-def run(stage: Stage, options: Options) -> Section:
-    """Put 1,000 rows into the cache, start the programs, have them read in turns."""
-    pace = Pace(2, 2.0, 0.008) if options.is_quick else Pace(5, 27.0, 0.012)
+def run(servers: Servers, options: Options) -> Section:
+    """Measure all races."""
+    repetitions, race_s = (2, 1.0) if options.is_quick else (5, 15.0)
     section = Section("reading", "Reading")
-    stage.clear()
-    cache_rows(stage)
-    results: dict[str, dict[Reader, Result]] = {}
-    servers = [pid for pids in stage.server_pids.values() for pid in pids]
-    with apart(servers), running(stage, section) as programs:
-        for race in RACES:
-            readers = [reader for reader in race.readers if reader.program in programs]
-            results[race.name] = measure(programs, race, readers, pace)
-            section.tables.append(make_table(race, results[race.name]))
-    section.bars = [
-        make_bars("reading", "One row, one read after the other", results["one"]),
-        make_bars("reading-asyncio", "asyncio, one row, 50 tasks at once", results["awaited50"]),
-    ]
-    section.figures |= make_figures(results)
+    pids = [pid for group in server_pids(servers).values() for pid in group]
+    with apart(pids), open_races(servers) as races:
+        gc.collect()
+        gc.freeze()  # the collector leaves out what was made so far
+        for race in races:
+            progress.say(f"reading: {race.caption}")
+            meters = {label: make_meter(read, race.rows) for label, read in race.readers.items()}
+            for _ in range(repetitions):
+                repeat(list(meters.values()), race_s / repetitions)
+            section.tables.append(table(race, meters))
+            section.figures[race.name] = {
+                label: {"us": meter.us, "ratio": median(meter.ratio)} for label, meter in meters.items()
+            }
+            if race.name == "one":
+                section.charts.append(chart(race, meters))
+        gc.unfreeze()
     return section
 
 
-def cache_rows(stage: Stage) -> None:
-    """Put the rows into the cache that everybody reads; contenders copy them from there."""
-    read_through = ReadThrough(database_url=stage.database_url, timeout=TIMEOUT_S)
-    cache = RowCache("inventory", url=stage.valkey.url, timeout=TIMEOUT_S, read_through=read_through)
-    row_ids = range(1, ROWS + 1)
-
-    def is_done() -> bool:
-        """What took too long, as importing SQLAlchemy may on a busy machine, is read and not written."""
-        cache.get_many(row_ids, fill=True, delay=3600)
-        return None not in stage.client.mget([f"inv:{row_id}" for row_id in row_ids])
-
-    wait_until(is_done, "the rows are cached")
-    cache.close()
+def make_meter(read: Read, rows: int) -> Meter:
+    """Make a meter whose turn takes about TURN_S."""
+    arguments = ROW_IDS if rows == 1 else [ROW_IDS[n : n + rows] for n in range(0, len(ROW_IDS), rows)]
+    us = min(Meter(read, list(islice(cycle(arguments), TRIED))).turn() for _ in range(3))
+    calls = max(5, min(MOST_CALLS, int(1e6 * TURN_S / us)))
+    return Meter(read, list(islice(cycle(arguments), calls)))
 
 
-@contextmanager
-def running(stage: Stage, section: Section) -> Iterator[dict[str, Program]]:
-    """Start all programs; those of contenders only if their packages can be had."""
-    programs = {name: Program(stage, module, *args) for name, (module, args) in PROGRAMS.items()}
-    try:
-        packages = [*PACKAGES, *environment.same("redis", "hiredis", "msgspec")]
-        python = environment.python("reading", packages)
-        programs |= {name: Program(stage, module, *args, python=python) for name, (module, args) in CONTENDERS.items()}
-    except environment.NoEnvironmentError as error:
-        section.figures["left_out"] = str(error)
-    try:
-        yield {name: program.await_ready() for name, program in programs.items()}
-    finally:
-        for program in programs.values():
-            program.stop()
+def repeat(meters: Sequence[Meter], seconds: float) -> None:
+    """Let the meters take turns, each beside the first, and add the medians to their costs."""
+    bare, *others = meters
+    turns: list[list[tuple[float, float]]] = [[] for _ in others]
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or not turns[-1]:
+        for meter, pairs in zip(others, turns, strict=True):
+            if len(pairs) % 2:
+                theirs, mine = bare.turn(), meter.turn()
+            else:
+                mine, theirs = meter.turn(), bare.turn()
+            pairs.append((mine, theirs))
+    for meter, pairs in zip(others, turns, strict=True):
+        meter.us.append(median(mine for mine, _ in pairs))
+        meter.ratio.append(median(mine / theirs for mine, theirs in pairs))
+    bare.us.append(median(theirs for pairs in turns for _, theirs in pairs))
+    bare.ratio.append(1.0)
 
 
-def measure(programs: dict[str, Program], race: Race, readers: list[Reader], pace: Pace) -> dict[Reader, Result]:
-    """Have the readers take turns, each beside the first of them."""
-    first = readers[0]
-    meters = {reader: Meter(programs[reader.program], race, reader, pace.order_s) for reader in readers}
-    pairs = {reader: Pair(meter, meters[first]) for reader, meter in meters.items() if reader != first}
-    started = time.perf_counter()
-    for pair in pairs.values():
-        pair.read()
-    rounds = int(pace.race_s / (time.perf_counter() - started) / pace.repetitions)
-    for pair in pairs.values():
-        pair.clear()
-    interleave({reader: pair.read for reader, pair in pairs.items()}, pace.repetitions * max(1, rounds))
-
-    def result(meter: Meter, ratios: list[float], processor_ratios: list[float]) -> Result:
-        return Result(*(calm(x, pace.repetitions) for x in (meter.us, meter.processor_us, ratios, processor_ratios)))
-
-    alone = [1.0] * len(meters[first].us)
-    return {first: result(meters[first], alone, alone)} | {
-        reader: result(pair.meter, pair.ratios, pair.processor_ratios) for reader, pair in pairs.items()
-    }
-
-
-def calm(values: Sequence[float], repetitions: int) -> Sample:
-    """Give the median of each repetition: a range of rounds of milliseconds is that of the machine's other work."""
-    size = len(values) // repetitions
-    return Sample([median(values[start : start + size]) for start in range(0, size * repetitions, size)])
-
-
-def make_table(race: Race, results: dict[Reader, Result]) -> Table:
-    """Write a race."""
-    unit = "a read" if race.rows == 1 else "a call"
-    first = next(iter(results))
+def table(race: Race, meters: dict[str, Meter]) -> Table:
+    """Compare the readers of a race."""
     rows = []
-    for reader, result in results.items():
-        rate = race.rows * 1e6 / result.us.median
-        ratios = [ratio.shown(digits(ratio.median)) for ratio in (result.ratio, result.processor_ratio)]
-        times = result.us.shown(".1f"), f"{result.processor_us.median:.1f}"
-        label = f"**{reader.label}**" if reader.is_ours else reader.label
-        rows.append([label, *(["1", "1"] if reader == first else ratios), *times, f"{rate:,.0f}"])
-    columns = ["reader", "time", "its processor time", f"µs {unit}", "µs of its processor", "rows/s, one process"]
-    return Table(columns, rows, race.caption)
+    for label, meter in meters.items():
+        us, ratio = Sample(meter.us), Sample(meter.ratio)
+        shown = "1" if set(meter.ratio) == {1.0} else ratio.shown(".2f" if ratio.median > 0.1 else ".3f")
+        name = f"**{label}**" if label == race.ours else label
+        rows.append([name, shown, us.shown(".1f"), f"{1e6 * race.rows / us.median:,.0f}"])
+    columns = ["reader", "time beside the bare client", "µs a call", "rows/s, one process"]
+    return Table(columns, rows, f"{race.caption}, one call after the other.")
 
 
-def digits(ratio: float) -> str:
-    """Give the form of a ratio with digits that count."""
-    return ".2f" if ratio >= 0.1 else ".3f"
-
-
-def make_bars(name: str, title: str, results: dict[Reader, Result]) -> Bars:
-    """Draw a race."""
-    bars = [Bar(r.label, x.us.median, x.us.low, x.us.high, r.is_ours) for r, x in results.items()]
-    return Bars(name, title, "µs a read", bars, is_logarithmic=True)
-
-
-def make_figures(results: dict[str, dict[Reader, Result]]) -> dict[str, Any]:
-    """Give the numbers: race -> reader -> µs, µs of processor time, ratio; and the two that are promised."""
-    figures: dict[str, Any] = {
-        name: {
-            reader.label: {
-                "us": result.us.median,
-                "processor_us": result.processor_us.median,
-                "ratio": result.ratio.median,
-                "processor_ratio": result.processor_ratio.median,
-            }
-            for reader, result in race.items()
-        }
-        for name, race in results.items()
-    }
-    figures["get_over_bare"] = figures["one"]["RowCache.get"]["ratio"]
-    figures["near_times_faster"] = 1 / figures["one"]["RowCache(near=…).get"]["ratio"]
-    return figures
+def chart(race: Race, meters: dict[str, Meter]) -> Chart:
+    """Draw the readers of a race."""
+    bars = [
+        Series(label, [median(meter.us)], [], min(meter.us), max(meter.us), label == race.ours)
+        for label, meter in meters.items()
+    ]
+    return Chart("reading", f"{race.caption}, one call after the other", "bars", "µs", bars)

@@ -1,1 +1,1 @@
-"""Programs that a case starts: the contenders, and clients that ask."""
+"""Programs of the contenders, each a process of its own."""

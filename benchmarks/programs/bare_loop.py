@@ -1,4 +1,4 @@
-"""The limit: SELECT … WHERE id = ANY(500 ids), encode, MSET; one process, no schedule, no guarantees.
+"""A bare loop: SELECT of 500 ids, encode, MSET; one process, no schedule, no guarantee.
 
 python -m benchmarks.programs.bare_loop PART PARTS
 """
@@ -16,7 +16,7 @@ BATCH = 500
 
 
 def main() -> None:
-    """At each order, refresh this part's share of its rows."""
+    """At each order, refresh the share of this part."""
     part, parts = int(sys.argv[1]), int(sys.argv[2])
     broker = redis.Redis.from_url(os.environ["BENCH_BROKER_URL"], socket_timeout=None)
     rows = Rows()

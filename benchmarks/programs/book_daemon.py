@@ -1,8 +1,7 @@
-"""The daemon of "Redis in Action", section 2.4: one row at a time, one process, for ever.
+"""The daemon of *Redis in Action*, section 2.4, with a modern client: one row at a time, one process.
 
-Its algorithm with a modern client: look at the first row of the schedule; when it is not due, sleep 50 ms; ask for its
-delay; drop it at zero or below; read it, schedule it anew, write it. It may begin up to 50 ms late: a hundredth or
-two of a round of some seconds.
+It reads the first row of the schedule, and sleeps 50 ms when that is not due. Otherwise it reads the delay, drops the
+row at zero or below, and reschedules, reads and writes it.
 """
 
 import time
@@ -12,8 +11,9 @@ from benchmarks.programs.row import Rows
 PAUSE_S = 0.05
 
 
-def main(rows: Rows) -> None:
-    """Refresh what is due."""
+def main() -> None:
+    """Refresh due rows forever."""
+    rows = Rows()
     client = rows.client
     print("ready", flush=True)
     while True:
@@ -34,4 +34,4 @@ def main(rows: Rows) -> None:
 
 
 if __name__ == "__main__":
-    main(Rows())
+    main()

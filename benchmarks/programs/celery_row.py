@@ -1,4 +1,4 @@
-"""Celery, one task a row: prefork, no results, no events, messages fetched ahead; published in batches of kombu's."""
+"""Celery, one task a row: prefork, no results, no events, prefetch, messages published in batches of kombu."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""huey: two worker processes that block on a list in Redis; no results; messages are sent one by one."""
+"""huey, one task a row: two worker processes that block on a list in Redis, no results, one message at a time."""
 
 import os
 
@@ -15,7 +15,7 @@ huey = RedisHuey(
 )
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def refresh(row_id: str) -> None:
     """Refresh a row."""
     rows_of_thread().refresh(row_id)

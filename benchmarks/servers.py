@@ -1,0 +1,201 @@
+"""Valkey, PostgreSQL and the table of rows that all contenders share.
+
+The rows have ten columns of mixed types, about 320 bytes of JSON. The cache and the broker are two databases of one
+Valkey. All connections are Unix sockets.
+"""
+
+import copy
+import ctypes.util
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Self
+
+import psycopg
+import redis
+from support.deployment import Deployment
+
+from rowcache_tasks.demo.servers import Child, Postgres, Valkey
+
+TABLE = """
+CREATE TABLE inventory (
+    id bigint PRIMARY KEY,
+    sku text NOT NULL,
+    name varchar(80) NOT NULL,
+    description text,
+    price numeric(10, 2) NOT NULL,
+    quantity integer NOT NULL,
+    weight double precision,
+    is_active boolean NOT NULL,
+    attributes jsonb NOT NULL,
+    updated_at timestamptz NOT NULL
+)
+"""
+
+ROWS = """
+INSERT INTO inventory
+SELECT n, 'SKU-' || lpad(n::text, 9, '0'), 'item number ' || n,
+       'One of the things that are asked for far more often than they change: ' || md5(n::text),
+       n %% 10000 / 100.0, n %% 1000, n %% 977 / 8.0, n %% 7 <> 0,
+       jsonb_build_object('color', (ARRAY['red', 'green', 'blue'])[1 + n %% 3],
+                          'sizes', jsonb_build_array(n %% 9, n %% 5)),
+       timestamptz '2026-01-01 00:00:00Z' + n * interval '1 second'
+FROM generate_series(1, %s) n
+"""
+
+CONTROL_KEYS = (
+    *("schedule:", "delay:", "refreshed:", "changed:", "failures:", "wake:", "stats:", "state:"),
+    *("queue:", "beat:", "expiring:", "fill:inv:", "started:", "layout:"),
+)
+"""Keys of the wire contract that hold no row."""
+
+CHUNK = 10_000
+"""Rows in one ZADD."""
+
+ROOT = Path(__file__).parents[1]
+
+
+class Servers:
+    """A Valkey, a PostgreSQL with the table inventory of the rows 1 to `rows`, and a folder for logs."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self._env: dict[str, str] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack:  # stops the servers that run when another one fails to start
+            self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            self.postgres = self._stack.enter_context(
+                Postgres(args=("-c", "shared_buffers=512MB", "-c", "autovacuum=off"))
+            )
+            self.database_url = self.postgres.create_database("bench")
+            with self.connect() as connection:
+                connection.execute(TABLE)
+                connection.execute(ROWS, [self.rows])
+                connection.execute("VACUUM ANALYZE inventory")
+            self._start_valkey(self._stack)
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def _start_valkey(self, stack: ExitStack) -> None:
+        self.valkey = stack.enter_context(Valkey())
+        self.client = stack.enter_context(redis.Redis.from_url(self.valkey.url, socket_timeout=60.0))
+        self.broker = stack.enter_context(redis.Redis.from_url(self.valkey.url_for(1), socket_timeout=60.0))
+
+    @contextmanager
+    def with_allocator(self, library: str) -> Iterator["Servers"]:
+        """Give the same PostgreSQL with a second Valkey that takes malloc from a library."""
+        other = copy.copy(self)
+        with ExitStack() as stack:
+            with preloaded(library):
+                other._start_valkey(stack)
+            yield other
+
+    def with_env(self, **env: str) -> "Servers":
+        """Give the same servers, with more in the environment of programs."""
+        other = copy.copy(self)
+        other._env = env
+        return other
+
+    def connect(self) -> psycopg.Connection:
+        """Open a connection to the database in autocommit."""
+        return psycopg.connect(self.conninfo, autocommit=True)
+
+    @property
+    def conninfo(self) -> str:
+        """Address of the database for psycopg and libpq."""
+        return self.database_url.replace("+psycopg", "")
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Environment of the programs."""
+        return os.environ | {
+            "BENCH_REDIS_URL": self.valkey.url,
+            "BENCH_BROKER_URL": self.valkey.url_for(1),
+            "BENCH_CELERY_BROKER_URL": self.valkey.broker_url(1),
+            "BENCH_DATABASE": self.conninfo,
+            "PYTHONPATH": str(ROOT),
+            **self._env,
+        }
+
+    def deployment(self, **env: str) -> Deployment:
+        """Create a deployment of this package on the servers; the caller stops it."""
+        deployment = Deployment(self.valkey, self.database_url, self.folder)
+        deployment.env |= {"ROWCACHE_LEASE": "30"} | env
+        return deployment
+
+    def start(self, name: str, argv: list[str]) -> Child:
+        """Start a program whose log is in the folder; the caller kills it."""
+        child = Child(argv, env=self.env, log=self.folder / f"{name}.log", cwd=self.folder)
+        child.start()
+        return child
+
+    def log(self, name: str) -> str:
+        """Read the log of a program."""
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def clear(self) -> None:
+        """Empty the cache and the broker."""
+        self.client.flushdb()
+        self.broker.flushdb()
+
+    def now(self) -> float:
+        """Read the clock of Redis; Unix seconds."""
+        seconds, microseconds = self.client.time()
+        return int(seconds) + int(microseconds) / 1e6
+
+    def schedule(self, first: int, last: int, delay_s: float, due: float) -> None:
+        """Make the rows first to last due at one time, as any client does: ZADD delay:, ZADD schedule:."""
+        for start in range(first, last + 1, CHUNK):
+            row_ids = [str(n) for n in range(start, min(start + CHUNK, last + 1))]
+            with self.client.pipeline(transaction=False) as pipeline:
+                pipeline.zadd("delay:", dict.fromkeys(row_ids, delay_s))
+                pipeline.zadd("schedule:", dict.fromkeys(row_ids, due))
+                pipeline.execute()
+
+    def reschedule(self, delay_s: float, due: float) -> None:
+        """Move the due times of all rows, whose delay is the same, with one command."""
+        self.client.zunionstore("schedule:", {"delay:": due / delay_s})
+
+    def cached(self) -> int:
+        """Count the values in the cache: all keys of its database without those of the schedule."""
+        with self.client.pipeline(transaction=True) as pipeline:
+            pipeline.dbsize()
+            pipeline.exists(*CONTROL_KEYS)
+            keys, control = pipeline.execute()
+        return int(keys) - int(control)
+
+
+def find_jemalloc() -> str | None:
+    """Find libjemalloc: the path in BENCH_JEMALLOC, or the library of the system; None without one."""
+    return os.environ.get("BENCH_JEMALLOC") or ctypes.util.find_library("jemalloc")
+
+
+@contextmanager
+def preloaded(library: str) -> Iterator[None]:
+    """Preload a library into the programs that are started meanwhile."""
+    before = os.environ.get("LD_PRELOAD")
+    os.environ["LD_PRELOAD"] = library
+    try:
+        yield
+    finally:
+        os.environ.pop("LD_PRELOAD")
+        if before is not None:
+            os.environ["LD_PRELOAD"] = before
+
+
+def allocator_of(valkey: Valkey) -> str:
+    """Name the allocator of a Valkey: a preloaded library, or the one that it was built with."""
+    maps = Path(f"/proc/{valkey.pid}/maps")
+    if maps.exists() and "libjemalloc" in maps.read_text():
+        return "jemalloc"
+    with redis.Redis.from_url(valkey.url) as client:
+        found: str = client.info("memory")["mem_allocator"]
+    return "libc malloc" if found == "libc" else found
