@@ -4,26 +4,20 @@ import argparse
 import signal
 import sys
 
-try:
-    from benchmarks import page, report
-    from benchmarks.options import Options
-    from benchmarks.progress import progress
-    from benchmarks.results import Results
-    from benchmarks.run import CASES, measure
-    from benchmarks.servers import ROOT
-except ModuleNotFoundError as missing:
-    sys.exit(f"benchmarks: there is no module {missing.name}: start with `make bench`, which installs what is needed")
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from benchmarks import page, report
+from benchmarks.options import Options
+from benchmarks.progress import say
+from benchmarks.results import Results
+from benchmarks.run import CASES, measure
+from benchmarks.servers import ROOT
 
 
 def main() -> int:
     """Measure and report; return 0 when each case gave a result."""
-    arguments = parse_arguments()
-    for number in SIGNALS:
-        signal.signal(number, leave)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that everything is stopped
     try:
-        return run(arguments)
+        return run(parse_arguments())
     except page.PageError as error:
         sys.stderr.write(f"benchmarks: {error}\n")
         return 1
@@ -46,17 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.write(report.whole(results.of([name for name in names if name not in failed]), shown))
     if arguments.docs:
         page.write(results)
-    progress.say(f"{shown} has results.json, report.md and the charts")
+    say(f"{shown} has results.json, report.md and the charts")
     if failed:
         sys.stderr.write(f"benchmarks: {len(failed)} of {len(names)} cases failed: {', '.join(failed)}\n")
     return 1 if failed else 0
-
-
-def leave(number: int, _: object) -> None:
-    """End the program by an exception, so that everything is stopped; ignore further signals."""
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -79,12 +79,16 @@ def bare_loop(parts: int) -> Running:
     return running
 
 
-@contextmanager
-def book_daemon(servers: Servers) -> Iterator[Pids]:
+def book_daemon(*arguments: str) -> Running:
     """Run the daemon of the book."""
-    with programs(servers, {"daemon": [*PYTHON, "benchmarks.programs.book_daemon"]}) as pids:
-        warm_up(servers, pids, rows=200, sessions=1)
-        yield pids
+
+    @contextmanager
+    def running(servers: Servers) -> Iterator[Pids]:
+        with programs(servers, {"daemon": [*PYTHON, "benchmarks.programs.book_daemon", *arguments]}) as pids:
+            warm_up(servers, pids, rows=200, sessions=1)
+            yield pids
+
+    return running
 
 
 def task_queue(module: str, *worker: str) -> Running:
@@ -132,7 +136,8 @@ HUEY = ["huey.bin.huey_consumer", "benchmarks.programs.huey_row.huey", "-w", "2"
 
 BARE = Contender("bare loop", bare_loop(1), 70_000)
 BARE_TWO = Contender("bare loop, 2 processes", bare_loop(2), 110_000)
-BOOK = Contender("the book's daemon", book_daemon, 1_000)
+BOOK = Contender("the book's daemon", book_daemon(), 1_000)
+TIMED_BOOK = Contender(BOOK.name, book_daemon("timed"), 1_000)
 CELERY_ROW = Contender("Celery, a task a row", task_queue("celery_row", *CELERY), 700)
 HUEY_ROW = Contender("huey", task_queue("huey_row", *HUEY), 2_000)
 OURS = Contender("rowcache_tasks", ours(), 50_000, is_ours=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.progress import progress
+from benchmarks.progress import say
 from benchmarks.servers import ROOT, Servers, allocator_of
 
 PACKAGES = ("celery", "kombu", "redis", "hiredis", "SQLAlchemy", "psycopg", "msgspec", "huey", "django-redis")
@@ -42,7 +42,7 @@ def check_idleness() -> float:
     """Measure for a second what other programs use, and warn when it is much; % of all cores."""
     busy = psutil.cpu_percent(interval=1.0)
     if busy > BUSY_PERCENT:
-        progress.say(f"WARNING: other programs use {busy:.0f} % of the cores: the figures will be rough")
+        say(f"WARNING: other programs use {busy:.0f} % of the cores: the figures will be rough")
     return busy
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.options import Options
-from benchmarks.progress import progress
+from benchmarks.progress import elapsed_s, say
 from benchmarks.results import Results
 from benchmarks.servers import Servers
 
@@ -26,18 +26,18 @@ def measure(names: Sequence[str], options: Options, results: Results, path: Path
         for number, name in enumerate(names, 1):
             try:
                 if servers is None:
-                    progress.say(f"starting Valkey and PostgreSQL with {options.rows:,} rows")
+                    say(f"starting Valkey and PostgreSQL with {options.rows:,} rows")
                     servers = stack.enter_context(Servers(options.rows))
                     run = run or machine.describe(servers, busy_percent) | {"is_quick": options.is_quick}
-                progress.say(f"{name}, {number} of {len(names)}")
-                started = progress.seconds
+                say(f"{name}, {number} of {len(names)}")
+                started = elapsed_s()
                 servers.clear()
                 section = importlib.import_module(f"benchmarks.cases.{name}").run(servers, options)
-                results.put(section, run, progress.seconds - started)
+                results.put(section, run, elapsed_s() - started)
                 results.write(path)
             except Exception:  # noqa: BLE001 - the other cases are worth measuring all the same
                 failed.append(name)
-                progress.say(f"{name} failed:\n{traceback.format_exc()}")
+                say(f"{name} failed:\n{traceback.format_exc()}")
                 stack.close()  # the next case gets new servers
                 servers = None
     return failed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
-from benchmarks.progress import progress
+from benchmarks.progress import say
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -43,6 +43,6 @@ def interleave(measures: Mapping[Name, Callable[[], float]], rounds: int) -> dic
     for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            progress.say(f"round {number + 1} of {rounds}: {name}")
+            say(f"round {number + 1} of {rounds}: {name}")
             values[name].append(measures[name]())
     return {name: Sample(values[name]) for name in names}

@@ -6,7 +6,6 @@ programs does not count.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from statistics import mean
 from typing import Any
 
 from benchmarks.filled_valkey import DELAY_S, FilledValkey, value
@@ -14,9 +13,6 @@ from benchmarks.sample import Sample
 from rowcache_tasks.schedule.rows import Claim
 
 BATCH = 500
-BATCHES = 3
-"""Batches in one round; a value is their mean."""
-
 LEASE_S = 30.0
 
 Costs = dict[int, dict[str, Sample]]
@@ -30,9 +26,9 @@ def claim_and_commit(filled: Mapping[int, FilledValkey], rounds: int) -> Costs:
     found: dict[int, dict[str, list[float]]] = {rows: {"claim": [], "commit": []} for rows in filled}
     for number in range(rounds + 1):
         for rows, each in filled.items():
-            batches = [one_batch(each, BATCHES * number + place) for place in range(1, BATCHES + 1)]
-            for script, values in found[rows].items() if number else ():  # the first round loads the scripts
-                values.append(mean(batch[script] for batch in batches))
+            for script, us in one_batch(each, number + 1).items():
+                if number:  # the first round loads the scripts
+                    found[rows][script].append(us)
     return {rows: {script: Sample(values) for script, values in costs.items()} for rows, costs in found.items()}
 
 

@@ -62,7 +62,6 @@ class Servers:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self._env: dict[str, str] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -97,12 +96,6 @@ class Servers:
                 other._start_valkey(stack)
             yield other
 
-    def with_env(self, **env: str) -> "Servers":
-        """Give the same servers, with more in the environment of programs."""
-        other = copy.copy(self)
-        other._env = env
-        return other
-
     def connect(self) -> psycopg.Connection:
         """Open a connection to the database in autocommit."""
         return psycopg.connect(self.conninfo, autocommit=True)
@@ -121,7 +114,6 @@ class Servers:
             "BENCH_CELERY_BROKER_URL": self.valkey.broker_url(1),
             "BENCH_DATABASE": self.conninfo,
             "PYTHONPATH": str(ROOT),
-            **self._env,
         }
 
     def deployment(self, **env: str) -> Deployment:

@@ -28,7 +28,7 @@ def warm_up(servers: Servers, pids: Mapping[str, list[int]], rows: int, sessions
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
             ).fetchone()
-            remove(servers, rows)
+            servers.client.flushdb()
             if found and found[0] >= sessions:
                 return
     raise AssertionError(f"{', '.join(pids)}: {found} sessions at the database after {ROUNDS} rounds, not {sessions}")
@@ -39,16 +39,6 @@ def order(servers: Servers, rows: int, due: float) -> None:
     text = json.dumps({"at": due, "first": 1, "last": rows})
     for part in range(PARTS):
         servers.broker.rpush(f"go:{part}", text)
-
-
-def remove(servers: Servers, rows: int) -> None:
-    """Remove the rows 1 to `rows` from the schedule and the cache."""
-    row_ids = [str(n) for n in range(1, rows + 1)]
-    with servers.client.pipeline() as pipeline:
-        for key in ("schedule:", "delay:", "refreshed:", "changed:"):
-            pipeline.zrem(key, *row_ids)
-        pipeline.delete(*(f"inv:{row_id}" for row_id in row_ids))
-        pipeline.execute()
 
 
 def wait_for_values(servers: Servers, pids: Mapping[str, list[int]], count: int, due: float, timeout_s: float) -> None:

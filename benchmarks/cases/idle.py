@@ -10,7 +10,7 @@ from support.deployment import Deployment, wait_until
 from benchmarks.contender import BATCH_SIZE
 from benchmarks.options import Options
 from benchmarks.processor import Processor, tree
-from benchmarks.progress import progress
+from benchmarks.progress import say
 from benchmarks.round_trips import RoundTrips, count_round_trips
 from benchmarks.section import Section, Table
 from benchmarks.servers import Servers
@@ -47,9 +47,9 @@ def run(servers: Servers, options: Options) -> Section:
         starts["a dispatcher of ten tables"] = start_dispatcher(10)
     found = {}
     for name, start in starts.items():
-        progress.say(f"idle: {name}")
+        say(f"idle: {name}")
         found[name] = measure(servers, seconds, start)
-    progress.say("idle: full batches")
+    say("idle: full batches")
     trips = count_round_trips(servers, batches=20)
     return Section(
         "idle",

@@ -1,8 +1,8 @@
 """Lateness: the time from when a row is due until its value is written.
 
 At each rate, rows become due evenly over a window of some seconds, each once. Nothing is read meanwhile; afterwards
-`refreshed:` holds the time of each write, and `schedule:` the time of each claim plus the interval. A row that is not
-refreshed half a second after the window counts as late as it is then, so that a percentile is a lower bound.
+`refreshed:` holds the time of each write. A row that is not refreshed half a second after the window counts as late as
+it is then, so that a percentile is a lower bound.
 
 The contenders are this package and the daemon of the book, which writes the time of each refresh together with the
 value.
@@ -16,10 +16,10 @@ from typing import Any
 
 from support.deployment import wait_until
 
-from benchmarks.contender import BOOK, OURS, Pids
+from benchmarks.contender import OURS, TIMED_BOOK, Pids
 from benchmarks.options import Options
 from benchmarks.processor import Processor
-from benchmarks.progress import progress
+from benchmarks.progress import say
 from benchmarks.round import server_pids
 from benchmarks.section import Chart, Section, Series, Table
 from benchmarks.servers import CHUNK, Servers
@@ -43,8 +43,6 @@ class Window:
 
     late: list[float]
     """Lateness of each row that was due, sorted."""
-    claimed: list[float]
-    """Time from due to claimed of the rows that were refreshed, sorted."""
     waiting: int
     """Rows that were not refreshed in the end."""
     cores: float
@@ -60,11 +58,11 @@ def run(servers: Servers, options: Options) -> Section:
     window_s, rounds = (2.0, 1) if options.is_quick else (5.0, 3)
     found: dict[tuple[str, int], list[Window]] = {}
     for number in range(rounds):
-        for contender in (OURS, BOOK) if number % 2 else (BOOK, OURS):
+        for contender in (OURS, TIMED_BOOK) if number % 2 else (TIMED_BOOK, OURS):
             servers.clear()
-            with contender.running(servers.with_env(BENCH_TIMED="1")) as pids:
+            with contender.running(servers) as pids:
                 for rate in RATES:
-                    progress.say(f"lateness: round {number + 1} of {rounds}, {contender.name}, {rate:,}/s")
+                    say(f"lateness: round {number + 1} of {rounds}, {contender.name}, {rate:,}/s")
                     window = measure(servers, pids, rate, window_s)
                     found.setdefault((contender.name, rate), []).append(window)
     return section(found)
@@ -106,34 +104,28 @@ def put(servers: Servers, due: dict[str, float], start: float) -> None:
 
 
 def collect(servers: Servers, due: dict[str, float], until: float, cores: float) -> Window:
-    """Read when the rows were claimed and refreshed."""
-    refreshed = scores(servers, "refreshed:")
-    next_due = scores(servers, "schedule:")
-    late, claimed, waiting = [], [], 0
+    """Read when the rows were refreshed."""
+    found = servers.client.zrange("refreshed:", 0, -1, withscores=True)
+    refreshed = {member.decode(): score for member, score in found}
+    late, waiting = [], 0
     for row_id, at in due.items():
         if at <= refreshed.get(row_id, 0.0) <= until:
             late.append(refreshed[row_id] - at)
-            claimed.append(next_due[row_id] - DELAY_S - at)
         else:
             late.append(until - at)
             waiting += 1
-    return Window(sorted(late), sorted(claimed), waiting, cores)
-
-
-def scores(servers: Servers, key: str) -> dict[str, float]:
-    """Read a ZSET of row ids."""
-    return {member.decode(): score for member, score in servers.client.zrange(key, 0, -1, withscores=True)}
+    return Window(sorted(late), waiting, cores)
 
 
 def section(found: dict[tuple[str, int], list[Window]]) -> Section:
     """Make the table, the chart and the figures."""
-    figures: dict[str, dict[str, Any]] = {OURS.name: {}, BOOK.name: {}}
+    figures: dict[str, dict[str, Any]] = {OURS.name: {}, TIMED_BOOK.name: {}}
     rows = []
     for rate in RATES:
-        for name in figures:
+        for name, by_rate in figures.items():
             windows = found[name, rate]
-            figures[name][str(rate)] = {key: median(w.late_ms(share) for w in windows) for key, share in SHARES.items()}
-            figures[name][str(rate)]["waiting"] = max(w.waiting / len(w.late) for w in windows)
+            medians = {key: median(window.late_ms(share) for window in windows) for key, share in SHARES.items()}
+            by_rate[str(rate)] = medians | {"waiting": max(window.waiting / len(window.late) for window in windows)}
             rows.append([f"{rate:,}", f"**{name}**" if name == OURS.name else name, *cells(windows)])
     lines = [
         Series(name, [each["p99"] for each in figures[name].values()], [*map(float, RATES)], is_ours=name == OURS.name)
@@ -141,7 +133,7 @@ def section(found: dict[tuple[str, int], list[Window]]) -> Section:
     ]
     title = "99 of 100 refreshes are no later"
     chart = Chart("lateness", title, "lines", "ms", lines, x_unit="rows due a second", log="xy")
-    columns = ["due a second", "contender", "due → claimed, p50", *SHARES, "cores"]
+    columns = ["due a second", "contender", *SHARES, "cores"]
     return Section("lateness", "Lateness: from due to written", [Table(columns, rows, CAPTION)], [chart], figures)
 
 
@@ -153,8 +145,7 @@ CAPTION = (
 
 def cells(windows: list[Window]) -> list[str]:
     """Write the percentiles of a contender at a rate."""
-    claimed = [1e3 * window.claimed[len(window.claimed) // 2] for window in windows if window.claimed]
-    found = [shown(median(claimed)) if claimed else ""]
+    found = []
     waiting = max(window.waiting / len(window.late) for window in windows)
     for share in SHARES.values():
         values = [window.late_ms(share) for window in windows]

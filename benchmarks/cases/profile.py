@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks.contender import BATCH_SIZE, OURS, Contender, Pids
 from benchmarks.options import Options
 from benchmarks.profiler import sampled, shares
-from benchmarks.progress import progress
+from benchmarks.progress import say
 from benchmarks.round import run_round
 from benchmarks.section import Section, Table
 from benchmarks.servers import ROOT, Servers
@@ -24,10 +24,10 @@ def run(servers: Servers, options: Options) -> Section:
     rows = 20_000 if options.is_quick else 200_000
     rounds = []
     for number in range(options.rounds):
-        progress.say(f"profile: round {number + 1} of {options.rounds}")
+        say(f"profile: round {number + 1} of {options.rounds}")
         rounds.append(run_round(servers, OURS, rows).cost_us)
     costs = {group: median(each[group] for each in rounds) for group in PYTHON | SERVERS}
-    progress.say("profile: a round under py-spy")
+    say("profile: a round under py-spy")
     samples = sample(servers, rows, options)
     return Section("profile", "Where the time goes", [table(costs, samples)], figures=costs)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.options import Options
 from benchmarks.placement import apart
-from benchmarks.progress import progress
+from benchmarks.progress import say
 from benchmarks.readers import ROW_IDS, Race, Read, open_races
 from benchmarks.round import server_pids
 from benchmarks.sample import Sample
@@ -57,7 +57,7 @@ def run(servers: Servers, options: Options) -> Section:
         gc.collect()
         gc.freeze()  # the collector leaves out what was made so far
         for race in races:
-            progress.say(f"reading: {race.caption}")
+            say(f"reading: {race.caption}")
             meters = {label: make_meter(read, race.rows) for label, read in race.readers.items()}
             for _ in range(repetitions):
                 repeat(list(meters.values()), race_s / repetitions)

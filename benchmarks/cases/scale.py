@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.filled_valkey import ZSETS, FilledValkey
 from benchmarks.options import Options
-from benchmarks.progress import progress
+from benchmarks.progress import say
 from benchmarks.sample import Sample
 from benchmarks.script_cost import BATCH, Costs, call_costs, claim_and_commit
 from benchmarks.section import Chart, Section, Series, Table
@@ -31,10 +31,10 @@ def run(_servers: Servers, options: Options) -> Section:
     filled = {}
     with ExitStack() as stack:
         for size in sizes:
-            progress.say(f"scale: filling a Valkey with {size:,} rows")
+            say(f"scale: filling a Valkey with {size:,} rows")
             filled[size] = stack.enter_context(FilledValkey(size))
-        progress.say("scale: claims and commits")
-        costs = claim_and_commit(filled, 5 if options.is_quick else 30)
+        say("scale: claims and commits")
+        costs = claim_and_commit(filled, 5 if options.is_quick else 60)
         calls = call_costs(filled[sizes[-1]], 3 if options.is_quick else 10)
         allocator = allocator_of(filled[sizes[0]].valkey)
     memory = {size: each.bytes_per_row for size, each in filled.items()}

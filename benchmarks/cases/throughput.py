@@ -1,7 +1,7 @@
 """Refresh throughput: rows a second from their due time until the last value is in the cache.
 
-All contenders take turns; a round of each takes about two seconds. Further rounds measure this package with other
-batch sizes and numbers of processes, and, where libjemalloc is found, with a Valkey that uses it.
+All contenders take turns; a round of each takes about two seconds. The others are this package with other batch sizes
+and numbers of processes, and, where libjemalloc is found, this package and the bare loop on a Valkey that uses it.
 """
 
 from contextlib import ExitStack
@@ -19,13 +19,17 @@ from benchmarks.servers import Servers, allocator_of, find_jemalloc
 CONTENDERS = (BARE, BARE_TWO, BOOK, CELERY_ROW, HUEY_ROW, OURS)
 
 VARIANTS = (
-    Contender("batches of 1", ours(ROWCACHE_BATCH_SIZE="1"), 400, is_ours=True),
-    Contender("batches of 100", ours(ROWCACHE_BATCH_SIZE="100"), 25_000, is_ours=True),
-    Contender("1 process", ours(1), 35_000, is_ours=True),
-    Contender("4 processes", ours(4), 50_000, is_ours=True),
+    Contender(f"{OURS.name}, batches of 1", ours(ROWCACHE_BATCH_SIZE="1"), 400, is_ours=True),
+    Contender(f"{OURS.name}, batches of 100", ours(ROWCACHE_BATCH_SIZE="100"), 25_000, is_ours=True),
+    Contender(f"{OURS.name}, 1 process", ours(1), 35_000, is_ours=True),
+    Contender(f"{OURS.name}, 4 processes", ours(4), 50_000, is_ours=True),
 )
 
-GROUPS = ("valkey", "postgres", "dispatcher", "worker", "pool")
+JEMALLOC = ", jemalloc"
+COLUMNS = [
+    *("contender", f"{OURS.name} is faster by", "of one bare loop", "rows/s"),
+    *("processor, µs a row", "of a bare loop's", "of it Valkey, PostgreSQL"),
+]
 
 
 @dataclass
@@ -54,122 +58,58 @@ class Course:
 
 def run(servers: Servers, options: Options) -> Section:
     """Measure all contenders in turn."""
-    course, section = Course(options), Section("throughput", "Refresh throughput")
-    library = find_jemalloc()
+    course, library = Course(options), find_jemalloc()
+    entrants = {each.name: (servers, each) for each in CONTENDERS + (() if options.is_quick else VARIANTS)}
+    allocators = allocator_of(servers.valkey)
     with ExitStack() as stack:
-        entrants = {each.name: (servers, each) for each in CONTENDERS}
-        if not options.is_quick:
-            entrants |= {each.name: (servers, each) for each in VARIANTS}
-        allocators = {"": allocator_of(servers.valkey)}
         if library:
             other = stack.enter_context(servers.with_allocator(library))
-            entrants |= {f"{each.name}, jemalloc": (other, each) for each in (BARE, OURS)}
-            allocators[", jemalloc"] = allocator_of(other.valkey)
+            entrants |= {each.name + JEMALLOC: (other, each) for each in (BARE, OURS)}
+            allocators += f", in the lines so named {allocator_of(other.valkey)}"
         measures = {name: partial(course.measure, *entrant, name) for name, entrant in entrants.items()}
         rates = interleave(measures, options.rounds)
-    section.tables.append(contenders_table(rates, course, allocators[""]))
-    section.charts.append(contenders_chart(rates))
-    if not options.is_quick:
-        section.tables.append(variants_table(rates, course))
-    section.tables.append(allocators_table(rates, course, allocators))
-    section.figures = figures(rates, course, allocators)
-    return section
-
-
-def contenders_table(rates: dict[str, Sample], course: Course, allocator: str) -> Table:
-    """Compare the contenders, the fastest first."""
-    rows = []
-    for name in by_rate(rates):
-        cost = course.cost(name)
-        rows.append(
-            [
-                f"**{name}**" if name == OURS.name else name,
-                "" if name == OURS.name else rates[OURS.name].over(rates[name]).shown_ratio(),
-                "" if name == BARE.name else rates[name].over(rates[BARE.name]).shown_ratio(),
-                rates[name].shown(),
-                f"{course.total(name).median:,.1f}",
-                ", ".join(f"{cost[group]:,.1f}" for group in ("valkey", "postgres")),
-            ]
-        )
-    return Table(
-        [
-            *("contender", f"{OURS.name} is faster by", "of one bare loop"),
-            *("rows/s", "processor, µs a row", "of it Valkey, PostgreSQL"),
-        ],
-        rows,
-        f"Median and range of {course.options.rounds} rounds. {OURS.name}: batches of {BATCH_SIZE}. It and the task "
-        f"queues have two worker processes. Valkey uses {allocator}.",
+    names = sorted(rates, key=lambda name: -rates[name].median)
+    caption = (
+        f"Median and range of {options.rounds} rounds. {OURS.name} has batches of {BATCH_SIZE}; it and the task queues "
+        f"have two worker processes. Valkey uses {allocators}."
+    )
+    suffix = JEMALLOC if library else ""
+    return Section(
+        "throughput",
+        "Refresh throughput",
+        [Table(COLUMNS, [row(name, rates, course) for name in names], caption)],
+        [chart(rates, names)],
+        {
+            "rows_per_s": {name: list(rates[name].values) for name in names},
+            "processor_us": {name: course.cost(name) for name in names},
+            "faster_by": {name: rates[OURS.name].over(rates[name]).median for name in names},
+            "rate_over_bare": rates[OURS.name + suffix].over(rates[BARE.name + suffix]).median,
+            "processor_over_bare": course.total(OURS.name + suffix).over(course.total(BARE.name + suffix)).median,
+        },
     )
 
 
-def contenders_chart(rates: dict[str, Sample]) -> Chart:
+def row(name: str, rates: dict[str, Sample], course: Course) -> list[str]:
+    """Write a row of the table; a line with jemalloc is compared with the others that have it."""
+    suffix = JEMALLOC if name.endswith(JEMALLOC) else ""
+    bare, mine, cost = BARE.name + suffix, OURS.name + suffix, course.cost(name)
+    return [
+        f"**{name}**" if name == mine else name,
+        "" if name.startswith(OURS.name) else rates[mine].over(rates[name]).shown_ratio(),
+        "" if name == bare else rates[name].over(rates[bare]).shown_ratio(),
+        rates[name].shown(),
+        f"{course.total(name).median:,.1f}",
+        "" if name == bare else course.total(name).over(course.total(bare)).shown_ratio(),
+        ", ".join(f"{cost[group]:,.1f}" for group in ("valkey", "postgres")),
+    ]
+
+
+def chart(rates: dict[str, Sample], names: list[str]) -> Chart:
     """Draw the contenders."""
+    contenders = [each.name for each in CONTENDERS]
     bars = [
         Series(name, [rates[name].median], [], min(rates[name].values), max(rates[name].values), name == OURS.name)
-        for name in by_rate(rates)
+        for name in names
+        if name in contenders
     ]
     return Chart("throughput", "Rows refreshed a second", "bars", "rows/s", bars, log="x")
-
-
-def by_rate(rates: dict[str, Sample]) -> list[str]:
-    """List the contenders, the fastest first."""
-    return sorted((each.name for each in CONTENDERS), key=lambda name: -rates[name].median)
-
-
-def variants_table(rates: dict[str, Sample], course: Course) -> Table:
-    """Compare batch sizes and numbers of processes."""
-    names = [each.name for each in VARIANTS]
-    lines = {f"batches of {BATCH_SIZE}, 2 processes": OURS.name} | {name: name for name in names}
-    rows = [
-        [label, rates[name].over(rates[BARE.name]).shown_ratio(), rates[name].shown(), *costs(course, name)]
-        for label, name in lines.items()
-    ]
-    columns = [OURS.name, "of one bare loop", "rows/s", "processor, µs a row", *COST_COLUMNS]
-    return Table(columns, rows, "Batch sizes, and processes of one worker. Processor time by process.")
-
-
-COST_COLUMNS = ["Valkey", "PostgreSQL", "dispatcher", "worker's main process", "worker's pool"]
-
-
-def costs(course: Course, name: str) -> list[str]:
-    """Write the processor time a row: the sum and the part of each group."""
-    cost = course.cost(name)
-    return [f"{course.total(name).median:,.1f}", *(f"{cost[group]:,.1f}" for group in GROUPS)]
-
-
-def allocators_table(rates: dict[str, Sample], course: Course, allocators: dict[str, str]) -> Table:
-    """Compare the allocators of Valkey."""
-    rows = []
-    for suffix, allocator in allocators.items():
-        mine, bare = OURS.name + suffix, BARE.name + suffix
-        rows.append(
-            [
-                allocator,
-                rates[mine].over(rates[bare]).shown_ratio(),
-                course.total(mine).over(course.total(bare)).shown_ratio(),
-                rates[mine].shown(),
-                f"{course.cost(mine)['valkey']:,.1f}",
-                rates[bare].shown(),
-                f"{course.cost(bare)['valkey']:,.1f}",
-            ]
-        )
-    columns = [
-        *("allocator of Valkey", "rate over one bare loop", "processor time a row over a bare loop's"),
-        *(f"{OURS.name}, rows/s", "its Valkey, µs a row", "bare loop, rows/s", "its Valkey, µs a row"),
-    ]
-    missing = "" if len(allocators) > 1 else " libjemalloc was not found."
-    return Table(columns, rows, f"The same with each allocator.{missing}")
-
-
-def figures(rates: dict[str, Sample], course: Course, allocators: dict[str, str]) -> dict[str, object]:
-    """Return the numbers behind the tables; those over a bare loop with the last allocator."""
-    suffix = [*allocators][-1]
-    mine, bare = OURS.name + suffix, BARE.name + suffix
-    return {
-        "rows_per_s": {name: list(sample.values) for name, sample in rates.items()},
-        "processor_us": {name: course.cost(name) for name in rates},
-        "faster_by": {name: rates[OURS.name].over(rates[name]).median for name in by_rate(rates)},
-        "allocator": allocators[suffix],
-        "rate_over_bare": rates[mine].over(rates[bare]).median,
-        "processor_over_bare": course.total(mine).over(course.total(bare)).median,
-    }
