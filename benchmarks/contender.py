@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from benchmarks.processor import descendants
 from benchmarks.servers import Servers

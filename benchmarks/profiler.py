@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from benchmarks.contender import Pids, Running
 from benchmarks.servers import Servers

@@ -16,7 +16,7 @@ import redis
 from django.core.cache import caches
 from django_redis.serializers.base import BaseSerializer
 from psycopg.rows import dict_row
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from benchmarks.servers import Servers
 from rowcache_tasks import RowCache

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from benchmarks.contender import BATCH_SIZE, OURS
 from benchmarks.servers import Servers

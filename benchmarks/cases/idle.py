@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from support.deployment import Deployment, wait_until
+from support.deployment import Deployment
+from support.waiting import wait_until
 
 from benchmarks.contender import BATCH_SIZE
 from benchmarks.options import Options

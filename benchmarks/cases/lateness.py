@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from support.deployment import wait_until
+from support.waiting import wait_until
 
 from benchmarks.contender import OURS, TIMED_BOOK, Pids
 from benchmarks.options import Options
