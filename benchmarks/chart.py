@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import FuncFormatter
 
 from benchmarks.section import Chart
 
@@ -49,7 +49,7 @@ def draw_bars(axes: Axes, chart: Chart) -> None:
     axes.bar_label(bars, texts, padding=8)
     axes.margins(x=0.12)
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
     axes.set_xlabel(chart.y_unit)
 
 
@@ -65,7 +65,7 @@ def draw_lines(axes: Axes, chart: Chart) -> None:
     else:
         axes.set_ylim(bottom=0)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
     axes.set_xlabel(chart.x_unit)
     axes.set_ylabel(chart.y_unit)
     axes.grid(visible=True, alpha=0.3)
