@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.filled_valkey import DELAY_S, FilledValkey, value
 from benchmarks.sample import Sample
-from rowcache_tasks.schedule.rows import Claim
+from rowcache_tasks.schedule.claim import Claim
 
 BATCH = 500
 LEASE_S = 30.0

@@ -31,7 +31,8 @@ for namespace in ${VALKEY_NAMESPACES:-inv}; do values="$values $namespace:*"; do
 channel="/${VALKEY_BROKER_DATABASE:-0}."
 
 # The state of the schedule: every key of the scripts except the values.
-state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'stats:*' 'queue:*' 'fill:*')
+state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'state:*' 'stats:*' \
+    'expiring:*' 'queue:*' 'fill:*')
 scripts='+evalsha +eval'
 rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hset +hdel +hlen +hincrby +del +persist'
 
@@ -67,7 +68,7 @@ user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $
 
 # worker: takes messages, writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +mget +mset +pexpire +zscan +info $send $asked $(keys %RW 'celery*' 'rowcache.*')" \
+    "$scripts $rows +exists +mget +set +mset +pexpire +zscan +info $send $asked $(keys %RW 'celery*' 'rowcache.*')" \
     "&${channel}celeryev/worker.* +rpop"
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.

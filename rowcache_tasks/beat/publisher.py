@@ -9,7 +9,7 @@ from kombu import Connection
 
 from rowcache_tasks.celery import REFRESH_QUEUE
 from rowcache_tasks.dispatch.backpressure import EXPIRY_SLACK_S
-from rowcache_tasks.schedule.rows import Claim
+from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.tasks import refresh_row
 
 __all__ = ["Publisher"]
@@ -40,13 +40,7 @@ class Publisher:
         with self._connected() as producer:
             task.apply_async(
                 args=(table, row_ids),
-                kwargs={
-                    "claim": {
-                        "claimed_at": claim.claimed_at,
-                        "lease_until": claim.lease_until,
-                        "late": claim.late,
-                    }
-                },
+                kwargs={"claim": claim.to_message()},
                 producer=producer,
                 expires=self._lease_s + EXPIRY_SLACK_S,
                 time_limit=2 * self._lease_s + HANG_SLACK_S,

@@ -21,7 +21,7 @@ from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.dispatch.clock_repair import ClockRepair
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.signals import DeferredSignals
-from rowcache_tasks.keys import BEAT_ENTRIES
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.script import load_script
@@ -51,7 +51,7 @@ class DispatchScheduler(Scheduler):
         super().setup_schedule()
         for name, entry in self.schedule.items():
             try:
-                sent_at: Any = self._client.hget(BEAT_ENTRIES, name)
+                sent_at: Any = self._client.hget(Keys.beat, name)
                 if sent_at is not None:
                     entry.last_run_at = datetime.fromtimestamp(float(sent_at), UTC)
             except (redis.RedisError, ValueError, OverflowError) as error:
@@ -95,7 +95,7 @@ class DispatchScheduler(Scheduler):
         name = str(entry.name)
         try:
             gap_s = 0.9 * self._pause_s(name, entry)
-            is_ours = load_script("claim_entry").run(self._client, [BEAT_ENTRIES], [name, gap_s])
+            is_ours = load_script("claim_entry").run(self._client, [Keys.beat], [name, gap_s])
         except Exception as error:  # noqa: BLE001 as in the base class: no entry may stop beat
             logger.warning("beat entry %s is sent without asking the others: %s", name, error)
             is_ours = True

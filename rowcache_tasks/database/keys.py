@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from rowcache_tasks.keys import join_row_id, split_row_id
+from rowcache_tasks.schedule.row_id import join_row_id, split_row_id
 from rowcache_tasks.text import MAX_TEXT, one_line, shorten
 
 MAX_DIGITS = 100

@@ -22,9 +22,9 @@ from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
-from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.schedule.arguments import MAX_ROW_ID_BYTES
-from rowcache_tasks.schedule.claim import Claim, late_of, runs
+from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 
 __all__ = ["Broker", "Dispatcher", "Limits"]
@@ -232,5 +232,4 @@ def fail_too_long(schedule: Schedule, claim: Claim) -> Claim:
         if is_too_long(row_id)
     }
     schedule.release_rows(claim, reasons, Backoff())
-    late_ms = {row_id: late for row_id, late in late_of(claim).items() if row_id not in reasons}
-    return replace(claim, row_ids=list(late_ms), late=runs(late_ms.values()))
+    return replace(claim, row_ids=[row_id for row_id in claim.row_ids if row_id not in reasons])

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Claim
 
 __all__ = ["SEND_SHARE", "SentBatches"]
@@ -36,12 +36,12 @@ class SentBatches:
         claimed_at = float(claim.claimed_at)
         sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.zrem(QUEUED_BATCHES, claim.claimed_at)
-        pipeline.zremrangebyscore(QUEUED_BATCHES, "-inf", f"({sent_before!r}")
+        pipeline.zrem(Keys.queue, claim.claimed_at)
+        pipeline.zremrangebyscore(Keys.queue, "-inf", f"({sent_before!r}")
         try:
             pipeline.execute()
         except redis.RedisError as error:
-            logger.warning("the start of a batch could not be noted in %s: %s", QUEUED_BATCHES, error)
+            logger.warning("the start of a batch could not be noted in %s: %s", Keys.queue, error)
 
     def add(self, claim: Claim) -> None:
         """Add a batch again that was sent late: it may have been forgotten before it was in the queue.
@@ -49,16 +49,16 @@ class SentBatches:
         A batch that has been started meanwhile stays on the list until the queue is empty: claims may pause until then.
         """
         with ignore_foreign_key():
-            self._client.zadd(QUEUED_BATCHES, {claim.claimed_at: float(claim.claimed_at)})
+            self._client.zadd(Keys.queue, {claim.claimed_at: float(claim.claimed_at)})
 
     def remove(self, claim: Claim) -> None:
         """Remove a batch that was not sent."""
         with ignore_foreign_key():
-            self._client.zrem(QUEUED_BATCHES, claim.claimed_at)
+            self._client.zrem(Keys.queue, claim.claimed_at)
 
     def forget(self, until: float) -> int:
         """Remove the batches claimed up to a time in Unix seconds; return their number."""
-        forgotten: Any = self._client.zremrangebyscore(QUEUED_BATCHES, "-inf", until)
+        forgotten: Any = self._client.zremrangebyscore(Keys.queue, "-inf", until)
         return int(forgotten)
 
     def now(self) -> float:
@@ -73,4 +73,4 @@ def ignore_foreign_key() -> Iterator[None]:
     try:
         yield
     except redis.ResponseError as error:
-        logger.warning("%s is not usable: %s", QUEUED_BATCHES, error)
+        logger.warning("%s is not usable: %s", Keys.queue, error)

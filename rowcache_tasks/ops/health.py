@@ -73,7 +73,7 @@ def read_health(client: "redis.Redis", tables: Iterable[Table], lease_s: float) 
     pipeline.time()
     for table in tables:
         pipeline.zrange(table.keys.schedule, 0, SAMPLE - 1, withscores=True)
-        pipeline.hmget(table.keys.stats, "committed_at", "paused", "resumed")
+        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed")
     (seconds, microseconds), *replies = pipeline.execute()
     now = int(seconds) + int(microseconds) / 1e6
     firsts: Sequence[Any] = replies[0::2]

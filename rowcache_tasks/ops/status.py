@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import decode_row_id
+from rowcache_tasks.schedule.row_id import decode_row_id
 
 __all__ = ["Failure", "Snapshot", "parse_pause", "parse_time", "percentile", "read_failures", "read_snapshot"]
 
@@ -72,7 +72,8 @@ def read_snapshot(client: "redis.Redis", table: Table) -> Snapshot:
     pipeline.zrange(keys.schedule, 0, 0, withscores=True)
     pipeline.hlen(keys.failures)
     pipeline.hgetall(keys.stats)
-    scheduled, overdue, first, failing, raw = pipeline.execute()
+    pipeline.hmget(keys.state, "committed_at", "paused")
+    scheduled, overdue, first, failing, raw, (committed_at, paused_at) = pipeline.execute()
     stats: dict[str, bytes] = {name.decode("utf-8", "replace"): value for name, value in raw.items()}
     late = {name.removeprefix(LATE): parse_count(count) for name, count in stats.items() if name.startswith(LATE)}
     return Snapshot(
@@ -81,8 +82,8 @@ def read_snapshot(client: "redis.Redis", table: Table) -> Snapshot:
         overdue=overdue,
         overdue_s=max(0.0, now - float(first[0][1])) if first else 0.0,
         failing=failing,
-        committed_at=parse_time(stats.get("committed_at")),
-        paused_at=parse_pause(stats.get("paused")),
+        committed_at=parse_time(committed_at),
+        paused_at=parse_pause(paused_at),
         counters={name: parse_count(stats.get(name)) for name in COUNTERS},
         lateness={c: late[str(c)] for c in LATE_CLASSES if str(c) in late},
     )

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import CHAR, ColumnElement, Dialect, Numeric, Uuid
 from sqlalchemy.types import TypeEngine
 
-from rowcache_tasks.keys import join_row_id
+from rowcache_tasks.schedule.row_id import join_row_id
 
 __all__ = ["RowIdWriter"]
 

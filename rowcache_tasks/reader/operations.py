@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError, FillError, RowTypeError
-from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
 from rowcache_tasks.reader.options import ReadRequest, ReadThrough, find_settings
@@ -15,6 +14,7 @@ from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import Command, Server
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.connection import check_timeout
+from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import shorten
 
 __all__ = ["CachedRow", "K", "Reader", "RowId", "is_object", "parse_row_id", "parse_row_ids"]

@@ -1,24 +1,21 @@
-"""Own what callers may pass to tasks: turn it into row ids and delays, or raise ArgumentError. No I/O."""
+"""Checks of the arguments of tasks: row ids, delays, stamps; or ArgumentError."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.keys import encode_row_id
+from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import shorten
 
-__all__ = ["parse_claim", "parse_delay", "parse_delays", "parse_row_id", "parse_row_ids", "parse_stamp"]
+__all__ = ["TIME", "are_members", "parse_delay", "parse_delays", "parse_row_id", "parse_row_ids", "parse_stamp"]
 
 MAX_ROW_ID_BYTES = 1024
 MIN_DELAY_S = 0.05
-"""Below, one row alone keeps a dispatcher and a worker busy; most likely it was meant in another unit."""
+"""A row with a shorter delay keeps a dispatcher and a worker busy; most likely it is in another unit."""
 MAX_DELAY_S = 10 * 365 * 86400
 TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")
 """As the scripts write a time: Unix seconds in plain digits."""
-CLAIM_FIELDS = {"claimed_at", "lease_until", "late"}
 
 
 def parse_row_id(value: object) -> str:
@@ -71,28 +68,6 @@ def parse_stamp(value: object) -> str:
     return value
 
 
-def parse_claim(row_ids: object, claim: object) -> dict[str, Any]:
-    """Accept the row ids and the claim of a message as a dispatcher sends it; returns the fields of a Claim.
-
-    Row ids are what a foreign client has put into the schedule: of any length, and with the escapes of bytes that are
-    not UTF-8.
-    """
-    if not isinstance(row_ids, list | tuple) or len(row_ids) > MAX_BATCH_SIZE or not are_members(row_ids):
-        raise ArgumentError(f"row_ids is {shorten(row_ids)}: with a claim it must be up to {MAX_BATCH_SIZE} texts")
-    if not isinstance(claim, Mapping) or set(claim) != CLAIM_FIELDS:
-        raise ArgumentError(f"claim is {shorten(claim)}: it must have {', '.join(sorted(CLAIM_FIELDS))}")
-    for name in ("claimed_at", "lease_until"):
-        if not isinstance(claim[name], str) or not TIME.fullmatch(claim[name]):
-            raise ArgumentError(f"claim[{name!r}] is {shorten(claim[name])}: it must be a time as the scripts write it")
-    late = claim["late"]
-    if not isinstance(late, list | tuple) or not are_runs(late, len(row_ids)):
-        raise ArgumentError(
-            f"claim['late'] is {shorten(late)}: it must be milliseconds and a number of rows in turn, "
-            f"{len(row_ids)} rows in all"
-        )
-    return {**claim, "row_ids": list(row_ids), "late": list(late)}
-
-
 def is_finite(value: float) -> bool:
     """Whether a number is finite; one too large for a float is."""
     return isinstance(value, int) or math.isfinite(value)
@@ -101,15 +76,7 @@ def is_finite(value: float) -> bool:
 def are_members(values: Sequence[object]) -> bool:
     """Whether all are texts that can be row ids of members of a schedule."""
     try:
-        encode_row_id("".join(values))  # type: ignore[arg-type]  # which is what is to be found out
+        encode_row_id("".join(values))  # type: ignore[arg-type]  # join() finds out
     except (TypeError, UnicodeEncodeError):
         return False
     return True
-
-
-def are_runs(late: Sequence[object], rows: int) -> bool:
-    """Whether these are milliseconds and a number of rows in turn, as a claim gives them."""
-    if not all(isinstance(each, int) and not isinstance(each, bool) and 0 <= each <= 10**15 for each in late):
-        return False
-    counts: Sequence[Any] = late[1::2]
-    return len(late) % 2 == 0 and all(counts) and sum(counts) == rows

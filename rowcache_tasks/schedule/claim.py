@@ -1,31 +1,101 @@
-"""Own what a claim is: rows that are ours until a lease ends. Must not know how it is made, sent or committed."""
+"""A claim, its message form, and the outcomes of its rows as counts."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import chain, groupby, repeat
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from operator import add
+from typing import Any, Self
 
-__all__ = ["Claim", "late_of", "runs"]
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.schedule.arguments import TIME, are_members
+from rowcache_tasks.text import shorten
+
+__all__ = ["Changed", "Claim", "Committed", "Missed"]
+
+MESSAGE_FIELDS = ("claimed_at", "late_ms", "lease_until")
+MAX_LATE_MS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Rows that are ours until the lease ends."""
+    """Rows that are ours until the lease ends. Times are texts exactly as Redis gave them, Unix seconds."""
 
     claimed_at: str
     lease_until: str
     row_ids: list[str]
-    late: list[int]
-    """How long after its due time each row was claimed, run by run: milliseconds, number of rows, milliseconds, …"""
+    late_ms: int = 0
+    """How long after its due time the row was claimed that was due first; no row of the batch was later."""
     behind: int = 0
     """Batches that no worker had started yet when it was claimed; a million when that is not known."""
 
+    def to_message(self) -> dict[str, Any]:
+        """Return the part of a message beside the row ids: the argument `claim` of the task refresh_row."""
+        return {"claimed_at": self.claimed_at, "lease_until": self.lease_until, "late_ms": self.late_ms}
 
-def late_of(claim: Claim) -> dict[str, int]:
-    """Give for each row of a claim how late it was claimed; milliseconds."""
-    each = chain.from_iterable(map(repeat, claim.late[::2], claim.late[1::2]))
-    return dict(zip(claim.row_ids, each, strict=True))
+    @classmethod
+    def from_message(cls, row_ids: object, message: object) -> "Claim":
+        """Read the row ids and the claim of a message. Raises ArgumentError for all that to_message does not make.
+
+        Row ids are the members that a foreign client has put into the schedule: of any length, and with the escapes of
+        bytes that are not UTF-8.
+        """
+        if not isinstance(row_ids, list | tuple) or len(row_ids) > MAX_BATCH_SIZE or not are_members(row_ids):
+            raise ArgumentError(f"row_ids is {shorten(row_ids)}: with a claim it must be up to {MAX_BATCH_SIZE} texts")
+        if not isinstance(message, Mapping) or set(message) != set(MESSAGE_FIELDS):
+            raise ArgumentError(f"claim is {shorten(message)}: it must have {', '.join(MESSAGE_FIELDS)}")
+        for name in ("claimed_at", "lease_until"):
+            time = message[name]
+            if not isinstance(time, str) or not TIME.fullmatch(time):
+                raise ArgumentError(f"claim[{name!r}] is {shorten(time)}: it must be a time as the scripts write it")
+        late_ms = message["late_ms"]
+        if isinstance(late_ms, bool) or not isinstance(late_ms, int) or not 0 <= late_ms <= MAX_LATE_MS:
+            raise ArgumentError(f"claim['late_ms'] is {shorten(late_ms)}: it must be a number of milliseconds")
+        return cls(message["claimed_at"], message["lease_until"], list(row_ids), late_ms)
 
 
-def runs(late_ms: Iterable[int]) -> list[int]:
-    """Write the lateness of rows run by run, as Claim has it."""
-    return list(chain.from_iterable((late, len(list(run))) for late, run in groupby(late_ms)))
+class Counts:
+    """Numbers of rows; the sum of two adds field by field."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Self) -> Self:
+        """Return the sum."""
+        return type(self)(*map(add, astuple(self), astuple(other)))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Counts):
+    """Outcomes of a commit, as counts of rows."""
+
+    refreshed: int = 0
+    """The value was written."""
+    unchanged: int = 0
+    """The cache held the same value already."""
+    superseded: int = 0
+    """Not written: another refresh was committed since the claim, so this value may be older."""
+    dropped: int = 0
+    """Not written: the row was unscheduled since the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed(Counts):
+    """Outcomes of rows that the database does not have, as counts; dropped ones count as missing too."""
+
+    missing: int = 0
+    superseded: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Counts):
+    """Outcomes of a schedule change, as counts of rows."""
+
+    applied: int = 0
+    ignored: int = 0
+    """A change enqueued later was applied before."""
+    kept: int = 0
+    """Scheduled already, when only new rows were meant."""
+
+    def as_result(self) -> dict[str, int]:
+        """Return the result of a task."""
+        return {"applied": self.applied, "ignored": self.ignored}

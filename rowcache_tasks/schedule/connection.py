@@ -1,4 +1,4 @@
-"""Own how a process connects to the cache's Redis: time-outs, retries, names. Must not know keys or scripts."""
+"""Connections to the Redis of the cache: time-outs, retries, names."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from rowcache_tasks.text import shorten
 __all__ = ["SOCKET_TIMEOUT_S", "UNBOUND", "check_timeout", "connect", "connection_options"]
 
 SOCKET_TIMEOUT_S = 5.0
-"""A server that does not answer for so long counts as gone; no caller ever hangs for longer than a few of these."""
+"""A server that does not answer for so long counts as gone; no caller hangs for longer than a few of these."""
 
 UNBOUND = 2**31
-"""Threads need no bound, each uses two connections at most; redis-py's own is 100, and more is an error."""
+"""Connections of one process: each thread uses two at most. The default of redis-py is 100, and more is an error."""
 
 
 def connect(url: str, role: str) -> "redis.Redis":
-    """Make a client; no connection is opened before its first command.
+    """Return a client; no connection is opened before its first command.
 
     A command that fails on a broken connection is sent again on a new one, twice, within a second: every script here
     may run twice without harm.
@@ -34,9 +34,9 @@ def connect(url: str, role: str) -> "redis.Redis":
 
 
 def connection_options(url: str, role: str, timeout_s: float) -> dict[str, Any]:
-    """Give what all our connections have, those of asyncio too; `timeout_s` to connect, and for each answer.
+    """Return the options of every connection, those of asyncio too; `timeout_s` to connect, and for each answer.
 
-    `role` shows in CLIENT LIST, for the person who looks.
+    `role` shows in CLIENT LIST.
     """
     # A Unix socket has no peer that could vanish silently, and redis-py refuses the option for it.
     keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}

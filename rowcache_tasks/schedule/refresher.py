@@ -1,4 +1,4 @@
-"""Own how an application asks for refreshes straight in Redis, without Celery. Must not import SQL or Celery."""
+"""Refreshes that an application requests straight in Redis, without Celery."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from rowcache_tasks.text import shorten
 __all__ = ["Refresher", "list_row_ids"]
 
 ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
-"""What one round trip takes; after it the time is looked at. About 20 ms."""
+"""Rows in one round trip, about 20 ms; the deadline is checked between two of them."""
 
 
 class Portion(NamedTuple):
@@ -31,16 +31,16 @@ class Portion(NamedTuple):
 
 
 class Refresher:
-    """Refreshes rows now, as after a change; what the task refresh_now does, in one round trip for 2000 rows.
+    """Refreshes rows now, as after a change: the same as the task refresh_now, in one round trip for 2000 rows.
 
     `Refresher()` takes Redis and the tables from the configuration module that the workers use;
     `Refresher(url="redis://…", tables={"inv": {"table": "inventory"}})` needs none. Thread-safe and fork-safe; make
     one and keep it. No connection is opened before the first call. No call takes longer than about `timeout` seconds:
-    half of it to connect, half for each answer; nothing is tried twice, and what is not sent by then is not sent.
+    half of it to connect, half for each answer. Nothing is tried twice, and nothing is sent after that time.
 
-    Raises ConfigError for wrong settings, ArgumentError for a table or a row id that cannot be, and CacheError when
-    Redis does not answer, refuses, or is too slow for so many rows: `left` of the error tells how many are then
-    refreshed when their delay ends.
+    Raises ConfigError for wrong settings, ArgumentError for an unknown table or a wrong row id, and CacheError when
+    Redis does not answer, refuses, or is too slow for so many rows. `left` of that error is the number of rows of each
+    table that are refreshed only when their delay ends.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Refresher:
         self._client = redis.Redis.from_url(
             self.settings.redis_url,
             **connection_options(self.settings.redis_url, "refresher", self._timeout_s / 2),
-            health_check_interval=0,  # a connection that the server has closed is found without one
+            health_check_interval=0,  # redis-py notices a connection that the server has closed without one
             retry=Retry(NoBackoff(), retries=0),
         )
 
     def refresh_now(self, table: str, row_ids: str | int | Iterable[str | int]) -> int:
-        """Refresh scheduled rows at once, as after a change; returns how many of them are scheduled.
+        """Refresh scheduled rows at once, as after a change; return how many of them are scheduled.
 
-        A value that is read from the database after this call will be cached. Of rows that are not scheduled, what
-        readers filled in is removed.
+        A value that is read from the database after this call will be cached. Rows that are not scheduled lose the
+        value that a reader filled in.
         """
         return self.refresh_tables({self.settings.table(table).name: row_ids})
 
@@ -80,17 +80,19 @@ class Refresher:
         return self._touch({table: list_row_ids(row_ids) for table, row_ids in rows.items()}, deadline)
 
     def touch_rows(self, rows: Mapping[str, Sequence[str]]) -> int:
-        """Do the same for row ids that the database made, whatever they are: for the hook. The ids are not checked."""
+        """Do the same for row ids that are not checked: the hook makes them from keys of the database."""
         return self._touch(rows, time.monotonic() + self._timeout_s)
 
     def _touch(self, rows: Mapping[str, Sequence[str]], deadline: float) -> int:
-        """Send portion after portion until all is sent or the time is up; what is sent stays so."""
+        """Send round trip after round trip until all is sent or the time is over. Rows that were sent stay due."""
         for table in rows:
             self.settings.table(table)
         left = {table: len(row_ids) for table, row_ids in rows.items()}
         refused: dict[str, Exception] = {}
         script, total = load_script("touch_rows"), 0
-        for n, trip in enumerate(round_trips(self._portions(rows))):
+        # A table adds one short portion at most, so that ROWS_AT_ONCE rows of any tables are one round trip.
+        size = ROWS_AT_ONCE // SCRIPT_BATCH + len(rows) - 1
+        for n, trip in enumerate(cut(self._portions(rows), max(size, 1))):
             if n and time.monotonic() >= deadline:
                 break
             portions = [portion for portion in trip if portion.table not in refused]
@@ -121,25 +123,13 @@ class Refresher:
 
 
 def list_row_ids(value: object) -> list[str]:
-    """Accept what the tasks accept, and sets, generators and other iterables of row ids. Raises ArgumentError."""
+    """Check row ids as parse_row_ids does; accept sets, generators and other iterables, too. Raises ArgumentError."""
     is_other = isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | memoryview | Mapping)
     return parse_row_ids(list(value) if is_other else value)  # type: ignore[call-overload]
 
 
-def round_trips(portions: Iterable[Portion]) -> Iterator[list[Portion]]:
-    """Put portions together until they have ROWS_AT_ONCE rows."""
-    trip: list[Portion] = []
-    for portion in portions:
-        if trip and portion.size + sum(other.size for other in trip) > ROWS_AT_ONCE:
-            yield trip
-            trip = []
-        trip.append(portion)
-    if trip:
-        yield trip
-
-
 def failure(rows: Mapping[str, Sequence[str]], left: Mapping[str, int], reason: str) -> CacheError:
-    """Make the error that says how many rows of which tables are left."""
+    """Return the error with the number of rows of each table that are left."""
     found = {table: size for table, size in left.items() if size}
     text = ", ".join(f"{size} of {len(rows[table])} rows of {table}" for table, size in found.items())
     return CacheError(f"{text} are not refreshed now: {reason}", found)

@@ -13,17 +13,17 @@ from typing import Any, TypeVar
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import FILL_PREFIX, decode_row_id, encode_row_id
-from rowcache_tasks.schedule.claim import Claim, late_of, runs
-from rowcache_tasks.schedule.outcome import Changed, Committed, Missed
+from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.claim import Changed, Claim, Committed, Missed
+from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.script import Call, Script, load_script
 
-__all__ = ["SCRIPT_BATCH", "Backoff", "Changed", "Claim", "Committed", "Missed", "Schedule", "cut", "touch_call"]
+__all__ = ["SCRIPT_BATCH", "Backoff", "Schedule", "cut", "touch_call"]
 
 T = TypeVar("T")
 
 SCRIPT_BATCH = 200
-"""Rows in one call of a script, claims excepted: about 2 ms, for which the server does nothing else."""
+"""Rows in one call of a script but a claim: about 2 ms, for which the server does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Backoff:
     max_s: float = 60.0
 
     def arguments(self) -> list[float]:
-        """Give base, bound and a seed: a script's own random numbers are the same at each call."""
+        """Return base, bound and a seed: the random numbers of a script are the same at each call."""
         return [self.base_s, self.max_s, random.getrandbits(31)]
 
 
@@ -49,44 +49,43 @@ class Schedule:
         self._prefix = encode_row_id(self._keys.value_prefix)
 
     def claim_rows(self, limit: int, lease_s: float) -> tuple[Claim | None, float | None]:
-        """Claim up to `limit` due rows, earliest first; also give the next due time, None when nothing is scheduled.
+        """Claim up to `limit` due rows, earliest first; also return the next due time, None when no row is scheduled.
 
-        Rows without a delay, or with one <= 0, are removed from every key instead. If the process dies after this
-        call, the claimed rows are due again when the lease ends.
+        Rows without a delay, or with one <= 0, and the row id "" are removed from every key instead. If the process
+        dies after this call, the claimed rows are due again when the lease ends.
 
-        No Claim at all: a batch claimed half a lease ago was not started yet, so what is due soon may lie in the
-        queue still (see dispatch/backpressure.py).
+        No Claim: a batch that was claimed half a lease ago is not started yet, so that due rows may be in the queue
+        already (dispatch/backpressure.py).
         """
-        reply = self._run("claim_rows", self._prefix, FILL_PREFIX, lease_s, limit, lease_s / 2)
+        reply = self._run("claim_rows", self._prefix, Keys.fill_prefix, lease_s, limit, lease_s / 2)
         if len(reply) == 1:
             return None, None
         claim = Claim(
             claimed_at=reply[0].decode(),
             lease_until=reply[1].decode(),
             row_ids=[decode_row_id(row_id) for row_id in reply[5:]],
-            late=reply[4],
+            late_ms=reply[4],
             behind=reply[3],
         )
         return claim, float(reply[2]) if reply[2] else None
 
     def lease_rows(self, row_ids: Sequence[str], lease_s: float) -> Claim:
-        """Claim these rows, due or not, in one call: SCRIPT_BATCH at most. Rows that are not scheduled are left out."""
+        """Claim up to SCRIPT_BATCH named rows, due or not. Rows that are not scheduled are left out."""
         reply = self._run("lease_rows", lease_s, *map(encode_row_id, row_ids))
         leased = [decode_row_id(row_id) for row_id in reply[2:]]
-        return Claim(reply[0].decode(), reply[1].decode(), leased, [0, len(leased)])
+        return Claim(reply[0].decode(), reply[1].decode(), leased)
 
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
         """Write the values of rows of the claim and schedule their next refresh at claim time + delay.
 
-        Atomic for each row; of many rows, the server does other work in between.
+        Atomic for SCRIPT_BATCH rows. If the process dies between two calls, the other rows wait for one lease.
         """
-        late_ms, total = late_of(claim), Committed()
+        ttl_ms, total = int((self.table.ttl_s or 0) * 1000), Committed()
         for batch in cut(values, SCRIPT_BATCH):
             arguments = [
-                *(self._prefix, claim.claimed_at, claim.lease_until, int((self.table.ttl_s or 0) * 1000), len(batch)),
+                *(self._prefix, claim.claimed_at, claim.lease_until, ttl_ms, claim.late_ms, len(batch)),
                 *map(encode_row_id, batch),
                 *(values[row_id] for row_id in batch),
-                *runs(late_ms[row_id] for row_id in batch),
             ]
             total += Committed(*self._run("commit_rows", *arguments))
         return total
@@ -105,8 +104,8 @@ class Schedule:
     def release_rows(self, claim: Claim, errors: Mapping[str, str], backoff: Backoff) -> int:
         """Record a failure of each row (row id -> one-line reason) and retry it with backoff; the value stays.
 
-        An empty reason hands the row back: due at once, and not counted as a failure. Returns how many rows were
-        still ours.
+        An empty reason makes the row due at once and is not counted as a failure. Returns the number of rows that
+        were still claimed.
         """
         released = 0
         for batch in cut(errors, SCRIPT_BATCH):
@@ -119,9 +118,9 @@ class Schedule:
         return released
 
     def put_rows(self, rows: Mapping[str, tuple[float, float]], stamp: str = "", *, only_new: bool = False) -> Changed:
-        """Schedule rows: row id -> (seconds between refreshes, seconds until the first). Stamp: when enqueued.
+        """Schedule rows: row id -> (seconds between refreshes, seconds until the first).
 
-        With `only_new`, rows that are scheduled already are left alone.
+        `stamp`: when the change was enqueued, "" for now. `only_new`: leave rows alone that are scheduled already.
         """
         total = Changed()
         for batch in cut(rows, SCRIPT_BATCH):
@@ -135,16 +134,16 @@ class Schedule:
         return total
 
     def drop_rows(self, row_ids: Iterable[str], stamp: str = "") -> Changed:
-        """Unschedule rows and remove their values at once. Stamp: when the change was enqueued."""
+        """Unschedule rows and remove their values at once. `stamp`: when the change was enqueued, "" for now."""
         total = Changed()
         for batch in cut(row_ids, SCRIPT_BATCH):
-            total += Changed(*self._run("drop_rows", self._prefix, FILL_PREFIX, stamp, *map(encode_row_id, batch)))
+            total += Changed(*self._run("drop_rows", self._prefix, Keys.fill_prefix, stamp, *map(encode_row_id, batch)))
         return total
 
     def touch_rows(self, row_ids: Iterable[str]) -> int:
-        """Make scheduled rows due now; returns how many there were.
+        """Make scheduled rows due now; return their number. Rows that are not scheduled lose their values.
 
-        Of the others, what readers filled in is removed. A fill in flight writes nothing.
+        A fill in flight writes nothing.
         """
         script = self._load("touch_rows")
         calls = (touch_call(self.table, batch) for batch in cut(row_ids, SCRIPT_BATCH))
@@ -153,16 +152,16 @@ class Schedule:
     def check_clock(self, is_settled: bool = False) -> bool:
         """Note the server's time; return whether its clock has stepped back by over a second since the last note.
 
-        It goes on returning so until `is_settled` says that what is left in the future was mended. Also forgets some
-        schedule changes of over a day ago.
+        Returns True until a call with `is_settled`, after the repair. Also forgets some schedule changes of over a day
+        ago.
         """
         return bool(self._run("check_clock", int(is_settled)))
 
     def repair_rows(self, row_ids: Sequence[str], lease_s: float, backoff: Backoff) -> int:
-        """Make rows that are due later than they can be due within one delay; returns how many.
+        """Make rows due within one delay that are due later than possible; return their number.
 
-        All others are left alone. What was claimed before the clock stepped back may be claimed again before its lease
-        ends; the commit of the older claim is then refused.
+        All others are left alone. A row that was claimed before the clock stepped back may be claimed again before its
+        lease ends; the commit of the older claim is then refused.
         """
         repaired = 0
         for batch in cut(row_ids, SCRIPT_BATCH):
@@ -171,7 +170,7 @@ class Schedule:
         return repaired
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
-        """Give about `count` scheduled row ids and the cursor of the next call, 0 at the end."""
+        """Return the cursor of the next call, 0 at the end, and about `count` scheduled row ids."""
         reply: Any = self._client.zscan(self._keys.schedule, cursor, count=count)
         return int(reply[0]), [decode_row_id(row_id) for row_id, _ in reply[1]]
 
@@ -183,7 +182,7 @@ class Schedule:
 def touch_call(table: Table, row_ids: Iterable[str]) -> Call:
     """Return the call of touch_rows for up to SCRIPT_BATCH rows."""
     keys = table.keys
-    arguments = [encode_row_id(keys.value_prefix), FILL_PREFIX, *map(encode_row_id, row_ids)]
+    arguments = [encode_row_id(keys.value_prefix), Keys.fill_prefix, *map(encode_row_id, row_ids)]
     return [getattr(keys, key) for key in load_script("touch_rows").keys], arguments
 
 

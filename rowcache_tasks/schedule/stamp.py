@@ -1,7 +1,4 @@
-"""Own the times at which schedule changes are enqueued: by the clock of Redis, in the order of one process.
-
-Must not know tasks or tables.
-"""
+"""Stamps of schedule changes: the time of Redis, in the order of one process."""
 
 import threading
 
@@ -14,8 +11,8 @@ STEP_US = 1_000_000
 class Stamps:
     """Makes stamps of the server's times, each later than the one before. Thread-safe.
 
-    A server's clock may stand still or go back a little between two changes; the later of them must win all the same.
-    When the clock was set back for good, the stamps follow it.
+    The clock of a server may stand still or go back a little between two changes; the later change wins all the same.
+    Stamps follow a clock that was set back for good.
     """
 
     def __init__(self) -> None:
@@ -23,7 +20,7 @@ class Stamps:
         self._last_us = 0
 
     def stamp(self, time: tuple[int, int]) -> str:
-        """Give the stamp of the server's TIME (seconds, microseconds) as text, Unix seconds with six decimals."""
+        """Return the stamp of the server's TIME (seconds, microseconds) as text, Unix seconds with six decimals."""
         now_us = int(time[0]) * 1_000_000 + int(time[1])
         with self._lock:
             if self._last_us - STEP_US < now_us <= self._last_us:

@@ -6,13 +6,13 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import decode_row_id
+from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.script import load_script
 
 __all__ = ["TableState"]
 
 SCAN_COUNT = 500
-"""Members that Redis looks at in one step of a walk: about 0.2 ms."""
+"""Members in one step of a walk: about 0.2 ms."""
 
 
 class TableState:
@@ -23,17 +23,14 @@ class TableState:
         self._keys = table.keys
 
     def pause_table(self, is_paused: bool, stamp: str = "") -> bool:
-        """Let no dispatcher claim rows, or let them again; stamp: when that was enqueued.
+        """Pause the table, so that no dispatcher claims its rows, or resume it. `stamp`: when that was enqueued.
 
-        Returns False when it was ignored, because a change enqueued later was applied already.
+        Returns False when a change that was enqueued later was applied already.
         """
         return bool(self._run("pause_table", stamp, int(is_paused)))
 
     def drop_table(self, stamp: str, limit: int = 1000) -> int:
-        """Let no change enqueued before the stamp schedule a row any more.
-
-        Forgets up to `limit` changes from before: they cannot be undone now. Returns how many there were.
-        """
+        """Ignore all changes that were enqueued before the stamp; forget up to `limit` of them, and return how many."""
         return int(self._run("drop_table", stamp, limit))
 
     def count_rows(self) -> int:
@@ -42,9 +39,9 @@ class TableState:
         return int(count)
 
     def scan_row_ids(self) -> Iterator[list[str]]:
-        """Give the ids of all rows that have left something in our keys, some hundred at a time, in bounded memory.
+        """Yield the ids of all rows in the keys of the table, some hundred at a time, in bounded memory.
 
-        A row that is there from the beginning to the end is given, and may be given twice.
+        A row that is there from the beginning to the end is yielded, perhaps twice.
         """
         keys = self._keys
         others: list[str] = []
@@ -65,7 +62,7 @@ class TableState:
         return script.run(self._client, [getattr(self._keys, key) for key in script.keys], arguments)
 
     def _without(self, members: list[bytes], others: list[str]) -> list[str]:
-        """Leave out the members that one of the other ZSETs has: they were given already."""
+        """Leave out the members that one of the other ZSETs has: they were yielded already."""
         asked: Any = members
         known: list[Any] = [self._client.zmscore(other, asked) for other in others]
         return list(

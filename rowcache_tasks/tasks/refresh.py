@@ -9,8 +9,9 @@ import redis
 from rowcache_tasks.celery import REFRESH_QUEUE, app
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.schedule.arguments import parse_claim, parse_row_ids
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Claim, cut
+from rowcache_tasks.schedule.arguments import parse_row_ids
+from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
 from rowcache_tasks.worker.refresh import refresh_claim
 
 __all__ = ["refresh_row"]
@@ -27,15 +28,15 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
 
     Counts of 0 are left out: the others fit into a column of Flower.
 
-    Dispatchers pass their claim: {"claimed_at": time, "lease_until": time, "late": [milliseconds, number of rows, …]}.
-    Without a claim, the task claims the rows itself, also those of a paused table, and leaves out rows that are not
-    scheduled. Such a message is lost when the worker that has fetched it is killed; refresh_now is not.
+    Dispatchers pass their claim, as Claim.to_message writes it. Without a claim, the task claims the rows itself, also
+    those of a paused table, and leaves out rows that are not scheduled. Such a message is lost when the worker that has
+    fetched it is killed; refresh_now is not.
     """
     runtime = current_runtime()
     runtime.settings.table(table)
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
-        sent = Claim(**parse_claim(row_ids, claim))
+        sent = Claim.from_message(row_ids, claim)
         runtime.sent_batches.start(sent)
         counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
     else:

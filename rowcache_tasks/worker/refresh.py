@@ -4,7 +4,8 @@ import logging
 from dataclasses import asdict, replace
 
 from rowcache_tasks.database.source import Source
-from rowcache_tasks.schedule.rows import Backoff, Claim, Schedule
+from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.rows import Backoff, Schedule
 
 __all__ = ["refresh_claim"]
 

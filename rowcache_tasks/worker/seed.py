@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.database.source import Source
-from rowcache_tasks.schedule.outcome import Changed
+from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
 
 __all__ = ["SEED_BATCH", "seed_query", "seed_table", "spread"]

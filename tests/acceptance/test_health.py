@@ -35,7 +35,7 @@ def health(deployment, *arguments, role="worker"):
 
 def let_time_pass(deployment, seconds):
     """Let everything that happened have happened so many seconds earlier."""
-    deployment.client.hincrbyfloat("stats:", "committed_at", -seconds)
+    deployment.client.hincrbyfloat("state:", "committed_at", -seconds)
     for key in ("refreshed:", "changed:"):
         for row_id in ROWS:
             deployment.client.zincrby(key, -seconds, row_id)

@@ -11,7 +11,7 @@ from rowcache_tasks.keys import Keys
 pytestmark = pytest.mark.acceptance
 
 TABLES = json.dumps({"inv": {"table": "inventory"}, "note": {"table": "note", "namespace": "note"}})
-OURS = ("schedule:", "delay:", "refreshed:", "changed:", "failures:", "stats:", "wake:", "beat:", "queue:")
+OURS = ("schedule:", "delay:", "refreshed:", "changed:", "failures:", "state:", "stats:", "wake:", "beat:", "queue:")
 LONG = "9" * 1_000_000
 
 

@@ -13,7 +13,7 @@ import pytest
 from support.deployment import with_login
 from support.project import ROOT
 
-from rowcache_tasks.keys import join_row_id
+from rowcache_tasks.schedule.row_id import join_row_id
 
 EXAMPLE = ROOT / "examples" / "node"
 PAGE = ROOT / "docs" / "other-languages.md"

@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import decode_row_id
 from rowcache_tasks.ops.cli.session import Session, open_session
 from rowcache_tasks.ops.status import Failure, read_failures
+from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 __all__ = ["errors"]

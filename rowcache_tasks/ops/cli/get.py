@@ -6,10 +6,10 @@ import click
 import msgspec
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.ops.cli.session import FailedError, Session, open_session
 from rowcache_tasks.ops.status import parse_failure
 from rowcache_tasks.schedule.arguments import parse_row_id
+from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import show_count, show_duration, show_text
 
 __all__ = ["get"]

@@ -13,9 +13,9 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.keys import decode_row_id
 from rowcache_tasks.ops.plan import LARGEST, Group
 from rowcache_tasks.ops.status import read_snapshot
+from rowcache_tasks.schedule.row_id import decode_row_id
 
 __all__ = ["sample_workload"]
 

@@ -12,7 +12,7 @@ from rowcache_tasks.ops.cli.progress import show_progress
 from rowcache_tasks.ops.cli.schedule import MINUS, read_number
 from rowcache_tasks.ops.cli.session import open_session
 from rowcache_tasks.schedule.arguments import parse_delay
-from rowcache_tasks.schedule.outcome import Changed
+from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.text import show_count
 from rowcache_tasks.worker.reconcile import reconcile_table
 from rowcache_tasks.worker.seed import seed_query, seed_table

@@ -9,8 +9,9 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import Keys, decode_row_id
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.ops.doctor.finding import Finding, fail, ok, warn
+from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.text import show_count, show_row_ids
 
@@ -21,7 +22,14 @@ SAMPLE = 10_000
 SHOWN = 3
 NEVER_S = 3651 * 86400
 """A due time or a delay further off is a mistake: more than we accept, milliseconds instead of seconds, or infinity."""
-TYPES = {"schedule": "zset", "delay": "zset", "refreshed": "zset", "changed": "zset", "wake": "list"}
+TYPES = {
+    "schedule": "zset",
+    "delay": "zset",
+    "refreshed": "zset",
+    "changed": "zset",
+    "wake": "list",
+    "expiring": "string",
+}
 HASH = "hash"
 
 COMMAND = "celery -A rowcache_tasks rowcache"

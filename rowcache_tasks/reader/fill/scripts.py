@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import FILL_PREFIX, encode_row_id
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.reader.options import ReadThrough
+from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.script import Script, load_script
 
 __all__ = ["ABSENT", "BAD_ROW", "FAILED", "NOT_READ", "FillScripts", "FillState", "Found", "ScriptCall", "reason_of"]
@@ -77,7 +78,7 @@ class FillScripts:
 
         The mark lasts a little longer than the database may take. If the process dies, other readers go on then.
         """
-        head = [self._prefix, FILL_PREFIX, token, int(self._options.timeout * 1500)]
+        head = [self._prefix, Keys.fill_prefix, token, int(self._options.timeout * 1500)]
         head.append("" if max_age_s is None else max_age_s)
         return [self._call("begin_fill", [*head, *map(encode_row_id, part)]) for part in parts(row_ids)]
 
@@ -104,7 +105,7 @@ class FillScripts:
     ) -> list[ScriptCall]:
         """Write the outcomes of the caller's rows: row id -> JSON or a note. Nothing newer is ever replaced."""
         options = self._options
-        head = [self._prefix, FILL_PREFIX, token, began_at, self._ttl_ms, int(options.ttl * 1000)]
+        head = [self._prefix, Keys.fill_prefix, token, began_at, self._ttl_ms, int(options.ttl * 1000)]
         head += ["" if delay_s is None else delay_s, int(options.missing_ttl * 1000), FAILED_MS]
         return [
             self._call("end_fill", [*head, len(part), *map(encode_row_id, part), *(outcomes[each] for each in part)])

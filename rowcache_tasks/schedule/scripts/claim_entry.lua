@@ -1,14 +1,15 @@
--- Decides which of several dispatchers sends a due beat_schedule entry: the first to ask within the gap.
--- KEYS entries HASH
+-- Decides which of several dispatchers sends a due beat_schedule entry: the first within the gap.
+-- KEYS beat HASH
 -- ARGV name text, gap_s seconds
 -- RETURNS 1 when the caller is to send it, else 0
-local entries = unpack(KEYS)
+local beat = unpack(KEYS)
 local name, gap_s = unpack(ARGV)
+-- @include now
 
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
-local last = tonumber(redis.call('HGET', entries, name) or '-inf')
+local last = tonumber(redis.call('HGET', beat, name) or '-inf')
+
 -- A time in the future is left from before the clock stepped back.
 if last <= now and now - last < tonumber(gap_s) then return 0 end
-redis.call('HSET', entries, name, string.format('%.17g', now))
+
+redis.call('HSET', beat, name, exact(now))
 return 1

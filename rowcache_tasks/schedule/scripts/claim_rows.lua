@@ -1,49 +1,76 @@
--- Claims the due rows, earliest first: pushes the due time of each to the end of a lease.
--- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, queue ZSET
+-- Claims the due rows, earliest first: moves the due time of each to the end of a lease.
+-- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, queue ZSET
 -- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds
--- RETURNS {claimed_at, lease_until, next due time or "", batches not started yet, {ms late, rows, ms late, ...}, row id...},
---         no rows when the table is paused; or {claimed_at}, no claim: a batch sent max_wait_s ago was not started yet
-local schedule, delay, refreshed, failures, stats, queue = unpack(KEYS)
+-- RETURNS {claimed_at, lease_until, next due time or "", batches not started yet, late_ms,
+--         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
+--         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
+--         max_wait_s ago is not started yet
+local schedule, delay, refreshed, failures, stats, state, queue = unpack(KEYS)
 local value_prefix, fill_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
-local time, late = redis.call('TIME'), {}
-local now = time[1] + time[2] / 1e6
-local lease_until = string.format('%.17g', now + lease_s)
-local fence = string.format('%.17g', now - 5e-7) -- after any claim before: they are 1 us apart
-local reply = {string.format('%.17g', now), lease_until, '', tonumber(redis.pcall('ZCARD', queue)) or 1e6, late}
-if tonumber(redis.pcall('HGET', stats, 'paused')) then return reply end
+-- @include now
+-- @include scored
+-- @include fence_before
+local claimed_at = exact(now)
+local lease_until = exact(now + lease_s)
+
+local waiting = tonumber(redis.pcall('ZCARD', queue)) or 1e6
+if tonumber(redis.pcall('HGET', state, 'paused')) then
+  return {claimed_at, lease_until, '', waiting, 0}
+end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
-if oldest and now - oldest > tonumber(max_wait_s) then return {reply[1]} end
-local row_ids, leases, fences, gone, values = {}, {}, {}, {}, {}
-local due = redis.call('ZRANGE', schedule, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+if oldest and now - oldest > tonumber(max_wait_s) then return {claimed_at} end
+-- mutant: claim-all -> local last = '+inf'
+local last = now
+local due = redis.call(
+  'ZRANGE', schedule, '-inf', last, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+local row_ids = {}
 for i = 1, #due / 2 do row_ids[i] = due[2 * i - 1] end
-if #row_ids > 0 then
-  local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
-  for i, row_id in ipairs(row_ids) do
-    if tonumber(delays[i] or 0) > 0 then
-      leases[#leases + 1] = lease_until; leases[#leases + 1] = row_id; reply[#reply + 1] = row_id
-      local late_ms = math.floor(math.min((now - due[2 * i]) * 1000, 1e12))
-      if late[#late - 1] ~= late_ms then late[#late + 1] = late_ms; late[#late + 1] = 0 end
-      late[#late] = late[#late] + 1
-      fences[#fences + 1] = fence; fences[#fences + 1] = row_id
-    else
-      -- No delay, or one <= 0, is how any client says: stop caching this row.
-      table.insert(gone, row_id); table.insert(values, value_prefix .. row_id)
-      table.insert(values, fill_prefix .. value_prefix .. row_id)
-    end
+local delays = {}
+if #row_ids > 0 then delays = redis.call('ZMSCORE', delay, unpack(row_ids)) end
+
+-- No delay, or one <= 0, is how any client says: stop caching this row. No row has the id ''.
+local function is_wanted(i)
+  if row_ids[i] == '' then return false end
+  -- mutant: claim-dropped -> return true
+  -- mutant: claim-any-delay -> return delays[i]
+  -- mutant: claim-without-delay -> return tonumber(delays[i] or 1) > 0
+  return tonumber(delays[i] or 0) > 0
+end
+local claimed, dropped, values = {}, {}, {}
+local first_due
+for i, row_id in ipairs(row_ids) do
+  if is_wanted(i) then
+    claimed[#claimed + 1] = row_id
+    -- 0 is how a foreign client says "at once": no time since which the row has been late.
+    if not first_due and tonumber(due[2 * i]) > 0 then first_due = due[2 * i] end
+  else
+    dropped[#dropped + 1] = row_id
+    values[#values + 1] = value_prefix .. row_id
+    -- mutant: keep-fill
+    values[#values + 1] = fill_prefix .. value_prefix .. row_id
   end
 end
-if #gone > 0 then
+
+if #dropped > 0 then
+  -- mutant: keep-value
   redis.call('DEL', unpack(values))
-  redis.call('HDEL', failures, unpack(gone))
-  for _, zset in ipairs({refreshed, delay, schedule}) do redis.call('ZREM', zset, unpack(gone)) end
-  redis.pcall('HINCRBY', stats, 'dropped', #gone)
+  -- mutant: keep-failure
+  redis.call('HDEL', failures, unpack(dropped))
+  -- mutant: keep-fence
+  redis.call('ZREM', refreshed, unpack(dropped))
+  redis.call('ZREM', delay, unpack(dropped))
+  -- mutant: keep-due
+  redis.call('ZREM', schedule, unpack(dropped))
+  redis.pcall('HINCRBY', stats, 'dropped', #dropped)
 end
-if #leases > 0 then
-  redis.call('ZADD', schedule, unpack(leases))
-  -- No fence: a new or dropped row, where refreshes from before must not be written. One in the future, left from
-  -- before the server's clock stepped back, would refuse every commit. All others are lower, and stay.
-  redis.call('ZADD', refreshed, 'LT', unpack(fences))
-  redis.pcall('ZADD', queue, now, reply[1]); redis.pcall('HINCRBY', stats, 'claimed', #leases / 2)
+local late_ms = 0
+if #claimed > 0 then
+  -- mutant: no-lease
+  redis.call('ZADD', schedule, scored(claimed, lease_until))
+  fence_before(claimed)
+  redis.pcall('ZADD', queue, now, claimed_at)
+  redis.pcall('HINCRBY', stats, 'claimed', #claimed)
+  late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
 end
-reply[3] = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
-return reply
+local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
+return {claimed_at, lease_until, next_due, waiting, late_ms, unpack(claimed)}

@@ -1,50 +1,95 @@
--- Commits what was read of a claimed batch: writes the values, pulls the due times back to claimed_at + delay.
--- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, wake LIST, expiring STRING
--- ARGV value_prefix text, claimed_at time, lease_until time, ttl_ms milliseconds (0: none), count rows,
---      row_id text..., value JSON..., late milliseconds late at the claim and number of rows in turn...
+-- Commits values read for a claim, and makes each row due again at claimed_at + its delay.
+-- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, wake LIST,
+--      expiring STRING
+-- ARGV value_prefix text, claimed_at time, lease_until time, ttl_ms milliseconds (0: none),
+--      late_ms milliseconds, count rows, row_id text..., value JSON...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
-local schedule, delay, refreshed, failures, stats, wake, expiring = unpack(KEYS)
-local value_prefix, claimed_at, lease_until, ttl_ms, count = unpack(ARGV)
-claimed_at, ttl_ms, count = tonumber(claimed_at), tonumber(ttl_ms), tonumber(count)
-local row_ids, names, time = {unpack(ARGV, 6, 5 + count)}, {}, redis.call('TIME')
-for i = 1, count do names[i] = value_prefix .. row_ids[i] end
-local now = time[1] + time[2] / 1e6
-local at, took_ms, next_due, run, left, class = string.format('%.17g', now), (now - claimed_at) * 1e3, {}, 4 + 2 * count, 0
--- Lateness is counted in classes of 2^(class / 4) milliseconds.
-local function late_class(ms) return 'late:' .. math.ceil(4 * math.log(math.max(ms + took_ms, 1)) / math.log(2)) end
-local ours, held = {}, redis.call('ZRANGE', schedule, lease_until, lease_until, 'BYSCORE', 'LIMIT', 0, 1000)
-for _, row_id in ipairs(held) do ours[row_id] = true end -- at most what one claim takes
+local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
+local value_prefix, claimed_at, lease_until, ttl_ms, late_ms, count = unpack(ARGV)
+local row_ids = {unpack(ARGV, 7, 6 + count)}
+local values = {unpack(ARGV, 7 + count)}
+claimed_at, ttl_ms = tonumber(claimed_at), tonumber(ttl_ms)
+local names = {}
+for i, row_id in ipairs(row_ids) do names[i] = value_prefix .. row_id end
+-- @include now
+-- @include scored
+-- @include wake
+-- @include refusal
+local at = exact(now)
+
+-- At most the rows of one claim: no other has the same end.
+-- mutant: any-lease -> local from, to = '-inf', '+inf'
+local from, to = lease_until, lease_until
+local held = redis.call('ZRANGE', schedule, from, to, 'BYSCORE', 'LIMIT', 0, 1000)
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
-local cached = redis.call('MGET', expiring, unpack(names))
-local changed, due, fresh, committed, tally = {}, {}, {}, {}, {superseded = 0, dropped = 0}
-for i, row_id in ipairs(row_ids) do
-  local delay_s, due_at = delays[i] or '0', at
-  if left == 0 then run = run + 2; left, class = tonumber(ARGV[run + 1]), late_class(ARGV[run]) end; left = left - 1
-  if tonumber(delay_s) <= 0 then
-    tally.dropped = tally.dropped + 1 -- Unscheduled since the claim: a value written now would never go away again.
-  elseif not fences[i] or tonumber(fences[i]) >= claimed_at or claimed_at > now then
-    tally.superseded = tally.superseded + 1 -- Committed or dropped since the claim, or the clock stepped back: it may be old.
-  else
-    local value = ARGV[5 + count + i]
-    if cached[i + 1] ~= value then changed[#changed + 1] = names[i]; changed[#changed + 1] = value end
-    fresh[#fresh + 1] = at; fresh[#fresh + 1] = row_id; committed[#committed + 1] = row_id
-    tally[class] = (tally[class] or 0) + 1
-    due_at = next_due[delay_s] or string.format('%.17g', claimed_at + delay_s); next_due[delay_s] = due_at
-  end
-  -- Whoever rescheduled the row since the claim stands. A row of ours that is not written is due now.
-  if ours[row_id] then due[#due + 1] = due_at; due[#due + 1] = row_id end
+local cached = redis.call('MGET', unpack(names))
+
+local is_held = {}
+for _, row_id in ipairs(held) do is_held[row_id] = true end
+local next_dues = {}
+local function next_due(delay_s)
+  next_dues[delay_s] = next_dues[delay_s] or exact(claimed_at + delay_s)
+  return next_dues[delay_s]
 end
+local function outcome_of(i, delay_s)
+  local refusal = refusal_of(delay_s, fences[i])
+  if refusal then return refusal end
+  -- mutant: write-unchanged
+  if cached[i] == values[i] then return 'unchanged' end
+  return 'refreshed'
+end
+local tally = {refreshed = 0, unchanged = 0, superseded = 0, dropped = 0}
+local changed, committed, due = {}, {}, {}
+for i, row_id in ipairs(row_ids) do
+  -- mutant: commit-without-delay -> local delay_s = tonumber(delays[i] or 1)
+  local delay_s = tonumber(delays[i] or 0)
+  local outcome = outcome_of(i, delay_s)
+  -- A row that is still ours and is not written is due now.
+  -- mutant: refused-is-due-later -> local due_at = next_due(delay_s)
+  local due_at = at
+  tally[outcome] = tally[outcome] + 1
+  if outcome == 'refreshed' then
+    changed[#changed + 1] = names[i]
+    changed[#changed + 1] = values[i]
+  end
+  if outcome == 'refreshed' or outcome == 'unchanged' then
+    committed[#committed + 1] = row_id
+    due_at = next_due(delay_s)
+  end
+  -- Whoever has rescheduled the row since the claim stands.
+  -- mutant: overrule -> local is_ours = true
+  local is_ours = is_held[row_id]
+  if is_ours then
+    due[#due + 1] = due_at
+    due[#due + 1] = row_id
+  end
+end
+
 if #changed > 0 then redis.call('MSET', unpack(changed)) end
--- While some value may have an expiry (a reader filled it in, or the table has or had a "ttl"), there is a mark.
-local lasts = ttl_ms > 0 and {'PEXPIRE', ttl_ms} or {'PERSIST'}
-if ttl_ms > 0 then redis.call('MSET', expiring, 1); redis.call('PEXPIRE', expiring, math.max(ttl_ms, 86400000)) end
-local kept = (ttl_ms > 0 or cached[1]) and committed or {}
-for _, row_id in ipairs(kept) do redis.call(lasts[1], value_prefix .. row_id, unpack(lasts, 2)) end
+-- The mark says that a value may have an expiry: a reader filled it in, or the table has a "ttl" or
+-- had one. Without it no value has one.
+if ttl_ms > 0 then
+  redis.call('SET', expiring, 1, 'PX', math.max(ttl_ms, 86400000))
+  for _, row_id in ipairs(committed) do redis.call('PEXPIRE', value_prefix .. row_id, ttl_ms) end
+elseif redis.call('EXISTS', expiring) == 1 then
+  for _, row_id in ipairs(committed) do redis.call('PERSIST', value_prefix .. row_id) end
+end
 if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end
-if #fresh > 0 then redis.call('ZADD', refreshed, unpack(fresh)); redis.pcall('HSET', stats, 'committed_at', at) end
-if #fresh > 0 and redis.call('HLEN', failures) > 0 then redis.call('HDEL', failures, unpack(committed)) end
-if #committed < count and redis.call('LLEN', wake) < 4 then redis.call('RPUSH', wake, '1') end
-tally.refreshed, tally.unchanged = #changed / 2, #committed - #changed / 2
-for field, n in pairs(tally) do if n > 0 then redis.pcall('HINCRBY', stats, field, n) end end
+if #committed > 0 then
+  -- mutant: no-fence
+  redis.call('ZADD', refreshed, scored(committed, at))
+  redis.pcall('HSET', state, 'committed_at', at)
+  local is_failing = redis.call('HLEN', failures) > 0
+  -- mutant: keep-failure
+  if is_failing then redis.call('HDEL', failures, unpack(committed)) end
+end
+if #committed < #row_ids then wake_dispatcher() end
+
+-- Lateness is counted in classes of 2^(class / 4) milliseconds, all rows of the batch in one.
+local total_ms = math.max(late_ms + (now - claimed_at) * 1e3, 1)
+tally['late:' .. math.ceil(4 * math.log(total_ms) / math.log(2))] = #committed
+for field, n in pairs(tally) do
+  if n > 0 then redis.pcall('HINCRBY', stats, field, n) end
+end
 return {tally.refreshed, tally.unchanged, tally.superseded, tally.dropped}

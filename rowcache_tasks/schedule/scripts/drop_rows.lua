@@ -1,35 +1,44 @@
--- Unschedules rows and removes their values at once. The change is remembered, so that an older one cannot undo it.
+-- Unschedules rows and removes their values. The change is kept, so that no older one undoes it.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, changed ZSET, failures HASH, stats HASH
 -- ARGV value_prefix text, fill_prefix text, stamp time ("": now), row_id text...
 -- RETURNS {applied, ignored}
 local schedule, delay, refreshed, changed, failures, stats = unpack(KEYS)
 local value_prefix, fill_prefix, stamp = unpack(ARGV)
 local row_ids = {unpack(ARGV, 4)}
-
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
+-- @include now
+-- @include scored
 stamp = tonumber(stamp) or now
+-- @include newest
+
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local applied, values, marks = {}, {}, {}
+
+local applied, values = {}, {}
 for i, row_id in ipairs(row_ids) do
-  local newest = tonumber(stamps[i] or '-inf')
-  -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
-  if newest <= stamp or newest > now then
-    table.insert(applied, row_id)
-    table.insert(values, value_prefix .. row_id)
-    table.insert(values, fill_prefix .. value_prefix .. row_id) -- a fill in flight must not write the value back
-    table.insert(marks, stamp)
-    table.insert(marks, row_id)
+  if is_newest(stamps[i]) then
+    applied[#applied + 1] = row_id
+    values[#values + 1] = value_prefix .. row_id
+    -- A fill in flight must not write the value back.
+    -- mutant: keep-fill
+    values[#values + 1] = fill_prefix .. value_prefix .. row_id
   end
 end
+
 if #applied > 0 then
+  -- mutant: keep-value
   redis.call('DEL', unpack(values))
+  -- mutant: keep-failure
   redis.call('HDEL', failures, unpack(applied))
+  -- mutant: keep-fence
   redis.call('ZREM', refreshed, unpack(applied))
+  -- mutant: keep-due
   redis.call('ZREM', schedule, unpack(applied))
-  redis.pcall('HINCRBY', stats, 'dropped', redis.call('ZREM', delay, unpack(applied)))
-  redis.call('ZADD', changed, unpack(marks)) -- last: a server that is full allows it only after what frees memory
+  local dropped = 0
+  -- mutant: keep-delay
+  dropped = redis.call('ZREM', delay, unpack(applied))
+  redis.pcall('HINCRBY', stats, 'dropped', dropped)
+  -- Last: a server that is full allows it only after a command that frees memory.
+  -- mutant: no-stamp
+  redis.call('ZADD', changed, scored(applied, stamp))
 end
-local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 250)
-if #old > 0 then redis.call('ZREM', changed, unpack(old)) end
+-- @include trim_changes
 return {#applied, #row_ids - #applied}

@@ -1,50 +1,66 @@
--- Commits that claimed rows were not found: removes their values, retries them with backoff, drops them at the limit.
+-- Commits that claimed rows are not in the database: removes their values, retries with backoff,
+-- and drops them at the limit.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH
--- ARGV value_prefix text, claimed_at time, lease_until time, missing_limit times, base_s seconds, max_s seconds,
---      seed number, row_id text...
+-- ARGV value_prefix text, claimed_at time, lease_until time, missing_limit times, base_s seconds,
+--      max_s seconds, seed number, row_id text...
 -- RETURNS {missing, superseded, dropped}
 local schedule, delay, refreshed, failures, stats = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, missing_limit, base_s, max_s, seed = unpack(ARGV)
 local row_ids = {unpack(ARGV, 8)}
-claimed_at, lease_until, missing_limit = tonumber(claimed_at), tonumber(lease_until), tonumber(missing_limit)
--- What another client wrote into a record may be no count at all.
-local function count_of(value)
-  local n = tonumber(value) or 0
-  return n >= 0 and n < 1e6 and n or 0
-end
+claimed_at, lease_until = tonumber(claimed_at), tonumber(lease_until)
+missing_limit = tonumber(missing_limit)
+-- @include now
+-- @include refusal
+-- @include backoff
 
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
-math.randomseed(tonumber(seed))
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 local scores = redis.call('ZMSCORE', schedule, unpack(row_ids))
 local records = redis.call('HMGET', failures, unpack(row_ids))
+
+local function drop(row_id)
+  redis.call('ZREM', schedule, row_id)
+  redis.call('ZREM', delay, row_id)
+  redis.call('ZREM', refreshed, row_id)
+  redis.call('HDEL', failures, row_id)
+end
+local function outcome_of(i) return refusal_of(tonumber(delays[i] or 0), fences[i]) or 'missing' end
 local tally = {missing = 0, superseded = 0, dropped = 0}
 for i, row_id in ipairs(row_ids) do
-  local held, due = tonumber(scores[i] or 'nan') == lease_until, now
-  local known, record = pcall(cjson.decode, records[i] or '{}')
-  if not known or type(record) ~= 'table' then record = {} end
-  if tonumber(delays[i] or 0) <= 0 then
-    tally.dropped = tally.dropped + 1
-  elseif not fences[i] or tonumber(fences[i]) >= claimed_at or claimed_at > now then
-    tally.superseded = tally.superseded + 1
-  else
-    -- The database no longer has the row: its absence is what is newest, so it is fenced like a value.
+  local outcome = outcome_of(i)
+  tally[outcome] = tally[outcome] + 1
+  local due_at = now
+  -- mutant: overrule -> local is_ours = true
+  local is_ours = tonumber(scores[i] or 'nan') == lease_until
+  local is_last = false
+  if outcome == 'missing' then
+    local record = read_record(records[i])
+    local entry = {
+      failures = count_of(record.failures) + 1,
+      missing = count_of(record.missing) + 1,
+      error = 'no such row in the database',
+      at = now,
+    }
+    -- mutant: drop-not-ours -> is_last = entry.missing >= missing_limit
+    -- mutant: drop-at-once -> is_last = is_ours
+    is_last = is_ours and entry.missing >= missing_limit
+    -- The absence of the row is what is newest: it is fenced like a value.
+    -- mutant: keep-value
     redis.call('DEL', value_prefix .. row_id)
+    -- mutant: no-fence
     redis.call('ZADD', refreshed, now, row_id)
-    tally.missing = tally.missing + 1
-    local n, misses = count_of(record.failures) + 1, count_of(record.missing) + 1
-    due = now + math.min(max_s, base_s * 2 ^ (n - 1)) * (0.5 + math.random() / 2)
-    local entry = {failures = n, missing = misses, error = 'no such row in the database', at = now}
     redis.call('HSET', failures, row_id, cjson.encode(entry))
-    if held and misses >= missing_limit then
-      for _, zset in ipairs({schedule, delay, refreshed}) do redis.call('ZREM', zset, row_id) end
-      redis.call('HDEL', failures, row_id)
-      tally.dropped, held = tally.dropped + 1, false
-    end
+    due_at = retry_at(entry.failures)
   end
-  if held then redis.call('ZADD', schedule, due, row_id) end
+  if is_last then
+    drop(row_id)
+    tally.dropped = tally.dropped + 1
+  elseif is_ours then
+    redis.call('ZADD', schedule, due_at, row_id)
+  end
 end
-for field, n in pairs(tally) do redis.pcall('HINCRBY', stats, field, n) end
+
+for field, n in pairs(tally) do
+  if n > 0 then redis.pcall('HINCRBY', stats, field, n) end
+end
 return {tally.missing, tally.superseded, tally.dropped}

@@ -1,24 +1,28 @@
--- Pauses a table, so that no dispatcher claims its rows, or resumes it. The change that was enqueued last stands.
--- KEYS stats HASH, wake LIST
+-- Pauses a table, so that no dispatcher claims its rows, or resumes it. The last change that was
+-- enqueued stands.
+-- KEYS state HASH, wake LIST
 -- ARGV stamp time ("": now), is_paused 1 or 0
 -- RETURNS 1, or 0 when a change enqueued later was applied already
-local stats, wake = unpack(KEYS)
+local state, wake = unpack(KEYS)
 local stamp, is_paused = unpack(ARGV)
-
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
+-- @include now
+-- @include wake
 stamp = tonumber(stamp) or now
-local newest = tonumber(redis.call('HGET', stats, 'pause_stamp'))
--- One from the future is left from before the clock stepped back.
+local at = string.format('%.6f', now)
+
+local newest = tonumber(redis.call('HGET', state, 'pause_stamp'))
+local was_paused = tonumber(redis.call('HGET', state, 'paused')) and '1' or '0'
+
+-- A stamp in the future is left from before the clock stepped back.
 if newest and newest > stamp and newest <= now then return 0 end
-redis.call('HSET', stats, 'pause_stamp', string.format('%.6f', stamp))
-local is_now = tonumber(redis.call('HGET', stats, 'paused')) and '1' or '0'
-if is_now == is_paused then return 1 end
+
+redis.call('HSET', state, 'pause_stamp', string.format('%.6f', stamp))
+if was_paused == is_paused then return 1 end
 if is_paused == '1' then
-  redis.call('HSET', stats, 'paused', string.format('%.6f', now))
+  redis.call('HSET', state, 'paused', at)
 else
-  redis.call('HDEL', stats, 'paused')
-  redis.call('HSET', stats, 'resumed', string.format('%.6f', now))
-  if redis.call('LLEN', wake) < 4 then redis.call('RPUSH', wake, '1') end
+  redis.call('HDEL', state, 'paused')
+  redis.call('HSET', state, 'resumed', at)
+  wake_dispatcher()
 end
 return 1

@@ -1,46 +1,61 @@
--- Schedules rows: each has a delay from now on and is due once its start offset has passed.
--- KEYS schedule ZSET, delay ZSET, changed ZSET, failures HASH, stats HASH, wake LIST
--- ARGV value_prefix text, stamp time ("": now), is_new 1 (leave rows alone that are scheduled already) or 0, count rows,
---      row_id text..., delay_s seconds..., start_in_s seconds from now...
+-- Schedules rows: each has a delay from now on, and is due once its start offset has passed.
+-- KEYS schedule ZSET, delay ZSET, changed ZSET, failures HASH, state HASH, wake LIST
+-- ARGV value_prefix text, stamp time ("": now), is_new 1 (leave scheduled rows alone) or 0,
+--      count rows, row_id text..., delay_s seconds..., start_in_s seconds from now...
 -- RETURNS {applied, ignored, left alone}
-local schedule, delay, changed, failures, stats, wake = unpack(KEYS)
+local schedule, delay, changed, failures, state, wake = unpack(KEYS)
 local value_prefix, stamp, is_new, count = unpack(ARGV)
 local row_ids = {unpack(ARGV, 5, 4 + count)}
-
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
+local delays = {unpack(ARGV, 5 + count, 4 + 2 * count)}
+local starts = {unpack(ARGV, 5 + 2 * count)}
+-- @include now
+-- @include scored
+-- @include wake
 stamp = tonumber(stamp) or now
+-- @include newest
+
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
-local due, delays, marks, applied, values, starts_now, left, held = {}, {}, {}, {}, {}, false, 0, {}
 local before = redis.call('ZMSCORE', delay, unpack(row_ids))
-if is_new == '1' then held = redis.call('ZMSCORE', schedule, unpack(row_ids)) end
-local dropped_at = tonumber(redis.pcall('HGET', stats, 'dropped_at')) or 0 -- the whole table
-if dropped_at > now then dropped_at = 0 end
+local scores = {}
+if is_new == '1' then scores = redis.call('ZMSCORE', schedule, unpack(row_ids)) end
+local dropped_at = tonumber(redis.pcall('HGET', state, 'dropped_at')) or 0
+
+-- The whole table was dropped since. A time in the future is left from before a step back.
+local is_table_dropped = stamp < dropped_at and dropped_at <= now
+local function outcome_of(i)
+  if scores[i] and before[i] then return 'left' end
+  if is_table_dropped then return 'ignored' end
+  -- A change that was enqueued later was applied already.
+  if not is_newest(stamps[i]) then return 'ignored' end
+  return 'applied'
+end
+local tally = {applied = 0, ignored = 0, left = 0}
+local applied, wanted, due, filled, starts_now = {}, {}, {}, {}, false
 for i, row_id in ipairs(row_ids) do
-  local newest = tonumber(stamps[i] or '-inf')
-  -- A change enqueued later was applied already. One from the future is left from before the clock stepped back.
-  if held[i] and before[i] then
-    left = left + 1
-  elseif not (stamp < dropped_at) and (newest <= stamp or newest > now) then
-    local start_in_s = tonumber(ARGV[4 + 2 * count + i])
-    starts_now = starts_now or start_in_s <= 0
-    table.insert(due, now + start_in_s); table.insert(due, row_id)
-    table.insert(delays, ARGV[4 + count + i]); table.insert(delays, row_id)
-    table.insert(marks, stamp); table.insert(marks, row_id)
-    table.insert(applied, row_id)
-    if tonumber(before[i] or 0) <= 0 then table.insert(values, value_prefix .. row_id) end
+  local outcome = outcome_of(i)
+  tally[outcome] = tally[outcome] + 1
+  if outcome == 'applied' then
+    applied[#applied + 1] = row_id
+    wanted[#wanted + 1] = delays[i]
+    wanted[#wanted + 1] = row_id
+    due[#due + 1] = now + starts[i]
+    due[#due + 1] = row_id
+    starts_now = starts_now or tonumber(starts[i]) <= 0
+    if tonumber(before[i] or 0) <= 0 then filled[#filled + 1] = value_prefix .. row_id end
   end
 end
+
 if #applied > 0 then
-  redis.call('ZADD', changed, unpack(marks))
-  redis.call('ZADD', delay, unpack(delays))
+  -- mutant: no-stamp
+  redis.call('ZADD', changed, scored(applied, stamp))
+  redis.call('ZADD', delay, unpack(wanted))
+  -- mutant: no-due
   redis.call('ZADD', schedule, unpack(due))
   redis.call('HDEL', failures, unpack(applied))
-  -- What a reader has filled in would expire. Not earlier: after a first write that needs no memory, a server that is
-  -- full would allow the others.
-  for _, value in ipairs(values) do redis.call('PERSIST', value) end
-  if starts_now and redis.call('LLEN', wake) < 4 then redis.call('RPUSH', wake, '1') end
+  -- A value that a reader filled in would expire. Not earlier: after a first write that needs no
+  -- memory, a server that is full would allow the others.
+  for _, name in ipairs(filled) do redis.call('PERSIST', name) end
+  if starts_now then wake_dispatcher() end
 end
-local old = redis.call('ZRANGE', changed, '-inf', now - 86400, 'BYSCORE', 'LIMIT', 0, 250)
-if #old > 0 then redis.call('ZREM', changed, unpack(old)) end
-return {#applied, count - #applied - left, left}
+-- @include trim_changes
+return {tally.applied, tally.ignored, tally.left}

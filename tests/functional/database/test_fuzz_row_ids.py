@@ -12,8 +12,9 @@ from support.hostile_values import reproducible, texts
 from support.scratch_database import ScratchDatabase
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.keys import decode_row_id, encode_row_id, join_row_id, split_row_id
-from rowcache_tasks.schedule.rows import Backoff, Claim, Schedule
+from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id, join_row_id, split_row_id
+from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.worker.refresh import refresh_claim
 
 WORDS = [

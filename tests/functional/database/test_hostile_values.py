@@ -10,9 +10,9 @@ from support.hostile_values import EXAMPLES
 from support.in_process_pipeline import KEYS, LEASE_S, TABLES, InProcessPipeline
 from support.in_process_worker import in_process_worker
 
-from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.keys import Keys
 
-OURS = ("schedule", "delay", "refreshed", "changed", "failures", "stats", "wake")
+OURS = ("schedule", "delay", "refreshed", "changed", "failures", "state", "stats", "wake", "expiring")
 
 WRONG = {
     "string": lambda client, key: client.set(key, "hostile\r\n\x1b[2J"),
@@ -20,7 +20,7 @@ WRONG = {
     "hash": lambda client, key: client.hset(key, "hostile", "hostile"),
     "zset": lambda client, key: client.zadd(key, {"hostile": 1}),
 }
-RIGHT = {"failures": "hash", "stats": "hash", "wake": "list"}
+RIGHT = {"failures": "hash", "state": "hash", "stats": "hash", "wake": "list", "expiring": "string"}
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ def test_key_of_another_type_harms_only_its_table_and_only_until_it_is_mended(sh
 
 @pytest.mark.parametrize("kind", ["string", "list", "hash"])
 def test_key_that_all_tables_share_stops_them_until_it_is_mended_and_loses_nothing(shop, client, kind):
-    client.delete(QUEUED_BATCHES)
-    WRONG[kind](client, QUEUED_BATCHES)
+    client.delete(Keys.queue)
+    WRONG[kind](client, Keys.queue)
     shop.sell(1)
     shop.run(timeout_s=0.2)
     assert None not in shop.caches["inv"].get_many(["1", "2"]).values(), "the last values stay readable"
-    client.delete(QUEUED_BATCHES)
+    client.delete(Keys.queue)
     shop.wait_for_stock("inv", 1)
     shop.wait_for_stock("note", 1)
 
@@ -159,7 +159,7 @@ def hget(client, row_id):
     return json.loads(client.hget("failures:", row_id))
 
 
-STATS = {"refreshed": "many", "claimed": "9" * 30, "unchanged": "1.5", "failed": b"\xff", "clock": "x", "late:0": "x"}
+STATS = {"refreshed": "many", "claimed": "9" * 30, "unchanged": "1.5", "failed": b"\xff", "late:0": "x"}
 
 
 @pytest.mark.parametrize("field", list(STATS))

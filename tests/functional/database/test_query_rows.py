@@ -9,7 +9,7 @@ from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
-from rowcache_tasks.schedule.outcome import Changed
+from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.worker.seed import seed_query
 
@@ -66,6 +66,12 @@ def test_row_whose_key_is_null_is_left_out(db):
     assert rows_of(db.source("users"), "SELECT NULL AS id UNION ALL SELECT user_id FROM users WHERE user_id = 1") == [
         ("1", None)
     ]
+
+
+def test_row_whose_key_is_an_empty_text_is_left_out_of_queries_and_scans(db):
+    db.run("CREATE TABLE word (id varchar(9) PRIMARY KEY)", "INSERT INTO word VALUES (''), ('a')")
+    assert rows_of(db.source("word"), "SELECT id FROM word") == [("a", None)]
+    assert list(db.source("word").stream_row_ids(10)) == [["a"]]
 
 
 def test_query_is_streamed(pg):

@@ -27,9 +27,9 @@ def step(client, seconds):
     """Move what the server has noted, as if its clock had made a step of so many seconds."""
     client.eval(MOVE, len(TIMES), *TIMES, -seconds)
     for field in ("clock", "committed_at"):
-        noted = client.hget("stats:", field)
+        noted = client.hget("state:", field)
         if noted:
-            client.hset("stats:", field, float(noted) - seconds)
+            client.hset("state:", field, float(noted) - seconds)
 
 
 def check_at_once(clock):
@@ -86,11 +86,11 @@ def test_step_back_is_mended_once_by_whoever_sees_it(schedule, client, clock, ca
 
 def test_clock_that_was_ahead_for_a_moment_is_noticed_by_what_was_committed_then(schedule, client, clock):
     schedule.put_rows({"1": (10, 0)})
-    client.hset("stats:", "committed_at", now(client) + HOUR)
+    client.hset("state:", "committed_at", now(client) + HOUR)
     client.zadd("schedule:", {"1": now(client) + HOUR})
     check_at_once(clock)
     assert client.zscore("schedule:", "1") <= now(client) + 10
-    assert float(client.hget("stats:", "committed_at")) <= now(client)
+    assert float(client.hget("state:", "committed_at")) <= now(client)
     assert schedule.check_clock() is False
 
 
@@ -110,7 +110,7 @@ def test_rows_that_may_be_due_so_late_are_left_alone(schedule, client, clock):
     schedule.release_rows(claim, {"bad": "no"}, Backoff(base_s=60))
     client.zadd("schedule:", {"never": "inf", "once": "inf"})
     before = client.zrange("schedule:", 0, -1, withscores=True)
-    client.hset("stats:", "clock", now(client) + HOUR)
+    client.hset("state:", "clock", now(client) + HOUR)
     check_at_once(clock)
     assert client.zrange("schedule:", 0, -1, withscores=True) == before
 
@@ -131,7 +131,7 @@ def test_refresh_in_flight_over_a_step_back_is_not_written_and_the_row_is_not_lo
     claim, _ = schedule.claim_rows(10, 30)
     step(client, -HOUR)
     ahead = [format(float(time) + HOUR, ".17g") for time in (claim.claimed_at, claim.lease_until)]
-    in_flight = type(claim)(*ahead, claim.row_ids, claim.late)
+    in_flight = type(claim)(*ahead, claim.row_ids, claim.late_ms)
     assert commit(schedule, in_flight, b"0").superseded == 1
     assert client.get("inv:1") == b"1"
     check_at_once(clock)
@@ -160,8 +160,8 @@ def test_schedule_change_enqueued_after_a_step_back_is_applied(schedule, client)
 
 
 def test_clock_that_cannot_be_asked_raises_nothing(schedule, client, clock):
-    client.delete("stats:")
-    client.set("stats:", "a string where a hash belongs")
+    client.delete("state:")
+    client.set("state:", "a string where a hash belongs")
     clock._check_at = 0
     assert clock.run() is False
 
@@ -169,7 +169,7 @@ def test_clock_that_cannot_be_asked_raises_nothing(schedule, client, clock):
 @pytest.mark.parametrize("nonsense", ["soon", "nan", "-inf", "1e999", "-1"])
 @pytest.mark.parametrize("field", ["clock", "committed_at"])
 def test_nonsense_where_the_time_belongs_is_replaced(schedule, client, clock, nonsense, field):
-    client.hset("stats:", field, nonsense)
+    client.hset("state:", field, nonsense)
     check_at_once(clock)
     assert schedule.check_clock() is False
-    assert now(client) - 60 < float(client.hget("stats:", "clock")) <= now(client)
+    assert now(client) - 60 < float(client.hget("state:", "clock")) <= now(client)

@@ -13,7 +13,7 @@ from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
-from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.rows import Schedule
 
 
@@ -130,7 +130,7 @@ def test_batch_that_is_not_full_is_followed_later_the_more_wait_for_a_worker():
 
 
 def test_queue_is_bounded_although_the_list_of_batches_is_not_usable(build, schedule, broker, client):
-    client.set(QUEUED_BATCHES, "somebody else's")
+    client.set(Keys.queue, "somebody else's")
     schedule.put_rows({str(n): (100, 0) for n in range(30)})
     dispatcher = build(batch_size=1)
     dispatcher.run_once()
@@ -142,7 +142,7 @@ def test_queue_is_bounded_although_the_list_of_batches_is_not_usable(build, sche
 
 
 def test_wakes_do_not_make_small_batches_follow_each_other_at_once(build, schedule, broker, client):
-    client.zadd(QUEUED_BATCHES, {f"sent {n}": float(client.time()[0]) for n in range(50)})
+    client.zadd(Keys.queue, {f"sent {n}": float(client.time()[0]) for n in range(50)})
     dispatcher = build(max_queue=1000, poll_interval_s=10)
     schedule.put_rows({"1": (100, 0)})
     run_until(dispatcher, lambda: broker.sent)

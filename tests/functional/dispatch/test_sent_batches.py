@@ -3,7 +3,7 @@
 import pytest
 
 from rowcache_tasks.dispatch.sent_batches import SentBatches
-from rowcache_tasks.keys import QUEUED_BATCHES
+from rowcache_tasks.keys import Keys
 
 
 @pytest.fixture
@@ -19,21 +19,21 @@ def claim(schedule):
 
 def test_worker_that_starts_a_batch_takes_it_and_those_sent_before_off_the_list(batches, client, claim):
     at = float(claim.claimed_at)
-    client.zadd(QUEUED_BATCHES, {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
+    client.zadd(Keys.queue, {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
     batches.start(claim)
-    assert client.zrange(QUEUED_BATCHES, 0, -1) == [b"perhaps before", b"after"]
+    assert client.zrange(Keys.queue, 0, -1) == [b"perhaps before", b"after"]
 
 
 def test_start_is_noted_although_the_connection_had_died(batches, client, claim):
     client.client_kill_filter(_type="normal", skipme=False)
     batches.start(claim)
-    assert client.zcard(QUEUED_BATCHES) == 0
+    assert client.zcard(Keys.queue) == 0
 
 
 def test_list_of_another_type_holds_nothing_up(batches, client, claim, caplog):
-    client.set(QUEUED_BATCHES, "somebody else's")
+    client.set(Keys.queue, "somebody else's")
     batches.start(claim)
     batches.add(claim)
     batches.remove(claim)
-    assert caplog.text.count(f"{QUEUED_BATCHES} is not usable") == 2
+    assert caplog.text.count(f"{Keys.queue} is not usable") == 2
     assert client.echo("still in step") == b"still in step"

@@ -268,7 +268,7 @@ def test_liveness_fails_like_health_while_the_broker_answers(run, schedule, brok
 
 def test_liveness_does_not_fail_while_another_table_is_committed(run, schedule, client):
     schedule.put_rows({"1": (5, -60)})
-    client.hset("stats:users", "committed_at", client.time()[0])
+    client.hset("state:users", "committed_at", client.time()[0])
     assert run("health").exit_code == 1
     assert run("health", "--liveness").exit_code == 0
 

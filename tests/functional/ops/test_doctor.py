@@ -320,7 +320,7 @@ def test_stalled_workers_are_broken_and_late_ones_a_warning(report, schedule, cl
     (line,) = report("fail", "workers")
     assert line.startswith("fail workers: inv: a row has been due for 60.")
     assert "start celery -A rowcache_tasks worker" in line
-    client.hset("stats:", "committed_at", client.time()[0])
+    client.hset("state:", "committed_at", client.time()[0])
     (line,) = report("warn", "workers")
     assert "rows are late: start more workers" in line
 

@@ -14,7 +14,7 @@ def commit(schedule, *row_ids, delay=5):
 
 def age(client, seconds, *row_ids):
     """Let everything that happened to the rows have happened so many seconds earlier."""
-    client.hincrbyfloat("stats:", "committed_at", -seconds)
+    client.hincrbyfloat("state:", "committed_at", -seconds)
     for row_id in row_ids:
         for key in ("refreshed:", "changed:", "schedule:"):
             client.zincrby(key, -seconds, row_id)
@@ -130,7 +130,7 @@ def test_a_row_may_wait_one_lease_and_at_least_ten_seconds():
 def test_commit_time_in_the_future_is_not_taken_for_a_commit_just_now(client, schedule):
     commit(schedule, "1")
     age(client, 100, "1")
-    client.hset("stats:", "committed_at", client.time()[0] + 3600)  # as after a clock that stepped back
+    client.hset("state:", "committed_at", client.time()[0] + 3600)  # as after a clock that stepped back
     (health,) = read_health(client, [INV], 30)
     assert health.silent_s is None
     assert health.is_stalled(30)

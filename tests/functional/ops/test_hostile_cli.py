@@ -98,7 +98,6 @@ def test_score_out_of_all_bounds_is_shown(run_all, client, name, score):
 
 def test_garbage_in_statistics_and_records_is_shown_in_bounds(run_all, client):
     fields = STATS | {
-        "committed_at": "never",
         "late:": 1,
         "late:999999999": 1,
         "late:-5": "x",
@@ -106,6 +105,7 @@ def test_garbage_in_statistics_and_records_is_shown_in_bounds(run_all, client):
         "x" * 99_999: 1,
     }
     client.hset("stats:", mapping=fields)
+    client.hset("state:", "committed_at", "never")
     for n, record in enumerate(RECORDS):
         client.hset("failures:", str(n), record)
     client.hset("failures:", b"\xff\x00\x1b[2J\n", "x")
@@ -114,7 +114,7 @@ def test_garbage_in_statistics_and_records_is_shown_in_bounds(run_all, client):
     printed = run_all()
     assert f"inv: {len(RECORDS) + 2} failing rows" in printed["errors",]
     for time in ("inf", "nan", "-inf", "1e400", "0x10"):
-        client.hset("stats:", mapping=dict.fromkeys(("committed_at", "paused", "resumed", "pause_stamp"), time))
+        client.hset("state:", mapping=dict.fromkeys(("committed_at", "paused", "resumed", "pause_stamp"), time))
         run_all()
 
 

@@ -40,8 +40,8 @@ def test_rows_named_by_hand_go_to_each_hook_that_knows_their_table(session_maker
         session.execute(text("UPDATE staff SET name = 'x'"))
         touched(session, "staff", {"1"})
         touched(session, "inv", (n for n in (1, 2)))
-        for wrong in ({"table": "users"}, {"table": []}, {"row_ids": [None]}):
-            with pytest.raises(ArgumentError, match=r"table .* is not in rowcache_tables|row id is None"):
+        for wrong in ({"table": "users"}, {"table": []}, {"row_ids": [None]}, {"row_ids": [""]}):
+            with pytest.raises(ArgumentError, match=r"table .* is not in rowcache_tables|row id is (None|'')"):
                 touched(session, **{"table": "inv", "row_ids": ["3"]} | wrong)
         session.commit()
     assert touched_rows.touched() == {"inv": ["1", "2"], "staff": ["1"]}

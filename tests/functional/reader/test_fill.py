@@ -65,7 +65,7 @@ def test_filled_row_that_another_client_schedules_stays_cached(inv, inv_table, c
     assert inv.get("1", fill=True) == ONE
     value = client.get("inv:1")
     assert client.pttl("inv:1") > 0
-    client.delete("stats:")  # which anybody may do
+    client.delete("stats:")  # anybody may
     client.zadd("delay:", {"1": 3600})
     client.zadd("schedule:", {"1": 0})
     assert schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": value}).unchanged == 1
@@ -309,7 +309,7 @@ def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay, monkeyp
     assert {row_id: due[row_id] for row_id in schedule_before} == schedule_before
     assert due.keys() - schedule_before.keys() == {b"new"}
     assert client.zscore("delay:", "new") == delay
-    assert client.exists("fill:inv:") == (delay is None)
+    assert client.exists("expiring:") == (delay is None)
     assert [client.pttl(f"inv:{row_id}") == -1 for row_id in ("new", "scheduled")] == [delay is not None, True]
     if delay:
         assert due[b"new"] == pytest.approx(float(begun.began_at) + delay, abs=1e-5)

@@ -117,26 +117,27 @@ def test_last_change_enqueued_wins_in_whatever_order_they_arrive(state, schedule
 
 def test_pausing_twice_keeps_the_time_of_the_first(state, client):
     state.pause_table(True)
-    client.hset("stats:", "paused", "1000.5")
+    client.hset("state:", "paused", "1000.5")
     assert state.pause_table(True)
-    assert client.hget("stats:", "paused") == b"1000.5"
+    assert client.hget("state:", "paused") == b"1000.5"
 
 
 def test_resume_of_a_table_that_is_not_paused_changes_nothing(state, client):
     assert state.pause_table(False)
-    assert not client.hexists("stats:", "resumed")
+    assert not client.hexists("state:", "resumed")
     assert not client.exists("wake:")
 
 
-def test_statistics_of_another_type_pause_nothing(schedule, client):
-    client.set("stats:", "hostile")
+@pytest.mark.parametrize("key", ["state:", "stats:"])
+def test_key_of_another_type_pauses_nothing(schedule, client, key):
+    client.set(key, "hostile")
     schedule.put_rows({"1": (100, 0)})
     assert schedule.claim_rows(10, 30)[0].row_ids == ["1"]
 
 
 @pytest.mark.parametrize("noted", ["", "x", "yes"])
 def test_what_is_no_time_pauses_nothing(schedule, client, noted):
-    client.hset("stats:", "paused", noted)
+    client.hset("state:", "paused", noted)
     schedule.put_rows({"1": (100, 0)})
     assert schedule.claim_rows(10, 30)[0].row_ids == ["1"]
     assert read_health(client, [INV], 30)[0].paused_s is None
@@ -150,7 +151,7 @@ def test_paused_table_is_not_stalled_and_says_since_when(state, schedule, client
     (health,) = read_health(client, [INV], 30)
     assert health.is_stalled(30)
     state.pause_table(True)
-    client.hset("stats:", "paused", server_time(client) - 300)
+    client.hset("state:", "paused", server_time(client) - 300)
     (health,) = read_health(client, [INV], 30)
     assert not health.is_stalled(30)
     assert not is_halted([health], 30)
@@ -163,7 +164,7 @@ def test_what_waited_during_a_pause_waits_since_its_end(state, schedule, client)
     state.pause_table(False)
     (health,) = read_health(client, [INV], 30)
     assert health.waiting_s < 30
-    client.hset("stats:", "resumed", server_time(client) - 200)
+    client.hset("state:", "resumed", server_time(client) - 200)
     (health,) = read_health(client, [INV], 30)
     assert health.is_stalled(30)
 
@@ -177,7 +178,7 @@ def run(client, valkey, monkeypatch, tmp_path):
 def test_status_health_metrics_and_doctor_say_that_a_table_is_paused(run, state, schedule, client):
     schedule.put_rows({"1": (100, -500)})
     state.pause_table(True)
-    client.hset("stats:", "paused", server_time(client) - 300)
+    client.hset("state:", "paused", server_time(client) - 300)
     shown = run("status").stdout
     assert "PAUSED  inv: paused for 5 min, no commit is known: `rowcache resume inv` lets it go on" in shown
     assert "STALLED" not in shown

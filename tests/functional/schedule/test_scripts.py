@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
+from rowcache_tasks.schedule.claim import Changed, Committed, Missed
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.rows import Backoff, Changed, Committed, Missed, Schedule
+from rowcache_tasks.schedule.rows import Backoff, Schedule
 
 BACKOFF = Backoff(base_s=1, max_s=60)
 JSON = b'{"id":1}'
@@ -56,11 +57,20 @@ def test_claim_tells_the_next_due_time(schedule, client):
     assert schedule.claim_rows(10, 30)[1] == 4102444800.123456
 
 
-def test_claim_tells_how_late_each_row_is(schedule, client):
-    client.zadd("delay:", {"a": 5})
+def test_claim_is_as_late_as_its_row_that_was_due_first(schedule, client):
+    client.zadd("delay:", {"a": 5, "b": 5, "at once": 5})
     due = server_time(client) - 2
-    client.zadd("schedule:", {"a": due})
-    assert 2000 <= claim_all(schedule).late[0] <= 1000 * (server_time(client) - due)
+    client.zadd("schedule:", {"a": due, "b": due + 1, "dropped": due - 5, "at once": 0})
+    claim = claim_all(schedule)
+    assert sorted(claim.row_ids) == ["a", "at once", "b"]
+    assert 2000 <= claim.late_ms <= 1000 * (server_time(client) - due)
+
+
+def test_claim_of_rows_that_are_due_at_once_or_of_none_is_not_late(schedule, client):
+    assert claim_all(schedule).late_ms == 0
+    client.zadd("delay:", {"a": 5})
+    client.zadd("schedule:", {"a": 0})
+    assert claim_all(schedule).late_ms == 0
 
 
 @pytest.mark.parametrize("delay", [None, 0, -1])
@@ -209,12 +219,13 @@ def test_commit_with_ttl_lets_the_value_vanish_and_renews_it(client):
     assert client.pttl("inv:1") > 10_000
 
 
-def test_commit_counts_lateness_in_classes(schedule, client):
-    client.zadd("delay:", {"a": 5})
-    client.zadd("schedule:", {"a": server_time(client) - 10})
-    schedule.commit_rows(claim_all(schedule), {"a": JSON})
-    (field,) = [field for field in client.hkeys("stats:") if field.startswith(b"late:")]
+def test_commit_counts_all_rows_in_one_class_of_lateness(schedule, client):
+    client.zadd("delay:", {"a": 5, "b": 5})
+    client.zadd("schedule:", {"a": server_time(client) - 10, "b": server_time(client)})
+    schedule.commit_rows(claim_all(schedule), {"a": JSON, "b": JSON})
+    ((field, count),) = [(field, n) for field, n in client.hgetall("stats:").items() if field.startswith(b"late:")]
     assert 10_000 <= 2 ** (int(field[5:]) / 4) <= 16_000
+    assert count == b"2"
 
 
 # missing, failing
@@ -459,12 +470,23 @@ def test_calls_beyond_the_batch_limit_are_cut(schedule, client):
 
 
 def test_any_bytes_are_a_row_id(schedule, client):
-    rows = [b"\xff\xfe", b"a\x00b", "żółć".encode(), b"", b"*", b"{x}", b"a\nb"]
+    rows = [b"\xff\xfe", b"a\x00b", "żółć".encode(), b"*", b"{x}", b"a\nb"]
     client.zadd("delay:", dict.fromkeys(rows, 5))
     client.zadd("schedule:", dict.fromkeys(rows, 0))
     claim = claim_all(schedule)
     assert schedule.commit_rows(claim, dict.fromkeys(claim.row_ids, JSON)).refreshed == len(rows)
     assert [client.get(b"inv:" + row) for row in rows] == [JSON] * len(rows)
+
+
+def test_empty_row_id_of_a_foreign_client_is_dropped_alone(schedule, client):
+    client.zadd("delay:", {"": 5, "1": 5})
+    client.zadd("schedule:", {"": 0, "1": 0})
+    client.set("inv:", JSON)
+    claim = claim_all(schedule)
+    assert claim.row_ids == ["1"]
+    assert schedule.commit_rows(claim, {"1": JSON}).refreshed == 1
+    assert client.zrange("schedule:", 0, -1) == client.zrange("delay:", 0, -1) == [b"1"]
+    assert not client.exists("inv:")
 
 
 def test_namespaces_do_not_touch_each_other(client):

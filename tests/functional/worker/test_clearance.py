@@ -3,7 +3,7 @@
 import pytest
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.schedule.outcome import Changed
+from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.drop import Cleared, drop_table
@@ -44,7 +44,7 @@ def test_every_row_and_value_is_removed_and_no_other_table_is_touched(schedule, 
     client.set("inv:evicted", JSON)
     assert drop() == Cleared(dropped=1501, kept=0)
     left = {key.decode().split(":")[0] for key in client.keys("*") if not key.endswith(b"note") and b"note:" not in key}
-    assert left <= {"stats", "wake", "queue"}
+    assert left <= {"state", "stats", "wake", "queue"}
     assert client.zcard("schedule:note") == 1500
     assert len(client.keys("note:*")) == 1000
 
@@ -94,7 +94,7 @@ def test_older_drop_that_arrives_late_takes_nothing_away_that_is_newer(schedule,
     drop()
     schedule.put_rows({"1": (100, 0)})
     assert drop(stamp=old) == Cleared(0, 1)
-    assert float(client.hget("stats:", "dropped_at")) > float(old)
+    assert float(client.hget("state:", "dropped_at")) > float(old)
 
 
 def test_it_leaves_no_memory_behind(schedule, client, drop):
@@ -119,8 +119,8 @@ def test_it_can_be_interrupted_and_repeated(schedule, client, drop):
     assert client.zcard("schedule:") == client.zcard("delay:") == 0
 
 
-def test_statistics_of_another_type_do_not_keep_rows_from_being_dropped(schedule, client, drop):
-    client.set("stats:", "hostile")
+def test_state_of_another_type_does_not_keep_rows_from_being_dropped(schedule, client, drop):
+    client.set("state:", "hostile")
     schedule.put_rows({"1": (100, 0)})
     before = f"{server_time(client):.6f}"
     assert drop() == Cleared(1, 0)
@@ -128,6 +128,6 @@ def test_statistics_of_another_type_do_not_keep_rows_from_being_dropped(schedule
 
 
 @pytest.mark.parametrize("noted", ["nan", "inf", "", "x", "9e99", "-1"])
-def test_nonsense_in_the_statistics_does_not_keep_rows_from_being_scheduled(schedule, client, noted):
-    client.hset("stats:", "dropped_at", noted)
+def test_nonsense_in_the_state_does_not_keep_rows_from_being_scheduled(schedule, client, noted):
+    client.hset("state:", "dropped_at", noted)
     assert schedule.put_rows({"1": (100, 0)}) == Changed(1, 0)

@@ -13,7 +13,7 @@ from proof.history.row_model import LEASE_S, MISSING_LIMIT
 from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.keys import QUEUED_BATCHES, Keys
+from rowcache_tasks.keys import Keys
 
 TABLES = {
     "inv": {"table": "inventory", "missing_limit": MISSING_LIMIT},
@@ -102,7 +102,7 @@ class System:
     def dispatch(self):
         """Make one pass; return the messages that it sent."""
         before = len(self.messages)
-        self.client.delete(QUEUED_BATCHES)
+        self.client.delete(Keys.queue)
         self.dispatcher.run_once()
         return [json.loads(message) for message in self.messages[before:]]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from rowcache_tasks.schedule.rows import Claim
+from rowcache_tasks.schedule.claim import Claim
 
 
 @dataclass

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.keys import Keys, decode_row_id, encode_row_id, join_row_id, split_row_id
+from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id, join_row_id, split_row_id
 
 
 def test_empty_namespace_gives_the_keys_of_the_book():

@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from support.hostile_values import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.keys import encode_row_id
 from rowcache_tasks.schedule.arguments import (
     MAX_DELAY_S,
     MAX_ROW_ID_BYTES,
     MIN_DELAY_S,
-    parse_claim,
     parse_delay,
     parse_delays,
     parse_row_id,
     parse_row_ids,
     parse_stamp,
 )
+from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import shorten
 
-CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "late": [0, 1]}
+CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "late_ms": 1}
 
 
 def accepted(parse, *values):
@@ -71,12 +71,12 @@ def test_stamp_is_a_time_or_an_error(value):
 
 @reproducible
 @given(st.lists(any_object, max_size=2) | any_object, any_object, st.sampled_from([*CLAIM, "extra", None]), any_json)
-def test_claim_is_complete_and_fits_its_rows_or_an_error(row_ids, claim, name, value):
-    for one in (claim, CLAIM | {name: value}, {key: CLAIM[key] for key in CLAIM if key != name}):
-        fields = accepted(parse_claim, row_ids, one)
-        if fields is not None:
-            assert len(fields["row_ids"]) == sum(fields["late"][1::2])
-            assert math.isfinite(float(fields["claimed_at"]) + float(fields["lease_until"]))
+def test_claim_of_a_message_is_complete_or_an_error(row_ids, given, name, value):
+    for one in (given, CLAIM | {name: value}, {key: CLAIM[key] for key in CLAIM if key != name}):
+        claim = accepted(Claim.from_message, row_ids, one)
+        if claim is not None:
+            assert math.isfinite(float(claim.claimed_at) + float(claim.lease_until) + claim.late_ms)
+            assert Claim.from_message(claim.row_ids, claim.to_message()) == claim
 
 
 @pytest.mark.parametrize(
@@ -89,20 +89,20 @@ def test_claim_is_complete_and_fits_its_rows_or_an_error(row_ids, claim, name, v
         {"claimed_at": ["1"]},
         {"lease_until": "-5"},
         {"lease_until": 1763837644.1},
-        {"late": []},
-        {"late": [0, 2]},
-        {"late": [-1, 1]},
-        {"late": ["0", 1]},
-        {"late": 0},
-        {"late": [0, 1, 5]},
-        {"late": [0, 1, 5, 0]},
+        {"late_ms": [0, 1]},
+        {"late_ms": -1},
+        {"late_ms": "0"},
+        {"late_ms": 0.5},
+        {"late_ms": True},
+        {"late_ms": 10**16},
+        {"late": [0, 1]},
         {"until": 1},
     ],
 )
 def test_claim_that_no_dispatcher_sends_is_refused(change):
-    assert parse_claim(["1"], CLAIM)["row_ids"] == ["1"]
+    assert Claim.from_message(["1"], CLAIM).row_ids == ["1"]
     with pytest.raises(ArgumentError, match="claim"):
-        parse_claim(["1"], CLAIM | change)
+        Claim.from_message(["1"], CLAIM | change)
 
 
 @reproducible
