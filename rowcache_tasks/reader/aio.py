@@ -12,11 +12,10 @@ import redis.asyncio
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
-from rowcache_tasks.reader.near.cache import ABSENT
-from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_object, parse_row_id, parse_row_ids
+from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_missed, is_object, row_id_text
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import forget_closed, shared_async_client
-from rowcache_tasks.reader.server import is_wrong_type, send
+from rowcache_tasks.reader.server import CLIENT_ERRORS, send
 from rowcache_tasks.reader.types.decoder import Row
 
 if TYPE_CHECKING:
@@ -80,22 +79,35 @@ class AsyncRowCache(Reader[Row]):
             request = FILLED if fill else AS_CACHED
         else:
             request = parse_request(max_age, delay, fill=fill)
-        text = row_id if type(row_id) is str and row_id and row_id.isascii() else parse_row_id(row_id)
+        text = row_id if type(row_id) is str and row_id and row_id.isascii() else row_id_text(row_id)
         if request.max_age is not None:
             found = (await self._aged([text], request))[text]
             return self._row(row_id, self._fresh_value(found, request))
         key = (self._prefix + text).encode("utf-8", "surrogateescape")
-        kept = None if self._near is None else self._near.get(key)
-        if kept:
+        if self._near is not None and (kept := self._near.get(key)):
             return self._decode(row_id, kept)
-        return self._row(row_id, await self._value(text, key, kept, request))
+        if self._near is not None or self._breaker.failures:
+            return self._row(row_id, (await self._values([text], request))[0])
+        # Most reads: one GET, and as few calls of functions as possible.
+        try:
+            value = await self._here().client.get(key)
+        except redis.ResponseError:  # maybe a key of another type, which MGET treats as not there
+            value = (await self._values([text], request))[0]
+        except CLIENT_ERRORS as error:
+            value = (await self._fill_without_redis(self._server.failure(error), [text]))[text][0]
+        else:
+            if value is not None and not fill:
+                return self._decode(row_id, value)
+            if fill and not is_object(value):
+                value = (await self._fill([text], request))[text][0]
+        return None if value is None else self._row(row_id, value)
 
     async def get_many(
         self, row_ids: Iterable[K], *, max_age: float | None = None, fill: bool = False, delay: float | None = None
     ) -> dict[K, Row | None]:
         """Return row id -> row or None; see RowCache.get_many."""
         request = parse_request(max_age, delay, fill=fill)
-        asked = parse_row_ids(row_ids)
+        asked = {row_id: row_id_text(row_id) for row_id in row_ids}
         texts = list(asked.values())
         if not texts:
             return {}
@@ -108,18 +120,18 @@ class AsyncRowCache(Reader[Row]):
         self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
     ) -> CachedRow[Row] | None:
         """Return the row with its age; see RowCache.get_with_age."""
-        request, text = parse_request(max_age, delay, fill=fill), parse_row_id(row_id)
+        request, text = parse_request(max_age, delay, fill=fill), row_id_text(row_id)
         return self._cached_row(row_id, (await self._aged([text], request))[text], request)
 
     async def age(self, row_id: RowId) -> float | None:
         """Return the age of the cached value in seconds; see RowCache.age."""
-        commands = self._age_commands(parse_row_id(row_id))
+        commands = self._age_commands(row_id_text(row_id))
         with self._server:
             return self._read_age(await send(self._here().client, commands))
 
     async def exists(self, row_id: RowId) -> bool:
         """Return whether the row is cached; one EXISTS."""
-        keys = self._keys([parse_row_id(row_id)])
+        keys = self._keys([row_id_text(row_id)])
         with self._server:
             return bool(await self._here().client.exists(*keys))
 
@@ -141,27 +153,6 @@ class AsyncRowCache(Reader[Row]):
             here = self._loops[loop] = LoopState(client, fills)
         return here
 
-    async def _value(self, row_id: str, key: bytes, kept: bytes | None, request: ReadRequest) -> bytes | None:
-        """Read a value that this process does not keep. kept: of the near cache, ABSENT or None."""
-        value = await self._near.fetch_async(key) if self._near is not None and kept is None else kept
-        if value is None:
-            try:
-                with self._server:
-                    value = await self._here().client.get(key)
-            except CacheError as error:
-                return await self._value_after(error, row_id, request)
-        elif value == ABSENT:
-            value = None
-        if request.is_filled and not is_object(value):
-            return (await self._fill([row_id], request))[row_id][0]
-        return value
-
-    async def _value_after(self, error: CacheError, row_id: str, request: ReadRequest) -> bytes | None:
-        """Return the value of a row whose GET failed; one of another type counts as not cached."""
-        if not is_wrong_type(error):
-            return (await self._fill_without_redis(error, [row_id]))[row_id][0]
-        return (await self._fill([row_id], request))[row_id][0] if request.is_filled else b""
-
     async def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
         """Read values in the order asked."""
         keys = self._keys(row_ids)
@@ -173,8 +164,11 @@ class AsyncRowCache(Reader[Row]):
             except CacheError as error:
                 filled = await self._fill_without_redis(error, row_ids)
                 return [filled[row_id][0] for row_id in row_ids]
-        missed = self._missed(row_ids, values, request)
-        return self._merge(row_ids, values, await self._fill(missed, request)) if missed else values
+        missed = [text for text, value in zip(row_ids, values, strict=True) if not is_object(value)]
+        if missed and request.is_filled:
+            filled = await self._fill(missed, request)
+            values = [filled[text][0] if text in filled else value for text, value in zip(row_ids, values, strict=True)]
+        return values
 
     async def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Read values with their ages, in one round trip."""
@@ -184,7 +178,7 @@ class AsyncRowCache(Reader[Row]):
         except CacheError as error:
             return await self._fill_without_redis(error, row_ids)
         found = self._read_aged(row_ids, reply)
-        missed = self._missed_or_old(found, request)
+        missed = [row_id for row_id, each in found.items() if is_missed(each, request)]
         return found | await self._fill(missed, request) if missed else found
 
     async def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> dict[str, Found]:

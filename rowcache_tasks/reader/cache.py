@@ -10,11 +10,10 @@ import redis
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
-from rowcache_tasks.reader.near.cache import ABSENT
-from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_object, parse_row_id, parse_row_ids
+from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_missed, is_object, row_id_text
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.server import CLIENT_ERRORS, is_wrong_type, send
+from rowcache_tasks.reader.server import CLIENT_ERRORS, send
 from rowcache_tasks.reader.types.decoder import Row
 
 __all__ = ["RowCache"]
@@ -80,27 +79,32 @@ class RowCache(Reader[Row]):
         instead, refreshed every `delay` seconds from now on (only if it had to be filled, and was not scheduled). None
         then means that the database has no such row.
         """
-        is_plain = max_age is None and delay is None and not fill and self._near is None and not self._breaker.failures
-        if is_plain and type(row_id) is str and row_id and row_id.isascii():
-            # As most reads: what is below, in fewer calls of functions.
-            try:
-                value = self._client.get((self._prefix + row_id).encode())
-            except CLIENT_ERRORS as error:
-                return self._row(row_id, self._value_after(self._server.failure(error), row_id, AS_CACHED))
-            return None if value is None else self._decode(row_id, value)
         if max_age is None and delay is None:
             request = FILLED if fill else AS_CACHED
         else:
             request = parse_request(max_age, delay, fill=fill)
-        text = row_id if type(row_id) is str and row_id and row_id.isascii() else parse_row_id(row_id)
+        text = row_id if type(row_id) is str and row_id and row_id.isascii() else row_id_text(row_id)
         if request.max_age is not None:
             found = self._aged([text], request)[text]
             return self._row(row_id, self._fresh_value(found, request))
         key = (self._prefix + text).encode("utf-8", "surrogateescape")
-        kept = None if self._near is None else self._near.get(key)
-        if kept:
+        if self._near is not None and (kept := self._near.get(key)):
             return self._decode(row_id, kept)
-        return self._row(row_id, self._value(text, key, kept, request))
+        if self._near is not None or self._breaker.failures:
+            return self._row(row_id, self._values([text], request)[0])
+        # Most reads: one GET, and as few calls of functions as possible.
+        try:
+            value = self._client.get(key)
+        except redis.ResponseError:  # maybe a key of another type, which MGET treats as not there
+            value = self._values([text], request)[0]
+        except CLIENT_ERRORS as error:
+            value = self._fill_without_redis(self._server.failure(error), [text])[text][0]
+        else:
+            if value is not None and not fill:
+                return self._decode(row_id, value)
+            if fill and not is_object(value):
+                value = self._fill([text], request)[text][0]
+        return None if value is None else self._row(row_id, value)
 
     def get_many(
         self, row_ids: Iterable[K], *, max_age: float | None = None, fill: bool = False, delay: float | None = None
@@ -111,7 +115,7 @@ class RowCache(Reader[Row]):
         the rows that do fit: docs/reading.md.
         """
         request = parse_request(max_age, delay, fill=fill)
-        asked = parse_row_ids(row_ids)
+        asked = {row_id: row_id_text(row_id) for row_id in row_ids}
         texts = list(asked.values())
         if not texts:
             return {}
@@ -127,7 +131,7 @@ class RowCache(Reader[Row]):
 
         A value older than `max_age` seconds is marked as stale; with `fill` it is read from the database instead.
         """
-        request, text = parse_request(max_age, delay, fill=fill), parse_row_id(row_id)
+        request, text = parse_request(max_age, delay, fill=fill), row_id_text(row_id)
         return self._cached_row(row_id, self._aged([text], request)[text], request)
 
     def age(self, row_id: RowId) -> float | None:
@@ -135,13 +139,13 @@ class RowCache(Reader[Row]):
 
         None when the row is not cached, or another client wrote it. One round trip.
         """
-        commands = self._age_commands(parse_row_id(row_id))
+        commands = self._age_commands(row_id_text(row_id))
         with self._server:
             return self._read_age(send(self._client, commands))
 
     def exists(self, row_id: RowId) -> bool:
         """Return whether the row is cached; one EXISTS."""
-        keys = self._keys([parse_row_id(row_id)])
+        keys = self._keys([row_id_text(row_id)])
         with self._server:
             return bool(self._client.exists(*keys))
 
@@ -155,27 +159,6 @@ class RowCache(Reader[Row]):
         if self._is_shared:
             self._client.connection_pool.disconnect(inuse_connections=False)
 
-    def _value(self, row_id: str, key: bytes, kept: bytes | None, request: ReadRequest) -> bytes | None:
-        """Read a value that this process does not keep. kept: of the near cache, ABSENT or None."""
-        value = self._near.fetch(key) if self._near is not None and kept is None else kept
-        if value is None:
-            try:
-                with self._server:
-                    value = self._client.get(key)
-            except CacheError as error:
-                return self._value_after(error, row_id, request)
-        elif value == ABSENT:
-            value = None
-        if request.is_filled and not is_object(value):
-            return self._fill([row_id], request)[row_id][0]
-        return value
-
-    def _value_after(self, error: CacheError, row_id: str, request: ReadRequest) -> bytes | None:
-        """Return the value of a row whose GET failed; one of another type counts as not cached."""
-        if not is_wrong_type(error):
-            return self._fill_without_redis(error, [row_id])[row_id][0]
-        return self._fill([row_id], request)[row_id][0] if request.is_filled else b""
-
     def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
         """Read values in the order asked."""
         keys = self._keys(row_ids)
@@ -187,8 +170,11 @@ class RowCache(Reader[Row]):
             except CacheError as error:
                 filled = self._fill_without_redis(error, row_ids)
                 return [filled[row_id][0] for row_id in row_ids]
-        missed = self._missed(row_ids, values, request)
-        return self._merge(row_ids, values, self._fill(missed, request)) if missed else values
+        missed = [text for text, value in zip(row_ids, values, strict=True) if not is_object(value)]
+        if missed and request.is_filled:
+            filled = self._fill(missed, request)
+            values = [filled[text][0] if text in filled else value for text, value in zip(row_ids, values, strict=True)]
+        return values
 
     def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Read values with their ages, in one round trip."""
@@ -198,7 +184,7 @@ class RowCache(Reader[Row]):
         except CacheError as error:
             return self._fill_without_redis(error, row_ids)
         found = self._read_aged(row_ids, reply)
-        missed = self._missed_or_old(found, request)
+        missed = [row_id for row_id, each in found.items() if is_missed(each, request)]
         return found | self._fill(missed, request) if missed else found
 
     def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> dict[str, Found]:

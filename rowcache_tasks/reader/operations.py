@@ -1,7 +1,7 @@
 """Reader: the commands of each read, and the rows in their replies; no I/O."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from rowcache_tasks.schedule.connection import check_timeout
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import shorten
 
-__all__ = ["CachedRow", "K", "Reader", "RowId", "is_object", "parse_row_id", "parse_row_ids"]
+__all__ = ["CachedRow", "K", "Reader", "RowId", "is_missed", "is_object", "row_id_text"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,20 +81,6 @@ class Reader(Generic[Row]):
         """Name the keys of values."""
         return [encode_row_id(self._prefix + row_id) for row_id in row_ids]
 
-    @staticmethod
-    def _missed(row_ids: Iterable[str], values: Iterable[bytes | None], request: ReadRequest) -> list[str]:
-        """Return the row ids to be filled: those that are not cached, if the request fills rows."""
-        if not request.is_filled:
-            return []
-        return [row_id for row_id, value in zip(row_ids, values, strict=True) if not is_object(value)]
-
-    @staticmethod
-    def _merge(
-        row_ids: Sequence[str], values: Sequence[bytes | None], filled: Mapping[str, Found]
-    ) -> list[bytes | None]:
-        """Return the values, those that were filled in the place of those from the cache."""
-        return [filled[row_id][0] if row_id in filled else value for row_id, value in zip(row_ids, values, strict=True)]
-
     def _age_commands(self, row_id: str) -> list[Command]:
         """Ask for the age of a row."""
         return [
@@ -125,14 +111,6 @@ class Reader(Generic[Row]):
             row_id: (None, None) if value is None else (value, age_of(score, now))
             for row_id, value, score in zip(row_ids, values, refreshed, strict=True)
         }
-
-    @staticmethod
-    def _missed_or_old(found: Mapping[str, Found], request: ReadRequest) -> list[str]:
-        """Return the row ids to be filled: not cached, or too old, if the request fills rows."""
-        if not request.is_filled:
-            return []
-        max_age = request.max_age
-        return [row_id for row_id, (value, age) in found.items() if not is_object(value) or is_older(age, max_age)]
 
     @staticmethod
     def _fresh_value(found: Found, request: ReadRequest) -> bytes | None:
@@ -181,8 +159,10 @@ class Reader(Generic[Row]):
         return f"row {shorten(row_id)} of {self.table.name} cannot be filled: {reason_of(value, BAD_ROW)}"
 
 
-def parse_row_id(row_id: object) -> str:
+def row_id_text(row_id: object) -> str:
     """Return a row id as text. Raises ArgumentError for one that no row can have."""
+    if type(row_id) is str and row_id and row_id.isascii():  # as nearly all
+        return row_id
     if row_id == "" or not isinstance(row_id, str | int):
         raise ArgumentError(f"row id is {shorten(row_id)}: it must be a non-empty string or an integer")
     try:
@@ -193,14 +173,14 @@ def parse_row_id(row_id: object) -> str:
     return text
 
 
-def parse_row_ids(row_ids: Iterable[K]) -> dict[K, str]:
-    """Return row ids with their texts, each once, in order. Raises ArgumentError."""
-    return {row_id: parse_row_id(row_id) for row_id in row_ids}
-
-
 def is_object(value: Any) -> bool:
     """Whether a value begins as a JSON object; anything else counts as not cached."""
     return bool(value) and value[:1] in OPENINGS
+
+
+def is_missed(found: Found, request: ReadRequest) -> bool:
+    """Whether a row is to be filled: not cached, or too old."""
+    return request.is_filled and (not is_object(found[0]) or is_older(found[1], request.max_age))
 
 
 def is_stale(found: Found, request: ReadRequest) -> bool:

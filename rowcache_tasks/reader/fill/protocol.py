@@ -20,7 +20,7 @@ from rowcache_tasks.reader.fill.scripts import (
     make_note,
     reason_of,
 )
-from rowcache_tasks.reader.fill.single_flight import Event, InFlight, SingleFlight
+from rowcache_tasks.reader.fill.single_flight import InFlight, SingleFlight
 from rowcache_tasks.reader.options import ReaderSettings, ReadRequest, ReadThrough
 from rowcache_tasks.text import shorten
 
@@ -54,7 +54,7 @@ class Wait(NamedTuple):
     """Wait for so many seconds, or until the event is set."""
 
     seconds: float
-    event: Event | None = None
+    event: Any = None
 
 
 Step = Call | Load | Wait
@@ -64,7 +64,7 @@ Steps = Generator[Step, Any, dict[str, Found]]
 class Fill:
     """The fills of one table in one process, or in one event loop."""
 
-    def __init__(self, table: Table, options: ReadThrough, make_event: Callable[[], Event]) -> None:
+    def __init__(self, table: Table, options: ReadThrough, make_event: Callable[[], Any]) -> None:
         self._table = table.name
         self._scripts = FillScripts(table, options)
         self._uses_database_alone = options.when_redis_is_down

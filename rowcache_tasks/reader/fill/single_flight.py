@@ -6,23 +6,12 @@ The key `fill:` does the same between processes.
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.reader.fill.scripts import Found
 
-__all__ = ["Event", "InFlight", "SingleFlight"]
-
-
-class Event(Protocol):
-    """The common part of threading.Event and asyncio.Event."""
-
-    @property
-    def wait(self) -> Any:
-        """The method that waits; asyncio's is awaited."""
-
-    def set(self) -> None:
-        """Wake all waiters."""
+__all__ = ["InFlight", "SingleFlight"]
 
 
 class InFlight:
@@ -30,7 +19,7 @@ class InFlight:
 
     __slots__ = ("error", "event", "found", "key", "started_at")
 
-    def __init__(self, key: Hashable, event: Event) -> None:
+    def __init__(self, key: Hashable, event: Any) -> None:
         self.key = key
         self.event = event
         self.started_at = time.monotonic()
@@ -41,7 +30,7 @@ class InFlight:
 class SingleFlight:
     """The loads of one process, with threading.Event; of one event loop, with asyncio.Event. Thread-safe, fork-safe."""
 
-    def __init__(self, make_event: Callable[[], Event]) -> None:
+    def __init__(self, make_event: Callable[[], Any]) -> None:
         self._make_event = make_event
         self._in_flight: dict[Hashable, InFlight] = {}
         self._pid = os.getpid()

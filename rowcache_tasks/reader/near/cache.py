@@ -74,21 +74,11 @@ class NearCache:
         session = self._thread.session
         return None if session is None else session.get(key)
 
-    def fetch(self, key: bytes) -> bytes | None:
-        """Read a row from the server and keep it; ABSENT if there is none. None: read with the client.
-
-        Waits for wait_s at most.
-        """
-        values = self.fetch_many((key,))
-        return None if values is None else values[0]
-
-    async def fetch_async(self, key: bytes) -> bytes | None:
-        """Read a row as `fetch` does, awaited."""
-        values = await self.fetch_many_async((key,))
-        return None if values is None else values[0]
-
     def fetch_many(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """Read rows, at least one, in one round trip; values in the order asked. As `fetch`."""
+        """Read rows, at least one, from the server, and keep them; ABSENT for no row. None: read with the client.
+
+        One round trip; values in the order asked. Waits for wait_s at most.
+        """
         session, future = self._start_fetch(keys)
         if session is None or future is None:
             return None

@@ -67,15 +67,26 @@ def near(make, client):
     return near
 
 
+def fetch(near, key):
+    """Fetch one row."""
+    values = near.fetch_many([key])
+    return None if values is None else values[0]
+
+
+async def fetch_async(near, key):
+    values = await near.fetch_many_async([key])
+    return None if values is None else values[0]
+
+
 def warm(near, key=KEY):
     """Fetch a row as soon as there is a tracked connection; gives its value."""
     found = []
 
-    def fetch():
-        found[:] = [near.fetch(key)]
+    def is_fetched():
+        found[:] = [fetch(near, key)]
         return found != [None]
 
-    wait_until(fetch, "the connection is tracked")
+    wait_until(is_fetched, "the connection is tracked")
     return found[0]
 
 
@@ -111,7 +122,7 @@ def test_commit_of_a_changed_row_takes_the_old_value_away(make, client, schedule
     assert near.fetch_many([KEY, b"inv:2"]) == [OLD, OLD]
     commit(schedule, {"1": NEW, "2": OLD})
     wait_until(is_gone(near), "the row is invalidated")
-    assert near.fetch(KEY) == NEW
+    assert fetch(near, KEY) == NEW
     assert near.get(KEY) == NEW
     assert near.get(b"inv:2") == OLD
     assert near.statistics().invalidations == 1
@@ -124,7 +135,7 @@ def test_unchanged_refresh_invalidates_nothing(make, client, schedule):
     warm(near)
     for _ in range(20):
         assert commit(schedule, {"1": OLD}).unchanged == 1
-    near.fetch(b"inv:other")  # what was pushed before its answer has arrived
+    fetch(near, b"inv:other")  # what was pushed before its answer has arrived
     assert near.get(KEY) == OLD
     assert near.statistics().invalidations == 0
 
@@ -142,30 +153,30 @@ def test_refresh_of_a_table_with_a_ttl_invalidates_each_time(make, client):
 def test_dropped_row_and_one_that_expires_are_absent(near, client, schedule):
     schedule.drop_rows(["1"])
     wait_until(is_gone(near), "the row is invalidated")
-    assert near.fetch(KEY) == ABSENT
+    assert fetch(near, KEY) == ABSENT
     client.set(b"inv:2", OLD, px=50)
-    near.fetch(b"inv:2")
-    wait_until(lambda: near.fetch(b"inv:2") == ABSENT, "the row has expired")
+    fetch(near, b"inv:2")
+    wait_until(lambda: fetch(near, b"inv:2") == ABSENT, "the row has expired")
 
 
 def test_absent_row_is_known_to_be_absent_until_it_is_there(near, client):
-    assert near.fetch(b"inv:2") == ABSENT
+    assert fetch(near, b"inv:2") == ABSENT
     assert near.get(b"inv:2") == ABSENT
     client.set(b"inv:2", NEW)
     wait_until(is_gone(near, b"inv:2"), "the row is invalidated")
-    assert near.fetch(b"inv:2") == NEW
+    assert fetch(near, b"inv:2") == NEW
 
 
 def test_key_of_another_type_is_absent(near, client):
     client.rpush("inv:list", "1")
-    assert near.fetch(b"inv:list") == ABSENT
+    assert fetch(near, b"inv:list") == ABSENT
 
 
 def test_flush_of_the_database_takes_all_rows_away(near, client):
     near.fetch_many([b"inv:2", b"inv:3"])
     client.flushdb()
     wait_until(lambda: near.statistics().rows == 0, "all rows are invalidated")
-    assert near.fetch(KEY) == ABSENT
+    assert fetch(near, KEY) == ABSENT
 
 
 def test_thousands_of_rows_are_invalidated_at_once(make, client):
@@ -210,7 +221,7 @@ def test_answer_that_is_old_when_it_arrives_is_not_kept(make, client, monkeypatc
     warm(near, b"inv:other")
     before = mget_calls(client)
     fetched = []
-    reader = threading.Thread(target=lambda: fetched.append(near.fetch(KEY)))
+    reader = threading.Thread(target=lambda: fetched.append(fetch(near, KEY)))
     reader.start()
     wait_until(lambda: mget_calls(client) > before, "the server has answered")
     client.set(KEY, NEW)
@@ -218,7 +229,7 @@ def test_answer_that_is_old_when_it_arrives_is_not_kept(make, client, monkeypatc
     reader.join(30)
     assert fetched == [OLD], "it was the value when it was asked for"
     wait_until(is_gone(near), "the row is invalidated")
-    assert near.fetch(KEY) == NEW
+    assert fetch(near, KEY) == NEW
 
 
 def test_no_thread_sees_a_row_go_back(make, client, valkey):
@@ -229,7 +240,7 @@ def test_no_thread_sees_a_row_go_back(make, client, valkey):
     def read(key):
         last = 0
         while not is_over.is_set():
-            value = near.get(key) or near.fetch(key) or reader_client.get(key)
+            value = near.get(key) or fetch(near, key) or reader_client.get(key)
             number = int(value or 0)
             if number < last:
                 errors.append((key, last, number))
@@ -253,7 +264,7 @@ def test_no_thread_sees_a_row_go_back(make, client, valkey):
 
 
 def test_lost_connection_takes_everything_with_it_and_is_replaced(near, client):
-    near.fetch(b"inv:2")
+    fetch(near, b"inv:2")
     (listener,) = [one for one in client.client_list() if one["name"] == "rowcache-test-near"]
     client.set("inv:3", OLD)
     client.client_kill_filter(_id=listener["id"])
@@ -272,11 +283,11 @@ def test_server_that_goes_and_comes_back_is_tracked_again(make):
         warm(near)
         server.kill()
         wait_until(is_gone(near), "the loss is noticed")
-        assert near.fetch(KEY) is None
+        assert fetch(near, KEY) is None
         server.start()
         assert warm(near) == ABSENT
         client.set(KEY, NEW)
-        wait_until(lambda: near.fetch(KEY) == NEW, "the new server is tracked")
+        wait_until(lambda: fetch(near, KEY) == NEW, "the new server is tracked")
         client.close()
 
 
@@ -294,7 +305,7 @@ def test_no_value_is_served_for_longer_than_the_promise_when_the_network_falls_s
     client.set(KEY, OLD)
     linked = connect(f"redis://127.0.0.1:{link.port}/9", "test")
     near = make(linked, max_silence_s=promise_s)
-    wait_until(lambda: near.fetch(KEY) and near.get(KEY), "the row is kept")
+    wait_until(lambda: fetch(near, KEY) and near.get(KEY), "the row is kept")
     link.hang()
     silent_since = time.monotonic()
     client.set(KEY, NEW)
@@ -305,7 +316,7 @@ def test_no_value_is_served_for_longer_than_the_promise_when_the_network_falls_s
             last_served = asked
     assert last_served - silent_since <= promise_s
     link.release()
-    assert wait_until(lambda: near.fetch(KEY), "a new connection is tracked") == NEW
+    assert wait_until(lambda: fetch(near, KEY), "a new connection is tracked") == NEW
     linked.close()
 
 
@@ -321,11 +332,11 @@ def test_server_is_asked_whether_it_is_there_while_nobody_fetches(make, client):
 def test_one_who_waits_when_the_network_falls_silent_is_let_go(link, make, client):
     linked = connect(f"redis://127.0.0.1:{link.port}/9", "test")
     near = make(linked, max_silence_s=0.5)
-    wait_until(lambda: near.fetch(KEY) is not None, "the connection is tracked")
+    wait_until(lambda: fetch(near, KEY) is not None, "the connection is tracked")
     link.hang()
     started = time.monotonic()
-    assert near.fetch(b"inv:2") is None
-    assert near.fetch(b"inv:2") is None
+    assert fetch(near, b"inv:2") is None
+    assert fetch(near, b"inv:2") is None
     assert time.monotonic() - started < 10
     linked.close()
 
@@ -338,15 +349,15 @@ def test_fetch_waits_no_longer_than_it_is_told_and_keeps_nothing_that_comes_late
     os.kill(valkey.pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
-        assert stopped.fetch(KEY) is None
+        assert fetch(stopped, KEY) is None
         assert time.monotonic() - started >= 0.05
         assert near.get(KEY) == OLD, "which is not older than 60 s"
-        asynchronous = asyncio.run(hasty.fetch_async(b"inv:2"))
+        asynchronous = asyncio.run(fetch_async(hasty, b"inv:2"))
         assert asynchronous is None
     finally:
         os.kill(valkey.pid, signal.SIGCONT)
     client.ping()
-    wait_until(lambda: stopped.fetch(b"inv:other") is not None, "the server answers again")
+    wait_until(lambda: fetch(stopped, b"inv:other") is not None, "the server answers again")
     assert stopped.get(KEY) is None, "the answer that came too late is not kept"
 
 
@@ -357,10 +368,10 @@ from rowcache_tasks.reader.near.cache import NearCache
 client = connect(sys.argv[1], "test")
 near = NearCache(client, max_silence_s=0.5)
 while near.get(b"inv:1") is None:
-    near.fetch(b"inv:1")
+    near.fetch_many([b"inv:1"])
 print("ready", flush=True)
 sys.stdin.readline()
-print(near.get(b"inv:1") or near.fetch(b"inv:1") or client.get("inv:1"))
+print(near.get(b"inv:1") or (near.fetch_many([b"inv:1"]) or [None])[0] or client.get("inv:1"))
 """
 
 
@@ -390,7 +401,7 @@ def test_forked_child_starts_with_nothing_and_a_connection_of_its_own(near, clie
     assert near.get(KEY) == OLD
     client.set(KEY, NEW)
     wait_until(is_gone(near), "the parent still hears of changes")
-    assert near.fetch(KEY) == NEW
+    assert fetch(near, KEY) == NEW
     assert near.statistics().sessions == 1
 
 
@@ -433,7 +444,7 @@ def test_process_that_forgets_what_it_writes_reads_what_it_wrote(near, client):
     for number in range(200):
         client.set(KEY, number)
         near.forget([KEY])
-        assert (near.get(KEY) or near.fetch(KEY)) == b"%d" % number
+        assert (near.get(KEY) or fetch(near, KEY)) == b"%d" % number
         assert near.get(KEY) in {b"%d" % number, None}
 
 
@@ -443,18 +454,18 @@ def test_asyncio_fetches_on_the_same_connection(make, client, valkey):
     async def read():
         asynchronous = redis.asyncio.Redis.from_url(valkey.url_for(9), client_name="test")
         near = make(asynchronous)
-        while await near.fetch_async(KEY) is None:
+        while await fetch_async(near, KEY) is None:
             await asyncio.sleep(0.005)
-        gone = asyncio.ensure_future(near.fetch_async(b"inv:2"))
+        gone = asyncio.ensure_future(fetch_async(near, b"inv:2"))
         await asyncio.sleep(0)
         gone.cancel()
-        found = await asyncio.gather(*(near.fetch_async(b"inv:%d" % n) for n in range(1, 101)))
+        found = await asyncio.gather(*(fetch_async(near, b"inv:%d" % n) for n in range(1, 101)))
         assert found == [b"%d" % n for n in range(1, 101)]
         assert await near.fetch_many_async([KEY, b"inv:none"]) == [b"1", ABSENT]
         assert near.get(b"inv:100") == b"100"
         near.close()
         assert near.get(KEY) is None
-        assert await near.fetch_async(KEY) in {None, b"1"}, "it starts anew, which may take a moment"
+        assert await fetch_async(near, KEY) in {None, b"1"}, "it starts anew, which may take a moment"
         await asynchronous.aclose()
 
     asyncio.run(read())
@@ -472,7 +483,7 @@ def test_rows_are_tracked_over_tls(make, client, valkey, tmp_path):
         assert near.fetch_many(keys) == [b"x" * 5000] * 200
         client.set(KEY, NEW)
         wait_until(is_gone(near), "the row is invalidated")
-        assert near.fetch(KEY) == NEW
+        assert fetch(near, KEY) == NEW
         near.close()
 
 
@@ -497,8 +508,8 @@ def test_reader_needs_the_right_to_track_and_no_other(user, make, client):
     assert warm(near) == OLD
     client.set(KEY, NEW)
     wait_until(is_gone(near), "the row is invalidated")
-    assert near.fetch(KEY) == NEW
-    assert near.fetch(b"other") is None, "no right to read it: the caller asks himself, and sees the error"
+    assert fetch(near, KEY) == NEW
+    assert fetch(near, b"other") is None, "no right to read it: the caller asks himself, and sees the error"
     with pytest.raises(redis.exceptions.NoPermissionError):
         limited.get("other")
     assert {entry["object"] for entry in client.acl_log()} == {"other"}
@@ -518,9 +529,9 @@ def test_server_that_refuses_to_track_is_one_warning_and_rows_are_read_without_u
 
     with caplog.at_level(logging.WARNING):
         near = make(limited)
-        assert near.fetch(KEY) is None
+        assert fetch(near, KEY) is None
         wait_until(lambda: refusals() > 2, "it was tried again")
-        assert near.fetch(KEY) is None
+        assert fetch(near, KEY) is None
     (message,) = caplog.messages
     assert "the near cache is off, rows are read from Redis until it is on again" in message
     assert "does not track what is read" in message
@@ -547,7 +558,7 @@ def test_server_without_resp3_is_a_warning_and_rows_are_read_without(make, caplo
         client = redis.Redis.from_url(server.url, protocol=2)
         with caplog.at_level(logging.WARNING):
             near = make(client)
-            assert near.fetch(KEY) is None
+            assert fetch(near, KEY) is None
             wait_until(lambda: caplog.messages, "the refusal is logged")
         assert "unknown command" in caplog.messages[0]
         assert client.get(KEY) is None
@@ -557,7 +568,7 @@ def test_server_without_resp3_is_a_warning_and_rows_are_read_without(make, caplo
 def test_server_that_is_not_there_is_one_warning(make, caplog):
     with caplog.at_level(logging.WARNING):
         near = make(connect("unix:///nowhere/valkey.sock", "test"))
-        assert near.fetch(KEY) is None
+        assert fetch(near, KEY) is None
         wait_until(lambda: caplog.messages, "the failure is logged")
         near.close()
     assert len(caplog.messages) == 1
