@@ -75,7 +75,7 @@ class RowCache(Reader[Row]):
         """Return the row, or None when it is not cached: one GET.
 
         max_age: seconds; an older value counts as not cached. fill: a row that is not cached is read from the
-        database, once for all who ask for it, and cached for the `ttl` of ReadThrough; with `delay` it is scheduled
+        database, once for all callers, and cached for the `ttl` of ReadThrough; with `delay` it is scheduled
         instead, refreshed every `delay` seconds from now on (only if it had to be filled, and was not scheduled). None
         then means that the database has no such row.
         """

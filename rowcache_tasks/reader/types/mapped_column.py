@@ -1,7 +1,4 @@
-"""Own how a mapped column's value is read from JSON: what msgspec decodes, and what SQLAlchemy's type makes of that.
-
-Imports SQLAlchemy, so only mapped_row.py may import it. Must not know mappers or Redis.
-"""
+"""Conversion of a mapped column's JSON value: the type for msgspec, and a function of SQLAlchemy's type."""
 
 import re
 from collections.abc import Callable
@@ -22,18 +19,18 @@ Convert = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnReading:
+class ColumnConversion:
     """How the values of one column are read."""
 
     annotation: Any
-    """What msgspec decodes, NULL apart."""
+    """The type that msgspec decodes, apart from NULL."""
     convert: Convert | None = None
-    """Turns that into the attribute's value; raises msgspec.ValidationError with the reason."""
+    """Converts that to the attribute's value; raises msgspec.ValidationError with the reason."""
     converts_null: bool = False
 
 
 DIALECT = DefaultDialect()
-"""For types that ask for one; the database's own is not known to a reader."""
+"""For types that need one; a reader has no dialect of a database."""
 
 NATIVE = frozenset({int, str, bytes, float, Decimal, date, datetime, time, UUID})
 """Python types of columns that msgspec reads as a Session would."""
@@ -44,8 +41,8 @@ DURATION = re.compile(
 )
 
 
-def read_column(sql_type: TypeEngine[Any]) -> ColumnReading | None:
-    """Say how values of this type are read, so that they are what a Session would load. None: they cannot be."""
+def find_conversion(sql_type: TypeEngine[Any]) -> ColumnConversion | None:
+    """Return the conversion to the values that a Session would load; None when there is none."""
     for kind, read in KINDS:
         if isinstance(sql_type, kind):
             return read(sql_type)
@@ -54,21 +51,21 @@ def read_column(sql_type: TypeEngine[Any]) -> ColumnReading | None:
     return read_plain(sql_type)
 
 
-def read_plain(sql_type: TypeEngine[Any]) -> ColumnReading | None:
-    """Go by the Python type."""
+def read_plain(sql_type: TypeEngine[Any]) -> ColumnConversion | None:
+    """Choose by the Python type."""
     wanted = sql_type.python_type
     if wanted is bool:
-        return ColumnReading(bool | int, read_bool)
+        return ColumnConversion(bool | int, read_bool)
     if wanted is str and isinstance(sql_type, Uuid):
-        return ColumnReading(UUID, str)
+        return ColumnConversion(UUID, str)
     if wanted is float and not isinstance(sql_type, Float):
-        return ColumnReading(Decimal, float)  # Numeric(asdecimal=False), whose JSON is a string
-    return ColumnReading(wanted) if wanted in NATIVE else None
+        return ColumnConversion(Decimal, float)  # Numeric(asdecimal=False), whose JSON is a string
+    return ColumnConversion(wanted) if wanted in NATIVE else None
 
 
-def read_decorated(sql_type: TypeDecorator[Any]) -> ColumnReading | None:
-    """Read what is below and let the application's type process it. One with a way of its own (pickle) is not read."""
-    below = read_column(sql_type.impl_instance)
+def read_decorated(sql_type: TypeDecorator[Any]) -> ColumnConversion | None:
+    """Read the underlying type, then apply the application's. A type with its own result processor is not read."""
+    below = find_conversion(sql_type.impl_instance)
     own = type(sql_type)
     if below is None or own.result_processor is not TypeDecorator.result_processor:
         return None
@@ -81,11 +78,11 @@ def read_decorated(sql_type: TypeDecorator[Any]) -> ColumnReading | None:
             value = inner(value)
         return sql_type.process_result_value(value, DIALECT)
 
-    return ColumnReading(below.annotation, convert, converts_null=True)
+    return ColumnConversion(below.annotation, convert, converts_null=True)
 
 
-def read_enum(sql_type: Enum) -> ColumnReading:
-    """Look a label up as SQLAlchemy does: by the member's name, or by what values_callable says."""
+def read_enum(sql_type: Enum) -> ColumnConversion:
+    """Look a label up as SQLAlchemy does: by the member's name, or with values_callable."""
     look_up = sql_type.result_processor(DIALECT, None)  # type: ignore[no-untyped-call]
 
     def convert(value: str) -> object:
@@ -94,12 +91,12 @@ def read_enum(sql_type: Enum) -> ColumnReading:
         except LookupError as error:
             raise msgspec.ValidationError("Invalid enum value") from error
 
-    return ColumnReading(str, convert)
+    return ColumnConversion(str, convert)
 
 
-def read_array(sql_type: ARRAY[Any]) -> ColumnReading | None:
-    """Read the elements, at whatever depth."""
-    element = read_column(sql_type.item_type)
+def read_array(sql_type: ARRAY[Any]) -> ColumnConversion | None:
+    """Read the elements, at any depth."""
+    element = find_conversion(sql_type.item_type)
     if element is None:
         return None
     annotation, inner, make = element.annotation, element.convert, tuple if sql_type.as_tuple else list
@@ -111,11 +108,11 @@ def read_array(sql_type: ARRAY[Any]) -> ColumnReading | None:
             value = msgspec.convert(value, annotation)
         return inner(value) if inner and (value is not None or element.converts_null) else value
 
-    return ColumnReading(list[Any], convert)
+    return ColumnConversion(list[Any], convert)
 
 
 def read_bool(value: int) -> bool:
-    """Take 0 and 1, which MySQL has for booleans."""
+    """Accept 0 and 1, the booleans of MySQL."""
     if value in (0, 1):
         return bool(value)
     raise msgspec.ValidationError("Expected `bool`, got `int`")
@@ -135,27 +132,27 @@ def read_duration(value: str) -> timedelta:
 
 
 def read_inet(value: str) -> object:
-    """Make of inet what psycopg makes of it."""
+    """Convert an inet as psycopg does."""
     return ip_interface(value) if "/" in value else ip_address(value)
 
 
-KINDS: tuple[tuple[Any, Callable[[Any], ColumnReading | None]], ...] = (
-    (Interval, lambda _: ColumnReading(str, read_duration)),
+KINDS: tuple[tuple[Any, Callable[[Any], ColumnConversion | None]], ...] = (
+    (Interval, lambda _: ColumnConversion(str, read_duration)),
     (TypeDecorator, read_decorated),
     (Enum, read_enum),
-    (JSON, lambda _: ColumnReading(Any)),
+    (JSON, lambda _: ColumnConversion(Any)),
     (ARRAY, read_array),
-    (DOMAIN, lambda domain: read_column(domain.data_type)),
+    (DOMAIN, lambda domain: find_conversion(domain.data_type)),
 )
 
-TEXT = ColumnReading(str)
-NAMED: dict[str, ColumnReading | None] = {
-    "INTERVAL": ColumnReading(str, read_duration),
-    "INET": ColumnReading(str, read_inet),
-    "CIDR": ColumnReading(str, ip_network),
-    "OID": ColumnReading(int),
-    "YEAR": ColumnReading(int),
+TEXT = ColumnConversion(str)
+NAMED: dict[str, ColumnConversion | None] = {
+    "INTERVAL": ColumnConversion(str, read_duration),
+    "INET": ColumnConversion(str, read_inet),
+    "CIDR": ColumnConversion(str, ip_network),
+    "OID": ColumnConversion(int),
+    "YEAR": ColumnConversion(int),
     "SET": None,
     **dict.fromkeys(("MACADDR", "MACADDR8", "MONEY", "TSVECTOR", "TSQUERY", "REGCLASS", "JSONPATH"), TEXT),
 }
-"""Types of one database that have no Python type of their own."""
+"""Types of one database without a Python type."""

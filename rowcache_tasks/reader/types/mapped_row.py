@@ -1,7 +1,4 @@
-"""Own how a cached value becomes an instance of a class that SQLAlchemy maps.
-
-Imports SQLAlchemy: row_type.py imports this module when it is given such a class. Must not know Redis.
-"""
+"""Decoder of cached values to instances of a class that SQLAlchemy maps."""
 
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict
@@ -12,7 +9,7 @@ from sqlalchemy.orm import Mapper, make_transient_to_detached
 from sqlalchemy.types import NullType
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.reader.types.mapped_column import ColumnReading, read_column
+from rowcache_tasks.reader.types.mapped_column import ColumnConversion, find_conversion
 from rowcache_tasks.text import shorten
 
 
@@ -21,19 +18,19 @@ class Attribute:
     """One mapped column."""
 
     key: str
-    reading: ColumnReading
+    conversion: ColumnConversion
     is_nullable: bool
     is_required: bool
-    """The row has no identity without it."""
+    """Part of the primary key."""
 
 
 class MappedRow:
     """Makes detached, unmodified instances of one mapped class, as Session.merge(load=False) wants them.
 
-    Columns that the JSON does not hold, and those of a type that cannot be read from it, stay unloaded, and so do
-    relationships. Of a class with polymorphic subclasses, the row's own class is made.
+    Columns that are not in the JSON, or of a type that cannot be read from it, stay unloaded; so do relationships. A
+    row of a polymorphic class becomes an instance of its own subclass.
 
-    Raises ArgumentError for what is no mapped class, or when the class cannot be read from the rows of one table.
+    Raises ArgumentError for a class that is not mapped, or that the rows of one table do not suffice for.
     """
 
     def __init__(self, wanted: Any) -> None:
@@ -50,7 +47,7 @@ class MappedRow:
         self._attributes = read_attributes(self._mapper)
         fields = {}
         for name, attribute in self._attributes.items():
-            annotation = attribute.reading.annotation
+            annotation = attribute.conversion.annotation
             fields[name] = annotation | None if attribute.is_nullable else annotation
             if attribute.is_required or name == self._discriminator:
                 fields[name] = Required[fields[name]]
@@ -58,13 +55,13 @@ class MappedRow:
         self._decode = msgspec.json.Decoder(typed_dict(self._mapper.class_.__name__, fields, total=False)).decode
 
     def _configure(self) -> None:
-        """Complete the mapping: late, when all classes that a relationship or a foreign key may name are there."""
+        """Complete the mapping: late, when all classes that a relationship or a foreign key may name are defined."""
         self._mapper.registry.configure()
         self._load()
         self._is_configured = True
 
     def columns(self) -> tuple[str, ...]:
-        """Return the columns that are read, as the database names them."""
+        """Return the names in the database of the columns that are read."""
         return tuple(self._attributes)
 
     def decode(self, value: bytes | str) -> Any:
@@ -90,11 +87,11 @@ class MappedRow:
         return found
 
     def _convert(self, name: str, value: Any) -> Any:
-        reading = self._attributes[name].reading
-        if reading.convert is None or (value is None and not reading.converts_null):
+        conversion = self._attributes[name].conversion
+        if conversion.convert is None or (value is None and not conversion.converts_null):
             return value
         try:
-            return reading.convert(value)
+            return conversion.convert(value)
         except msgspec.ValidationError as error:
             raise msgspec.ValidationError(f"{str(error).partition(' - at')[0]} - at `$.{name}`") from error
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # of the application's own types
@@ -103,29 +100,28 @@ class MappedRow:
     def _make(self, row: dict[str, Any]) -> Any:
         instance = self._mapper.class_manager.new_instance()
         attributes = self._attributes
-        # What is in the dictionary of an instance counts as loaded once it is detached; set_committed_value, which
-        # takes three times as long for a row, would do the same one by one.
+        # The dictionary of a detached instance counts as loaded; set_committed_value would take three times as long.
         instance.__dict__.update({attributes[name].key: value for name, value in row.items()})
         make_transient_to_detached(instance)
         return instance
 
 
 def read_attributes(mapper: Mapper[Any]) -> dict[str, Attribute]:
-    """Return column name -> attribute, for what can be read from JSON."""
+    """Return column name -> attribute, for the columns that can be read from JSON."""
     identity = {mapper.get_property_by_column(column).key for column in mapper.primary_key}
     attributes: dict[str, Attribute] = {}
     for key, column in mapper.columns.items():
         if not isinstance(column, Column):
-            continue  # an SQL expression, which no row holds
+            continue  # an SQL expression, which is in no row
         name = "".join(column.name)
-        reading = read_column(column.type)
+        conversion = find_conversion(column.type)
         if name in attributes and attributes[name].key != key:
             raise ArgumentError(
                 f"type {mapper.class_.__name__} maps two columns {name!r}, as {attributes[name].key} and {key}: "
                 "a cached row has one; give a class of one table"
             )
-        if reading is not None:
-            attributes[name] = Attribute(key, reading, bool(column.nullable), key in identity)
+        if conversion is not None:
+            attributes[name] = Attribute(key, conversion, bool(column.nullable), key in identity)
         elif key in identity and not isinstance(column.type, NullType):  # a foreign key, until it finds its table
             raise ArgumentError(
                 f"type {mapper.class_.__name__}: {key} is part of its primary key, and {column.type!r} "
@@ -135,7 +131,7 @@ def read_attributes(mapper: Mapper[Any]) -> dict[str, Attribute]:
 
 
 def discriminator_of(mapper: Mapper[Any]) -> str | None:
-    """Name the column that says of which class a row is; None when there is only one."""
+    """Return the name of the column that selects the class of a row; None when there is one class."""
     if mapper.polymorphic_on is None:
         return None
     if isinstance(mapper.polymorphic_on, Column):
