@@ -15,7 +15,7 @@ from rowcache_tasks.reader.fill.scripts import Found
 from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_missed, is_object, row_id_text
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import forget_closed, shared_async_client
-from rowcache_tasks.reader.server import CLIENT_ERRORS, send
+from rowcache_tasks.reader.server import CLIENT_ERRORS, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
 
 if TYPE_CHECKING:
@@ -91,10 +91,11 @@ class AsyncRowCache(Reader[Row]):
         # Most reads: one GET, and as few calls of functions as possible.
         try:
             value = await self._here().client.get(key)
-        except redis.ResponseError:  # maybe a key of another type, which MGET treats as not there
-            value = (await self._values([text], request))[0]
         except CLIENT_ERRORS as error:
-            value = (await self._fill_without_redis(self._server.failure(error), [text]))[text][0]
+            if is_wrong_type(error):  # which MGET treats as not there
+                value = (await self._values([text], request))[0]
+            else:
+                value = (await self._fill_without_redis(self._server.failure(error), [text]))[text][0]
         else:
             if value is not None and not fill:
                 return self._decode(row_id, value)

@@ -11,7 +11,7 @@ import redis
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.text import one_line
 
-__all__ = ["CLIENT_ERRORS", "Breaker", "Command", "Server", "send"]
+__all__ = ["CLIENT_ERRORS", "Breaker", "Command", "Server", "is_wrong_type", "send"]
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,11 @@ def send(client: Any, commands: Sequence[Command]) -> Any:
     for command in commands:
         pipeline.execute_command(*command)
     return pipeline.execute()
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """Whether the key holds a value of another type, written by another client."""
+    return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")
 
 
 def is_pool_exhausted(error: Exception) -> bool:
