@@ -1,4 +1,7 @@
-"""Charts as SVG, drawn by matplotlib; the same figures give the same file."""
+"""Charts as SVG, drawn by matplotlib.
+
+The same figures give the same file.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a figure depends on beside the code: the machine, the versions, the commit, other load."""
+"""Machine, versions, commit and other load of a run."""
 
 import os
 import platform

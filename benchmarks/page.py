@@ -1,4 +1,6 @@
-"""Pages of the documentation with results between <!-- begin: name --> and <!-- end: name -->.
+"""Pages of the documentation, and the results in them.
+
+The places of results are between <!-- begin: name --> and <!-- end: name -->.
 
 The rest of a page is written by hand and never changed.
 """

@@ -1,4 +1,4 @@
-"""Samples of the processes of this package by py-spy, and the library that each belongs to.
+"""Samples of Python processes by py-spy, counted by library.
 
 The recordings stay in the folder of the results; https://speedscope.app and flamegraph.pl read them.
 """

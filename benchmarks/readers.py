@@ -1,4 +1,4 @@
-"""The readers that are compared: functions that take row ids and return decoded rows.
+"""Readers of rows: this package, Redis, PostgreSQL, django-redis.
 
 All read over the same Unix socket. The bare client is redis-py with hiredis and its default settings, and msgspec.
 PostgreSQL is read over one connection in autocommit, with a prepared statement. django-redis, the fastest of the other

@@ -1,4 +1,4 @@
-"""The file results.json: the latest result of each case, and the run that it is from."""
+"""Results of all cases, and their file results.json."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

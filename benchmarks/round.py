@@ -1,4 +1,7 @@
-"""One round: a contender is started and warmed up, rows become due at one moment, the last value ends it."""
+"""One round of a contender.
+
+It is started and warmed up, rows become due at one moment, and the last value ends it.
+"""
 
 import random
 import time

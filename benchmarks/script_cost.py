@@ -1,4 +1,4 @@
-"""Cost of the scripts: processor time of the server for claims and commits by schedule size, and for single calls.
+"""Processor time of the server for calls of the scripts.
 
 Counted is all that the server does for a call, reading it and writing the answer too. The processor time of other
 programs does not count.

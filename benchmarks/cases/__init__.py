@@ -1,1 +1,1 @@
-"""The cases: one module each, whose `run(servers, options)` returns a Section."""
+"""The cases: modules whose `run(servers, options)` returns a Section."""

@@ -1,4 +1,4 @@
-"""Cost of a read: RowCache beside the bare client, the database and another cache library.
+"""Cost of a read beside the bare client, database and django-redis.
 
 The readers take turns of some milliseconds in one process; the servers have another core. Each reader has the bare
 client right beside it, before it in one round and after it in the next, and a ratio is that of two neighbours. Some

@@ -1,4 +1,4 @@
-"""Scale: cost of claims and commits, and memory, with 10 thousand to 10 million scheduled rows.
+"""Cost and memory of 10 thousand to 10 million scheduled rows.
 
 Valkeys of each size take turns. Costs are processor time of the server. 10 million rows need 6 GiB of memory; a
 machine without them leaves that size out.

@@ -1,4 +1,6 @@
-"""Refresh throughput: rows a second from their due time until the last value is in the cache.
+"""Rows refreshed a second, beside the other contenders.
+
+The clock runs from the due time of the rows until the last value is in the cache.
 
 All contenders take turns; a round of each takes about two seconds. The others are this package with other batch sizes
 and numbers of processes, and, where libjemalloc is found, this package and the bare loop on a Valkey that uses it.

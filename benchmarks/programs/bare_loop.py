@@ -1,4 +1,6 @@
-"""A bare loop: SELECT of 500 ids, encode, MSET; one process, no schedule, no guarantee.
+"""A bare loop: SELECT of 500 rows, encode, MSET.
+
+One process; no schedule, no guarantee.
 
 python -m benchmarks.programs.bare_loop PART PARTS
 """

@@ -1,7 +1,7 @@
-"""The daemon of *Redis in Action*, section 2.4, with a modern client: one row at a time, one process.
+"""The daemon of *Redis in Action*, section 2.4, with a modern client.
 
-It reads the first row of the schedule, and sleeps 50 ms when that is not due. Otherwise it reads the delay, drops the
-row at zero or below, and reschedules, reads and writes it.
+One row at a time, one process. It reads the first row of the schedule, and sleeps 50 ms when that is not due.
+Otherwise it reads the delay, drops the row at zero or below, and reschedules, reads and writes it.
 """
 
 import time

@@ -1,4 +1,7 @@
-"""Celery, one task a row: prefork, no results, no events, prefetch, messages published in batches of kombu."""
+"""Celery with a task for each row.
+
+Prefork, no results, no events, prefetch; messages are published in batches of kombu.
+"""
 
 import os
 from typing import Any

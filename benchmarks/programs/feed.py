@@ -1,4 +1,4 @@
-"""Feed of a task queue: polls the schedule, claims due rows and enqueues a task for each.
+"""Feed of a task queue: a task for each due row.
 
     python -m benchmarks.programs.feed MODULE    with `enqueue(row_ids)` of benchmarks.programs.MODULE
 

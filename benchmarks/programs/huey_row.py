@@ -1,4 +1,7 @@
-"""huey, one task a row: two worker processes that block on a list in Redis, no results, one message at a time."""
+"""huey with a task for each row.
+
+Two worker processes block on a list in Redis; no results; messages are sent one by one.
+"""
 
 import os
 

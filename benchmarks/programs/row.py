@@ -1,4 +1,6 @@
-"""Refresh of a row, as all contenders do it: SELECT, encode with msgspec, SET; on connections that stay open.
+"""Refresh of rows, as all contenders do it.
+
+SELECT, encode with msgspec, SET; on connections that stay open.
 
 BENCH_REDIS_URL, BENCH_DATABASE    the servers
 
