@@ -35,7 +35,7 @@ def wheel(tmp_path_factory):
 
 def test_wheel_holds_the_scripts_and_the_type_marker(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    lua = {path.name for path in (ROOT / "rowcache_tasks" / "scripts").glob("*.lua")}
+    lua = {path.name for path in (ROOT / "rowcache_tasks").rglob("*.lua")}
     assert lua == {name.rpartition("/")[2] for name in names if name.endswith(".lua")}
     assert "rowcache_tasks/py.typed" in names
     assert all(name.startswith(("rowcache_tasks/", "rowcache_tasks-")) for name in names)
