@@ -1,4 +1,4 @@
-"""Checks of the arguments of tasks: row ids, delays, stamps; or ArgumentError."""
+"""Checks of the arguments of tasks: row ids, delays, stamps."""
 
 import math
 import re

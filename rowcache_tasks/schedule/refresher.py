@@ -1,4 +1,4 @@
-"""Refreshes that an application requests straight in Redis, without Celery."""
+"""Refreshes requested straight in Redis, without Celery."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Text forms of row ids: bytes in Redis, and several key columns in one text."""
+"""Row ids as bytes in Redis, and of several key columns in one text."""
 
 from collections.abc import Sequence
 

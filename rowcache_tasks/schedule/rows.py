@@ -1,7 +1,7 @@
-"""The schedule of one table in Redis: one method for each script, atomic for the rows of one call.
+"""The schedule of one table in Redis: one method for each script.
 
-Times are texts exactly as the server gave them (Unix seconds), so that a lease can be compared to the last bit. Row ids
-are text. Calls of any length are cut into calls of SCRIPT_BATCH rows.
+A call is atomic for its rows; longer calls are cut into calls of SCRIPT_BATCH rows. Times are texts exactly as the
+server gave them (Unix seconds), so that a lease can be compared to the last bit. Row ids are text.
 """
 
 import random
@@ -176,14 +176,13 @@ class Schedule:
 
     def _run(self, name: str, *arguments: Any) -> Any:
         script = self._load(name)
-        return script.run(self._client, [getattr(self._keys, key) for key in script.keys], arguments)
+        return script.run(self._client, script.keys_of(self._keys), arguments)
 
 
 def touch_call(table: Table, row_ids: Iterable[str]) -> Call:
     """Return the call of touch_rows for up to SCRIPT_BATCH rows."""
-    keys = table.keys
-    arguments = [encode_row_id(keys.value_prefix), Keys.fill_prefix, *map(encode_row_id, row_ids)]
-    return [getattr(keys, key) for key in load_script("touch_rows").keys], arguments
+    arguments = [encode_row_id(table.keys.value_prefix), Keys.fill_prefix, *map(encode_row_id, row_ids)]
+    return load_script("touch_rows").keys_of(table.keys), arguments
 
 
 def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:

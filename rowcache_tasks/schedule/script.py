@@ -1,4 +1,4 @@
-"""The one way to run a Lua script: by its digest, with the text when needed."""
+"""The one way to run a Lua script: by its digest, by its text if needed."""
 
 import hashlib
 import re
@@ -9,6 +9,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.scripts import read_source
 
 __all__ = ["Call", "Script", "load_script"]
@@ -30,7 +31,11 @@ class Script:
         self.text = COMMENT.sub("", source)
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         self.keys = tuple(BOUND_KEYS.findall(source)[0].split(", "))
-        """The names of its keys, in their order: fields of Keys."""
+        """Names of its keys, in their order: attributes of Keys."""
+
+    def keys_of(self, keys: Keys) -> list[str]:
+        """Return the keys of a table that the script takes, in their order."""
+        return [getattr(keys, name) for name in self.keys]
 
     def run(self, client: "redis.Redis", keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Call the script."""

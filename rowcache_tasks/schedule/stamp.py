@@ -1,4 +1,4 @@
-"""Stamps of schedule changes: the time of Redis, in the order of one process."""
+"""Stamps of schedule changes: times of Redis, each later than the last."""
 
 import threading
 

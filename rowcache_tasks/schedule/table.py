@@ -59,7 +59,7 @@ class TableState:
 
     def _run(self, name: str, *arguments: Any) -> Any:
         script = load_script(name)
-        return script.run(self._client, [getattr(self._keys, key) for key in script.keys], arguments)
+        return script.run(self._client, script.keys_of(self._keys), arguments)
 
     def _without(self, members: list[bytes], others: list[str]) -> list[str]:
         """Leave out the members that one of the other ZSETs has: they were yielded already."""

@@ -114,7 +114,7 @@ class FillScripts:
 
     def _call(self, name: str, arguments: Sequence[Any]) -> ScriptCall:
         script = self._load(name)
-        return ScriptCall(script, [getattr(self._keys, key) for key in script.keys], arguments)
+        return ScriptCall(script, script.keys_of(self._keys), arguments)
 
 
 def parts(row_ids: Sequence[str]) -> list[Sequence[str]]:

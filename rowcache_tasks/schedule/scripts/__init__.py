@@ -2,8 +2,8 @@
 
 A script starts with a header: its purpose, KEYS and ARGV as `name TYPE` in the order in which the body binds them
 (`...`: as many as are left), and what it RETURNS. It takes the time from the server and touches only its KEYS and the
-values and fills of its rows, which lie on one server. Counters and the list of batches are used with pcall: whatever
-is wrong with them holds up no row.
+values and fills of its rows, all on one server. Counters and the list of batches are used with pcall, so that a wrong
+type of theirs holds up no row.
 """
 
 import re

@@ -57,7 +57,7 @@ for i, row_id in ipairs(row_ids) do
     committed[#committed + 1] = row_id
     due_at = next_due(delay_s)
   end
-  -- Whoever has rescheduled the row since the claim stands.
+  -- A row that was rescheduled since the claim keeps its due time.
   -- mutant: overrule -> local is_ours = true
   local is_ours = is_held[row_id]
   if is_ours then

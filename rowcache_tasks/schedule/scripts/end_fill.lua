@@ -30,7 +30,7 @@ local dropped_at = tonumber(redis.pcall('HGET', state, 'dropped_at')) or 0
 
 local is_table_dropped = began < dropped_at and dropped_at <= now
 local function outcome_of(i)
-  -- Dropped or asked for since, or another reads it: what was read may be old.
+  -- Dropped or requested since, or read by another: the value may be old.
   -- mutant: write-cancelled
   -- mutant: write-for-another -> if not notes[i] then return 'cancelled' end
   if notes[i] ~= token then return 'cancelled' end

@@ -44,7 +44,7 @@ for i, row_id in ipairs(row_ids) do
     -- mutant: drop-not-ours -> is_last = entry.missing >= missing_limit
     -- mutant: drop-at-once -> is_last = is_ours
     is_last = is_ours and entry.missing >= missing_limit
-    -- The absence of the row is what is newest: it is fenced like a value.
+    -- The absence of the row is newer than any value: it is fenced like one.
     -- mutant: keep-value
     redis.call('DEL', value_prefix .. row_id)
     -- mutant: no-fence

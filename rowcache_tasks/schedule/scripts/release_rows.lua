@@ -16,7 +16,7 @@ local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local records = redis.call('HMGET', failures, unpack(row_ids))
 
 local function outcome_of(i)
-  -- Rescheduled or claimed since by somebody else, who stands.
+  -- Rescheduled or claimed since by another client: its due time stands.
   -- mutant: overrule
   if tonumber(scores[i] or 'nan') ~= lease_until then return 'superseded' end
   -- mutant: count-handed-back

@@ -1,4 +1,4 @@
-"""A paused table: no dispatcher claims its rows, everything else goes on, and whoever looks is told."""
+"""A paused table: no dispatcher claims its rows, everything else goes on, and every command says so."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Control state is in `state:`, counters are in `stats:`: whoever deletes `stats:` resets counters and nothing else."""
+"""`state:` has the control state, `stats:` has counters: deleting `stats:` resets them and nothing else."""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""Every interleaving of small programs over the real scripts on a real server, checked at each step."""
+"""Every interleaving of small programs over the scripts on a real server."""

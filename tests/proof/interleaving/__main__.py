@@ -1,4 +1,7 @@
-"""All interleavings of all programs, on every processor: `python -m proof.interleaving`. Status 1 when one fails."""
+"""Command that runs all interleavings: `python -m proof.interleaving`.
+
+Uses every processor. Exit status 1 when a program fails.
+"""
 
 import os
 import sys
@@ -18,7 +21,7 @@ PROGRAMS = SMALL | LARGE
 
 
 def explore(name, first):
-    """Run the interleavings of a program that begin with these actors; return how many, the steps, and what failed."""
+    """Run the interleavings of a program that begin with these actors; return name, explorer and failure."""
     before, program = PROGRAMS[name]
     with Valkey() as valkey:
         client = connect(valkey.url_for(0), "test")
@@ -34,7 +37,7 @@ def explore(name, first):
 
 
 def openings(program):
-    """Give the first two moves that a program can begin with; no moves for a small one, which is not cut up."""
+    """Return each pair of first moves of a program; no moves for a small one, which is not divided."""
     moves = [actor for actor, steps in program.items() for _ in steps]
     if len(moves) < 9:
         return [()]

@@ -1,4 +1,7 @@
-"""The enumeration of all interleavings of a program, depth first, over states that are put back in Redis."""
+"""Enumeration of all interleavings of a program, depth first.
+
+After each branch, the state before it is restored in Redis.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +17,7 @@ class Explorer:
     """Runs a program in every order there is.
 
     Each prefix of a history is one in which the processes that have steps left have died: so at each step everybody
-    dies, the rest recovers, and what it comes to is checked.
+    dies, the rest recovers, and the result is checked.
     """
 
     def __init__(self, world: World, program: Program):

@@ -1,4 +1,4 @@
-"""The steps of a reader that fills the row: begin, read the database, end."""
+"""Steps of a reader that fills the row: begin, read the database, end."""
 
 from rowcache_tasks.reader.fill.scripts import ABSENT
 
@@ -86,7 +86,7 @@ def end(world, actor, delay_s):
 
 @step
 def fill_expires(world: World, _):
-    """Let the note of whoever reads the row expire, or that there is no such row."""
+    """Let the note in the fill key expire: a token, or the absence of the row."""
     token = world.client.get(FILL)
     world.client.delete(FILL)
     for fill in world.model.fills.values():

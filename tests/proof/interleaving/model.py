@@ -1,4 +1,4 @@
-"""What the world should look like: everything that is known without asking Redis."""
+"""Expected state of the world, computed without Redis."""
 
 from dataclasses import dataclass, field, replace
 
@@ -44,7 +44,7 @@ class Model:
     wanted: bool | None = False
     """Whether the row is to be cached; None: a foreign client has said half of it."""
     asked: int = -1
-    """The version when a refresh was asked for last: what is cached in the end must not be older."""
+    """The version at the last request for a refresh: the value in the end must not be older."""
     seen: int = -1
     """The newest version that was cached, or of an absence that was noted, so far."""
     absent: int = -1
@@ -62,7 +62,7 @@ class Model:
     is_retried: bool = False
     """Whether a reader has filled the row while it waited for a retry, which still comes."""
     epoch: int = 0
-    """Counts what makes a refresh in flight outdated: commits, drops, steps of the clock."""
+    """Number of events that outdate a refresh in flight: commits, drops, steps of the clock."""
     has_stepped: bool = False
     """Whether the clock stepped back."""
 
@@ -71,6 +71,6 @@ class Model:
         return replace(self, work=work, fills={actor: replace(fill) for actor, fill in self.fills.items()})
 
     def cancel_fills(self):
-        """Note that nothing of what is being read now may be written."""
+        """Note that no value that is being read now may be written."""
         for fill in self.fills.values():
             fill.is_cancelled = True

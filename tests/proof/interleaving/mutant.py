@@ -1,4 +1,4 @@
-"""Scripts with one mark applied. A program must find each of them, or the programs prove nothing.
+"""Mutants: scripts with one mark applied. A program must find each.
 
 A mark is a comment above the line of Lua that it changes, other comments between them: `-- mutant: NAME` takes the line
 out, `-- mutant: NAME -> TEXT` puts TEXT in its place. A mark of a fragment is one of every script that includes it.

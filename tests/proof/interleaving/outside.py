@@ -1,4 +1,4 @@
-"""The steps of everybody else: the database, an application, a foreign client, the clock of the server."""
+"""Steps of the database, an application, a foreign client, and the clock."""
 
 from .registry import STEPS, step
 from .world import DELAY, FILL, HOUR, KEYS, ROW, World

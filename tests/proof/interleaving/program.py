@@ -1,4 +1,4 @@
-"""The programs: small enough that all their interleavings can be run, each around one way to go wrong."""
+"""Programs small enough to run all their interleavings, one for each fault."""
 
 REFRESH = ("claim", "read", "commit")
 HELD = ("claim_long", "read", "commit")

@@ -1,4 +1,4 @@
-"""The steps of a dispatcher and its worker: claim, read, commit or hand back."""
+"""Steps of a dispatcher and its worker: claim, read, commit or release."""
 
 from rowcache_tasks.schedule.rows import Backoff
 
@@ -60,7 +60,7 @@ def read(world: World, actor):
 
 @step
 def commit(world: World, actor):
-    """Commit what was read: a value, or that there is none."""
+    """Commit the outcome of the read: a value, or its absence."""
     delay, due = world.score("delay:"), world.score("schedule:")
     work = finish(world, actor)
     if work is None:

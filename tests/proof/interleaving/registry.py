@@ -1,4 +1,4 @@
-"""The steps that actors can make, by name. Each is atomic in Redis, and says what it means for the model."""
+"""Steps of actors by name; each is atomic in Redis and updates the model."""
 
 STEPS = {}
 

@@ -1,4 +1,4 @@
-"""The world of one row on a real server: it can be looked at, put back to an earlier state, and brought to rest."""
+"""World of one row on a real server: look, restore a state, settle."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ KEYS = (*TIMES, "delay:", "failures:", "wake:", f"inv:{ROW}", FILL)
 
 
 class World:
-    """The real state is in Redis, what is expected of it in `model`. The limit of misses is two."""
+    """One row: the real state in Redis, the expected state in `model`. The limit of misses is two."""
 
     def __init__(self, client, table, load=load_script):
         self.schedule, self.client = Schedule(client, table, load), client
@@ -141,7 +141,7 @@ class World:
     # The clock
 
     def move_clock(self, seconds):
-        """Let the server's clock make a step, by moving everything else the other way, what is in flight included."""
+        """Let the server's clock make a step: move all other times, also those in flight, the other way."""
         for key in TIMES:
             time = self.score(key)
             if time is not None:

@@ -9,7 +9,7 @@ local function refusal_of(delay_s, fence)
   -- Dropped since the claim, and scheduled again.
   -- mutant: write-after-drop -> if not fence then return nil end
   if not fence then return 'superseded' end
-  -- Committed since the claim: what was read may be older.
+  -- Committed since the claim: the value may be older.
   -- mutant: write-older
   if tonumber(fence) >= claimed_at then return 'superseded' end
   return nil
