@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ruamel.yaml import YAML
+from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
@@ -28,9 +29,7 @@ print(app.control.cancel_consumer("rowcache.refresh", reply=True, timeout=30, li
 
 
 def health(deployment, *arguments, role="worker"):
-    command = [*CELERY, "rowcache", "health", *arguments]
-    options = {"env": deployment.env_of(role), "cwd": ROOT, "capture_output": True, "text": True}
-    return subprocess.run(command, **options, check=False, timeout=180)
+    return run_forked([*CELERY, "rowcache", "health", *arguments], env=deployment.env_of(role))
 
 
 def let_time_pass(deployment, seconds):

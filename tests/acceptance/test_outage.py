@@ -1,10 +1,10 @@
 """Rows that cannot be read: one alone, or all of them while the database is away."""
 
 import json
-import subprocess
 
 import pytest
-from support.project import CELERY, ROOT
+from support.fork_server import run_forked
+from support.project import CELERY
 from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres
@@ -16,8 +16,7 @@ LEASE_S = 4
 
 def rowcache(deployment, *arguments):
     """Run a command of an operator; returns the lines that it printed."""
-    options = {"env": deployment.env_of("operator"), "cwd": ROOT, "capture_output": True, "text": True}
-    done = subprocess.run([*CELERY, "rowcache", *arguments], **options, check=False, timeout=180)
+    done = run_forked([*CELERY, "rowcache", *arguments], env=deployment.env_of("operator"))
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -1,14 +1,14 @@
 """No password is in a log, an error or a page, in whatever way a process fails."""
 
 import json
-import subprocess
 import sys
 from urllib.parse import quote, quote_plus
 
 import psycopg
 import pytest
 from support.deployment import with_login
-from support.project import CELERY, ROOT
+from support.fork_server import run_all_forked
+from support.project import CELERY
 from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres
@@ -66,21 +66,10 @@ def leaked(text, *secrets):
 
 
 def run_all(programs, env):
-    """Run programs at the same time until they end; what Flower and the like do not end of themselves is not here."""
-    started = {
-        name: subprocess.Popen(
-            command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        for name, command in programs.items()
-    }
-    outputs = {}
-    for name, process in started.items():
-        try:
-            outputs[name] = process.communicate(timeout=180)[0].decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            process.kill()
-            outputs[name] = process.communicate()[0].decode(errors="replace") + "\n(did not end)"
-    return outputs
+    """Run programs at the same time until they end; return what each has printed."""
+    done = run_all_forked(list(programs.values()), env=env)
+    endings = ("\n(did not end)" if one.returncode is None else "" for one in done)
+    return {name: one.stdout + one.stderr + end for name, one, end in zip(programs, done, endings, strict=True)}
 
 
 @pytest.mark.parametrize("what", WRONG)

@@ -8,6 +8,7 @@ import pytest
 import redis
 from ruamel.yaml import YAML
 from support.deployment import with_login
+from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
@@ -22,12 +23,26 @@ pytestmark = pytest.mark.acceptance
 FOR_ADMINISTRATORS = (
     "FLUSHALL | FLUSHDB | KEYS * | SCAN 0 | CONFIG GET requirepass | CONFIG SET maxmemory 1 | CONFIG REWRITE | "
     "MONITOR | DEBUG SLEEP 0 | SHUTDOWN | ACL LIST | ACL SETUSER x | SCRIPT FLUSH | SCRIPT KILL | FUNCTION FLUSH | "
-    "SAVE | SYNC | REPLICAOF NO ONE | CLIENT KILL TYPE normal | SWAPDB 0 1 | MOVE inv:1 2 | MODULE LIST | EVAL x 0 | "
+    "SAVE | SYNC | REPLICAOF NO ONE | CLIENT KILL TYPE normal | SWAPDB 0 1 | MOVE inv:1 2 | MODULE LIST | "
     "RENAME schedule: other | GET other | SET other 1 | DEL other | PUBLISH other x | SUBSCRIBE other | PSUBSCRIBE *"
 )
 REFUSED = {
-    "reader": ["SET inv:1 x", "DEL inv:1", "ZSCORE schedule: 1", "LPUSH rowcache.schedule x", "LLEN rowcache.schedule"],
-    "application": ["SET inv:1 x", "DEL inv:1", "ZADD schedule: 0 1", "ZADD delay: 0 1", "BRPOP rowcache.schedule 1"],
+    "reader": [
+        "EVAL x 0",
+        "SET inv:1 x",
+        "DEL inv:1",
+        "ZSCORE schedule: 1",
+        "LPUSH rowcache.schedule x",
+        "LLEN rowcache.schedule",
+    ],
+    "application": [
+        "EVAL x 0",
+        "SET inv:1 x",
+        "DEL inv:1",
+        "ZADD schedule: 0 1",
+        "ZADD delay: 0 1",
+        "BRPOP rowcache.schedule 1",
+    ],
     "filler": ["BRPOP rowcache.schedule 1", "LLEN other", "HSET beat: entry 0", "ZRANGE schedule: 0 -1", "CLIENT LIST"],
     "dispatcher": ["GET inv:1", "SET inv:1 x", "MSET inv:1 x", "BRPOP rowcache.refresh 1", "BRPOP celery 1"],
     "worker": ["HSET beat: entry 0", "CLIENT LIST"],
@@ -48,6 +63,15 @@ def test_role_may_do_neither_the_administrators_work_nor_that_of_another_role(de
     assert len(allowed(deployment, "default", FOR_ADMINISTRATORS.split(" | "))) > 25, (
         "the check can see what is allowed"
     )
+
+
+@pytest.mark.parametrize("role", ["filler", "dispatcher", "worker", "operator"])
+def test_script_has_no_more_rights_than_its_role(deployment, role):
+    client = connect(deployment.env_of(role)["ROWCACHE_REDIS_URL"], "test")
+    with pytest.raises(redis.ResponseError, match=r"(?i)permission"):
+        client.eval("return redis.call('FLUSHALL')", 0)
+    client.close()
+    deployment.client.acl_log_reset()
 
 
 def test_each_process_is_logged_in_as_its_role(deployment):
@@ -112,14 +136,9 @@ def test_operator_may_run_every_command(deployment):
     deployment.start_worker()
 
     def rowcache(*arguments):
-        return subprocess.run(
+        return run_forked(
             [*CELERY, "rowcache", *arguments],
             env=deployment.env_of("operator"),
-            cwd=ROOT,
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=180,
         )
 
     assert rowcache("schedule", "inv", "5", "1", "2", "4711").returncode == 0
@@ -152,14 +171,9 @@ def test_inspect_finds_worker_and_dispatcher_as_any_of_them(deployment):
     for role in ("worker", "dispatcher", "operator"):
 
         def ping(role=role):
-            done = subprocess.run(
+            done = run_forked(
                 [*CELERY, "inspect", "ping", "--timeout=5", "--json"],
                 env=deployment.env_of(role),
-                cwd=ROOT,
-                capture_output=True,
-                check=False,
-                text=True,
-                timeout=180,
             )
             return done.stdout.count("pong") == 2
 

@@ -3,12 +3,12 @@
 import base64
 import datetime as dt
 import json
-import subprocess
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
@@ -94,14 +94,9 @@ def test_signed_messages_do_the_main_job_and_answer_inspect(deployment, sign_as,
     deployment.start_beat(**sign_as("dispatcher"))
     deployment.run(SCHEDULE.format(1), **sign_as("application"))
     wait_until(lambda: deployment.client.get("inv:1"), "the row is cached")
-    done = subprocess.run(
+    done = run_forked(
         [*CELERY, "inspect", "ping", "--timeout=10", "--json"],
         env=deployment.env_of("operator", **sign_as("operator")),
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=180,
     )
     assert done.stdout.count("pong") == 2, done.stderr
     assert worker.is_running
@@ -149,14 +144,9 @@ def test_flower_shows_the_workers_that_answer_signed_questions(deployment, sign_
 
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_key_that_is_not_there_stops_a_process_with_one_line(deployment, sign_as, program):
-    done = subprocess.run(
+    done = run_forked(
         [*CELERY, "--quiet", program, *(["--pidfile="] if program == "beat" else [])],
         env=deployment.env | sign_as("nobody"),
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=180,
     )
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()

@@ -1,11 +1,10 @@
 """Redis over TLS, with certificates of a private authority: used where it can be trusted, refused where it cannot."""
 
-import subprocess
-
 import pytest
 import trustme
 from support.deployment import with_login
-from support.project import CELERY, ROOT
+from support.fork_server import run_forked
+from support.project import CELERY
 from support.tls_proxy import TlsProxy
 from support.waiting import wait_until
 
@@ -95,14 +94,9 @@ def test_server_that_cannot_be_trusted_is_refused_at_start_with_one_line(
     urls[variable] = environment(role, **options[wrong])[variable]
     if wrong == "no authority":
         urls[variable] = urls[variable].partition("?")[0]
-    done = subprocess.run(
+    done = run_forked(
         [*CELERY, "--quiet", program, *(["--pidfile="] if program == "beat" else [])],
         env=deployment.env | urls,
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=180,
     )
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.strip().splitlines()

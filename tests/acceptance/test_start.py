@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
@@ -20,14 +21,9 @@ def refuse(deployment):
         if settings:
             (deployment.folder / "wrong_settings.py").write_text(f"from celeryconfig import *\n{settings}\n")
             env |= {"CELERY_CONFIG_MODULE": "wrong_settings", "PYTHONPATH": f"{deployment.folder}:{ROOT}"}
-        done = subprocess.run(
+        done = run_forked(
             [*CELERY, "--quiet", program, *(["--pidfile="] if program == "beat" else [])],
             env=deployment.env | {"ROWCACHE_START_TIMEOUT": "1"} | env,
-            cwd=ROOT,
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=180,
         )
         assert done.returncode == 1, done.stderr
         assert "Traceback" not in done.stderr
@@ -137,27 +133,35 @@ def test_dispatcher_warns_when_redis_may_evict_the_schedule(deployment):
     wait_until(lambda: "maxmemory-policy is allkeys-lru, use noeviction" in deployment.log("beat"), "it warned")
 
 
-@pytest.mark.parametrize(
-    ("call", "error"),
-    [
-        ("schedule_row.delay('nope', '1', 5)", "ArgumentError: table 'nope' is not in rowcache_tables: found 'inv'"),
-        ("schedule_row.delay('inv', '', 5)", "ArgumentError: row id is ''"),
-        ("schedule_row.delay('inv', '1', float('nan'))", "ArgumentError: delay is nan: it must be a finite number"),
-        ("schedule_row.delay('inv', '1', '5')", "ArgumentError: delay is '5'"),
-        ("schedule_rows.delay('inv', ['1'])", "ArgumentError: delays is ['1']: it must be a dictionary"),
-        ("unschedule_rows.delay('inv', None)", "ArgumentError: row_ids is None"),
-        ("refresh_now.delay('inv', [''])", "ArgumentError: row id is ''"),
-        ("schedule_table.delay('inv', -1)", "ArgumentError: delay is -1"),
-        ("schedule_row.delay('inv', '1')", "ArgumentError: schedule_row: missing a required argument: 'delay'"),
-        # Called in place, as the worker does.
-        ("schedule_row('inv', '1', -1)", "ArgumentError: delay is -1"),
-        ("unschedule_row('nope', '1')", "ArgumentError: table 'nope'"),
-    ],
-)
-def test_bad_argument_is_a_clear_error_that_changes_nothing(deployment, call, error):
-    done = deployment.run(f"from rowcache_tasks.tasks import *\n{call}", check=False)
-    assert done.returncode == 1
-    assert error in done.stderr.splitlines()[-1]
+WRONG_CALLS = {
+    "schedule_row.delay('nope', '1', 5)": "ArgumentError: table 'nope' is not in rowcache_tables: found 'inv'",
+    "schedule_row.delay('inv', '', 5)": "ArgumentError: row id is ''",
+    "schedule_row.delay('inv', '1', float('nan'))": "ArgumentError: delay is nan: it must be a finite number",
+    "schedule_row.delay('inv', '1', '5')": "ArgumentError: delay is '5'",
+    "schedule_rows.delay('inv', ['1'])": "ArgumentError: delays is ['1']: it must be a dictionary",
+    "unschedule_rows.delay('inv', None)": "ArgumentError: row_ids is None",
+    "refresh_now.delay('inv', [''])": "ArgumentError: row id is ''",
+    "schedule_table.delay('inv', -1)": "ArgumentError: delay is -1",
+    "schedule_row.delay('inv', '1')": "ArgumentError: schedule_row: missing a required argument: 'delay'",
+    # Called in place, as the worker does.
+    "schedule_row('inv', '1', -1)": "ArgumentError: delay is -1",
+    "unschedule_row('nope', '1')": "ArgumentError: table 'nope'",
+}
+CALL_ALL = """
+import traceback
+from rowcache_tasks.tasks import *
+for call in {calls}:
+    try:
+        print("no error:", eval(call))
+    except Exception:
+        print(traceback.format_exc().splitlines()[-1])
+"""
+
+
+def test_bad_argument_is_a_clear_error_that_changes_nothing(deployment):
+    shown = deployment.run(CALL_ALL.format(calls=list(WRONG_CALLS))).splitlines()
+    found = dict(zip(WRONG_CALLS, shown, strict=True))
+    assert {call: line for call, line in found.items() if WRONG_CALLS[call] not in line} == {}
     assert deployment.client.keys("*") == []
     broker = connect(deployment.valkey.url_for(1), "test")
     assert broker.keys("rowcache*") == []

