@@ -17,11 +17,11 @@ def refresher(valkey):
     refresher.close()
 
 
-def test_scheduled_rows_are_due_at_once_and_counted(refresher, cache):
+def test_scheduled_rows_are_due_at_once_and_counted(refresher, touched_rows):
     assert refresher.refresh_now("inv", ["1", 2, "2", "nope"]) == 2
     assert refresher.refresh_now("inv", 3) == 1
     assert refresher.refresh_now("inv", []) == 0
-    assert cache.touched() == {"inv": ["1", "2", "3"]}
+    assert touched_rows.touched() == {"inv": ["1", "2", "3"]}
 
 
 def test_value_that_a_reader_filled_in_is_removed(refresher, client):
@@ -30,30 +30,30 @@ def test_value_that_a_reader_filled_in_is_removed(refresher, client):
     assert client.get("inv:42") is None
 
 
-def test_many_rows_of_several_tables_are_touched_together(refresher, cache):
+def test_many_rows_of_several_tables_are_touched_together(refresher, touched_rows):
     seats = [f"{n},a" for n in range(2500)]
-    cache.schedule("seat", *seats)
+    touched_rows.schedule("seat", *seats)
     assert refresher.refresh_tables({"inv": ["1"], "seat": seats, "users": []}) == 2501
-    assert {table: len(row_ids) for table, row_ids in cache.touched().items()} == {"inv": 1, "seat": 2500}
+    assert {table: len(row_ids) for table, row_ids in touched_rows.touched().items()} == {"inv": 1, "seat": 2500}
 
 
-def test_settings_come_from_the_configuration_module(valkey, cache, tmp_path, monkeypatch):
+def test_settings_come_from_the_configuration_module(valkey, touched_rows, tmp_path, monkeypatch):
     write_settings(monkeypatch, tmp_path, valkey.url_for(9))
     refresher = Refresher(timeout=60)
     assert refresher.refresh_now("inv", "1") == 1
     refresher.close()
 
 
-def test_row_ids_may_be_one_text_or_number_or_any_iterable_of_them(refresher, cache):
-    cache.schedule("inv", "42")
+def test_row_ids_may_be_one_text_or_number_or_any_iterable_of_them(refresher, touched_rows):
+    touched_rows.schedule("inv", "42")
     assert refresher.refresh_tables({"inv": "42"}) == 1
-    assert cache.touched() == {"inv": ["42"]}
-    cache.schedule("seat", "1,a", "2,a")
+    assert touched_rows.touched() == {"inv": ["42"]}
+    touched_rows.schedule("seat", "1,a", "2,a")
     assert refresher.refresh_tables({"inv": [4, 4, "2"], "seat": (f"{n},a" for n in (1, 2))}) == 4
-    assert cache.touched() == {"inv": ["2", "4"], "seat": ["1,a", "2,a"]}
+    assert touched_rows.touched() == {"inv": ["2", "4"], "seat": ["1,a", "2,a"]}
     assert refresher.refresh_now("inv", {1, "2"}) == 2
     assert refresher.refresh_now("inv", {"3": "x"}.keys()) == 1
-    assert cache.touched() == {"inv": ["1", "2", "3"]}
+    assert touched_rows.touched() == {"inv": ["1", "2", "3"]}
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_row_ids_may_be_one_text_or_number_or_any_iterable_of_them(refresher, ca
         *[("inv", b"42"), ("inv", {"1": 10}), ("inv", ["1", ["2"]]), ([], "1")],
     ],
 )
-def test_wrong_arguments_change_nothing(refresher, cache, table, row_ids):
+def test_wrong_arguments_change_nothing(refresher, touched_rows, table, row_ids):
     with pytest.raises(ArgumentError):
         refresher.refresh_now(table, row_ids)
     for rows in ({"inv": ["1"], "users": row_ids}, ["inv"], "inv"):
         if table == "inv":
             with pytest.raises(ArgumentError):
                 refresher.refresh_tables(rows)
-    assert cache.touched() == {}
+    assert touched_rows.touched() == {}
 
 
-def test_unknown_table_beside_a_known_one_changes_nothing(refresher, cache):
+def test_unknown_table_beside_a_known_one_changes_nothing(refresher, touched_rows):
     with pytest.raises(ArgumentError, match="table 'nope' is not in rowcache_tables"):
         refresher.refresh_tables({"inv": ["1"], "nope": ["1"]})
-    assert cache.touched() == {}
+    assert touched_rows.touched() == {}
 
 
 def test_wrong_settings_are_a_clear_error():
@@ -96,23 +96,23 @@ def test_server_that_is_away_is_an_error_by_hand():
     assert caught.value.left == {"inv": 1}
 
 
-def test_table_that_redis_refuses_is_an_error_and_the_others_are_touched(refresher, cache, client):
+def test_table_that_redis_refuses_is_an_error_and_the_others_are_touched(refresher, touched_rows, client):
     client.set("delay:users", "nonsense")
     with pytest.raises(CacheError, match="1 of 1 rows of users are not refreshed now: Redis refuses: WRONGTYPE"):
         refresher.refresh_tables({"users": ["ann"], "inv": ["1"]})
-    assert cache.touched() == {"inv": ["1"]}
+    assert touched_rows.touched() == {"inv": ["1"]}
 
 
-def test_up_to_2000_rows_are_one_round_trip(refresher, cache, client):
+def test_up_to_2000_rows_are_one_round_trip(refresher, touched_rows, client):
     refresher.refresh_now("inv", "1")  # the connection is made, and the script is loaded
-    cache.schedule("seat", *(f"{n},a" for n in range(1998)))
+    touched_rows.schedule("seat", *(f"{n},a" for n in range(1998)))
     before = client.info()["total_reads_processed"]
     assert refresher.refresh_tables({"inv": ["1", "2"], "seat": [f"{n},a" for n in range(1998)]}) == 2000
     reads = client.info()["total_reads_processed"] - before
     assert reads < 20, "what one send has sent, the server reads in parts"
 
 
-def test_what_is_left_when_the_time_is_over_is_not_sent_and_counted(valkey, cache):
+def test_what_is_left_when_the_time_is_over_is_not_sent_and_counted(valkey, touched_rows):
     refresher = Refresher(url=valkey.url_for(9), tables=TABLES, timeout=2)
     end = time.monotonic() + 3
 
@@ -127,7 +127,7 @@ def test_what_is_left_when_the_time_is_over_is_not_sent_and_counted(valkey, cach
         refresher.refresh_tables({"inv": rows(), "users": []})
     refresher.close()
     assert caught.value.left == {"inv": 6000}
-    assert cache.touched() == {"inv": ["2"]}, "what was sent is refreshed"
+    assert touched_rows.touched() == {"inv": ["2"]}, "what was sent is refreshed"
 
 
 def test_server_that_begins_to_hang_is_an_error_within_the_timeout():
@@ -143,11 +143,11 @@ def test_server_that_begins_to_hang_is_an_error_within_the_timeout():
         refresher.close()
 
 
-def test_table_that_is_refused_is_asked_for_once_and_all_of_it_is_left(refresher, cache, client):
+def test_table_that_is_refused_is_asked_for_once_and_all_of_it_is_left(refresher, touched_rows, client):
     client.set("delay:seat", "nonsense")
     seats = [f"{n},a" for n in range(6000)]
     with pytest.raises(CacheError, match="6000 of 6000 rows of seat are not refreshed now: Redis refuses: ") as caught:
         refresher.refresh_tables({"seat": seats, "inv": ["1"]})
     assert caught.value.left == {"seat": 6000}
     client.delete("delay:seat")
-    assert cache.touched() == {"inv": ["1"]}
+    assert touched_rows.touched() == {"inv": ["1"]}
