@@ -1,6 +1,6 @@
 """Keep chosen rows of a SQL database in Redis as JSON, each refreshed on its own interval.
 
-Importing this package, as a web application that reads the cache does, imports neither SQLAlchemy nor Celery.
+The import of this package imports neither SQLAlchemy nor Celery.
 """
 
 from rowcache_tasks.errors import (

@@ -62,7 +62,7 @@ class AsyncRowCache(Reader[Row]):
         self,
         table: str,
         *,
-        type: type[Row] | None = None,  # noqa: A002 - the word that users know
+        type: type[Row] | None = None,  # noqa: A002 - the option of RowCache
         client: "redis.asyncio.Redis | None" = None,
         **options: Unpack[Options],
     ) -> None:

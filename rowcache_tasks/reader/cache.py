@@ -60,7 +60,7 @@ class RowCache(Reader[Row]):
         self,
         table: str,
         *,
-        type: type[Row] | None = None,  # noqa: A002 - the word that users know
+        type: type[Row] | None = None,  # noqa: A002 - the option of RowCache
         client: "redis.Redis | None" = None,
         **options: Unpack[Options],
     ) -> None:

@@ -1,4 +1,4 @@
-"""Reader: the commands of each read, and the rows in their replies; no I/O."""
+"""Reader: commands of each read, and rows in their replies; no I/O."""
 
 import logging
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Connections of the readers: one pool a server in a process, and one in each event loop."""
+"""Connection pools of the readers: one a process, one an event loop."""
 
 import asyncio
 import weakref

@@ -1,1 +1,1 @@
-"""Fills: one reader loads a row that is not cached, all others wait for it."""
+"""Fills: one reader loads an uncached row, all others wait for it."""

@@ -1,4 +1,4 @@
-"""Loader of uncached rows from the database, with bounded concurrency; imports SQLAlchemy."""
+"""Loader of uncached rows, with bounded concurrency; SQLAlchemy."""
 
 import asyncio
 import os

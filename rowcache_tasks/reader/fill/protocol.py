@@ -1,4 +1,4 @@
-"""Fill of rows as one generator of steps: script call, load from the database, wait; no I/O."""
+"""Fill as one generator of steps (Call, Load, Wait); no I/O."""
 
 import logging
 import secrets

@@ -1,4 +1,4 @@
-"""Calls of the scripts before and after the load of rows, and their notes in Redis."""
+"""Script calls around the load of rows, and their notes in Redis."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

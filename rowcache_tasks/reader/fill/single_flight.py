@@ -1,4 +1,4 @@
-"""Single flight: of the callers in a process that want a row, one loads it.
+"""Single flight: of all callers that want a row, one loads it.
 
 The key `fill:` does the same between processes.
 """

@@ -1,1 +1,1 @@
-"""Near cache: rows kept in this process until the server invalidates them."""
+"""Near cache: rows kept in the process until they are invalidated."""

@@ -1,9 +1,9 @@
-"""Near cache: keys in, bytes out; docs/near-cache.md has the reasons for its design.
+"""Near cache: keys in, bytes out.
 
 One connection a process, held by a thread of its own, on which the server tracks all reads. Values that are not kept
 are read on that connection, by all threads and event loops, one MGET after the other. So replies and invalidations
 come in one stream, in the order in which the server has worked, and no reply can overtake the invalidation that makes
-it old. All that was read on a connection is forgotten when it is lost.
+it old. All that was read on a connection is forgotten when it is lost. docs/near-cache.md has the alternatives.
 """
 
 import asyncio

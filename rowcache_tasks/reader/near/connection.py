@@ -1,4 +1,4 @@
-"""Thread with one tracked connection (CLIENT TRACKING), reconnected when it is lost."""
+"""Thread with one tracked connection, replaced when it is lost."""
 
 import logging
 import random

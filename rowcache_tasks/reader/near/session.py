@@ -1,4 +1,4 @@
-"""Session of one tracked connection: the rows that may be served, and the fetches that wait for replies."""
+"""Rows and pending fetches of one tracked connection."""
 
 import threading
 from collections import OrderedDict, deque

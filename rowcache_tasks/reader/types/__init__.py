@@ -1,1 +1,1 @@
-"""Types of rows: dictionaries, dataclasses, TypedDicts, msgspec Structs and mapped classes."""
+"""Types of rows: their decoders."""

@@ -1,4 +1,4 @@
-"""Conversion of a mapped column's JSON value: the type for msgspec, and a function of SQLAlchemy's type."""
+"""Conversion of JSON values to those of a mapped column."""
 
 import re
 from collections.abc import Callable

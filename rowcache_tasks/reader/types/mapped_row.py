@@ -1,4 +1,4 @@
-"""Decoder of cached values to instances of a class that SQLAlchemy maps."""
+"""Decoder of cached values to instances of a mapped class."""
 
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict
