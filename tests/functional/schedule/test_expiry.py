@@ -45,3 +45,8 @@ def test_commit_with_a_short_ttl_does_not_hide_what_was_filled_for_longer(client
     client.zadd("delay:", {"7": 10})
     assert refresh(client, PLAIN, "7").unchanged == 1
     assert client.pttl("inv:7") == -1
+
+
+def test_mark_outlives_every_value_that_may_expire(client):
+    fill(client, PLAIN, "7", keep_s=86_400.0)
+    assert client.pttl("expiring:") >= client.pttl("inv:7") > 86_000_000
