@@ -1,7 +1,7 @@
-"""Own the judgement whether refreshing has come to a halt, from two round trips to Redis. Reads only.
+"""Health of tables: how long rows have waited, and the last commit. Read only.
 
-Due rows alone say little: rows that workers never commit are claimed again each time their lease ends, and look as if
-they were being worked on. So the sign is a row that waits too long, claimed or not, while nothing is committed.
+Due rows alone say little: rows that workers never commit are claimed again at the end of each lease. A table is stalled
+when a row has waited too long, claimed or not, and nothing was committed for as long.
 """
 
 import math
@@ -19,31 +19,31 @@ from rowcache_tasks.text import show_duration
 __all__ = ["Health", "default_max_overdue_s", "is_halted", "read_health"]
 
 SAMPLE = 100
-"""Rows looked at for each table: those due first, and those whose lease ends first."""
+"""Rows read of each table: the first in the schedule."""
 
 AHEAD_S = 1.0
-"""A time further in the future was noted before the clock of Redis stepped back, and says nothing."""
+"""A time further in the future is from before a step back of the clock of Redis, and is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether rows of a table wait, and whether any is committed."""
+    """Longest wait and last commit of a table."""
 
     table: str
     waiting_s: float
-    """For how long the row that waits longest has been due, claimed or not; failing rows wait on purpose. Seconds."""
+    """Seconds since the longest waiting row fell due, claimed or not; a failing row waits for its next try."""
     silent_s: float | None
-    """Seconds since the last commit; None: never, or before the clock of Redis stepped back."""
+    """Seconds since the last commit; None: never, or before a step back of the clock of Redis."""
     paused_s: float | None = None
-    """For how long the table has been paused, so that no row is said to wait; None: it is not. Seconds."""
+    """Seconds since the table was paused, when no row counts as waiting; None: not paused."""
 
     def is_stalled(self, max_overdue_s: float) -> bool:
-        """Tell whether a row waits for longer than that and nothing was committed for as long."""
+        """Return whether a row has waited for longer, and nothing was committed for as long."""
         is_silent = self.silent_s is None or self.silent_s > max_overdue_s
         return self.waiting_s > max_overdue_s and is_silent
 
     def describe(self) -> str:
-        """Say it in a few words."""
+        """Return a phrase for people."""
         committed = "no commit is known" if self.silent_s is None else f"last commit {show_duration(self.silent_s)} ago"
         if self.paused_s is not None:
             return f"{self.table}: paused for {show_duration(self.paused_s)}, {committed}"
@@ -52,9 +52,9 @@ class Health:
 
 
 def is_halted(tables: Sequence[Health], max_overdue_s: float) -> bool:
-    """Tell whether rows of some table wait for longer than that, and nothing of any table was committed for as long.
+    """Return whether rows of a table have waited for longer, and nothing of any table was committed for as long.
 
-    One table that stalls alone has a reason of its own, which no restart of the workers mends.
+    A restart of the workers does not help a table that stalls alone.
     """
     waiting_s = max((table.waiting_s for table in tables), default=0.0)
     silent_s = [table.silent_s for table in tables if table.silent_s is not None]
@@ -62,12 +62,12 @@ def is_halted(tables: Sequence[Health], max_overdue_s: float) -> bool:
 
 
 def default_max_overdue_s(settings: Settings) -> float:
-    """Give the seconds a row may wait: a worker that dies holds its rows up for one lease, which is no halt."""
+    """Return how many seconds a row may wait: one lease at least, as after the death of a worker."""
     return max(10.0, settings.lease_s)
 
 
 def read_health(client: "redis.Redis", tables: Iterable[Table], lease_s: float) -> list[Health]:
-    """Read the health of tables, in their order; two round trips for all of them."""
+    """Read the health of tables, in their order; two round trips in all."""
     tables = list(tables)
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
@@ -94,7 +94,7 @@ def read_health(client: "redis.Redis", tables: Iterable[Table], lease_s: float) 
         if paused_at is not None:
             health.append(Health(table.name, 0.0, silent_s, max(0.0, now - paused_at)))
             continue
-        # What waited because of a pause has waited since the end of it.
+        # A row counts as waiting since the end of the last pause.
         longest_s = math.inf if resumed_at is None else max(0.0, now - resumed_at)
         health.append(Health(table.name, min(longest_s, max([0.0, *waits])), silent_s))
     return health
@@ -109,10 +109,10 @@ def wait_of(
     changed: float | None,
     failure: bytes | None,
 ) -> float:
-    """Tell for how long a row has been due; seconds, negative when it is not.
+    """Return how long a row has been due; seconds, negative if it is not.
 
-    The score of a row that may be claimed, since it is within a lease from now, is not when the row is due. Unless it
-    is failing, it was to be refreshed within one delay of its last commit or change, whoever has claimed it since.
+    A score within a lease from now may be the end of a lease instead of a due time. Then, unless it is failing, the row
+    was due one delay after its last commit or change.
     """
     known = [time for time in (past(now, refreshed), past(now, changed)) if time is not None]
     if failure is not None or not delay or delay <= 0 or refreshed is None or not known or score > now + lease_s:
@@ -121,5 +121,5 @@ def wait_of(
 
 
 def past(now: float, time: float | None) -> float | None:
-    """Give a time of the past; None for one that lies in the future."""
+    """Return a time of the past; None for one in the future."""
     return time if time is not None and time <= now + AHEAD_S else None

@@ -1,10 +1,10 @@
-"""Own what Prometheus sees: everything is read from Redis at the scrape, so one exporter serves all processes.
+"""Prometheus exporter: metrics of all processes, read from Redis at each scrape.
 
-Needs the extra `metrics`. The only label is `table`: a row id is never one, since each would be a series for ever.
+Needs the extra `metrics`. The only label is `table`: each row id would be a series for ever.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import redis
 from prometheus_client import CollectorRegistry, start_http_server
@@ -20,22 +20,32 @@ __all__ = ["MetricsServer", "RowCacheCollector"]
 logger = logging.getLogger(__name__)
 
 BUCKET_CLASSES = range(0, 73, 4)
-"""Bounds from 1 ms to 262 s, each twice the one before. They are bounds of lateness classes (2^(class / 4) ms), so the
-counts are exact."""
+"""Bounds from 1 ms to 262 s, by factors of two. They are bounds of lateness classes (2^(class / 4) ms), so exact."""
 
 COUNTER_HELP: Mapping[str, str] = {
     "claimed": "Rows claimed by dispatchers.",
     "refreshed": "Refreshes that wrote a new value.",
-    "unchanged": "Refreshes that found the value that was cached already.",
-    "superseded": "Refreshes that were not written, since a newer one was.",
+    "unchanged": "Refreshes that found the cached value.",
+    "superseded": "Refreshes that were not written, as a newer one was.",
     "dropped": "Rows that were dropped from the cache.",
     "missing": "Refreshes that did not find the row in the database.",
     "failed": "Refreshes that failed.",
 }
 
 
+GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
+    ("scheduled_rows", "Rows in the schedule.", lambda table: table.scheduled),
+    ("overdue_rows", "Rows that are due and not claimed.", lambda table: table.overdue),
+    ("overdue_seconds", "Time since the first row that is not claimed fell due.", lambda table: table.overdue_s),
+    ("failing_rows", "Rows whose last refresh failed.", lambda table: table.failing),
+    ("last_commit_timestamp_seconds", "Unix time of the last accepted value.", lambda table: table.committed_at),
+    ("paused", "1 when the table is paused, else 0.", lambda table: table.paused_at is not None),
+)
+"""Name, help and value of each gauge; None: absent."""
+
+
 class RowCacheCollector(Collector):
-    """Reads the tables at each scrape; rowcache_up is 0, and nothing else is there, when Redis cannot be read."""
+    """Collector that reads Redis at each scrape; without Redis, rowcache_up is 0 and the others are absent."""
 
     def __init__(self, client: "redis.Redis", tables: Iterable[Table], lease_s: float) -> None:
         self._client = client
@@ -43,7 +53,7 @@ class RowCacheCollector(Collector):
         self._lease_s = lease_s
 
     def describe(self) -> Iterable[Metric]:
-        """Promise nothing, so that a registration does not read Redis."""
+        """Return nothing, so that registration does not read Redis."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -65,37 +75,27 @@ class RowCacheCollector(Collector):
 
 
 def gauges(snapshots: Mapping[str, Snapshot], health: Iterable[Health]) -> Iterator[Metric]:
-    """Give the state of each table."""
-    scheduled = GaugeMetricFamily("rowcache_scheduled_rows", "Rows in the schedule.", labels=["table"])
-    overdue = GaugeMetricFamily("rowcache_overdue_rows", "Rows that are due and not claimed.", labels=["table"])
-    overdue_s = GaugeMetricFamily(
-        "rowcache_overdue_seconds", "For how long the first row that is not claimed has been due.", labels=["table"]
-    )
-    failing = GaugeMetricFamily("rowcache_failing_rows", "Rows whose last refresh failed.", labels=["table"])
-    committed_at = GaugeMetricFamily(
-        "rowcache_last_commit_timestamp_seconds", "When the last value was accepted; Unix time.", labels=["table"]
-    )
-    waiting_s = GaugeMetricFamily(
+    """Yield the state of each table."""
+    waiting_s = {table.table: table.waiting_s for table in health}
+    for name, text, value_of in GAUGES:
+        family = GaugeMetricFamily(f"rowcache_{name}", text, labels=["table"])
+        for table, snapshot in snapshots.items():
+            value = value_of(snapshot)
+            if value is not None:
+                family.add_metric([table], value)
+        yield family
+    family = GaugeMetricFamily(
         "rowcache_waiting_seconds",
-        "For how long the row that waits longest has been due, claimed or not; failing rows, paused tables left out.",
+        "Time since the longest waiting row fell due, claimed or not; without failing rows and paused tables.",
         labels=["table"],
     )
-    paused = GaugeMetricFamily("rowcache_paused", "1 when the table is paused, else 0.", labels=["table"])
-    for table, snapshot in snapshots.items():
-        paused.add_metric([table], snapshot.paused_at is not None)
-        scheduled.add_metric([table], snapshot.scheduled)
-        overdue.add_metric([table], snapshot.overdue)
-        overdue_s.add_metric([table], snapshot.overdue_s)
-        failing.add_metric([table], snapshot.failing)
-        if snapshot.committed_at is not None:
-            committed_at.add_metric([table], snapshot.committed_at)
-    for one in health:
-        waiting_s.add_metric([one.table], one.waiting_s)
-    yield from (scheduled, overdue, overdue_s, failing, committed_at, waiting_s, paused)
+    for table, seconds in waiting_s.items():
+        family.add_metric([table], seconds)
+    yield family
 
 
 def counters(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
-    """Give the outcomes; they start at 0 when stats: is deleted, as counters may."""
+    """Yield the outcomes; they restart at 0 when stats: is deleted."""
     for name in COUNTERS:
         family = CounterMetricFamily(f"rowcache_{name}", COUNTER_HELP[name], labels=["table"])
         for table, snapshot in snapshots.items():
@@ -104,14 +104,12 @@ def counters(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
 
 
 def lateness(snapshots: Mapping[str, Snapshot]) -> Metric:
-    """Give the lateness of all commits, cumulative.
+    """Return the lateness of all commits, cumulative.
 
-    Without _sum and _count: only classes are counted, so the sum is not known, and the format allows neither alone.
-    The count is the bucket +Inf.
+    Classes have no exact sum, and the format allows _sum and _count only together: both are absent. The bucket +Inf
+    has the count.
     """
-    family = HistogramMetricFamily(
-        "rowcache_lateness_seconds", "How long after its due time a row was committed.", labels=["table"]
-    )
+    family = HistogramMetricFamily("rowcache_lateness_seconds", "Time from due to committed.", labels=["table"])
     for table, snapshot in snapshots.items():
         counts = snapshot.lateness
         buckets = [
@@ -123,10 +121,7 @@ def lateness(snapshots: Mapping[str, Snapshot]) -> Metric:
 
 
 class MetricsServer:
-    """Serves the metrics over HTTP from a thread until it is closed; port 0 takes a free one.
-
-    Raises OSError when it cannot listen there.
-    """
+    """HTTP server in a thread; port 0 takes a free one. Raises OSError."""
 
     def __init__(self, collector: Collector, address: str, port: int) -> None:
         registry = CollectorRegistry()
@@ -134,14 +129,13 @@ class MetricsServer:
         self._server, self._thread = start_http_server(port, address, registry)
         host = f"[{address}]" if ":" in address else address
         self.url = f"http://{host}:{self._server.server_port}/metrics"
-        """Where the metrics are."""
 
     def wait(self) -> None:
-        """Wait until the server is closed, or a signal raises something."""
+        """Wait until the server is closed or a signal raises."""
         self._thread.join()
 
     def close(self) -> None:
-        """Stop serving and give the port back."""
+        """Stop serving and close the port."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

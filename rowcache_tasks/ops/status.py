@@ -1,4 +1,4 @@
-"""Own how the state of a table is read for people and monitors: counts, lateness, failures. Reads only."""
+"""Snapshot of a table: counts, lateness, failures. Read only."""
 
 import json
 import math
@@ -17,7 +17,7 @@ __all__ = ["Failure", "Snapshot", "parse_pause", "parse_time", "percentile", "re
 COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed")
 LATE = "late:"
 LATE_CLASSES = range(400)
-"""Up to 10^30 ms; what another client has written beyond is left out."""
+"""Up to 10^30 ms; other classes, which only a foreign client writes, are ignored."""
 MAX_ERROR = 500
 """Characters of a recorded error."""
 
@@ -30,15 +30,15 @@ class Snapshot:
     """Unix time, seconds."""
     scheduled: int
     overdue: int
-    """Rows that are due and that nobody has claimed."""
+    """Rows that are due and not claimed."""
     overdue_s: float
-    """For how long the first of them has been due; seconds."""
+    """Seconds since the first of them fell due."""
     failing: int
     """Rows whose last refresh failed or found nothing."""
     committed_at: float | None
     """When the last value was accepted; None: never."""
     paused_at: float | None
-    """Since when the table is paused; None: it is not."""
+    """Unix time of the pause, seconds; None: not paused."""
     counters: Mapping[str, int]
     """The COUNTERS since the statistics began."""
     lateness: Mapping[int, int] = field(default_factory=dict)
@@ -46,19 +46,19 @@ class Snapshot:
 
     @property
     def committed(self) -> int:
-        """How many refreshes were accepted, with a new value or not."""
+        """Accepted refreshes, with a new value or not."""
         return self.counters["refreshed"] + self.counters["unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a row is not fresh."""
+    """Last failure of a row."""
 
     row_id: str
     failures: int
     error: str
     at: float
-    """When it failed last; Unix time, seconds."""
+    """Unix time, seconds."""
 
 
 def read_snapshot(client: "redis.Redis", table: Table) -> Snapshot:
@@ -96,7 +96,7 @@ def read_failures(client: "redis.Redis", table: Table, limit: int) -> list[Failu
 
 
 def parse_failure(row_id: str, record: bytes) -> Failure:
-    """Read a record of our scripts; what another client wrote there is shown as it is."""
+    """Parse a record; one of a foreign client is quoted as it is."""
     try:
         fields = json.loads(record)
         error = str(fields["error"])[:MAX_ERROR]
@@ -107,7 +107,7 @@ def parse_failure(row_id: str, record: bytes) -> Failure:
 
 
 def parse_count(value: bytes | None) -> int:
-    """Read a counter; one that is no number counts as 0."""
+    """Parse a counter; 0 if it is not a number."""
     try:
         return int(value or 0)
     except ValueError:
@@ -115,7 +115,7 @@ def parse_count(value: bytes | None) -> int:
 
 
 def parse_time(value: bytes | None) -> float | None:
-    """Read a time; None when there is none, or something else."""
+    """Parse a time; None if it is not a finite number."""
     try:
         time = float("nan" if value is None else value)
     except ValueError:
@@ -124,7 +124,7 @@ def parse_time(value: bytes | None) -> float | None:
 
 
 def parse_pause(value: bytes | None) -> float | None:
-    """Read since when a table is paused, None when it is not: as dispatchers do, any number counts."""
+    """Parse the time of a pause; None: not paused. Any number counts, as for dispatchers."""
     try:
         time = float("nope" if value is None else value)
     except ValueError:
@@ -133,9 +133,9 @@ def parse_pause(value: bytes | None) -> float | None:
 
 
 def percentile(before: Mapping[int, int], after: Mapping[int, int], share: float) -> float | None:
-    """Give the lateness in milliseconds that `share` (0..1) of the rows between two snapshots kept.
+    """Return the lateness, in milliseconds, that `share` (0..1) of the commits between two snapshots did not exceed.
 
-    From classes 19 % apart: the upper bound of the class that holds the row. None when there were no rows.
+    It is the upper bound of a class; classes are 19 % apart. None without commits.
     """
     counts = {late: after[late] - before.get(late, 0) for late in sorted(after)}
     left = share * sum(counts.values())

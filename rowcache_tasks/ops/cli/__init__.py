@@ -1,7 +1,7 @@
-"""Own `celery -A rowcache_tasks rowcache …`, the operator's commands, registered with Celery by an entry point.
+"""Operator's commands: `celery -A rowcache_tasks rowcache …`.
 
-Every celery command of every application loads this module: it must import nothing but click. A command's own module
-is imported when the command is used.
+Every celery command of every application imports this module, so it imports only click. The module of a command is
+imported when the command is used.
 """
 
 from importlib import import_module
@@ -15,12 +15,12 @@ COMMANDS = {
     "schedule": "schedule",
     "unschedule": "schedule",
     "refresh": "schedule",
-    "schedule-table": "warmup",
-    "schedule-query": "warmup",
-    "reconcile": "warmup",
-    "pause": "table",
-    "resume": "table",
-    "drop-table": "table",
+    "schedule-table": "whole_table",
+    "schedule-query": "whole_table",
+    "reconcile": "whole_table",
+    "pause": "schedule",
+    "resume": "schedule",
+    "drop-table": "whole_table",
     "get": "get",
     "errors": "errors",
     "doctor": "doctor",
@@ -28,14 +28,14 @@ COMMANDS = {
     "metrics": "metrics",
     "plan": "plan",
 }
-"""Command -> the module here that holds it."""
+"""Command -> its module in this package."""
 
 
 class LazyGroup(click.Group):
-    """Imports commands when they are asked for."""
+    """Group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands, in the order of the help."""
+        """Return the commands in the order of the help."""
         del ctx
         return list(COMMANDS)
 
@@ -51,4 +51,4 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup)
 def rowcache() -> None:
-    """Look at the row cache and change what it does, straight in Redis: no worker and no broker is needed."""
+    """Inspect and change the row cache directly in Redis, without a worker."""

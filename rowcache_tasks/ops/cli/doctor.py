@@ -1,8 +1,10 @@
-"""Own the command that examines a deployment for a person."""
+"""Command doctor."""
+
+import sys
 
 import click
 
-from rowcache_tasks.ops.cli.session import find_app, open_session
+from rowcache_tasks.ops.cli.access import find_app, open_access
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.text import one_line
 
@@ -12,11 +14,12 @@ __all__ = ["doctor"]
 @click.command()
 @click.pass_context
 def doctor(ctx: click.Context) -> None:
-    """Check every part and say what to do; exit status 1 when something is broken. Changes nothing."""
+    """Check every part, with a remedy for each fault; exit status 1 for a fault. Changes nothing."""
     is_broken = False
-    with open_session() as session:
-        for finding in examine(session.settings, session.client, find_app(ctx)):
-            click.echo(f"{finding.level:<4}  {one_line(finding.text)}")
+    with open_access() as access:
+        for finding in examine(access.settings, access.client, find_app(ctx)):
+            text = f"{finding.level:<4}  {one_line(finding.text)}"
+            click.echo(click.wrap_text(text, 80, subsequent_indent=" " * 6) if sys.stdout.isatty() else text)
             is_broken = is_broken or finding.level == "fail"
     if is_broken:
         ctx.exit(1)

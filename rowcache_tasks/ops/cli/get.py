@@ -1,4 +1,4 @@
-"""Own the command that shows a cached row, or why there is none."""
+"""Command get: a cached row, or the reason why there is none."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.cli.session import FailedError, Session, open_session
+from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
 from rowcache_tasks.ops.status import parse_failure
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.row_id import encode_row_id
@@ -18,18 +18,18 @@ __all__ = ["get"]
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("table")
 @click.argument("row_id")
-@click.option("--age", is_flag=True, help="Also say on stderr how old the row is and when it is refreshed next.")
+@click.option("--age", is_flag=True, help="Print the age of the row and its next refresh on stderr.")
 def get(table: str, row_id: str, age: bool) -> None:
-    """Print a cached row, the JSON exactly as readers get it; exit status 1 when it is not cached."""
-    with open_session() as session:
-        settings = session.settings.table(table)
-        value, state = read_row(session, settings, parse_row_id(row_id))
+    """Print the JSON of a cached row as readers get it; exit status 1 when it is not cached."""
+    with open_access() as access:
+        settings = access.settings.table(table)
+        value, state = read_row(access, settings, parse_row_id(row_id))
         if value is None:
             raise FailedError(f"row {show_text(row_id)} of {table} is not cached: {state}")
         if not is_row(value):
             raise FailedError(
-                f"row {show_text(row_id)} of {table} is no JSON object, so readers find nothing: another client wrote "
-                f"it; have it written anew with celery -A rowcache_tasks rowcache refresh {table} ROW_ID"
+                f"row {show_text(row_id)} of {table} is not a JSON object, so readers find nothing: "
+                f"celery -A rowcache_tasks rowcache refresh {table} ROW_ID replaces it"
             )
     click.echo(value)
     if age:
@@ -37,7 +37,7 @@ def get(table: str, row_id: str, age: bool) -> None:
 
 
 def is_row(value: bytes) -> bool:
-    """Whether readers can read this."""
+    """Return whether readers can decode a value."""
     try:
         msgspec.json.decode(value, type=dict[str, Any])
     except (ValueError, RecursionError):
@@ -45,10 +45,10 @@ def is_row(value: bytes) -> bool:
     return True
 
 
-def read_row(session: Session, table: Table, row_id: str) -> tuple[bytes | None, str]:
-    """Read the value and, in words, the state of a row; one round trip."""
+def read_row(access: Access, table: Table, row_id: str) -> tuple[bytes | None, str]:
+    """Read the value of a row and describe its state; one round trip."""
     keys, member = table.keys, encode_row_id(row_id)
-    pipeline: Any = session.client.pipeline(transaction=True)
+    pipeline: Any = access.client.pipeline(transaction=True)
     pipeline.time()
     pipeline.get(keys.value(row_id))
     pipeline.zscore(keys.refreshed, member)
@@ -69,7 +69,7 @@ def read_row(session: Session, table: Table, row_id: str) -> tuple[bytes | None,
 
 
 def describe_schedule(table: str, now: float, due: float | None, delay: float | None) -> str:
-    """Say when a row is refreshed next."""
+    """Describe the next refresh of a row."""
     if delay is None and due is None:
         return f"not scheduled (celery -A rowcache_tasks rowcache schedule {table} DELAY ROW_ID)"
     if delay is None or delay <= 0:

@@ -1,10 +1,10 @@
-"""Own the command for health checks of containers and load balancers."""
+"""Command health, for containers and load balancers."""
 
 import click
 
 from rowcache_tasks.celery import REFRESH_QUEUE
 from rowcache_tasks.celery.queue_length import Queue
-from rowcache_tasks.ops.cli.session import FailedError, find_app, open_session
+from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
 from rowcache_tasks.ops.health import default_max_overdue_s, is_halted, read_health
 from rowcache_tasks.text import one_line
 
@@ -21,12 +21,12 @@ __all__ = ["health"]
 @click.option(
     "--liveness",
     is_flag=True,
-    help="For a check that restarts what fails: exit with status 1 only when nothing of any table was committed, and "
-    "Redis and the broker answer. A restart mends neither of them.",
+    help="For checks that restart processes: exit status 1 only if nothing of any table was committed while Redis and "
+    "the broker answer.",
 )
 @click.pass_context
 def health(ctx: click.Context, max_overdue: float | None, liveness: bool) -> None:
-    """Exit with status 1 when rows have waited too long and nothing was committed for as long."""
+    """Exit with status 1 when rows have waited too long without any commit."""
     try:
         check(ctx, max_overdue, is_liveness=liveness)
     except FailedError as error:
@@ -40,10 +40,10 @@ class StalledError(FailedError):
 
 
 def check(ctx: click.Context, max_overdue_s: float | None, *, is_liveness: bool) -> None:
-    """Print one line, or raise StalledError; raises FailedError when it cannot be known."""
-    with open_session() as session:
-        limit_s = default_max_overdue_s(session.settings) if max_overdue_s is None else max_overdue_s
-        tables = read_health(session.client, session.settings.tables.values(), session.settings.lease_s)
+    """Print one line; raise StalledError, or FailedError when a server does not answer."""
+    with open_access() as access:
+        limit_s = default_max_overdue_s(access.settings) if max_overdue_s is None else max_overdue_s
+        tables = read_health(access.client, access.settings.tables.values(), access.settings.lease_s)
     stalled = [table for table in tables if table.is_stalled(limit_s)]
     if is_liveness and not is_halted(tables, limit_s):
         stalled = []

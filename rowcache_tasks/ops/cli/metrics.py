@@ -1,20 +1,20 @@
-"""Own the command that serves metrics to Prometheus until it is stopped."""
+"""Command metrics: an exporter for Prometheus."""
 
 import signal
 import sys
 
 import click
 
-from rowcache_tasks.ops.cli.session import FailedError, open_session
+from rowcache_tasks.ops.cli.access import FailedError, open_access
 
 __all__ = ["metrics"]
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=9555, show_default=True, help="0 takes a free one.")
-@click.option("--address", default="127.0.0.1", show_default=True, help="There is no password: do not make it public.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="No password: keep it private.")
 def metrics(port: int, address: str) -> None:
-    """Serve metrics to Prometheus, read from Redis at each scrape; one such process is enough."""
+    """Serve metrics to Prometheus, read from Redis at each scrape; run it once."""
     try:
         # An optional extra.
         from rowcache_tasks.ops.metrics import MetricsServer, RowCacheCollector  # noqa: PLC0415
@@ -22,10 +22,10 @@ def metrics(port: int, address: str) -> None:
         raise FailedError(
             f"metrics needs the module {error.name!r}, which is not installed: pip install 'rowcache-tasks[metrics]'"
         ) from error
-    # As process 1 of a container, a program without a handler is not stopped by SIGTERM.
+    # Process 1 of a container ignores SIGTERM without a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with open_session() as session:
-        collector = RowCacheCollector(session.client, session.settings.tables.values(), session.settings.lease_s)
+    with open_access() as access:
+        collector = RowCacheCollector(access.client, access.settings.tables.values(), access.settings.lease_s)
         try:
             server = MetricsServer(collector, address, port)
         except OSError as error:
@@ -33,7 +33,7 @@ def metrics(port: int, address: str) -> None:
                 f"cannot listen on {address}:{port}: {error}: choose another --address or --port"
             ) from error
         try:
-            click.echo(f"metrics of {', '.join(session.settings.tables)} on {server.url}")
+            click.echo(f"metrics of {', '.join(access.settings.tables)} on {server.url}")
             server.wait()
         except KeyboardInterrupt:
             pass

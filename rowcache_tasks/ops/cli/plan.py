@@ -9,9 +9,9 @@ import msgspec
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, load_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.ops.cli.access import FailedError, open_access
 from rowcache_tasks.ops.cli.columns import align
 from rowcache_tasks.ops.cli.sample import sample_workload
-from rowcache_tasks.ops.cli.session import FailedError, open_session
 from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
 from rowcache_tasks.text import shorten, show_duration
 
@@ -89,10 +89,10 @@ def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:
         raise FailedError(str(error)) from error
     found: dict[str, Any] = {}
     if options["from_redis"]:
-        with open_session() as session:
-            names = options["names"] or tuple(session.settings.tables)
-            tables = [session.settings.table(name) for name in dict.fromkeys(names)]
-            found = sample_workload(session.client, tables) | {"tables": len(session.settings.tables)}
+        with open_access() as access:
+            names = options["names"] or tuple(access.settings.tables)
+            tables = [access.settings.table(name) for name in dict.fromkeys(names)]
+            found = sample_workload(access.client, tables) | {"tables": len(access.settings.tables)}
             groups += found.pop("groups")
     given = {name: options[name] for name in ("row_bytes", "tables", "together") if options[name] is not None}
     if options["changed"] is not None:

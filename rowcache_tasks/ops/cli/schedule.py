@@ -1,15 +1,15 @@
-"""Own the commands that change the schedule: schedule, unschedule, refresh."""
+"""Commands schedule, unschedule, refresh, pause and resume."""
 
 import click
 
-from rowcache_tasks.ops.cli.session import open_session
+from rowcache_tasks.ops.cli.access import open_access
 from rowcache_tasks.schedule.arguments import parse_delay, parse_row_ids
 from rowcache_tasks.text import show_count
 
-__all__ = ["refresh", "schedule", "unschedule"]
+__all__ = ["MINUS", "pause", "read_delay", "refresh", "resume", "schedule", "unschedule"]
 
-# Row ids and delays may begin with a minus sign: what is no known option is an argument.
 MINUS = {"ignore_unknown_options": True}
+"""Row ids and delays may begin with a minus sign: an unknown option is an argument."""
 
 
 @click.command(context_settings=MINUS)
@@ -18,9 +18,9 @@ MINUS = {"ignore_unknown_options": True}
 @click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
 def schedule(table: str, delay: str, row_ids: tuple[str, ...]) -> None:
     """Cache rows from now on, refreshed every DELAY seconds."""
-    with open_session() as session:
-        target, delay_s = session.schedule(table), parse_delay(read_number(delay))
-        changed = target.put_rows(dict.fromkeys(parse_row_ids(list(row_ids)), (delay_s, 0.0)))
+    with open_access() as access:
+        rows, delay_s = access.schedule(table), read_delay(delay)
+        changed = rows.put_rows(dict.fromkeys(parse_row_ids(list(row_ids)), (delay_s, 0.0)))
     click.echo(f"{table}: {show_count(changed.applied, 'row')} due now and every {delay_s:g} s")
 
 
@@ -29,8 +29,8 @@ def schedule(table: str, delay: str, row_ids: tuple[str, ...]) -> None:
 @click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
 def unschedule(table: str, row_ids: tuple[str, ...]) -> None:
     """Stop caching rows and remove their values at once."""
-    with open_session() as session:
-        changed = session.schedule(table).drop_rows(parse_row_ids(list(row_ids)))
+    with open_access() as access:
+        changed = access.schedule(table).drop_rows(parse_row_ids(list(row_ids)))
     click.echo(f"{table}: {show_count(changed.applied, 'row')} not cached any more")
 
 
@@ -39,16 +39,35 @@ def unschedule(table: str, row_ids: tuple[str, ...]) -> None:
 @click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
 def refresh(table: str, row_ids: tuple[str, ...]) -> None:
     """Refresh scheduled rows now, as after a change in the database."""
-    with open_session() as session:
+    with open_access() as access:
         wanted = parse_row_ids(list(row_ids))
-        touched = session.schedule(table).touch_rows(wanted)
+        touched = access.schedule(table).touch_rows(wanted)
     left = len(wanted) - touched
     click.echo(f"{table}: {show_count(touched, 'row')} due now" + (f", {left:,} not scheduled" if left else ""))
 
 
-def read_number(text: str) -> float | str:
-    """Read a number; what is none is left to the check of delays, which has the better message."""
+@click.command()
+@click.argument("table")
+def pause(table: str) -> None:
+    """Stop refreshing TABLE, on all machines, until `resume`. Readers keep the last values."""
+    with open_access() as access:
+        access.table_state(table).pause_table(True)
+    click.echo(f"{table}: paused; batches that were sent before are still refreshed")
+
+
+@click.command()
+@click.argument("table")
+def resume(table: str) -> None:
+    """Refresh TABLE again; due rows are refreshed at once."""
+    with open_access() as access:
+        access.table_state(table).pause_table(False)
+    click.echo(f"{table}: not paused")
+
+
+def read_delay(text: str) -> float:
+    """Read a delay in seconds; raises ArgumentError."""
     try:
-        return float(text)
+        delay: float | str = float(text)
     except ValueError:
-        return text
+        delay = text
+    return parse_delay(delay)

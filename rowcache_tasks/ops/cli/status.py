@@ -1,4 +1,4 @@
-"""Own the command status: once, or over and over with --watch."""
+"""Command status: once, or again and again with --watch."""
 
 import json
 import sys
@@ -10,16 +10,16 @@ import redis
 
 from rowcache_tasks.celery import REFRESH_QUEUE
 from rowcache_tasks.celery.queue_length import Queue
-from rowcache_tasks.ops.cli.reading import Reading, read_status
-from rowcache_tasks.ops.cli.render import HEADER, clock, lay_out, notes, rows
-from rowcache_tasks.ops.cli.session import Session, describe_redis_error, find_app, open_session
+from rowcache_tasks.ops.cli.access import Access, describe_redis_error, find_app, open_access
+from rowcache_tasks.ops.cli.columns import align
+from rowcache_tasks.ops.cli.table_status import HEADER, WIDTHS, Status, read_status
 from rowcache_tasks.text import one_line, show_count
 
 __all__ = ["status", "watch"]
 
 HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
-Show = Callable[[Reading], None]
+Show = Callable[[Status], None]
 
 
 @click.command()
@@ -30,89 +30,88 @@ Show = Callable[[Reading], None]
     flag_value=2.0,
     type=click.FloatRange(min=0.1),
     metavar="[SECONDS]",
-    help="Read again every so many seconds (2) until Ctrl-C; rates and lateness are then those since the last reading.",
+    help="Repeat every SECONDS (2) until Ctrl-C; rates and lateness are those since the last time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each reading.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object each time.")
 @click.pass_context
 def status(ctx: click.Context, interval_s: float | None, as_json: bool) -> None:
-    """Show for each table what is scheduled, overdue and failing, and how fast and how late rows are committed."""
+    """Show scheduled, overdue and failing rows of each table, and the rate and lateness of commits."""
     app = find_app(ctx)
     queue = Queue(app, REFRESH_QUEUE) if app else None
-    with open_session() as session:
+    with open_access() as access:
         if interval_s is None:
             show = print_json(queue) if as_json else print_table(queue)
-            show(read_status(session, None))
+            show(read_status(access, None))
             return
         show = print_json(queue) if as_json else redraw(queue) if sys.stdout.isatty() else print_lines()
         wait_s = interval_s
-        watch(session, show, lambda: time.sleep(wait_s))
+        watch(access, show, lambda: time.sleep(wait_s))
 
 
-def watch(session: Session, show: Show, wait: Callable[[], None]) -> None:
-    """Read and show until Ctrl-C. A Redis that is away is reported, and tried again."""
-    reading: Reading | None = None
+def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
+    """Read and show until Ctrl-C; an error of Redis is printed, and Redis is read again."""
+    last: Status | None = None
     try:
         while True:
             try:
-                reading = read_status(session, reading)
+                last = read_status(access, last)
             except redis.RedisError as error:
-                click.echo(f"rowcache_tasks: {one_line(describe_redis_error(error, session.settings))}", err=True)
+                click.echo(f"rowcache_tasks: {one_line(describe_redis_error(error, access.settings))}", err=True)
             else:
-                show(reading)
+                show(last)
             wait()
     except KeyboardInterrupt:
         return
 
 
-def print_table(queue: Queue | None) -> Show:
-    """Print a table; the queue comes last, since the broker may take a second to be found away."""
+def lines_of(found: Status) -> list[str]:
+    """Return the table and the notes."""
+    return [*(align(cells, WIDTHS) for cells in [HEADER, *found.rows()]), *found.notes()]
 
-    def show(reading: Reading) -> None:
-        click.echo("\n".join(map(lay_out, [HEADER, *rows(reading)])))
-        for note in notes(reading, describe_queue(queue)):
-            click.echo(note)
+
+def print_table(queue: Queue | None) -> Show:
+    """Print the table, then the queue: a broker that is away needs a second to time out."""
+
+    def show(found: Status) -> None:
+        click.echo("\n".join(lines_of(found)))
+        if queue:
+            click.echo(describe_queue(queue))
 
     return show
 
 
 def redraw(queue: Queue | None) -> Show:
-    """Draw a table over the last one, without the flicker of clearing the screen."""
+    """Draw the table over the last one; clearing the screen would flicker."""
 
-    def show(reading: Reading) -> None:
-        lines = [clock(reading), *map(lay_out, [HEADER, *rows(reading)]), *notes(reading, describe_queue(queue))]
+    def show(found: Status) -> None:
+        lines = [found.clock, *lines_of(found), *([describe_queue(queue)] if queue else [])]
         click.echo(HOME + "".join(f"{line}{END_OF_LINE}\n" for line in lines) + BELOW, nl=False, color=True)
 
     return show
 
 
 def print_lines() -> Show:
-    """Print a line for each table and reading, as for a log."""
+    """Print a line for each table each time, as for a log."""
     is_first = True
 
-    def show(reading: Reading) -> None:
+    def show(found: Status) -> None:
         nonlocal is_first
         if is_first:
-            click.echo(f"{'TIME':<8}  {lay_out(HEADER)}")
+            click.echo(f"{'TIME':<8}  {align(HEADER, WIDTHS)}")
         is_first = False
-        for cells in rows(reading):
-            click.echo(f"{clock(reading)}  {lay_out(cells)}")
+        for cells in found.rows():
+            click.echo(f"{found.clock}  {align(cells, WIDTHS)}")
 
     return show
 
 
 def print_json(queue: Queue | None) -> Show:
     """Print an object on one line."""
-
-    def show(reading: Reading) -> None:
-        click.echo(json.dumps({**reading.as_json(), "queue": queue.length() if queue else None}))
-
-    return show
+    return lambda found: click.echo(json.dumps({**found.as_json(), "queue": queue.length() if queue else None}))
 
 
-def describe_queue(queue: Queue | None) -> str:
-    """Say how many batches wait; nothing without our application."""
-    if queue is None:
-        return ""
+def describe_queue(queue: Queue) -> str:
+    """Return the number of queued batches, or the reason why it is unknown."""
     length = queue.length()
     if length is None:
         return f"queue: unknown: {one_line(queue.error, 150)}"

@@ -1,6 +1,6 @@
-"""Own the examination of a deployment: every part checked, each finding with its remedy. Changes nothing.
+"""Checks of a deployment, each with its findings and their remedies. Read only.
 
-Findings come as they are made, so that the person who waits sees which check hangs.
+Findings are yielded one by one, so that a check that hangs is seen.
 """
 
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ import redis
 from celery import Celery
 
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.ops.doctor.broker import examine_broker
-from rowcache_tasks.ops.doctor.database import examine_database
 from rowcache_tasks.ops.doctor.finding import Finding, fail, ok
-from rowcache_tasks.ops.doctor.keyspace import examine_keys
-from rowcache_tasks.ops.doctor.process import examine_processes
-from rowcache_tasks.ops.doctor.server import examine_server
+from rowcache_tasks.ops.doctor.liveness import examine_processes
+from rowcache_tasks.ops.doctor.message_broker import examine_broker
+from rowcache_tasks.ops.doctor.redis_server import examine_server
+from rowcache_tasks.ops.doctor.source_tables import examine_database
+from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.text import redact, show_count
 
 __all__ = ["Finding", "examine"]
 
 
 def examine(settings: Settings, client: "redis.Redis", app: Celery | None) -> Iterator[Finding]:
-    """Check everything. `app` is the application whose broker is checked; None: leave the broker out."""
+    """Check every part; without `app`, whose broker is checked, all but the broker."""
     yield ok(f"settings are valid: {show_count(len(settings.tables), 'table')}: {', '.join(settings.tables)}")
     yield from examine_redis(settings, client)
     yield from examine_database(settings)
@@ -29,7 +29,7 @@ def examine(settings: Settings, client: "redis.Redis", app: Celery | None) -> It
 
 
 def examine_redis(settings: Settings, client: "redis.Redis") -> Iterator[Finding]:
-    """Check the server and what is in it; the first error of a connection ends it."""
+    """Check the server and the keys in it; ends at the first connection error."""
     try:
         yield from examine_server(client, redact(settings.redis_url))
         for table in settings.tables.values():

@@ -1,4 +1,4 @@
-"""Own what a check of the doctor says: one sentence and how bad it is."""
+"""Result of one check: its level and one sentence."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,19 +12,19 @@ class Finding:
 
     level: Literal["ok", "warn", "fail"]
     text: str
-    """What was found and, unless it is ok, what to do."""
+    """What was found and, unless it is ok, the remedy."""
 
 
 def ok(text: str) -> Finding:
-    """Say that something is as it should be."""
+    """Return a finding without a fault."""
     return Finding("ok", text)
 
 
 def warn(text: str) -> Finding:
-    """Say that something works but may hurt."""
+    """Return a finding that may become a fault."""
     return Finding("warn", text)
 
 
 def fail(text: str) -> Finding:
-    """Say that something is broken."""
+    """Return a fault."""
     return Finding("fail", text)

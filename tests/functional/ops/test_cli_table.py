@@ -14,7 +14,7 @@ from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
 from rowcache_tasks.ops.cli import progress, rowcache
-from rowcache_tasks.ops.cli.session import FailedError
+from rowcache_tasks.ops.cli.access import FailedError
 
 TABLES = {"inv": {"table": "inventory", "queries": {"hot": "SELECT id FROM inventory WHERE sold > 10"}}}
 COMMANDS = (
@@ -189,7 +189,7 @@ def test_commands_are_listed_and_help_themselves():
 
 
 def test_ctrl_c_says_how_far_it_came():
-    with pytest.raises(FailedError, match="inv: dropping: interrupted after 1,200 rows: what was done stays, and"):
+    with pytest.raises(FailedError, match="inv: dropping: interrupted after 1,200 rows, which stay done: the same"):
         interrupted()
 
 

@@ -10,8 +10,7 @@ from rowcache_tasks.config.settings import Table, parse_settings
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.doctor import examine
-from rowcache_tasks.ops.doctor.keyspace import examine_keys
-from rowcache_tasks.ops.doctor.server import (
+from rowcache_tasks.ops.doctor.redis_server import (
     clock_of,
     connections_of,
     examine_server,
@@ -19,6 +18,7 @@ from rowcache_tasks.ops.doctor.server import (
     persistence_of,
     version_of,
 )
+from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff
 
@@ -276,7 +276,7 @@ def test_rows_without_a_delay_are_a_warning(client):
 
 
 def test_sample_is_bounded(client, monkeypatch):
-    monkeypatch.setattr("rowcache_tasks.ops.doctor.keyspace.SAMPLE", 1000)
+    monkeypatch.setattr("rowcache_tasks.ops.doctor.table_keys.SAMPLE", 1000)
     client.zadd("delay:", {f"row{n}": 5 for n in range(5000)})
     (line,) = keys(client)
     assert line.startswith("fail inv: 1,000 rows are in 'delay:'")
@@ -329,7 +329,7 @@ def test_failing_rows_are_a_warning(report, schedule):
     schedule.put_rows({"1": (100, 0)})
     schedule.release_rows(schedule.claim_rows(10, 30)[0], {"1": "no"}, Backoff())
     (line,) = report("warn", "failed")
-    assert line == "warn inv: 1 row failed when refreshed last: celery -A rowcache_tasks rowcache errors inv tells why"
+    assert line == "warn inv: 1 row failed when refreshed last: celery -A rowcache_tasks rowcache errors inv"
 
 
 # The database and the broker

@@ -134,7 +134,7 @@ def test_value_that_is_no_row_is_not_cached_for_readers_and_said_to_people(run_a
     assert cache.get_many(["1", "2"]) == {"1": None, "2": {"id": 2}}, "the others are read all the same"
     assert "row '1' of inv counts as not cached" in caplog.text
     cache.close()
-    assert "is no JSON object" in run_all()["get", "inv", "1"]
+    assert "is not a JSON object" in run_all()["get", "inv", "1"]
 
 
 @pytest.mark.parametrize("kind", ["list", "hash", "zset"])

@@ -1,4 +1,4 @@
-"""Own the check of the message broker: reached, of a kind that Celery can use, and not filling up."""
+"""Check of the message broker: reachable, supported, queue not full."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ __all__ = ["examine_broker"]
 
 
 def examine_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
-    """Connect to the broker of `app` and count what waits; None: say that it was left out."""
+    """Connect to the broker of `app` and count the queued batches."""
     if app is None:
         yield warn("broker: not checked: start this as celery -A rowcache_tasks rowcache doctor")
         return
@@ -32,7 +32,7 @@ def examine_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
     except (KombuError, redis.RedisError, OSError) as error:
         yield fail(
             f"broker at {where} cannot be reached: {str(error).rstrip('.')}: start it, or correct broker_url; "
-            "no row is lost meanwhile, and workers and dispatchers reconnect by themselves"
+            "no row is lost, and workers and dispatchers reconnect by themselves"
         )
         return
     waiting = Queue(app, REFRESH_QUEUE).length()

@@ -1,4 +1,4 @@
-"""Own what a command works with: settings, a client, the application; and how it fails: one line, exit status 1."""
+"""Settings, Redis client and error line of a command."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,11 +18,11 @@ from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.text import one_line, redact
 
-__all__ = ["FailedError", "Session", "describe_redis_error", "find_app", "open_session"]
+__all__ = ["Access", "FailedError", "describe_redis_error", "find_app", "open_access"]
 
 
 class FailedError(click.ClickException):
-    """Ends a command with exit status 1 and a line on stderr."""
+    """End of a command with exit status 1 and one line on stderr."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
@@ -30,32 +30,32 @@ class FailedError(click.ClickException):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What a command works with."""
+class Access:
+    """Settings and a Redis client; methods raise ArgumentError for an unknown table."""
 
     settings: Settings
     client: "redis.Redis"
 
     def schedule(self, table: str) -> Schedule:
-        """Return the schedule of a table; raises ArgumentError for an unknown one."""
+        """Return the schedule of a table."""
         return Schedule(self.client, self.settings.table(table))
 
     def table_state(self, table: str) -> TableState:
-        """Return what is kept about a table as a whole; raises ArgumentError for an unknown one."""
+        """Return the state of a table as a whole."""
         return TableState(self.client, self.settings.table(table))
 
     def stamp(self) -> str:
-        """Give the time of a change that takes many steps, by the clock of Redis."""
+        """Return the stamp of a change of many steps, by the clock of Redis."""
         return Stamps().stamp(self.client.time())
 
     @contextmanager
     def open_source(self, table: str) -> Iterator[Source]:
-        """Give the source of a table. Raises ArgumentError for an unknown one, ConfigError without a database."""
+        """Open the source of a table; raises ConfigError without a database URL."""
         found, url = self.settings.table(table), self.settings.database_url
         if url is None:
             raise ConfigError(
-                "rowcache_database_url is not set here: this command reads the database; "
-                "run it where a worker runs, or let a worker do it: the task of the same name"
+                "rowcache_database_url is not set here, and this command reads the database: "
+                "run it where a worker runs, or send the task of the same name"
             )
         engine = create_source_engine(url, statement_timeout_s=self.settings.lease_s)
         try:
@@ -65,13 +65,13 @@ class Session:
 
 
 @contextmanager
-def open_session() -> Iterator[Session]:
-    """Read the settings and make a client; turn what is raised within into FailedError. Connects at the first use."""
+def open_access() -> Iterator[Access]:
+    """Read the settings and make a client, which connects at first use; errors within become FailedError."""
     try:
         settings = load_settings()
         with closing(make_client(settings.redis_url)) as client:
             try:
-                yield Session(settings, client)
+                yield Access(settings, client)
             except redis.RedisError as error:
                 raise FailedError(describe_redis_error(error, settings)) from error
     except RowCacheError as error:
@@ -79,7 +79,7 @@ def open_session() -> Iterator[Session]:
 
 
 def make_client(url: str) -> "redis.Redis":
-    """Make a client; raises ConfigError for a URL that redis-py cannot parse: its own message may quote a password."""
+    """Make a client; raises ConfigError, as the error of redis-py may quote a password."""
     try:
         return connect(url, "cli")
     except ValueError:
@@ -90,16 +90,16 @@ def make_client(url: str) -> "redis.Redis":
 
 
 def describe_redis_error(error: redis.RedisError, settings: Settings) -> str:
-    """Say which server failed and how, without its password."""
+    """Return the server, without its password, the reason and the remedy."""
     where, reason = redact(settings.redis_url), str(error).rstrip(".")
     if isinstance(error, redis.AuthenticationError):
         return f"Redis at {where} refuses the login: {reason}: correct the password in rowcache_redis_url"
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return f"Redis at {where} does not answer: {reason}: start it, or correct rowcache_redis_url"
-    return f"Redis at {where} refuses: {reason}: `celery -A rowcache_tasks rowcache doctor` may tell why"
+    return f"Redis at {where} refuses: {reason}: run `celery -A rowcache_tasks rowcache doctor`"
 
 
 def find_app(ctx: click.Context) -> Celery | None:
-    """Return the application of `celery -A rowcache_tasks`; None under another one, whose broker is not ours."""
+    """Return the application of `celery -A rowcache_tasks`; None for another one, with a broker of its own."""
     app = getattr(ctx.find_root().obj, "app", None)
     return app if isinstance(app, Celery) and app.main == "rowcache_tasks" else None

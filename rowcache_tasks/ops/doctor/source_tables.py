@@ -1,4 +1,4 @@
-"""Own the check of the database: reached, and every table and column there."""
+"""Check of the database: reachable, with every table, column and query."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ __all__ = ["examine_database"]
 
 
 def examine_database(settings: Settings) -> Iterator[Finding]:
-    """Look up every table; a machine without workers need not have a database URL."""
+    """Look up every table; a machine without workers needs no database URL."""
     url = settings.database_url
     if url is None:
         yield warn("database: rowcache_database_url is not set here, so it was not checked; only workers need it")

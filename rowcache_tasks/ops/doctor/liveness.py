@@ -1,4 +1,4 @@
-"""Own the checks whether dispatchers and workers are alive, as Redis sees them. Must not know the broker."""
+"""Checks of dispatchers and workers by their traces in Redis."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +14,11 @@ from rowcache_tasks.text import show_count
 __all__ = ["examine_processes"]
 
 DISPATCHER = "rowcache-dispatcher"
-"""The name that dispatchers give their connections."""
+"""Name of the connections of dispatchers."""
 
 
 def examine_processes(client: "redis.Redis", settings: Settings) -> Iterator[Finding]:
-    """Check the dispatchers by their connections, and the workers by what they commit."""
+    """Check dispatchers by their connections, and workers by their commits."""
     tables = list(settings.tables.values())
     yield dispatchers_of(client, any(client.zcard(table.keys.schedule) for table in tables))
     max_overdue_s = default_max_overdue_s(settings)
@@ -28,7 +28,7 @@ def examine_processes(client: "redis.Redis", settings: Settings) -> Iterator[Fin
 
 
 def dispatchers_of(client: "redis.Redis", is_needed: bool) -> Finding:
-    """Count the dispatchers: each waits in a BLPOP on one of its connections."""
+    """Count the dispatchers: each blocks in BLPOP on one of its connections."""
     try:
         clients: list[dict[str, Any]] = client.client_list(_type="normal")
     except redis.ResponseError as error:
@@ -41,7 +41,7 @@ def dispatchers_of(client: "redis.Redis", is_needed: bool) -> Finding:
 
 
 def commits_of(health: Health, max_overdue_s: float) -> Finding:
-    """Judge whether a table is refreshed, and in time."""
+    """Check that a table is refreshed in time."""
     if health.paused_s is not None:
         return warn(
             f"workers: {health.describe()}: nothing is refreshed until celery -A rowcache_tasks rowcache resume "
@@ -58,10 +58,10 @@ def commits_of(health: Health, max_overdue_s: float) -> Finding:
 
 
 def failures_of(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Point at rows that fail."""
+    """Count failing rows."""
     failing = read_snapshot(client, table).failing
     if failing:
         yield warn(
             f"{table.name}: {show_count(failing, 'row')} failed when refreshed last: "
-            f"celery -A rowcache_tasks rowcache errors {table.name} tells why"
+            f"celery -A rowcache_tasks rowcache errors {table.name}"
         )

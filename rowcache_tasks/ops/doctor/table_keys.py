@@ -1,4 +1,4 @@
-"""Own the checks of a table's keys against the wire contract, on a sample. Changes nothing."""
+"""Checks of the keys of a table against the wire contract, on a sample."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ from rowcache_tasks.text import show_count, show_row_ids
 __all__ = ["examine_keys"]
 
 SAMPLE = 10_000
-"""Rows looked at in each of schedule: and delay:."""
+"""Rows of schedule: and of delay: that are checked."""
 SHOWN = 3
 NEVER_S = 3651 * 86400
-"""A due time or a delay further off is a mistake: more than we accept, milliseconds instead of seconds, or infinity."""
+"""A larger due time or delay is a mistake, such as milliseconds instead of seconds."""
 TYPES = {
     "schedule": "zset",
     "delay": "zset",
@@ -36,7 +36,7 @@ COMMAND = "celery -A rowcache_tasks rowcache"
 
 
 def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Check the types of a table's keys and, if they are right, what is in its schedule."""
+    """Check the types of the keys of a table, then its schedule."""
     wrong = list(wrong_types(client, table.keys))
     yield from wrong
     if wrong:
@@ -50,7 +50,7 @@ def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:
 
 
 def wrong_types(client: "redis.Redis", keys: Keys) -> Iterator[Finding]:
-    """Find keys of a type that our commands fail on."""
+    """Find keys of a wrong type."""
     names = [field.name for field in fields(keys) if field.name != "value_prefix"]
     pipeline = client.pipeline(transaction=False)
     for name in names:
@@ -66,7 +66,7 @@ def wrong_types(client: "redis.Redis", keys: Keys) -> Iterator[Finding]:
 
 
 def lost_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Find rows that have a delay and are not in the schedule: nobody will ever refresh or drop them."""
+    """Find rows with a delay that are not in the schedule: they are never refreshed or dropped."""
     lost: list[str] = []
     dead: list[str] = []
     for row_id, delay in only_in(client, table.keys.delay, table.keys.schedule):
@@ -84,7 +84,7 @@ def lost_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
 
 
 def unwanted_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Find rows in the schedule that have no delay: the protocol of the book for "stop caching"."""
+    """Find rows in the schedule without a delay, which stops caching in the protocol of the book."""
     unwanted = [row_id for row_id, _ in only_in(client, table.keys.schedule, table.keys.delay)]
     if unwanted:
         yield warn(
@@ -94,7 +94,7 @@ def unwanted_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
 
 
 def endless_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Find rows that are never due (again)."""
+    """Find rows that are practically never due."""
     seconds, _ = client.time()
     for key, low, what in (
         (table.keys.schedule, int(seconds) + NEVER_S, "due in more than ten years (milliseconds instead of seconds?)"),
@@ -110,9 +110,9 @@ def endless_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
 
 
 def only_in(client: "redis.Redis", key: str, other: str) -> Iterator[tuple[str, float]]:
-    """Give members of a sample of ZSET `key` that ZSET `other` does not have, with their scores.
+    """Yield members of ZSET `key` that are not in ZSET `other`, with their scores; a sample.
 
-    Each batch is compared in one transaction: rows that are dropped or scheduled meanwhile are not mistaken for lost.
+    Each batch is compared in one transaction, so a row that is dropped or scheduled meanwhile is not reported.
     """
     members = (member for member, _ in islice(client.zscan_iter(key, count=1000), SAMPLE))
     for batch in cut(members, 1000):
@@ -126,10 +126,10 @@ def only_in(client: "redis.Redis", key: str, other: str) -> Iterator[tuple[str, 
 
 
 def amount(count: int) -> str:
-    """Say how many rows there are, as a subject with its verb."""
+    """Write a number of rows with the verb: 1 row is, 2 rows are."""
     return f"{show_count(count, 'row')} {'is' if count == 1 else 'are'}"
 
 
 def name(row_ids: Sequence[str]) -> str:
-    """Name the first few."""
+    """Name the first few rows."""
     return show_row_ids(row_ids[:SHOWN], len(row_ids))

@@ -1,4 +1,4 @@
-"""Own the checks of the Redis server: version, memory, persistence, clock, connections. Must not know keys."""
+"""Checks of the Redis server: version, role, memory, persistence, clock."""
 
 import re
 import time
@@ -13,14 +13,14 @@ from rowcache_tasks.text import show_duration
 __all__ = ["examine_server"]
 
 OLDEST = (6, 2)
-"""ZMSCORE and ZRANGE BYSCORE came with it."""
+"""First version with ZMSCORE and ZRANGE BYSCORE."""
 MAX_CLOCK_DIFFERENCE_S = 1.0
 
 Info = Mapping[str, Any]
 
 
 def examine_server(client: "redis.Redis", where: str) -> Iterator[Finding]:
-    """Check the server; `where` is its URL without a password. Raises redis.ConnectionError when it is away."""
+    """Check the server at the URL `where`, which has no password. Raises redis.ConnectionError."""
     started = time.monotonic()
     client.ping()
     took = time.monotonic() - started
@@ -41,7 +41,7 @@ def examine_server(client: "redis.Redis", where: str) -> Iterator[Finding]:
 
 
 def version_of(info: Info) -> Finding:
-    """Compare the version; a Valkey says which Redis it is compatible with."""
+    """Check the version; Valkey reports the version of Redis that it is compatible with."""
     version = str(info["redis_version"])
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
         return fail(f"version: found Redis {version}, the scripts need 6.2 (ZMSCORE): upgrade the server")
@@ -49,7 +49,7 @@ def version_of(info: Info) -> Finding:
 
 
 def role_of(info: Info) -> Finding:
-    """Refuse a cluster and a replica."""
+    """Check that the server is a primary outside of a cluster."""
     if info.get("cluster_enabled"):
         return fail(
             "cluster: found cluster_enabled:1, allowed is a single server or a failover pair: use another server"
@@ -60,7 +60,7 @@ def role_of(info: Info) -> Finding:
 
 
 def eviction_of(info: Info) -> Finding:
-    """Find out whether the server may throw the schedule away."""
+    """Check that the server does not evict the schedule."""
     policy, limit = str(info.get("maxmemory_policy", "noeviction")), int(info.get("maxmemory", 0))
     remedy = "CONFIG SET maxmemory-policy noeviction, and give a cache that must evict its own server"
     if not policy.startswith("allkeys"):
@@ -74,14 +74,14 @@ def eviction_of(info: Info) -> Finding:
 
 
 def memory_of(info: Info) -> Iterator[Finding]:
-    """Warn before the server refuses writes."""
+    """Warn before memory is full and writes are refused."""
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if limit and used > 0.9 * limit:
         yield warn(f"memory: {used / limit:.0%} of maxmemory is used; when it is full, writes fail: raise maxmemory")
 
 
 def read_save_points(client: "redis.Redis") -> str | None:
-    """Read when the server takes snapshots; None when it does not say, as managed servers do not."""
+    """Read the intervals of snapshots; None where CONFIG is refused, as by managed servers."""
     try:
         found: Any = client.config_get("save")
     except redis.ResponseError:
@@ -91,7 +91,7 @@ def read_save_points(client: "redis.Redis") -> str | None:
 
 
 def persistence_of(info: Info, save_points: str | None) -> Iterator[Finding]:
-    """Find out what is left after a crash, and whether the last write to disk worked."""
+    """Check that the schedule survives a crash, and the last write to disk."""
     lost = "after a crash or restart of Redis the schedule is lost: set appendonly yes"
     if info.get("aof_enabled"):
         yield ok("persistence: the append-only file is on")
@@ -111,17 +111,17 @@ def persistence_of(info: Info, save_points: str | None) -> Iterator[Finding]:
 
 
 def connections_of(info: Info) -> Finding:
-    """Warn before the server refuses connections."""
+    """Warn before connections are refused."""
     found, limit = int(info.get("connected_clients", 0)), int(info.get("maxclients", 0))
     if limit and found > 0.8 * limit:
         return warn(
-            f"connections: {found:,} of maxclients {limit:,}: raise maxclients, or find who leaks (CLIENT LIST)"
+            f"connections: {found:,} of maxclients {limit:,}: raise maxclients, or close unused ones (CLIENT LIST)"
         )
     return ok(f"connections: {found:,}" + (f" of maxclients {limit:,}" if limit else ""))
 
 
 def clock_of(client: "redis.Redis") -> Finding:
-    """Compare the clocks of this machine and the server, by the fastest of three answers."""
+    """Compare the clocks of this machine and of the server, by the fastest of three replies."""
     answers = []
     for _ in range(3):
         started, before = time.monotonic(), time.time()

@@ -1,0 +1,129 @@
+"""Status of all tables: figures, changes since the previous one, cells and notes for people."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rowcache_tasks.ops.cli.access import Access
+from rowcache_tasks.ops.health import Health, default_max_overdue_s, read_health
+from rowcache_tasks.ops.status import Snapshot, percentile, read_snapshot
+from rowcache_tasks.text import show_duration, show_text
+
+__all__ = ["HEADER", "WIDTHS", "Status", "TableStatus", "read_status"]
+
+HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
+WIDTHS = (7, 10, 8, 7, 8, 10, 7, 9, 7, 7)
+"""80 columns in all, one of them a gap; a longer cell moves only its own line."""
+NONE = "-"
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """One table, and its previous snapshot."""
+
+    now: Snapshot
+    before: Snapshot | None
+    """None: the first."""
+    health: Health
+    is_stalled: bool
+
+    @property
+    def rate(self) -> float | None:
+        """Commits a second since the previous snapshot; None without one, or if the statistics were reset since."""
+        if self.before is None or self.now.at <= self.before.at or self.now.committed < self.before.committed:
+            return None
+        return (self.now.committed - self.before.committed) / (self.now.at - self.before.at)
+
+    def late_ms(self, share: float) -> float | None:
+        """Return the lateness that `share` of the commits did not exceed, since the previous snapshot or in all."""
+        return percentile(self.before.lateness if self.before else {}, self.now.lateness, share)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every figure; None: not known."""
+        now = self.now
+        figures = {
+            "scheduled": now.scheduled,
+            "overdue": now.overdue,
+            "overdue_s": now.overdue_s,
+            "waiting_s": self.health.waiting_s,
+            "failing": now.failing,
+            "committed": now.committed,
+            "rate": self.rate,
+            "late_p50_ms": self.late_ms(0.5),
+            "late_p99_ms": self.late_ms(0.99),
+            "committed_at": now.committed_at,
+            "paused_at": now.paused_at,
+            "stalled": self.is_stalled,
+            **now.counters,
+        }
+        # A due time of a foreign client may be infinite, which JSON does not have.
+        return {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
+
+    def cells(self, name: str) -> list[str]:
+        """Return the cells below HEADER."""
+        now, rate, p50, p99 = self.now, self.rate, self.late_ms(0.5), self.late_ms(0.99)
+        return [
+            show_text(name),
+            show_number(now.scheduled),
+            show_number(now.overdue),
+            show_duration(now.overdue_s) if now.overdue else NONE,
+            show_number(now.failing),
+            show_number(now.committed),
+            NONE if rate is None else f"{rate:,.1f}" if rate < 1000 else f"{rate:,.0f}",
+            NONE if p50 is None else show_duration(p50 / 1000),
+            NONE if p99 is None else show_duration(p99 / 1000),
+            "never" if now.committed_at is None else show_duration(max(0.0, now.at - now.committed_at)),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All tables at one moment."""
+
+    at: float
+    """Unix time of the server, seconds."""
+    tables: dict[str, TableStatus]
+
+    @property
+    def clock(self) -> str:
+        """The time of day in the time zone of this machine."""
+        return time.strftime("%H:%M:%S", time.localtime(self.at))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every figure; the caller adds the queue, which is on another server."""
+        return {"at": self.at, "tables": {name: table.as_json() for name, table in self.tables.items()}}
+
+    def rows(self) -> list[list[str]]:
+        """Return the cells of each table."""
+        return [table.cells(name) for name, table in self.tables.items()]
+
+    def notes(self) -> list[str]:
+        """Return the lines below the table: stalled and paused tables, failing rows."""
+        stalled = [table.health.describe() for table in self.tables.values() if table.is_stalled]
+        found = [f"STALLED  {health}: run `rowcache doctor`" for health in stalled]
+        for name, table in self.tables.items():
+            if table.health.paused_s is not None:
+                found.append(f"PAUSED  {table.health.describe()}: `rowcache resume {show_text(name)}`")
+        failing = [name for name, table in self.tables.items() if table.now.failing]
+        if failing:
+            found.append(f"failing rows: run `rowcache errors {show_text(failing[0])}`")
+        return found
+
+
+def read_status(access: Access, before: Status | None) -> Status:
+    """Read all tables; two round trips for each and two more."""
+    tables = access.settings.tables.values()
+    limit_s = default_max_overdue_s(access.settings)
+    found = {}
+    for table, health in zip(tables, read_health(access.client, tables, access.settings.lease_s), strict=True):
+        last = before.tables.get(table.name) if before else None
+        now = read_snapshot(access.client, table)
+        found[table.name] = TableStatus(now, last.now if last else None, health, health.is_stalled(limit_s))
+    return Status(max(table.now.at for table in found.values()), found)
+
+
+def show_number(count: int) -> str:
+    """Write a count in at most nine characters: 9,999,999, then 10.0M."""
+    return f"{count:,}" if count < 10 * MILLION else f"{count / MILLION:,.1f}M"
