@@ -8,8 +8,7 @@
     ├── CacheError       Redis cannot be read, or asked for a refresh, at the moment
     ├── FillError        a row that is not cached cannot be read from the database for its reader
     ├── RowTypeError     a cached row does not fit the type that its reader asked for
-    ├── DemoError        the demo cannot go on (demo/error.py)
-    └── EmbeddedError    a server of the demo or of the tests cannot be started (demo/servers/error.py)
+    └── DemoError        a process of the demo or of the tests cannot run (demo/error.py)
 
 Each message has what was asked, what was found and what is allowed or to be done. A row that is not there is None, and
 a commit that is superseded is an outcome: neither is an exception.

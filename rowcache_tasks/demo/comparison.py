@@ -1,6 +1,6 @@
-"""Own the check that the cache holds what the database holds, row by row and column by column.
+"""Comparison of the cache with the database, column by column.
 
-Reads both by itself: nothing of the code that filled the cache takes part, except the names of the keys.
+Reads both without the code that filled the cache, except the names of the keys.
 """
 
 import json
@@ -22,17 +22,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many rows there are in the database or the cache, and which of them are not the same in both."""
+    """Rows of the database or the cache, and those that are not the same in both."""
 
     compared: int
     differing: Mapping[str, str]
-    """Row id -> what was found, one line."""
+    """Row id -> both values on one line."""
 
 
 def compare_rows(client: "redis.Redis", connection: "psycopg.Connection[Any]", table: Table, key: str) -> Comparison:
     """Compare every cached row with its database row; a row that only one of them has differs.
 
-    The key is one column. Only integers and text are compared, the types of pgbench_accounts, and these exactly.
+    `key` is one column. Values are integers and text, as in pgbench_accounts.
     """
     expected, cached = read_database(connection, table, key), read_cache(client, table)
     everywhere = expected.keys() | cached.keys()
@@ -52,7 +52,7 @@ def read_database(connection: "psycopg.Connection[Any]", table: Table, key: str)
 
 
 def read_cache(client: "redis.Redis", table: Table) -> dict[str, Row | None]:
-    """Read every value there is in the cache: row id -> row, or None when it is not a JSON object."""
+    """Read all cached values: row id -> row, or None if it is not a JSON object."""
     prefix = table.keys.value_prefix.encode()
     rows: dict[str, Row | None] = {}
     for names in cut(client.scan_iter(match=prefix + b"*", count=5000), 1000):
@@ -62,7 +62,7 @@ def read_cache(client: "redis.Redis", table: Table) -> dict[str, Row | None]:
 
 
 def parse(value: bytes | None) -> Row | None:
-    """Decode one JSON object with the standard library, not with the package's own decoder."""
+    """Decode one JSON object with the standard library."""
     try:
         row = json.loads(value or b"null")
     except ValueError:
@@ -71,7 +71,7 @@ def parse(value: bytes | None) -> Row | None:
 
 
 def is_same(expected: Row | None, cached: Row | None) -> bool:
-    """Say whether both are there with the same columns and values; 1, 1.0 and true are three values."""
+    """Return whether both have the same columns and values; 1, 1.0 and true are three values."""
     if expected is None or cached is None or expected.keys() != cached.keys():
         return False
     for column, value in expected.items():

@@ -153,4 +153,4 @@ def test_server_that_dies_ends_the_demo_with_the_ends_of_the_logs(demo):
 def test_wrong_argument_is_refused(demo):
     demo.start("--seconds=0")
     assert demo.finish() == 2
-    assert "'0' is not a whole number above 0" in demo.output
+    assert "Invalid value for '--seconds': 0 is not in the range x>=1." in demo.output

@@ -1,7 +1,4 @@
-"""Own one child process: started in its own session, stopped with everything it started itself.
-
-Knows nothing of what it runs. On Linux the child does not outlive this process (see trampoline.py).
-"""
+"""Child process in its own session, stopped with its process group; on Linux it dies with this process."""
 
 import atexit
 import os
@@ -13,19 +10,19 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from rowcache_tasks.demo.servers import trampoline
-from rowcache_tasks.demo.servers.account import Account
-from rowcache_tasks.demo.servers.error import EmbeddedError
-from rowcache_tasks.demo.servers.spawner import spawn
+from rowcache_tasks.demo.error import DemoError
+from rowcache_tasks.demo.servers import launcher
+from rowcache_tasks.demo.servers.forking_thread import fork_in_lasting_thread
+from rowcache_tasks.demo.servers.run_as import RunAs
 
 _TAIL_BYTES = 16_384
 
 
 class Child:
-    """A program in its own session, so that Ctrl-C in the terminal reaches only this process.
+    """Program in its own session, so that Ctrl-C in the terminal does not reach it.
 
-    env None means this process's environment, log None its standard output and error; a log file is appended
-    to. stop_signal asks the program to end. A process forked from this one cannot stop the child.
+    Without `env` it has the environment of this process, without `log` its output; a log file is appended to.
+    `stop_signal` asks it to end. A process forked from this one cannot stop it.
     """
 
     def __init__(
@@ -36,14 +33,14 @@ class Child:
         log: Path | None = None,
         cwd: Path | None = None,
         stop_signal: int = signals.SIGTERM,
-        account: Account | None = None,
+        user: RunAs | None = None,
     ) -> None:
         self.argv = list(argv)
         self.log = log
         self._env = None if env is None else dict(env)
         self._cwd = cwd
         self._stop_signal = stop_signal
-        self._account = account or Account()
+        self._user = user or RunAs()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._swept = True
@@ -51,27 +48,27 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, also of its session and process group; that of the last run after it ended."""
+        """The id of the process, its session and its group; of the last run after its end."""
         return self._started().pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it runs."""
         return self._process is not None and self.poll() is None
 
     def start(self) -> None:
-        """Start the program; does nothing while it runs."""
+        """Start the program unless it runs."""
         if self.is_running:
             return
         search = (os.environ if self._env is None else self._env).get("PATH")
         if shutil.which(self.argv[0], path=search) is None:
-            raise EmbeddedError(f"cannot start {self.argv[0]}: there is no such program; check PATH")
-        command = trampoline.wrap(self.argv, self._account.identity)
+            raise DemoError(f"cannot start {self.argv[0]}: there is no such program; check PATH")
+        command = launcher.wrap(self.argv, self._user.identity)
         with ExitStack() as stack:
             output = stack.enter_context(self.log.open("ab")) if self.log else None
             self._log_start = output.tell() if output else 0
-            self._process = spawn(
-                lambda: subprocess.Popen(  # noqa: S603 - the caller's argv, no shell
+            self._process = fork_in_lasting_thread(
+                lambda: subprocess.Popen(  # noqa: S603 - no shell
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -86,27 +83,26 @@ class Child:
         atexit.register(self.stop)
 
     def poll(self) -> int | None:
-        """Return the exit status, negative for a signal, or None while it runs."""
+        """Return the exit status, negative for a signal; None while it runs."""
         status = self._started().poll()
         if status is not None and not self._swept:
-            # What is left of its process group, such as the pool of a killed worker. Only now, right after
-            # the leader was reaped: later the number may belong to somebody else.
+            # Kill the rest of its process group, such as the pool of a killed worker, right after the leader was
+            # reaped: later the number may be that of another group.
             self._swept = True
             self._signal_group()
             atexit.unregister(self.stop)
         return status
 
     def wait(self, timeout: float) -> int | None:
-        """Return the exit status, or None when it still runs after timeout seconds."""
+        """Return the exit status; None if it still runs after `timeout` seconds."""
         with suppress(subprocess.TimeoutExpired):
             self._started().wait(timeout)
         return self.poll()
 
     def stop(self, signal: int | None = None, timeout: float = 10.0) -> None:
-        """Ask it to end and wait for timeout seconds, then kill() it; does nothing when it has ended.
+        """Send `signal`, by default the stop signal, and kill() it if it still runs after `timeout` seconds.
 
-        signal None is the stop_signal. Only the program itself is asked; what it leaves in its process group
-        is killed.
+        The signal goes to the program alone; the rest of its process group is killed.
         """
         if self._is_ours() and self.is_running:
             self._started().send_signal(self._stop_signal if signal is None else signal)
@@ -114,9 +110,9 @@ class Child:
                 self.kill()
 
     def kill(self) -> None:
-        """Kill it and everything it started at once, and wait for the program's end."""
+        """Kill it with all that it started, and wait for its end."""
         if self._is_ours() and self.is_running:
-            elsewhere = _children(self.pid)  # they have another parent as soon as it is dead
+            elsewhere = _children(self.pid)  # their parent is another one after its death
             self._signal_group()
             for pid in elsewhere:
                 with suppress(ProcessLookupError):
@@ -125,7 +121,7 @@ class Child:
             self.poll()
 
     def log_tail(self, lines: int = 20) -> str:
-        """Return the last lines that this run wrote to the log, "" without one."""
+        """Return the last lines of this run in the log; "" without a log."""
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as file:
@@ -141,11 +137,11 @@ class Child:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            raise EmbeddedError(f"{Path(self.argv[0]).name} was not started: call start() first")
+            raise DemoError(f"{Path(self.argv[0]).name} was not started: call start() first")
         return self._process
 
     def _is_ours(self) -> bool:
-        # The exit handlers are inherited by fork.
+        # A forked process inherits the exit handlers.
         return self._process is not None and self._owner == os.getpid()
 
     def _signal_group(self) -> None:
@@ -155,8 +151,7 @@ class Child:
 
 
 def _children(pid: int) -> list[int]:
-    # For programs whose children leave the process group, as every process of PostgreSQL does. Elsewhere than
-    # on Linux such children are left to notice for themselves.
+    # Children of some programs, such as PostgreSQL, leave the process group. Only Linux lists them.
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:

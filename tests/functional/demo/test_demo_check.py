@@ -8,10 +8,10 @@ from rich.console import Console
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.__main__ import report
-from rowcache_tasks.demo.account import COUNT
+from rowcache_tasks.demo.accounts import COUNT
 from rowcache_tasks.demo.comparison import Comparison, compare_rows
 from rowcache_tasks.demo.error import DemoError
-from rowcache_tasks.demo.settlement import Settlement
+from rowcache_tasks.demo.stale_rows import StaleRows
 
 TABLE = Table("accounts", "pgbench_accounts")
 LEASE_S = 30
@@ -122,24 +122,24 @@ def claim_now(schedule):
     return claim
 
 
-def test_row_is_settled_by_a_refresh_that_was_claimed_later(client, schedule):
+def test_row_is_refreshed_by_a_refresh_that_was_claimed_later(client, schedule):
     schedule.put_rows({"1": (20, 0)})
     schedule.commit_rows(claim_now(schedule), {"1": b"{}"})
-    settlement = Settlement(client, schedule.table, ["1"], now(client))
-    assert settlement.count_left() == 1
+    stale = StaleRows(client, schedule.table, ["1"], now(client))
+    assert stale.count() == 1
     claim = claim_now(schedule)
-    assert settlement.count_left() == 1
+    assert stale.count() == 1
     schedule.commit_rows(claim, {"1": b"{}"})
-    assert settlement.count_left() == 0
+    assert stale.count() == 0
 
 
-def test_row_is_not_settled_by_a_refresh_that_was_claimed_earlier_and_committed_later(client, schedule):
+def test_row_is_not_refreshed_by_a_refresh_that_was_claimed_earlier_and_committed_later(client, schedule):
     schedule.put_rows({"1": (20, 0)})
     early = claim_now(schedule)
-    settlement = Settlement(client, schedule.table, ["1"], now(client))
+    stale = StaleRows(client, schedule.table, ["1"], now(client))
     schedule.commit_rows(early, {"1": b"{}"})
-    assert settlement.count_left() == 1
+    assert stale.count() == 1
     claim = claim_now(schedule)
-    assert settlement.count_left() == 1, "while the next claim is out, the value is still the old one"
+    assert stale.count() == 1, "while the next claim is out, the value is still the old one"
     schedule.commit_rows(claim, {"1": b"{}"})
-    assert settlement.count_left() == 0
+    assert stale.count() == 0

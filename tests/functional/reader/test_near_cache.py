@@ -40,7 +40,7 @@ SERVERS = ["valkey", "redis"] if "REDIS_SERVER" in os.environ else ["valkey"]
 def valkey(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "redis":
-            patch.setattr(embedded_valkey.binary, "valkey_server", lambda: Path(os.environ["REDIS_SERVER"]))
+            patch.setattr(embedded_valkey.programs, "valkey_server", lambda: Path(os.environ["REDIS_SERVER"]))
         with Valkey() as server:
             yield server
 

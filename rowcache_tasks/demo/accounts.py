@@ -1,24 +1,26 @@
-"""Own which accounts pgbench makes and how often each is refreshed; knows nothing of how that is done."""
+"""Accounts of pgbench, and the interval of each."""
 
 from functools import cache
 
 from rowcache_tasks.config.settings import Table
 
+__all__ = ["COUNT", "DELAYS", "KEY", "LONGEST_DELAY", "SCALE", "TABLE", "accounts_with", "delay_of"]
+
 TABLE = Table("accounts", "pgbench_accounts")
 KEY = "aid"
 SCALE = 1
 COUNT = 100_000 * SCALE
-"""pgbench numbers its accounts from 1 to this."""
+"""Accounts are numbered from 1 to COUNT."""
 
-_TURNS = (5, 10, 10, *(20,) * 17)
-DELAYS = tuple(sorted(set(_TURNS)))
-"""The intervals in use, seconds: few rows are read so often that they must be fresh. In all 6,250 refreshes/s."""
+_PATTERN = (5, 10, 10, *(20,) * 17)
+DELAYS = tuple(sorted(set(_PATTERN)))
+"""Intervals in seconds; 6,250 refreshes a second in all."""
 LONGEST_DELAY = max(DELAYS)
 
 
 def delay_of(aid: int) -> int:
     """Return the seconds between two refreshes of an account."""
-    return _TURNS[aid % len(_TURNS)]
+    return _PATTERN[aid % len(_PATTERN)]
 
 
 @cache
