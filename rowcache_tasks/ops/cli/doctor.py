@@ -14,7 +14,7 @@ __all__ = ["doctor"]
 @click.command()
 @click.pass_context
 def doctor(ctx: click.Context) -> None:
-    """Check every part, with a remedy for each fault; exit status 1 for a fault. Changes nothing."""
+    """Check every part of the deployment. Exit status 1 for a fault, with its remedy. Changes nothing."""
     is_broken = False
     with open_access() as access:
         for finding in examine(access.settings, access.client, find_app(ctx)):

@@ -20,7 +20,7 @@ __all__ = ["get"]
 @click.argument("row_id")
 @click.option("--age", is_flag=True, help="Print the age of the row and its next refresh on stderr.")
 def get(table: str, row_id: str, age: bool) -> None:
-    """Print the JSON of a cached row as readers get it; exit status 1 when it is not cached."""
+    """Print the JSON of a cached row. Exit status 1 when it is not cached."""
     with open_access() as access:
         settings = access.settings.table(table)
         value, state = read_row(access, settings, parse_row_id(row_id))

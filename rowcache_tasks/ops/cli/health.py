@@ -26,7 +26,7 @@ __all__ = ["health"]
 )
 @click.pass_context
 def health(ctx: click.Context, max_overdue: float | None, liveness: bool) -> None:
-    """Exit with status 1 when rows have waited too long without any commit."""
+    """Exit with status 1 when a table is stalled."""
     try:
         check(ctx, max_overdue, is_liveness=liveness)
     except FailedError as error:

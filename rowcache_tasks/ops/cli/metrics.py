@@ -14,7 +14,7 @@ __all__ = ["metrics"]
 @click.option("--port", type=click.IntRange(0, 65535), default=9555, show_default=True, help="0 takes a free one.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="No password: keep it private.")
 def metrics(port: int, address: str) -> None:
-    """Serve metrics to Prometheus, read from Redis at each scrape; run it once."""
+    """Serve metrics to Prometheus. They are read from Redis at each scrape; run it once."""
     try:
         # An optional extra.
         from rowcache_tasks.ops.metrics import MetricsServer, RowCacheCollector  # noqa: PLC0415

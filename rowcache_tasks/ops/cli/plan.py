@@ -67,9 +67,10 @@ def number(*names: str, low: float, high: float = 1e12, **options: Any) -> Calla
 @number("--speed", low=1e-9, default=1, show_default=True, help="Of a core, beside the measured one.")
 @click.option("--json", "is_json", is_flag=True, help="One JSON object.")
 def plan(rows: tuple[str, ...], is_json: bool, **options: Any) -> None:
-    """Compute the load of each part for ROWS refreshed every SECONDS, and its limit.
+    """Compute the load and the limit of each part.
 
-    1000000@60 10k@1 is a million rows every 60 s, and ten thousand every second. Needs neither Redis nor database.
+    ROWS are refreshed every SECONDS: 1000000@60 10k@1 is a million rows every 60 s and ten thousand every second. Needs
+    neither Redis nor database.
     """
     on = read_deployment(options)
     made = make_plan(read_workload(rows, options), on)

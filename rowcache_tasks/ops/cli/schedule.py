@@ -38,7 +38,7 @@ def unschedule(table: str, row_ids: tuple[str, ...]) -> None:
 @click.argument("table")
 @click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
 def refresh(table: str, row_ids: tuple[str, ...]) -> None:
-    """Refresh scheduled rows now, as after a change in the database."""
+    """Refresh scheduled rows now."""
     with open_access() as access:
         wanted = parse_row_ids(list(row_ids))
         touched = access.schedule(table).touch_rows(wanted)
@@ -49,7 +49,7 @@ def refresh(table: str, row_ids: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("table")
 def pause(table: str) -> None:
-    """Stop refreshing TABLE, on all machines, until `resume`. Readers keep the last values."""
+    """Stop refreshing TABLE until `resume`. Readers keep the last values."""
     with open_access() as access:
         access.table_state(table).pause_table(True)
     click.echo(f"{table}: paused; batches that were sent before are still refreshed")

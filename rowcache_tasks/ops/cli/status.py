@@ -12,7 +12,7 @@ from rowcache_tasks.celery import REFRESH_QUEUE
 from rowcache_tasks.celery.queue_length import Queue
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, find_app, open_access
 from rowcache_tasks.ops.cli.columns import align
-from rowcache_tasks.ops.cli.table_status import HEADER, WIDTHS, Status, read_status
+from rowcache_tasks.ops.cli.table_status import HEADER, Status, read_status
 from rowcache_tasks.text import one_line, show_count
 
 __all__ = ["status", "watch"]
@@ -35,7 +35,7 @@ Show = Callable[[Status], None]
 @click.option("--json", "as_json", is_flag=True, help="One JSON object each time.")
 @click.pass_context
 def status(ctx: click.Context, interval_s: float | None, as_json: bool) -> None:
-    """Show scheduled, overdue and failing rows of each table, and the rate and lateness of commits."""
+    """Show the rows, the rate and the lateness of each table."""
     app = find_app(ctx)
     queue = Queue(app, REFRESH_QUEUE) if app else None
     with open_access() as access:
@@ -66,7 +66,7 @@ def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
 
 def lines_of(found: Status) -> list[str]:
     """Return the table and the notes."""
-    return [*(align(cells, WIDTHS) for cells in [HEADER, *found.rows()]), *found.notes()]
+    return [*(align(cells, found.widths) for cells in [HEADER, *found.rows()]), *found.notes()]
 
 
 def print_table(queue: Queue | None) -> Show:
@@ -97,10 +97,10 @@ def print_lines() -> Show:
     def show(found: Status) -> None:
         nonlocal is_first
         if is_first:
-            click.echo(f"{'TIME':<8}  {align(HEADER, WIDTHS)}")
+            click.echo(f"{'TIME':<8}  {align(HEADER, found.widths)}")
         is_first = False
         for cells in found.rows():
-            click.echo(f"{found.clock}  {align(cells, WIDTHS)}")
+            click.echo(f"{found.clock}  {align(cells, found.widths)}")
 
     return show
 

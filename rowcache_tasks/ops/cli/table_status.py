@@ -10,11 +10,13 @@ from rowcache_tasks.ops.health import Health, default_max_overdue_s, read_health
 from rowcache_tasks.ops.status import Snapshot, percentile, read_snapshot
 from rowcache_tasks.text import show_duration, show_text
 
-__all__ = ["HEADER", "WIDTHS", "Status", "TableStatus", "read_status"]
+__all__ = ["HEADER", "Status", "TableStatus", "read_status"]
 
 HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
 WIDTHS = (7, 10, 8, 7, 8, 10, 7, 9, 7, 7)
-"""80 columns in all, one of them a gap; a longer cell moves only its own line."""
+"""79 columns in all, with names of tables of up to 6 characters."""
+MAX_NAME = 24
+"""A longer name moves its own line."""
 NONE = "-"
 MILLION = 1_000_000
 
@@ -90,6 +92,12 @@ class Status:
     def clock(self) -> str:
         """The time of day in the time zone of this machine."""
         return time.strftime("%H:%M:%S", time.localtime(self.at))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the columns; the first one fits the names of the tables."""
+        longest = max(len(show_text(name)) for name in self.tables)
+        return max(WIDTHS[0], min(MAX_NAME, longest) + 1), *WIDTHS[1:]
 
     def as_json(self) -> dict[str, Any]:
         """Return every figure; the caller adds the queue, which is on another server."""

@@ -24,7 +24,7 @@ __all__ = ["drop_table", "reconcile", "schedule_query", "schedule_table"]
 @click.argument("table")
 @click.argument("delay")
 def schedule_table(table: str, delay: str) -> None:
-    """Cache every row of TABLE, refreshed every DELAY seconds; the first refreshes are spread over that time."""
+    """Cache every row of TABLE, refreshed every DELAY seconds. The first refreshes are spread over that time."""
     with open_access() as access:
         schedule, delay_s = access.schedule(table), read_delay(delay)
         with access.open_source(table) as source:
@@ -39,9 +39,10 @@ def schedule_table(table: str, delay: str) -> None:
 @click.argument("query_and_delay", nargs=-1, required=True, metavar="[QUERY] DELAY")
 @click.option("--sql", metavar="SELECT", help="A statement to run instead of a query of the settings.")
 def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None) -> None:
-    """Cache the rows of QUERY, a name in the settings of TABLE, or of the statement after --sql.
+    """Cache the rows of a query or of a SELECT statement.
 
-    Its columns are those of the key, in order, then optionally the delay in seconds; DELAY is for rows without one.
+    QUERY is a name in the settings of TABLE. The columns are those of the key, in order, then optionally the delay in
+    seconds; DELAY is for rows without one.
     """
     if len(query_and_delay) != (2 if sql is None else 1):
         raise click.UsageError("give TABLE QUERY DELAY, or TABLE DELAY --sql 'SELECT …'")
@@ -61,7 +62,7 @@ def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None
 @click.argument("table")
 @click.argument("delay")
 def reconcile(table: str, delay: str) -> None:
-    """Schedule all rows that are in the database, and drop the others.
+    """Schedule the rows of the database, and drop the others.
 
     New rows are refreshed every DELAY seconds; scheduled rows keep their delay. Rows that were scheduled within the
     last minute are not dropped.
@@ -85,7 +86,7 @@ def reconcile(table: str, delay: str) -> None:
 @click.argument("table")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def drop_table(table: str, yes: bool) -> None:
-    """Stop caching TABLE: unschedule all rows and remove all values. Rows scheduled from now on stay."""
+    """Stop caching TABLE: drop all rows and values. Rows scheduled from now on stay."""
     with open_access() as access:
         schedule, state = access.schedule(table), access.table_state(table)
         scheduled = state.count_rows()
