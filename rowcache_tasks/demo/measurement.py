@@ -1,4 +1,4 @@
-"""Measurements of the demo: rates, lateness and the age of values that a reader gets."""
+"""Measurements: rates, lateness and ages of values that are read."""
 
 import random
 import time

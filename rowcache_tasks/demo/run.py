@@ -1,4 +1,4 @@
-"""Steps of the demo: start, schedule, write, wait for refreshes, compare."""
+"""Steps of the demo: start, schedule, write, refresh, compare."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Count of the rows whose cached value may be older than a given time."""
+"""Count of rows whose cached value may be older than a given time."""
 
 from collections.abc import Iterable
 from typing import Any

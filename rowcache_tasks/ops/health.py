@@ -1,4 +1,4 @@
-"""Health of tables: how long rows have waited, and the last commit. Read only.
+"""Health of tables: longest wait and last commit. Read only.
 
 Due rows alone say little: rows that workers never commit are claimed again at the end of each lease. A table is stalled
 when a row has waited too long, claimed or not, and nothing was committed for as long.

@@ -1,4 +1,4 @@
-"""Prometheus exporter: metrics of all processes, read from Redis at each scrape.
+"""Prometheus exporter: metrics of all processes, read from Redis.
 
 Needs the extra `metrics`. The only label is `table`: each row id would be a series for ever.
 """

@@ -1,4 +1,4 @@
-"""Capacity plan: the load of each part, and the processes and memory needed.
+"""Capacity plan: load of each part, processes and memory needed.
 
 Arithmetic on the costs below, which one run of the benchmarks measured. docs/capacity.md has the formulas.
 """

@@ -1,4 +1,4 @@
-"""Child process in its own session, stopped with its process group; on Linux it dies with this process."""
+"""Child process, stopped with all that it started."""
 
 import atexit
 import os
@@ -19,7 +19,7 @@ _TAIL_BYTES = 16_384
 
 
 class Child:
-    """Program in its own session, so that Ctrl-C in the terminal does not reach it.
+    """Program in its own session, so that Ctrl-C in the terminal does not reach it; on Linux it dies with this process.
 
     Without `env` it has the environment of this process, without `log` its output; a log file is appended to.
     `stop_signal` asks it to end. A process forked from this one cannot stop it.

@@ -1,4 +1,4 @@
-"""Program that sets the user and the parent death signal of a child process, then becomes it.
+"""Program that sets user and death signal, then becomes the child.
 
 Run by its path in a bare interpreter (`python -I -S launcher.py PARENT IDENTITY PROGRAM ARG...`), with the standard
 library alone. A preexec_fn instead would run Python between fork and exec, which may deadlock in a parent with threads.

@@ -1,4 +1,4 @@
-"""Private temporary directory with a path short enough for Unix sockets."""
+"""Private temporary directory, short enough for Unix sockets."""
 
 import os
 import secrets

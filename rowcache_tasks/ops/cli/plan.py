@@ -1,4 +1,4 @@
-"""Command plan: load and limits of a deployment, as a table or as JSON."""
+"""Command plan: load and limits, as a table or as JSON."""
 
 import math
 from collections.abc import Callable

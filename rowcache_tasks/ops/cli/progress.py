@@ -1,4 +1,4 @@
-"""Progress of a long command on stderr: a bar on a terminal, else a line now and then."""
+"""Progress of a long command: a bar on a terminal, else some lines."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Sample of a live deployment for a plan: rows by interval, sizes, shares.
+"""Sample of a live deployment: rows by interval, sizes, shares.
 
 ZCOUNT counts all rows by their delays, at the same cost for a million rows as for ten. Sizes and shared due times come
 from 200 rows of each table. About a hundred short commands a table; read only.

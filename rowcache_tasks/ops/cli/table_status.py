@@ -1,4 +1,4 @@
-"""Status of all tables: figures, changes since the previous one, cells and notes for people."""
+"""Status of all tables, its cells, notes and JSON."""
 
 import math
 import time

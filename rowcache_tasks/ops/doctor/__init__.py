@@ -1,4 +1,4 @@
-"""Checks of a deployment, each with its findings and their remedies. Read only.
+"""Checks of a deployment: findings and remedies. Read only.
 
 Findings are yielded one by one, so that a check that hangs is seen.
 """

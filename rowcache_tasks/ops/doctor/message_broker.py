@@ -1,4 +1,4 @@
-"""Check of the message broker: reachable, supported, queue not full."""
+"""Check of the broker: reachable, supported, queue not full."""
 
 from collections.abc import Iterator
 

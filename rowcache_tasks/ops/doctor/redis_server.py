@@ -1,4 +1,4 @@
-"""Checks of the Redis server: version, role, memory, persistence, clock."""
+"""Checks of the Redis server: version, role, memory, disk, clock."""
 
 import re
 import time

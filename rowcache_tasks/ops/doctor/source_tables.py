@@ -1,4 +1,4 @@
-"""Check of the database: reachable, with every table, column and query."""
+"""Check of the database: reachable, all tables and queries valid."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Checks of the keys of a table against the wire contract, on a sample."""
+"""Checks of the keys of a table against the wire contract."""
 
 import math
 from collections.abc import Iterator, Sequence
