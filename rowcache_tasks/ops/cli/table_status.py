@@ -13,8 +13,8 @@ from rowcache_tasks.text import show_duration, show_text
 __all__ = ["HEADER", "Status", "TableStatus", "read_status"]
 
 HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
-WIDTHS = (7, 10, 8, 7, 8, 10, 7, 9, 7, 7)
-"""79 columns in all, with names of tables of up to 6 characters."""
+WIDTHS = (6, 10, 8, 7, 8, 10, 7, 9, 7, 7)
+"""79 columns in all, with names of tables of up to 5 characters."""
 MAX_NAME = 24
 """A longer name moves its own line."""
 NONE = "-"
