@@ -134,4 +134,7 @@ def read_status(access: Access, before: Status | None) -> Status:
 
 def show_number(count: int) -> str:
     """Write a count in at most nine characters: 9,999,999, then 10.0M."""
-    return f"{count:,}" if count < 10 * MILLION else f"{count / MILLION:,.1f}M"
+    if count < 10 * MILLION:
+        return f"{count:,}"
+    # Whole numbers: a counter of a foreign client may be too large for a float.
+    return f"{count // MILLION:,}.{count % MILLION // (MILLION // 10)}M"
