@@ -42,8 +42,8 @@ send="$bindings &${channel}celeryev/* +sadd +smembers +lpush +llen +exists +publ
 # `inspect` and Flower: a mailbox that all processes receive, and replies that only the sender reads.
 asked="$(keys %RW '*.celery.pidbox*') &${channel}celery.pidbox +psubscribe +punsubscribe +subscribe +unsubscribe"
 asked="$asked +srem +pexpire +evalsha +script|load +script|exists +zadd +zrem +zrangebyscore +brpop +del +hello"
-# Each process that waits for messages also restores the messages of killed workers.
-asked="$asked ($(keys %RW 'unacked*') +set +get +del +evalsha +zadd +zrange +zrem +hset +hget +hdel +watch)"
+# Each process that waits for messages also restores the messages of killed workers (kombu 5.6: zrevrangebyscore).
+asked="$asked ($(keys %RW 'unacked*') +set +get +del +evalsha +zadd +zrange +zrevrangebyscore +zrem +hset +hget +hdel +watch)"
 asked="$asked +unwatch +rpush"
 
 # administrator: for people.
