@@ -91,7 +91,7 @@ class Refresher:
         refused: dict[str, Exception] = {}
         script, total = load_script("touch_rows"), 0
         # A table adds one short portion at most, so that ROWS_AT_ONCE rows of any tables are one round trip.
-        size = ROWS_AT_ONCE // SCRIPT_BATCH + len(rows) - 1
+        size = ROWS_AT_ONCE // SCRIPT_BATCH + sum(map(bool, rows.values())) - 1
         for n, trip in enumerate(cut(self._portions(rows), max(size, 1))):
             if n and time.monotonic() >= deadline:
                 break

@@ -18,6 +18,7 @@ if tonumber(redis.pcall('HGET', state, 'paused')) then
   return {claimed_at, lease_until, '', waiting, 0}
 end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+-- mutant: ignore-queue
 if oldest and now - oldest > tonumber(max_wait_s) then return {claimed_at} end
 -- mutant: claim-all -> local last = '+inf'
 local last = now

@@ -124,7 +124,7 @@ def test_drop_table_asks_nothing_when_told_so(run, client, schedule):
         ((*QUERY, "hot", "soon"), "delay is 'soon': it must be a finite number of seconds"),
         ((*QUERY, "10", "--sql", "DELETE FROM inventory"), "--sql is 'DELETE FROM inventory': allowed is one"),
         ((*QUERY, "10", "--sql", "SELECT nope FROM inventory"), "--sql: cannot run the statement: no such"),
-        ((*QUERY, "10", "--sql", "SELECT 'x'"), "--sql: the statement returns 'x', which is no key"),
+        ((*QUERY, "10", "--sql", "SELECT 'x'"), "--sql: the statement returns 'x', which is not a key"),
         (("schedule-table", "inv", "0"), "delay is 0.0: it must be from 0.05"),
         (("reconcile", "inv", "-1"), "delay is -1.0: it must be from 0.05"),
     ],

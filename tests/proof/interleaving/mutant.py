@@ -33,7 +33,7 @@ class Mutant:
 
     script: str
     name: str
-    program: str
+    program: str = ""
     """Of SMALL: the one that finds it."""
 
     def __str__(self):
@@ -186,5 +186,8 @@ FOUND_BY = {
     "repair_rows": {"no-due": CLOCK},
 }
 """Script -> mark -> the program that finds it."""
+
+FOUND_ELSEWHERE = {"claim_rows": {"ignore-queue"}}
+"""Script -> marks that no program finds, but tests/functional/dispatch/test_dispatch.py: the queue is of all rows."""
 
 MUTANTS = [Mutant(script, *found) for script, marks in FOUND_BY.items() for found in marks.items()]
