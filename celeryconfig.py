@@ -94,7 +94,7 @@ broker_channel_error_retry = True
 # Connections for sending, opened on demand. The dispatcher needs one. Flower holds 8 while it inspects the workers, and
 # each of them waits for a second one to send: below 10 Flower hangs for ever.
 broker_pool_limit = 16
-# Seconds after which a thread that finds no free connection gets an error, instead of waiting for ever.
+# Seconds after which a thread that finds no free connection gets an error; Celery 5.6 waits for ever.
 broker_pool_acquire_timeout = 10.0
 
 # max_retries applies to senders only: without it, delay() in a web request blocks while the broker is down.
@@ -142,7 +142,7 @@ task_ignore_result = True
 
 # The dispatcher. Start any number of them, each with an empty --pidfile=.
 beat_scheduler = "rowcache_tasks.beat:DispatchScheduler"
-# Health check of the dispatcher: it answers `inspect ping -d celerybeat@<host>`, and stops to answer when it hangs.
+# Health check of the dispatcher, from Celery 5.7 on: it answers `inspect ping -d celerybeat@<host>`, unless it hangs.
 beat_enable_remote_control = True
 
 # Events for Flower: a few for each batch, not for each row.
