@@ -61,9 +61,10 @@ class RowKey:
     def parse_all(self, row_ids: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return row id -> key, and row id -> reason, one line, for each that has none."""
         canonical = self.parse_canonical(row_ids)
-        if canonical is not None:
-            return dict(zip(row_ids, canonical, strict=True)), {}
-        keys: dict[str, Any] = {}
+        keys = dict(zip(row_ids, canonical or (), strict=False))
+        if canonical is not None and "" not in keys:
+            return keys, {}
+        keys = {}
         errors: dict[str, str] = {}
         for row_id in row_ids:
             try:
@@ -73,11 +74,12 @@ class RowKey:
         return keys, errors
 
     def parse_canonical(self, row_ids: Sequence[str]) -> Sequence[Any] | None:
-        """Return the keys of a usual batch, column by column; None unless each row id is known to be canonical."""
+        """Return the keys of a usual batch, column by column; None unless each row id is known to be canonical.
+
+        An empty text, which is no row id, counts as canonical text.
+        """
         if not row_ids:
             return []
-        if "" in row_ids:
-            return None
         if self.width == 1:
             return self._types[0].parse_canonical(row_ids)
         parts = [row_id.split(",") for row_id in row_ids]

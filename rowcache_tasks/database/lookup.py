@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Found", "lookup"]
-
 NOT_UNIQUE = "more than one row has this key: name columns that are unique together"
 
 
@@ -35,7 +33,7 @@ def lookup(
     """
     rows: dict[Any, Any] = {}
     errors: dict[Any, str] = {}
-    unread = [list(dict.fromkeys(keys.values()))] if keys else []
+    unread = [list(keys.values())] if keys else []
     while unread:
         batch = unread.pop()
         try:
@@ -47,9 +45,9 @@ def lookup(
             if len(batch) == 1:
                 errors[batch[0]] = reason
             else:
-                unread += halves(batch)
+                unread += _halves(batch)
         else:
-            unread += assign(selected, batch, key_of, rows, errors)
+            unread += _assign(selected, batch, key_of, rows, errors)
     if not errors and len(rows) == len(keys):  # the usual case, in C
         return Found(dict(zip(keys, map(rows.__getitem__, keys.values()), strict=True)))
     found = Found()
@@ -63,7 +61,7 @@ def lookup(
     return found
 
 
-def assign(
+def _assign(
     selected: Sequence[Any],
     batch: list[Any],
     key_of: Callable[[Any], Any],
@@ -75,8 +73,7 @@ def assign(
     The database may call keys equal that differ here (letter case, accents, padding).
     """
     if len(batch) == 1:  # whichever text the database has for this key
-        if selected:
-            rows[batch[0]] = selected[0]
+        rows.update(zip(batch, selected, strict=False))
         if len(selected) > 1:
             errors[batch[0]] = NOT_UNIQUE
         return []
@@ -90,18 +87,16 @@ def assign(
     unasked = found.keys() - batch
     rows |= {key: row for key, row in found.items() if key not in unasked}
     if unasked:
-        return halves(missing)  # a key that is selected alone gets the rows of its equals
-    if len(missing) < len(batch) and missing and is_text(missing[0]):
+        return _halves(missing)  # a key that is selected alone gets the rows of its equals
+    if found and missing and _is_text(missing[0]):
         return [missing]  # the database may have returned its row under an equal text
     return []
 
 
-def halves(batch: list[Any]) -> list[list[Any]]:
-    """Cut a batch in two, or in fewer when it is shorter."""
+def _halves(batch: list[Any]) -> list[list[Any]]:
     middle = len(batch) // 2
     return [half for half in (batch[:middle], batch[middle:]) if half]
 
 
-def is_text(key: Any) -> bool:
-    """Whether a key is text, at least in part."""
+def _is_text(key: Any) -> bool:
     return isinstance(key, str) or (isinstance(key, tuple) and any(isinstance(part, str) for part in key))

@@ -129,7 +129,6 @@ def test_texts_as_a_scan_writes_them_are_read_together(types, row_ids):
     ("types", "row_id"),
     [
         *(([BIGINT], row_id) for row_id in ("042", "x", "-0", "9" * 19, " 2", "2_0", "\u0661")),
-        ([text_key()], ""),
         ([text_key()], "\udc80"),
         ([text_key(nul=False)], "a\0"),
         ([text_key(padded=True)], "a "),

