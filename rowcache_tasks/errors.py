@@ -8,7 +8,7 @@
     ├── CacheError       Redis cannot be read, or asked for a refresh, at the moment
     ├── FillError        a row that is not cached cannot be read from the database for its reader
     ├── RowTypeError     a cached row does not fit the type that its reader asked for
-    └── DemoError        a process of the demo or of the tests cannot run (demo/error.py)
+    └── DemoError        a process of the demo or of the tests cannot run (demo/servers/child.py)
 
 Each message has what was asked, what was found and what is allowed or to be done. A row that is not there is None, and
 a commit that is superseded is an outcome: neither is an exception.

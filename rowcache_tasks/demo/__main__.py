@@ -14,11 +14,9 @@ try:
     from rowcache_tasks.demo.comparison import Comparison
     from rowcache_tasks.demo.processes import Processes
     from rowcache_tasks.demo.run import run_demo
-    from rowcache_tasks.demo.view import view_for
+    from rowcache_tasks.demo.view import View
 except ModuleNotFoundError as missing:
     sys.exit(f"demo: the package {missing.name} is not installed: pip install 'rowcache-tasks[demo]'")
-except RowCacheError as error:
-    sys.exit(f"demo: {error}")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHOWN = 5
@@ -36,13 +34,13 @@ def main(seconds: int, rate: int) -> None:
         signal.signal(number, leave)
     is_terminal = sys.stdout.isatty()
     console = Console(force_terminal=is_terminal, no_color=not is_terminal, highlight=False, markup=False, emoji=False)
-    view = view_for(console)
+    view = View(console)
     try:
         with Processes() as processes:
             try:
-                with view:
-                    comparison = run_demo(processes, view, seconds, rate)
+                comparison = run_demo(processes, view, seconds, rate)
             finally:
+                view.stop()
                 view.say("stopping everything")
     except RowCacheError as error:
         sys.exit(f"demo: {error}")

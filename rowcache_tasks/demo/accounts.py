@@ -4,12 +4,8 @@ from functools import cache
 
 from rowcache_tasks.config.settings import Table
 
-__all__ = ["COUNT", "DELAYS", "KEY", "LONGEST_DELAY", "SCALE", "TABLE", "accounts_with", "delay_of"]
-
 TABLE = Table("accounts", "pgbench_accounts")
-KEY = "aid"
-SCALE = 1
-COUNT = 100_000 * SCALE
+COUNT = 100_000
 """Accounts are numbered from 1 to COUNT."""
 
 _PATTERN = (5, 10, 10, *(20,) * 17)

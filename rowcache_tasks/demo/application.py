@@ -9,8 +9,6 @@ import time
 from rowcache_tasks.demo.accounts import DELAYS, LONGEST_DELAY, TABLE, accounts_with
 from rowcache_tasks.tasks import schedule_rows, schedule_table
 
-__all__ = ["main"]
-
 GROUPS_PER_S = 10
 
 

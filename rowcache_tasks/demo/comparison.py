@@ -1,23 +1,24 @@
-"""Comparison of the cache with the database, column by column.
+"""Comparison of the cache with the database, column by column, and the wait before it.
 
 Reads both without the code that filled the cache, except the names of the keys.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import redis
-from psycopg import sql
 from psycopg.rows import dict_row
 
-from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.error import DemoError
+from rowcache_tasks.demo.accounts import TABLE
 from rowcache_tasks.schedule.rows import cut
 
 Row = Mapping[str, Any]
+
+ROUNDING_S = 1e-4
+"""A due time minus the delay is the time of the claim except for the last digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,9 @@ class Comparison:
     """Row id -> both values on one line."""
 
 
-def compare_rows(client: "redis.Redis", connection: "psycopg.Connection[Any]", table: Table, key: str) -> Comparison:
-    """Compare every cached row with its database row; a row that only one of them has differs.
-
-    `key` is one column. Values are integers and text, as in pgbench_accounts.
-    """
-    expected, cached = read_database(connection, table, key), read_cache(client, table)
+def compare_rows(client: "redis.Redis", connection: "psycopg.Connection[Any]") -> Comparison:
+    """Compare every cached row with its database row; a row that only one of them has differs."""
+    expected, cached = read_database(connection), read_cache(client)
     everywhere = expected.keys() | cached.keys()
     differing = {
         row_id: f"database {shown(expected.get(row_id))}, cache {shown(cached.get(row_id))}"
@@ -44,16 +42,15 @@ def compare_rows(client: "redis.Redis", connection: "psycopg.Connection[Any]", t
     return Comparison(len(everywhere), differing)
 
 
-def read_database(connection: "psycopg.Connection[Any]", table: Table, key: str) -> dict[str, Row]:
+def read_database(connection: "psycopg.Connection[Any]") -> dict[str, Row]:
     """Read the whole table: row id -> row."""
-    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(*table.table.split(".")))
     with connection.cursor(row_factory=dict_row) as cursor:
-        return {str(row[key]): row for row in cursor.execute(query)}
+        return {str(row["aid"]): row for row in cursor.execute("SELECT * FROM pgbench_accounts")}
 
 
-def read_cache(client: "redis.Redis", table: Table) -> dict[str, Row | None]:
+def read_cache(client: "redis.Redis") -> dict[str, Row | None]:
     """Read all cached values: row id -> row, or None if it is not a JSON object."""
-    prefix = table.keys.value_prefix.encode()
+    prefix = TABLE.keys.value_prefix.encode()
     rows: dict[str, Row | None] = {}
     for names in cut(client.scan_iter(match=prefix + b"*", count=5000), 1000):
         values: Any = client.mget(names)
@@ -74,14 +71,38 @@ def is_same(expected: Row | None, cached: Row | None) -> bool:
     """Return whether both have the same columns and values; 1, 1.0 and true are three values."""
     if expected is None or cached is None or expected.keys() != cached.keys():
         return False
-    for column, value in expected.items():
-        if not isinstance(value, int | str | None):
-            raise DemoError(f"column {column} is a {type(value).__name__}: only integers and text can be compared")
-        if type(value) is not type(cached[column]) or value != cached[column]:
-            return False
-    return True
+    return all(type(value) is type(cached[column]) and value == cached[column] for column, value in expected.items())
 
 
 def shown(row: Row | None) -> str:
     """Show a row within one line."""
     return "nothing" if row is None else repr({c: v.rstrip() if isinstance(v, str) else v for c, v in row.items()})
+
+
+class StaleRows:
+    """Rows whose value may have been read before `since` (Unix time of the server).
+
+    A committed row is due one delay after its claim, and was read after the claim. While it is claimed, its score is
+    the end of the lease: with a lease longer than the delay, score - delay is later than the last commit. So the value
+    is new if since < schedule - delay <= refreshed.
+    """
+
+    def __init__(self, client: "redis.Redis", row_ids: Iterable[str], since: float) -> None:
+        self._client = client
+        self._left = list(row_ids)
+        self._since = since
+
+    def count(self) -> int:
+        """Count them; a row that is new once stays new."""
+        self._left = [row_id for batch in cut(self._left, 1000) for row_id in self._stale(batch)]
+        return len(self._left)
+
+    def _stale(self, row_ids: list[str]) -> list[str]:
+        pipeline: Any = self._client.pipeline(transaction=True)
+        for zset in (TABLE.keys.schedule, TABLE.keys.delay, TABLE.keys.refreshed):
+            pipeline.zmscore(zset, row_ids)
+        scores = zip(row_ids, *pipeline.execute(), strict=True)
+        return [row_id for row_id, *times in scores if None in times or not self._is_new(*times)]
+
+    def _is_new(self, due: float, delay: float, refreshed: float) -> bool:
+        return self._since < due - delay <= refreshed + ROUNDING_S

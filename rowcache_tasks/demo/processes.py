@@ -6,15 +6,13 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from rowcache_tasks.demo.accounts import SCALE, TABLE
-from rowcache_tasks.demo.error import DemoError
-from rowcache_tasks.demo.servers import Child, Postgres, Valkey
-from rowcache_tasks.demo.servers.private_directory import PrivateDirectory
-from rowcache_tasks.demo.servers.server import Server
+from rowcache_tasks.demo.accounts import TABLE
+from rowcache_tasks.demo.servers import Child, DemoError, Postgres, Server, Valkey
 
 FLOWER_PORT = 5555
 LEASE_S = 30.0
@@ -30,14 +28,14 @@ class Processes:
         self.valkey = Valkey()
         self.postgres = Postgres()
         self.flower_port = 0
-        self._directory = PrivateDirectory()
         self._root = configuration_root()
         self._children: dict[str, Child] = {}
         self._stack = ExitStack()
+        self._directory = Path()
 
     def __enter__(self) -> Self:
-        self._stack.callback(self._directory.remove)
-        self._directory.make(longest_name="application.log")
+        directory = tempfile.TemporaryDirectory(prefix="rowcache-", ignore_cleanup_errors=True)
+        self._directory = Path(self._stack.enter_context(directory))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -53,8 +51,8 @@ class Processes:
 
     def create_accounts(self) -> None:
         """Make the tables of pgbench."""
-        child = self._start("pgbench -i", self.postgres.tool("pgbench", "-i", "-q", "-s", str(SCALE)))
-        while child.wait(1.0) is None:
+        self._start("pgbench -i", self.postgres.tool("pgbench", "-i", "-q"))
+        while self._children["pgbench -i"].wait(1.0) is None:
             pass
         self.check()
 
@@ -93,8 +91,8 @@ class Processes:
     @property
     def tps(self) -> float | None:
         """Transactions a second as pgbench reported last; None if it does not run."""
-        found = PROGRESS.findall(self._children["pgbench"].log_tail(1)) if self.pgbench_runs else None
-        return float(found[-1]) if found else None
+        found = PROGRESS.search(self._children["pgbench"].log_tail(1)) if self.pgbench_runs else None
+        return float(found[1]) if found else None
 
     @property
     def transactions(self) -> int:
@@ -112,16 +110,15 @@ class Processes:
 
     def log_tails(self) -> str:
         """Return the last lines of every log."""
-        logs = [self.valkey.log, self.postgres.log, *sorted(self._directory.path.glob("*.log"))]
-        tails = ((log.stem, log.read_text(errors="replace").splitlines()[-5:]) for log in logs if log.exists())
-        return "the ends of the logs:" + "".join(f"\n{name}:\n  " + "\n  ".join(tail) for name, tail in tails if tail)
+        everything: dict[str, Child] = {"valkey": self.valkey, "postgres": self.postgres, **self._children}
+        tails = ((name, child.log_tail(5).replace("\n", "\n  ")) for name, child in everything.items())
+        return "the ends of the logs:" + "".join(f"\n{name}:\n  {tail}" for name, tail in tails if tail)
 
-    def _start(self, name: str, argv: list[str]) -> Child:
-        log = self._directory.path / f"{name}.log"
+    def _start(self, name: str, argv: list[str]) -> None:
+        log = self._directory / f"{name}.log"
         self._children[name] = child = Child(argv, env=self._env(), log=log, cwd=self._root)
         self._stack.callback(child.stop, signal=0)  # __exit__ has sent SIGTERM
         child.start()
-        return child
 
     def _env(self) -> dict[str, str]:
         """Return the environment: that of the user without settings of other deployments, and the servers."""
@@ -133,7 +130,7 @@ class Processes:
             "ROWCACHE_TABLES": json.dumps({TABLE.name: {"table": TABLE.table}}),
             "ROWCACHE_LEASE": str(LEASE_S),
             "CELERY_BROKER_URL": self.valkey.broker_url(1),
-            "TMPDIR": str(self._directory.path),  # a killed worker leaves files there
+            "TMPDIR": str(self._directory),  # a killed worker leaves files there
         }
 
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 import psycopg
 import redis
 
-from rowcache_tasks.demo.accounts import COUNT, DELAYS, KEY, LONGEST_DELAY, TABLE
-from rowcache_tasks.demo.comparison import Comparison, compare_rows
-from rowcache_tasks.demo.error import DemoError
+from rowcache_tasks.demo.accounts import COUNT, DELAYS, LONGEST_DELAY, TABLE
+from rowcache_tasks.demo.comparison import Comparison, StaleRows, compare_rows
 from rowcache_tasks.demo.measurement import Measurement, Meter, SampleReader
 from rowcache_tasks.demo.processes import LEASE_S, Processes
-from rowcache_tasks.demo.stale_rows import StaleRows
-from rowcache_tasks.demo.view import PlainView, milliseconds
+from rowcache_tasks.demo.servers import DemoError
+from rowcache_tasks.demo.view import View, milliseconds
 from rowcache_tasks.schedule.connection import connect
 
 TICK_S = 0.5
@@ -26,7 +25,7 @@ PGBENCH_GRACE_S = 10.0
 class Run:
     """One run; methods raise DemoError if a process has ended early."""
 
-    def __init__(self, processes: Processes, view: PlainView) -> None:
+    def __init__(self, processes: Processes, view: View) -> None:
         self._processes = processes
         self._view = view
         self._client = connect(processes.valkey.url, "demo")
@@ -47,7 +46,7 @@ class Run:
         intervals = ", ".join(map(str, DELAYS[:-1]))
         self._view.say(f"scheduling all accounts by tasks, every {intervals} or {LONGEST_DELAY} s")
         deadline, phase = time.monotonic() + START_TIMEOUT_S, "scheduling all accounts"
-        while (found := self._tick(phase).scheduled) < COUNT:
+        while (found := self._tick(phase).snapshot.scheduled) < COUNT:
             if time.monotonic() > deadline:
                 raise DemoError(f"only {found:,} accounts were scheduled within {START_TIMEOUT_S:.0f} s")
         self._meter = Meter(self._client, self._reader)
@@ -77,7 +76,7 @@ class Run:
         """Wait until every row was refreshed after the last change."""
         seconds, microseconds = self._client.time()
         since = int(seconds) + int(microseconds) / 1e6
-        stale = StaleRows(self._client, TABLE, map(str, range(1, COUNT + 1)), since)
+        stale = StaleRows(self._client, map(str, range(1, COUNT + 1)), since)
         deadline = time.monotonic() + LONGEST_DELAY + LEASE_S
         self._view.say(f"waiting until every row was refreshed after that, about {LONGEST_DELAY} s")
         while left := stale.count():
@@ -90,11 +89,11 @@ class Run:
         """Compare the whole cache with the whole table."""
         self._view.say("comparing every cached row with its database row")
         with psycopg.connect(self._processes.postgres.url.replace("+psycopg", "", 1)) as connection:
-            return compare_rows(self._client, connection, TABLE, KEY)
+            return compare_rows(self._client, connection)
 
     def _tick(self, phase: str) -> Measurement:
         """Read for a moment, then show a measurement."""
-        self._reader.read_until(time.monotonic() + TICK_S)
+        self._reader.read_for(TICK_S)
         self._processes.check()
         found = self._meter.measure(self._processes.tps)
         self._view.show(found, phase, f"Flower: {self._processes.flower_url}    Ctrl-C stops everything")
@@ -109,7 +108,7 @@ class Run:
             time.sleep(POLL_S)
 
 
-def run_demo(processes: Processes, view: PlainView, seconds: int, rate: int) -> Comparison:
+def run_demo(processes: Processes, view: View, seconds: int, rate: int) -> Comparison:
     """Start all processes and run the steps; raises DemoError."""
     view.say("starting Valkey")
     processes.start_server(processes.valkey)

@@ -98,7 +98,7 @@ def test_demo_compares_every_row_prints_plain_lines_and_leaves_nothing(demo):
     transactions = int(re.search(r"ended after ([\d,]+) transactions", demo.output)[1].replace(",", ""))
     assert transactions > 100
     assert demo.lines[-1] == "100,000 rows compared, 0 differ\n"
-    assert re.search(r"pgbench writes, \d of 2 s: scheduled 100,000, refreshed [\d,]+/s", demo.output)
+    assert re.search(r"pgbench writes, \d of 2 s: scheduled 100,000 rows, refreshed [\d,]+/s", demo.output)
     assert "\x1b" not in demo.output
     assert demo.left() == []
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+from pathlib import Path
 
 import pytest
 import redis
@@ -15,7 +16,8 @@ from support.waiting import wait_until
 
 from rowcache_tasks import RowCache
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Child, programs
+from rowcache_tasks.demo.servers import Child
+from rowcache_tasks.demo.servers.valkey import valkey_server
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
@@ -204,7 +206,7 @@ def compose_valkey(tmp_path, socket_folder):
     command += f" --port 0 --unixsocket {socket_folder}/valkey.sock --dir {tmp_path}"
     names = [name for name in service["environment"] if name.endswith("_PASSWORD")]
     env = {name: f"secret of {name}" for name in names} | {"VALKEY_MAXMEMORY": "10mb", "VALKEY_NAMESPACES": "inv users"}
-    env["PATH"] = f"{programs.valkey_server().parent}:{os.environ['PATH']}"
+    env["PATH"] = f"{Path(valkey_server()).parent}:{os.environ['PATH']}"
     with Child([*shell, command], env=env, log=tmp_path / "valkey.log"):
         url = f"unix://{socket_folder}/valkey.sock"
         yield lambda user, password: connect(with_login(url, user, password) if password else url, "test")

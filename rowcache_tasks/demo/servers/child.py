@@ -1,28 +1,29 @@
 """Child process, stopped with all that it started."""
 
-import atexit
 import os
 import shutil
 import signal as signals
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from rowcache_tasks.demo.error import DemoError
-from rowcache_tasks.demo.servers import launcher
-from rowcache_tasks.demo.servers.forking_thread import fork_in_lasting_thread
-from rowcache_tasks.demo.servers.run_as import RunAs
+from rowcache_tasks.errors import RowCacheError
 
 _TAIL_BYTES = 16_384
 
 
-class Child:
-    """Program in its own session, so that Ctrl-C in the terminal does not reach it; on Linux it dies with this process.
+class DemoError(RowCacheError):
+    """A process of the demo or of the tests cannot run; the last lines of its log follow the first line."""
 
-    Without `env` it has the environment of this process, without `log` its output; a log file is appended to.
-    `stop_signal` asks it to end. A process forked from this one cannot stop it.
+
+class Child:
+    """Program in its own session, so that Ctrl-C in the terminal does not reach it.
+
+    On Linux it dies with the thread that started it. Without `env` it has the environment of this process, without
+    `log` its output; a log file is appended to. `stop_signal` asks it to end. Root may name another `user`.
     """
 
     def __init__(
@@ -33,16 +34,15 @@ class Child:
         log: Path | None = None,
         cwd: Path | None = None,
         stop_signal: int = signals.SIGTERM,
-        user: RunAs | None = None,
+        user: str = "",
     ) -> None:
         self.argv = list(argv)
         self.log = log
-        self._env = None if env is None else dict(env)
+        self._env = env
         self._cwd = cwd
         self._stop_signal = stop_signal
-        self._user = user or RunAs()
+        self._user = user
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
         self._swept = True
         self._log_start = 0
 
@@ -62,25 +62,20 @@ class Child:
             return
         search = (os.environ if self._env is None else self._env).get("PATH")
         if shutil.which(self.argv[0], path=search) is None:
-            raise DemoError(f"cannot start {self.argv[0]}: there is no such program; check PATH")
-        command = launcher.wrap(self.argv, self._user.identity)
+            raise DemoError(f"cannot start {self.argv[0]}: there is no such program")
         with ExitStack() as stack:
             output = stack.enter_context(self.log.open("ab")) if self.log else None
             self._log_start = output.tell() if output else 0
-            self._process = fork_in_lasting_thread(
-                lambda: subprocess.Popen(  # noqa: S603 - no shell
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    cwd=self._cwd,
-                    env=self._env,
-                    start_new_session=True,
-                )
+            self._process = subprocess.Popen(  # noqa: S603 - no shell
+                launch_command(self.argv, self._user),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._cwd,
+                env=self._env,
+                start_new_session=True,
             )
-        self._owner = os.getpid()
         self._swept = False
-        atexit.register(self.stop)
 
     def poll(self) -> int | None:
         """Return the exit status, negative for a signal; None while it runs."""
@@ -89,8 +84,7 @@ class Child:
             # Kill the rest of its process group, such as the pool of a killed worker, right after the leader was
             # reaped: later the number may be that of another group.
             self._swept = True
-            self._signal_group()
-            atexit.unregister(self.stop)
+            self._kill_group()
         return status
 
     def wait(self, timeout: float) -> int | None:
@@ -104,16 +98,16 @@ class Child:
 
         The signal goes to the program alone; the rest of its process group is killed.
         """
-        if self._is_ours() and self.is_running:
+        if self.is_running:
             self._started().send_signal(self._stop_signal if signal is None else signal)
             if self.wait(timeout) is None:
                 self.kill()
 
     def kill(self) -> None:
         """Kill it with all that it started, and wait for its end."""
-        if self._is_ours() and self.is_running:
+        if self.is_running:
             elsewhere = _children(self.pid)  # their parent is another one after its death
-            self._signal_group()
+            self._kill_group()
             for pid in elsewhere:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signals.SIGKILL)
@@ -137,17 +131,19 @@ class Child:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            raise DemoError(f"{Path(self.argv[0]).name} was not started: call start() first")
+            raise DemoError("the program was not started: call start() first")
         return self._process
 
-    def _is_ours(self) -> bool:
-        # A forked process inherits the exit handlers.
-        return self._process is not None and self._owner == os.getpid()
-
-    def _signal_group(self) -> None:
+    def _kill_group(self) -> None:
         # macOS answers EPERM for a group of zombies.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signals.SIGKILL)
+
+
+def launch_command(argv: Sequence[str], user: str = "") -> list[str]:
+    """Return the argv that runs `argv` as a user and, on Linux, kills it at the death of this process."""
+    launcher = Path(__file__).with_name("launcher.py")
+    return [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), user, *argv]
 
 
 def _children(pid: int) -> list[int]:

@@ -1,72 +1,52 @@
 """Program that sets user and death signal, then becomes the child.
 
-Run by its path in a bare interpreter (`python -I -S launcher.py PARENT IDENTITY PROGRAM ARG...`), with the standard
-library alone. A preexec_fn instead would run Python between fork and exec, which may deadlock in a parent with threads.
+    python -I -S launcher.py PARENT USER PROGRAM ARG...
+
+USER may be empty. A preexec_fn instead would run Python between fork and exec, which may deadlock in a parent with
+threads.
 """
 
 import ctypes
 import os
+import pwd
 import signal
+import struct
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-SAME = "same"
-_CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_DAC_OVERRIDE = 1
 
 
-def wrap(argv: Sequence[str], identity: str = SAME) -> list[str]:
-    """Return the argv that runs `argv` as a user and, on Linux, kills it at the death of this process.
-
-    identity: "same", "namespace:UID:GID" (the same user, which the program sees as UID) or "setuid:UID:GID".
-    """
-    return [sys.executable, "-I", "-S", str(Path(__file__)), str(os.getpid()), identity, *argv]
-
-
-def main(parent: int, identity: str, argv: list[str]) -> None:
+def main(parent: int, user: str, argv: list[str]) -> None:
     """Replace this process by `argv`."""
-    kind, *ids = identity.split(":")
-    if kind == "namespace":
-        _enter_namespace(*map(int, ids))
-    elif kind == "setuid":
-        _change_user(*map(int, ids))
-    _die_with(parent)  # last: a change of the user clears it
+    if user:
+        _become(user)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))  # last: a change of the user clears it
+        if os.getppid() != parent:  # the parent died before prctl
+            sys.exit("the parent process is gone")
     # A shell starts background jobs with SIGINT ignored, which survives exec.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        os.execvp(argv[0], argv)  # noqa: S606 - its purpose
-    except OSError as error:
-        sys.exit(f"cannot run {argv[0]}: {error.strerror}")
+    os.execvp(argv[0], argv)  # noqa: S606 - its purpose
 
 
-def _enter_namespace(uid: int, gid: int) -> None:
-    outer_uid, outer_gid = os.geteuid(), os.getegid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWUSER) != 0:
-        sys.exit(f"cannot make a user namespace: {os.strerror(ctypes.get_errno())}")
-    process = Path("/proc/self")
-    (process / "setgroups").write_text("deny")  # required before gid_map
-    (process / "uid_map").write_text(f"{uid} {outer_uid} 1")
-    (process / "gid_map").write_text(f"{gid} {outer_gid} 1")
-
-
-def _change_user(uid: int, gid: int) -> None:
+def _become(user: str) -> None:
+    """Change from root to another user, on Linux with root's access to files where root has it."""
+    libc = ctypes.CDLL(None)
+    entry = pwd.getpwnam(user)
+    if sys.platform == "linux":
+        libc.prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
-    os.setgid(gid)
-    os.setuid(uid)
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
-        sys.exit(f"cannot set the parent death signal: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != parent:  # the parent died before prctl
-        sys.exit("the parent process is gone")
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    if sys.platform == "linux":
+        capabilities = [1 << _CAP_DAC_OVERRIDE] * 3  # effective, permitted, inheritable
+        libc.capset(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), struct.pack("6I", *capabilities, 0, 0, 0))
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)  # survives exec
 
 
 if __name__ == "__main__":

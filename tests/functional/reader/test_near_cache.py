@@ -26,7 +26,6 @@ from support.waiting import wait_until
 from rowcache_tasks import ArgumentError
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Valkey
-from rowcache_tasks.demo.servers import valkey as embedded_valkey
 from rowcache_tasks.reader.near import connection as near_connection
 from rowcache_tasks.reader.near.cache import ABSENT, NearCache
 from rowcache_tasks.schedule.connection import connect
@@ -40,7 +39,7 @@ SERVERS = ["valkey", "redis"] if "REDIS_SERVER" in os.environ else ["valkey"]
 def valkey(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "redis":
-            patch.setattr(embedded_valkey.programs, "valkey_server", lambda: Path(os.environ["REDIS_SERVER"]))
+            patch.setenv("ROWCACHE_VALKEY_SERVER", os.environ["REDIS_SERVER"])
         with Valkey() as server:
             yield server
 
