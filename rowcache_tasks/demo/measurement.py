@@ -15,8 +15,7 @@ from rowcache_tasks.reader import RowCache
 
 SAMPLES = 10
 """Rates and percentiles are those between the first and the last of so many measurements."""
-AGES = 2000
-"""Ages are those of the values read last, in about 10 s."""
+AGES_WINDOW_S = 10.0
 PAUSE_S = 0.02
 SINGLE_READS = 4
 MANY = 40
@@ -50,7 +49,7 @@ class SampleReader:
 
     def __init__(self, url: str) -> None:
         self._cache = RowCache(TABLE.name, url=url)
-        self._ages: deque[tuple[int, float]] = deque(maxlen=AGES)
+        self._ages: deque[tuple[float, int, float]] = deque(maxlen=5000)
         self.rows = 0
         """Rows asked for."""
 
@@ -64,7 +63,8 @@ class SampleReader:
 
     def ages(self, delay: int) -> Ages | None:
         """Return the ages of accounts with this delay; None if no such value was read lately."""
-        ages = sorted(age for each, age in self._ages if each == delay)
+        since = time.monotonic() - AGES_WINDOW_S
+        ages = sorted(age for at, each, age in self._ages if at > since and each == delay)
         return Ages(ages[len(ages) // 2], ages[len(ages) * 99 // 100], ages[-1]) if ages else None
 
     def _read(self) -> None:
@@ -72,7 +72,7 @@ class SampleReader:
             aid = random.randint(1, COUNT)  # noqa: S311 - not a secret
             age = None if self._cache.get(aid) is None else self._cache.age(aid)
             if age is not None:
-                self._ages.append((delay_of(aid), age))
+                self._ages.append((time.monotonic(), delay_of(aid), age))
         self.rows += SINGLE_READS + len(self._cache.get_many(random.sample(range(1, COUNT + 1), MANY)))
 
 

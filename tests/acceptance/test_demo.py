@@ -4,15 +4,19 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from support.project import ROOT
 from support.waiting import wait_until
+
+from rowcache_tasks.demo.processes import FLOWER_PORT
 
 pytestmark = pytest.mark.acceptance
 
@@ -80,7 +84,10 @@ def demo():
     folder = Path(tempfile.mkdtemp(prefix="demo-"))
     folder.chmod(0o755)
     demo = Demo(folder)
-    yield demo
+    with ExitStack() as stack:
+        with suppress(OSError):  # else two demos at once could both take the usual port of Flower for free
+            stack.enter_context(socket.create_server(("127.0.0.1", FLOWER_PORT), reuse_port=True))
+        yield demo
     demo.process.kill()
     demo.process.wait()
     demo.process.stdout.close()

@@ -66,6 +66,9 @@ class Child:
         with ExitStack() as stack:
             output = stack.enter_context(self.log.open("ab")) if self.log else None
             self._log_start = output.tell() if output else 0
+            # The handler of a signal that came between fork and assignment could raise, and the child would be lost.
+            unblocked = signals.pthread_sigmask(signals.SIG_BLOCK, signals.valid_signals())
+            stack.callback(signals.pthread_sigmask, signals.SIG_SETMASK, unblocked)
             self._process = subprocess.Popen(  # noqa: S603 - no shell
                 launch_command(self.argv, self._user),
                 stdin=subprocess.DEVNULL,
@@ -75,7 +78,7 @@ class Child:
                 env=self._env,
                 start_new_session=True,
             )
-        self._swept = False
+            self._swept = False
 
     def poll(self) -> int | None:
         """Return the exit status, negative for a signal; None while it runs."""
@@ -123,7 +126,11 @@ class Child:
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -31,6 +31,7 @@ def main(parent: int, user: str, argv: list[str]) -> None:
     # A shell starts background jobs with SIGINT ignored, which survives exec.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execvp(argv[0], argv)  # noqa: S606 - its purpose
 
 

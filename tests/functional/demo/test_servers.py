@@ -397,6 +397,28 @@ def test_child_without_program_is_an_error():
         Child(["no-such-program"]).start()
 
 
+@linux_only
+def test_start_that_a_signal_interrupts_leaves_no_process():
+    with script("""
+import signal
+from contextlib import suppress
+from pathlib import Path
+from rowcache_tasks.demo.servers import Child
+class Interrupted(BaseException):
+    pass
+def interrupt(*_):
+    raise Interrupted
+signal.signal(signal.SIGALRM, interrupt)
+for number in range(1, 101):
+    with suppress(Interrupted):
+        signal.setitimer(signal.ITIMER_REAL, number / 10_000)
+        with Child(["sleep", "1000"]):
+            signal.pause()
+print(repr(Path(f"/proc/self/task/{os.getpid()}/children").read_text()))
+""") as parent:
+        assert parent.stdout.read() == "''\n"
+
+
 def test_signals_ignored_by_the_parent_work_in_the_child(tmp_path):
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
