@@ -12,8 +12,6 @@ from rowcache_tasks.dispatch.backpressure import EXPIRY_SLACK_S
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.tasks import refresh_row
 
-__all__ = ["Publisher"]
-
 HANG_SLACK_S = 30
 
 

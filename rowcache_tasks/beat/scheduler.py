@@ -26,8 +26,6 @@ from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.script import load_script
 
-__all__ = ["DispatchScheduler"]
-
 logger = logging.getLogger(__name__)
 
 MAX_TICK_S = 1.0

@@ -11,14 +11,11 @@ from sqlalchemy import Engine
 
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.database.source import Source, create_source_engine
-from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
-
-__all__ = ["Runtime", "current_runtime"]
 
 
 class Runtime:
@@ -28,7 +25,6 @@ class Runtime:
         self.settings = settings
         self.backoff = Backoff(max_s=settings.max_backoff_s)
         self.stamps = Stamps()
-        self._schedules: dict[str, Schedule] = {}
         self._sources: dict[str, Source] = {}
 
     @cached_property
@@ -43,16 +39,9 @@ class Runtime:
             raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
         return create_source_engine(self.settings.database_url, statement_timeout_s=self.settings.lease_s)
 
-    @cached_property
-    def sent_batches(self) -> SentBatches:
-        """The list of batches that no worker has started."""
-        return SentBatches(self.client)
-
     def schedule(self, table: str) -> Schedule:
         """Return the schedule of a table; raises ArgumentError for an unknown one."""
-        if table not in self._schedules:
-            self._schedules[table] = Schedule(self.client, self.settings.table(table))
-        return self._schedules[table]
+        return Schedule(self.client, self.settings.table(table))
 
     def table_state(self, table: str) -> TableState:
         """Return the state of a table as a whole; raises ArgumentError for an unknown one."""

@@ -1,8 +1,4 @@
-"""Length of a queue at the broker, for status and metrics.
-
-Reads only, and never waits for long. A queue that is not declared yet is not declared here. A dispatcher counts on its
-own connection (beat/publisher.py).
-"""
+"""Length of a queue at the broker, for status and health. A dispatcher counts on its own connection."""
 
 import time
 from typing import Any
@@ -11,9 +7,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
-__all__ = ["Queue"]
-
-CONNECT_TIMEOUT_S = 1
+TIMEOUT_S = 1
 PAUSE_S = 30.0
 """A broker that did not answer is not asked again for so long: a view that is redrawn must not hang each time."""
 NOT_FOUND = 404
@@ -30,7 +24,7 @@ class Queue:
         """Reason why the broker could not be asked; empty when it could."""
 
     def length(self) -> int | None:
-        """Count the messages that wait; None when the broker does not answer. Raises nothing for that."""
+        """Count the messages that wait, and declare nothing; None when the broker does not answer."""
         if time.monotonic() < self._ask_again_at:
             return None
         try:
@@ -49,12 +43,10 @@ class Queue:
         # Without a time-out of its own, a transport waits minutes for a server that vanished.
         options: dict[str, Any] = {}
         if url.startswith(("redis", "sentinel")):
-            options = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": 2 * CONNECT_TIMEOUT_S}
-        with self._app.connection_for_write(connect_timeout=CONNECT_TIMEOUT_S, transport_options=options) as connection:
+            options = {"socket_connect_timeout": TIMEOUT_S, "socket_timeout": 2 * TIMEOUT_S}
+        with self._app.connection_for_write(connect_timeout=TIMEOUT_S, transport_options=options) as connection:
             try:
-                connection.ensure_connection(
-                    max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_TIMEOUT_S
-                )
+                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT_S)
                 channel: Any = connection.default_channel
                 return int(channel.queue_declare(self._name, passive=True).message_count)
             except connection.channel_errors as error:

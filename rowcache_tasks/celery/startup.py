@@ -16,13 +16,11 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, load_settings
-from rowcache_tasks.database.source import Source, create_source_engine
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.text import redact
-
-__all__ = ["check_dispatcher", "check_worker", "print_line"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +44,8 @@ def check_worker(app: Celery) -> None:
     """Check the same and the database with every table; exit with status 1 and one line if wrong."""
     settings = check_dispatcher(app)
     with exit_on_error():
-        if settings.database_url is None:
-            raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
-        url = settings.database_url
-        wait_for("the database", url, lambda: check_database(settings, url), settings.start_timeout_s)
+        url = str(settings.database_url)
+        wait_for("the database", url, lambda: check_database(settings), settings.start_timeout_s)
 
 
 @contextmanager
@@ -176,14 +172,14 @@ def unreadable(url: str, error: Exception) -> ConfigError:
     return ConfigError(f"broker_url is {url!r}: {reason}; allowed is a URL of Celery, as redis://host:port/db")
 
 
-def check_database(settings: Settings, url: str) -> None:
+def check_database(settings: Settings) -> None:
     """Look up every table, column and query; close the connections: a fork must share none."""
-    engine = create_source_engine(url, statement_timeout_s=settings.lease_s)
+    runtime = Runtime(settings)
+    engine = runtime.engine
     try:
-        for table in settings.tables.values():
-            source = Source(engine, table)
-            source.load()
+        for name, table in settings.tables.items():
+            runtime.source(name).load()
             for query in table.queries:
-                source.check_query(query)
+                runtime.source(name).check_query(query)
     finally:
         engine.dispose()

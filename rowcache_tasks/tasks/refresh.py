@@ -8,13 +8,12 @@ import redis
 
 from rowcache_tasks.celery import REFRESH_QUEUE, app
 from rowcache_tasks.celery.process import current_runtime
+from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
 from rowcache_tasks.worker.refresh import refresh_claim
-
-__all__ = ["refresh_row"]
 
 
 @app.task(
@@ -33,11 +32,10 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     fetched it is killed; refresh_now is not.
     """
     runtime = current_runtime()
-    runtime.settings.table(table)
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
         sent = Claim.from_message(row_ids, claim)
-        runtime.sent_batches.start(sent)
+        SentBatches(runtime.client).start(sent)
         counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
     else:
         counts = Counter()

@@ -5,26 +5,23 @@ and an unknown task. Other malformed messages end the worker, and then the next 
 docs/upstream.md has a section for each override.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from celery import Celery
 from celery.worker.consumer import Consumer
 
 from rowcache_tasks.celery.kombu.guard import guarded
-from rowcache_tasks.celery.kombu.unacked import drop_unreadable
-from rowcache_tasks.text import redact
-
-__all__ = ["WorkerConsumer"]
+from rowcache_tasks.text import MAX_TEXT, one_line, redact
 
 logger = logging.getLogger(__name__)
 
 CELERY = "celery.worker.consumer.consumer"
 HIDDEN = ("password", "alternates", "transport_options", "credential_provider")
 """Fields that may hold a password: of other brokers, of Sentinel."""
-SHOWN = 200
-"""Characters of an error in the log: its text may hold a part of the message."""
 
 
 class Headers(msgspec.Struct):
@@ -58,9 +55,15 @@ Body = tuple[list[Any], dict[str, Any], Embed]
 """Arguments, keyword arguments, and the tasks that follow."""
 
 
-@guarded({f"{CELERY}:Evloop.start": "6d6e5bda6846"})
-class LoopReadsMalformed(Consumer):
-    """Connects anew after a message that kombu cannot read: it is out of its queue by then."""
+@guarded(
+    {
+        f"{CELERY}:Consumer.connect": "7ca359b806be",
+        f"{CELERY}:Consumer.create_task_handler": "e415cb640401 292c5a681f10",
+        f"{CELERY}:Evloop.start": "6d6e5bda6846",
+    }
+)
+class ConsumerRejectsMalformed(Consumer):
+    """Goes on after a malformed message, wherever it is noticed."""
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
@@ -68,50 +71,48 @@ class LoopReadsMalformed(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        loop, failures = self.loop, failures_of(self)
+        self._loop, self.loop = self.loop, self._run_loop
 
-        def run(*args: Any) -> Any:
-            try:
-                return loop(*args)
-            except failures:
-                raise
-            except Exception as error:
-                logger.error("message_refused: not a message: %s", describe(error))
-                raise OSError("the broker sent a malformed message") from error
+    @property
+    def _failures(self) -> tuple[type[Exception], ...]:
+        """Errors of a connection. kombu counts KeyError among them, but a message can cause it as well."""
+        return tuple(
+            kind
+            for kind in (*self.connection_errors, *self.channel_errors)
+            if not issubclass(kind, LookupError | ValueError | TypeError | AttributeError)
+        )
 
-        self.loop = run
-
-
-@guarded({f"{CELERY}:Consumer.connect": "7ca359b806be"})
-class ConnectDropsUnreadable(LoopReadsMalformed):
-    """Drops entries of the list of fetched messages that kombu cannot read when it connects."""
+    def _run_loop(self, *args: Any) -> Any:
+        """Run the event loop; connect anew after a message that kombu cannot read: it is out of its queue by then."""
+        try:
+            return self._loop(*args)
+        except self._failures:
+            raise
+        except Exception as error:
+            logger.error("message_refused: not a message: %s", describe(error))
+            raise OSError("the broker sent a malformed message") from error
 
     def connect(self) -> Any:
-        """Connect; when kombu fails on the list, drop its unreadable entries and connect again."""
+        """Connect; when kombu cannot read the list of fetched messages, drop its unreadable entries and try again."""
         try:
             return super().connect()
-        except failures_of(self):
+        except self._failures:
             raise
         except (ValueError, TypeError, RecursionError) as error:
             logger.error("message_refused: not a fetched message: %s", describe(error))
             drop_unreadable(self.app)
             return super().connect()
 
-
-@guarded({f"{CELERY}:Consumer.create_task_handler": "e415cb640401 292c5a681f10"})
-class HandlerRejectsMalformed(ConnectDropsUnreadable):
-    """Rejects a message whose headers or body are not those of a task."""
-
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """Return the function that is called with each message."""
-        receive, failures = super().create_task_handler(*args, **kwargs), failures_of(self)
+        """Return the function that is called with each message: it rejects headers or a body that are not a task's."""
+        receive = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Any) -> None:
             try:
                 msgspec.convert(message.headers, Headers)
                 msgspec.convert(message.payload, Body)
                 receive(message)
-            except failures:
+            except self._failures:
                 raise
             except Exception as error:  # noqa: BLE001 no message may end the worker
                 logger.error("message_refused: not a task: %s", describe(error))
@@ -122,7 +123,7 @@ class HandlerRejectsMalformed(ConnectDropsUnreadable):
 
 
 @guarded({f"{CELERY}:Consumer.on_connection_error_after_connected": "7b7eaba8d0d8 4f84dbfff329"})
-class ReconnectSurvivesClose(HandlerRejectsMalformed):
+class ReconnectSurvivesClose(ConsumerRejectsMalformed):
     """Goes on when a lost connection cannot give fetched messages back.
 
     kombu 5.7 closes the connection twice. The first time fails, since the broker does not answer. The second time has
@@ -157,15 +158,32 @@ class WorkerConsumer(ReconnectSurvivesClose):
     Blueprint = BlueprintHidesPasswords
 
 
-def failures_of(consumer: Any) -> tuple[type[Exception], ...]:
-    """Return the errors of a connection. kombu counts KeyError among them, but a message can cause it as well."""
-    return tuple(
-        kind
-        for kind in (*consumer.connection_errors, *consumer.channel_errors)
-        if not issubclass(kind, LookupError | ValueError | TypeError | AttributeError)
-    )
+def drop_unreadable(app: Celery) -> None:
+    """Remove entries of the list of fetched messages other than a JSON list of [message, exchange, routing key].
+
+    Every worker puts those of dead workers back into their queues when it connects. kombu keeps the list in Redis.
+    """
+    dropped = 0
+    with app.connection_for_write() as connection:
+        channel: Any = connection.default_channel
+        if not hasattr(channel, "unacked_key"):
+            return
+        client = channel.client
+        for tag in client.zrange(channel.unacked_index_key, 0, -1):
+            if not is_readable(client.hget(channel.unacked_key, tag)):
+                client.zrem(channel.unacked_index_key, tag)
+                dropped += client.hdel(channel.unacked_key, tag)
+    logger.error("message_refused: %d unreadable entries of the list of fetched messages", dropped)
+
+
+def is_readable(entry: bytes | None) -> bool:
+    """Return whether kombu can unpack an entry. An entry that is gone does no harm."""
+    try:
+        return entry is None or len(json.loads(entry)) == 3
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def describe(error: Exception) -> str:
-    """Return an error in one short line."""
-    return f"{type(error).__name__}: {error}".replace("\n", " ")[:SHOWN]
+    """Return an error in one short line: its text may hold a part of the message."""
+    return one_line(f"{type(error).__name__}: {error}", MAX_TEXT)
