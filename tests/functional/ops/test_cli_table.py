@@ -90,7 +90,7 @@ def test_reconcile_says_what_it_did(run, client, shop):
 
 def test_pause_and_resume(run, client, schedule):
     schedule.put_rows({"1": (5, 0)})
-    assert_done(run("pause", "inv"), "inv: paused; batches that were sent already are still refreshed")
+    assert_done(run("pause", "inv"), "inv: paused; batches that were sent before are still refreshed")
     assert schedule.claim_rows(10, 30)[0].row_ids == []
     assert_done(run("resume", "inv"), "inv: not paused")
     assert schedule.claim_rows(10, 30)[0].row_ids == ["1"]
@@ -149,7 +149,7 @@ def test_without_a_database_it_says_where_to_run_it(run, valkey, monkeypatch, tm
     write_settings(monkeypatch, tmp_path, valkey.url_for(9), tables=TABLES)
     done = run(*command)
     assert done.exit_code == 1
-    assert done.stderr.startswith("rowcache_tasks: rowcache_database_url is not set here: this command reads")
+    assert done.stderr.startswith("rowcache_tasks: rowcache_database_url is not set here, and this command reads")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
