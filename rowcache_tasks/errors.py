@@ -17,17 +17,6 @@ a commit that is superseded is an outcome: neither is an exception.
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = [
-    "ArgumentError",
-    "CacheError",
-    "ConfigError",
-    "EncodingError",
-    "FillError",
-    "RowCacheError",
-    "RowTypeError",
-    "SourceError",
-]
-
 
 class RowCacheError(Exception):
     """Base of every error that the package raises on purpose."""

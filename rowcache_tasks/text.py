@@ -7,18 +7,6 @@ import difflib
 import re
 from collections.abc import Iterable
 
-__all__ = [
-    "MAX_TEXT",
-    "one_line",
-    "redact",
-    "shorten",
-    "show_count",
-    "show_duration",
-    "show_row_ids",
-    "show_text",
-    "suggest",
-]
-
 MAX_VALUE = 80
 """Characters of a wrong value."""
 MAX_TEXT = 200

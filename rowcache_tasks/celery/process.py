@@ -10,7 +10,8 @@ import redis
 from sqlalchemy import Engine
 
 from rowcache_tasks.config.settings import Settings, load_settings
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule

@@ -8,8 +8,6 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import BROKER_PREFIXES, NAMESPACE, RESERVED_NAMESPACES
 from rowcache_tasks.text import shorten
 
-__all__ = ["parse_name", "parse_names", "parse_namespace", "parse_text", "parse_url", "refusal", "seconds", "whole"]
-
 MAX_NAME = 100
 """Characters of a table's or a query's name: it is in every message, and a label of the metrics."""
 
@@ -21,7 +19,7 @@ def refusal(setting: str, value: object, allowed: str) -> ConfigError:
 
 def parse_text(setting: str, value: object) -> str:
     """Accept a text that a database can store, with a character that is not blank."""
-    if not is_storable(value) or not value.strip():
+    if not _is_storable(value) or not value.strip():
         raise refusal(setting, value, "a non-empty string")
     return value
 
@@ -48,7 +46,7 @@ def parse_names(setting: str, value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     names = (value,) if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or not names or not all(map(is_storable, names)):
+    if not isinstance(names, list | tuple) or not names or not all(map(_is_storable, names)):
         raise refusal(setting, value, "a column name or a list of column names")
     if len(set(names)) != len(names):
         raise ConfigError(f"{setting} is {shorten(value)}: a column is named twice")
@@ -86,6 +84,6 @@ def whole(low: int, high: int) -> Callable[[str, object], int]:
     return parse
 
 
-def is_storable(value: object) -> TypeGuard[str]:
+def _is_storable(value: object) -> TypeGuard[str]:
     """Whether a value is a non-empty text without characters that databases refuse."""
     return isinstance(value, str) and value != "" and not re.search("[\0\ud800-\udfff]", value)

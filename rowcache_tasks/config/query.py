@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from rowcache_tasks.config.parse import parse_name, refusal
 from rowcache_tasks.text import shorten
 
-__all__ = ["Query", "parse_queries", "parse_query"]
-
 STATEMENT = re.compile(r"\s*((?:SELECT|WITH)\b[^;\0\ud800-\udfff]*?)[\s;]*", re.IGNORECASE)
 """Against mistakes only: a session can only read, whatever the statement is."""
 EXAMPLE = '{"hot": "SELECT id FROM inventory WHERE sold > 10"}'

@@ -10,9 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from rowcache_tasks.config.parse import parse_url, refusal
 from rowcache_tasks.text import redact
 
-__all__ = ["is_redis_url", "parse_redis_url"]
-
-SCHEMES = ("redis", "rediss", "unix")
+ANY = re.compile(r".*", re.DOTALL)
 WHOLE = re.compile(r"[0-9]{1,9}")
 SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,9})?")
 NUMBERS = {
@@ -52,12 +50,6 @@ def is_redis_url(url: str) -> bool:
         return False
     if parts.scheme != "unix" and parts.path.strip("/"):
         options.setdefault("db", []).append(parts.path.strip("/"))
-    is_known = all(is_option(parts.scheme, name, value) for name, values in options.items() for value in values)
-    return is_server and parts.scheme in SCHEMES and "://" in url and is_known
-
-
-def is_option(scheme: str, name: str, value: str) -> bool:
-    """Whether an option is known and, where a number is needed, is a number."""
-    if name in NUMBERS:
-        return NUMBERS[name].fullmatch(value) is not None
-    return name in TEXTS or (name in TLS and scheme == "rediss")
+    known = NUMBERS | dict.fromkeys(TEXTS + (TLS if parts.scheme == "rediss" else ()), ANY)
+    are_known = all(name in known and all(map(known[name].fullmatch, values)) for name, values in options.items())
+    return is_server and parts.scheme in ("redis", "rediss", "unix") and "://" in url and are_known

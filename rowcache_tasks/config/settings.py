@@ -22,9 +22,7 @@ from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import Keys
-from rowcache_tasks.text import shorten, suggest
-
-__all__ = ["MAX_BATCH_SIZE", "Settings", "Table", "load_settings", "parse_settings", "parse_tables"]
+from rowcache_tasks.text import one_line, shorten, suggest
 
 MAX_BATCH_SIZE = 1000
 """Claiming one batch keeps the server busy: 1000 rows take about 5 ms."""
@@ -138,7 +136,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         if not isinstance(name, str) or not name.startswith("rowcache_") or value is None:
             continue
         if name not in SETTINGS:
-            raise ConfigError(f"unknown setting {shorten(name).strip(QUOTES)}{suggest(name, SETTINGS)}")
+            raise ConfigError(f"unknown setting {one_line(name, 80)}{suggest(name, SETTINGS)}")
         target, parse = SETTINGS[name]
         values[target] = parse(name, value)
     for required in ("redis_url", "tables"):
@@ -176,8 +174,6 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
         values[target] = parse(f"{setting}[{option!r}]", value)
     return Table(name, **values)
 
-
-QUOTES = "'\""
 
 SETTINGS: Mapping[str, tuple[str, Parser]] = {
     "rowcache_redis_url": ("redis_url", parse_redis_url),

@@ -4,23 +4,19 @@ The dialects choose the converter of each column; docs/json.md has the table.
 """
 
 import math
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from rowcache_tasks.errors import EncodingError
 
-__all__ = ["Converter", "RowEncoder", "each", "finite", "plain"]
-
 Converter = Callable[[Any], object]
 """Converts one driver value, never NULL, for msgspec; raises ValueError with the reason."""
 
 encode_json = msgspec.json.Encoder().encode
-
 FAILURES = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError)
 
 
@@ -31,21 +27,19 @@ class RowEncoder:
         """`columns`: name -> converter (None: none), in the order of the values and of the JSON members."""
         self._columns = dict(columns)
         self._converters = [(i, convert) for i, convert in enumerate(columns.values()) if convert]
-        self._pack = packer(list(columns))
+        self._pack = _packer(list(columns))
 
     def encode(self, row: Sequence[object]) -> bytes:
         """Return the row as one JSON object. Raises EncodingError, which names the column and the reason."""
         try:
             return self._encode_columns({"": row})[""]
         except FAILURES as error:
-            raise self._explain(row, error) from error
+            raise EncodingError(self._reason(row)) from error
 
     def encode_all(self, rows: Mapping[str, Sequence[object]]) -> tuple[dict[str, bytes], dict[str, str]]:
         """Encode rows: row id -> JSON, and row id -> reason for each row that has none."""
-        try:
+        with suppress(*FAILURES):
             return self._encode_columns(rows), {}
-        except FAILURES:
-            pass
         values: dict[str, bytes] = {}
         errors: dict[str, str] = {}
         for row_id, row in rows.items():
@@ -64,17 +58,16 @@ class RowEncoder:
             columns[i] = [None if value is None else convert(value) for value in columns[i]]
         return dict(zip(rows, map(encode_json, map(self._pack, *columns)), strict=True))
 
-    def _explain(self, row: Sequence[object], error: Exception) -> EncodingError:
-        """Find the column that cannot be encoded."""
+    def _reason(self, row: Sequence[object]) -> str:
         for (name, convert), value in zip(self._columns.items(), row, strict=False):
             try:
                 encode_json(convert(value) if convert and value is not None else value)
-            except FAILURES as reason:
-                return EncodingError(f"column {name[:63]!r}: {describe_failure(reason)}")
-        return EncodingError(f"the row of {len(row)} values does not fit {len(self._columns)} columns: {error}")
+            except FAILURES as error:
+                return f"column {name[:63]!r}: {_describe(error)}"
+        return f"the row of {len(row)} values does not fit {len(self._columns)} columns"
 
 
-def packer(names: Sequence[str]) -> Callable[..., object]:
+def _packer(names: Sequence[str]) -> Callable[..., object]:
     """Make the function that packs a row's values into an object with these members.
 
     msgspec encodes a struct three times as fast as a dictionary. It refuses names that JSON has to escape.
@@ -88,7 +81,7 @@ def packer(names: Sequence[str]) -> Callable[..., object]:
         return lambda *values: dict(zip(plain, values, strict=True))
 
 
-def describe_failure(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """Return in one line, without the value, why it has no JSON form."""
     if isinstance(error, UnicodeError):
         return "the text is not valid Unicode"
@@ -115,24 +108,14 @@ def each(convert: Converter) -> Converter:
     return convert_list
 
 
-def plain(value: Any) -> object:  # noqa: PLR0911 - one return for each kind of value
-    """Convert by the Python type alone, for databases without a dialect here."""
-    if isinstance(value, bool | int | bytes | uuid.UUID | timedelta):
-        return value
-    if isinstance(value, str):
-        return "".join(value)
+def plain(value: Any) -> object:
+    """Convert by the Python type alone, for databases without a dialect here; msgspec converts all other types."""
     if isinstance(value, float):
         return finite(value)
-    if isinstance(value, Decimal):
-        return str(value)
+    if isinstance(value, str):
+        return "".join(value)  # msgspec refuses a subclass
     if isinstance(value, datetime):
         return value if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date | time):
-        return value
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
     if isinstance(value, list | tuple):
-        return [None if item is None else plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): None if item is None else plain(item) for key, item in value.items()}
-    raise ValueError(f"a {type(value).__name__} has no JSON form: leave the column out or cast it in a view")
+        return [plain(item) for item in value]
+    return {str(key): plain(item) for key, item in value.items()} if isinstance(value, dict) else value

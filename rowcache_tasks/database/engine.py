@@ -45,11 +45,11 @@ def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int
         ) from error
     if engine.dialect.is_async:
         raise ConfigError(f"rowcache_database_url names the asyncio driver {engine.driver!r}: {ALLOWED}")
-    add_listeners(engine, dialect, statement_timeout_s)
+    _add_listeners(engine, dialect, statement_timeout_s)
     return engine
 
 
-def add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float) -> None:
+def _add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float) -> None:
     """Let the dialect open and set up the connections of an engine, and end outdated ones."""
 
     @event.listens_for(engine, "do_connect")

@@ -22,14 +22,18 @@ CANONICAL_UUID = re.compile(HYPHENATED_UUID.pattern.replace("A-F", ""))
 ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class KeyType:
     """Text form of one type of key column."""
 
     parse: Callable[[str], Hashable]
     """Text -> value for the statement; raises ValueError with the reason."""
-    read: Callable[[Any], Hashable] | None = None
-    """The driver's value -> the value that `parse` returns; None: they are equal already."""
+    read: Callable[[Any], Hashable] = _as_it_is
+    """The driver's value -> the value that `parse` returns."""
     write: Callable[[Any], str] = str
     """The driver's value -> canonical text."""
     parse_canonical: Callable[[Sequence[str]], Sequence[Hashable] | None] = field(default=lambda _texts: None)
@@ -103,19 +107,15 @@ class RowKey:
         """Make the function that returns the key of a row of driver values."""
         take: Callable[[Sequence[Any]], Any] = itemgetter(*positions)
         reads = [kind.read for kind in self._types]
-        if not any(reads):
+        if all(read is _as_it_is for read in reads):
             return take
         if len(reads) == 1:
-            return lambda row: _apply(reads[0], take(row))
-        return lambda row: tuple(_apply(read, value) for read, value in zip(reads, take(row), strict=True))
+            return lambda row: reads[0](take(row))
+        return lambda row: tuple(read(value) for read, value in zip(reads, take(row), strict=True))
 
     def write(self, values: Sequence[Any]) -> str:
         """Return the canonical row id of driver values, none of them NULL; empty for a key that has none."""
         return join_row_id([kind.write(value) for kind, value in zip(self._types, values, strict=True)])
-
-
-def _apply(read: Callable[[Any], Hashable] | None, value: Any) -> Any:
-    return value if read is None or value is None else read(value)
 
 
 def integer_key(low: int, high: int) -> KeyType:
@@ -162,28 +162,23 @@ def text_key(*, nul: bool = True, padded: bool = False) -> KeyType:
             return None
         return texts
 
+    def trim(value: str) -> str:
+        return value.rstrip(" ")
+
     return KeyType(parse, trim, trim) if padded else KeyType(parse, parse_canonical=parse_canonical)
 
 
-def trim(value: str) -> str:
-    """Cut the padding."""
-    return value.rstrip(" ")
-
-
-def parse_uuid(text: str) -> str:
-    """Lower-case canonical form of a hyphenated UUID."""
+def _parse_uuid(text: str) -> str:
     if not HYPHENATED_UUID.fullmatch(text):
         raise ValueError("it is not a hyphenated UUID")
     return str(UUID(text))
 
 
-def parse_canonical_uuids(texts: Sequence[str]) -> Sequence[str] | None:
-    """Accept UUIDs that are all in lower case with hyphens."""
+def _parse_canonical_uuids(texts: Sequence[str]) -> Sequence[str] | None:
     return texts if all(map(CANONICAL_UUID.fullmatch, texts)) else None
 
 
-def parse_date(text: str) -> str:
-    """Accept YYYY-MM-DD."""
+def _parse_date(text: str) -> str:
     if not ISO_DATE.fullmatch(text):
         raise ValueError("it is not a date written YYYY-MM-DD")
     try:
@@ -192,13 +187,14 @@ def parse_date(text: str) -> str:
         raise ValueError("it is not a day of the calendar") from error
 
 
-def parse_decimal(text: str) -> Decimal:
-    """Exact decimal number in plain digits; 1.5 and 1.50 are equal."""
+def _parse_decimal(text: str) -> Decimal:
     if not DECIMAL_NUMBER.fullmatch(text):
         raise ValueError("it is not a decimal number in plain digits")
     return Decimal(text)
 
 
-UUID_KEY = KeyType(parse_uuid, str.lower, parse_canonical=parse_canonical_uuids)
-DATE_KEY = KeyType(parse_date)
-DECIMAL_KEY = KeyType(parse_decimal, Decimal)
+UUID_KEY = KeyType(_parse_uuid, str.lower, parse_canonical=_parse_canonical_uuids)
+"""Hyphenated; canonical in lower case."""
+DATE_KEY = KeyType(_parse_date)
+DECIMAL_KEY = KeyType(_parse_decimal, Decimal)
+"""Plain digits; 1.5 and 1.50 are equal."""

@@ -12,8 +12,6 @@ from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.schedule.arguments import parse_delay
 from rowcache_tasks.text import shorten
 
-__all__ = ["QueryRows"]
-
 KEY_VALUES = (str, int, Decimal, date, UUID)
 
 
@@ -48,7 +46,7 @@ class QueryRows:
             return None
         try:
             self._row_key.parse(row_id)
-            return row_id, parse_number(delay[0]) if delay and delay[0] is not None else None
+            return row_id, _parse_number(delay[0]) if delay and delay[0] is not None else None
         except ArgumentError as error:
             raise ConfigError(f"{self._setting}: row {shorten(row_id)}: {error}") from error
         except ValueError as error:
@@ -57,7 +55,7 @@ class QueryRows:
             ) from error
 
 
-def parse_number(value: Any) -> float:
+def _parse_number(value: Any) -> float:
     """Parse a delay; PostgreSQL's numeric arrives as text, MySQL's as Decimal. Raises ArgumentError."""
     try:
         number = value if isinstance(value, bool) else float(value)

@@ -13,14 +13,11 @@ from rowcache_tasks.config.query import Query
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SelectByKeys, dialect_of
 from rowcache_tasks.database.encoding import RowEncoder
-from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.lookup import Found, lookup
 from rowcache_tasks.database.query_rows import QueryRows
 from rowcache_tasks.database.table import SourceTable, load_table
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.text import MAX_TEXT, one_line
-
-__all__ = ["Source", "create_source_engine"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +86,8 @@ class Source:
         """
         empty = 0
         with self._stream() as connection, connection.execute(self._loaded().all_keys) as result:
-            write = self._loaded().row_key.write
             for rows in result.yield_per(size).partitions():
-                row_ids = [row_id for row_id in map(write, rows) if row_id]
+                row_ids = list(filter(None, map(self._loaded().row_key.write, rows)))
                 empty += len(rows) - len(row_ids)
                 if row_ids:
                     yield row_ids
@@ -109,8 +105,7 @@ class Source:
         ):
             reader = QueryRows(query, self._loaded().row_key, len(result.keys()))
             for rows in result.yield_per(size).partitions():
-                found = [read for read in map(reader.read, rows) if read]
-                if found:
+                if found := list(filter(None, map(reader.read, rows))):
                     yield found
 
     def check_query(self, query: Query) -> None:
@@ -173,9 +168,9 @@ class Source:
     def _row_reason(self, error: Exception) -> str | None:
         """Return why a row cannot be read, without quoting values; None when no single row is the cause."""
         if isinstance(error, DBAPIError | self._driver_error):
-            if getattr(error, "connection_invalidated", False) or not self._dialect.is_row_error(original(error)):
+            if getattr(error, "connection_invalidated", False) or not self._dialect.is_row_error(_original(error)):
                 return None
-            words = QUOTED.sub("…", self._dialect.message(original(error)))
+            words = QUOTED.sub("…", self._dialect.message(_original(error)))
             return one_line(f"the database cannot read the row: {words}", MAX_TEXT)
         if isinstance(error, ValueError | OverflowError):
             return f"the driver cannot read the row: {type(error).__name__}"
@@ -190,9 +185,8 @@ class Source:
             what = f"{self._settings.setting}: cannot read {self._settings.table!r}"
             if query is not None:
                 what = f"{query.setting}: cannot run the statement"
-            raise SourceError(one_line(f"{what}: {self._dialect.message(original(error))}", MAX_TEXT)) from error
+            raise SourceError(one_line(f"{what}: {self._dialect.message(_original(error))}", MAX_TEXT)) from error
 
 
-def original(error: BaseException) -> BaseException:
-    """Return the driver's error below SQLAlchemy's."""
+def _original(error: BaseException) -> BaseException:
     return error.orig if isinstance(error, DBAPIError) and error.orig else error

@@ -13,8 +13,6 @@ from rowcache_tasks.database.keys import KeyType, RowKey
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.text import suggest
 
-__all__ = ["SourceTable", "load_table"]
-
 MAX_MESSAGE = 400
 """Characters of an error that lists columns or tables."""
 
@@ -45,7 +43,7 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
     relation = table(name, schema=schema or None)
     columns = {column.name: column for column in dialect.columns(connection, relation)}
     if not columns:
-        raise unknown_table(settings, name, dialect.relation_names(connection, relation.schema))
+        raise _unknown_table(settings, name, dialect.relation_names(connection, relation.schema))
     key_names = settings.key or tuple(dialect.primary_key(connection, relation))
     if not key_names:
         raise ConfigError(
@@ -53,12 +51,12 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
             f'"key": one or more of {", ".join(columns)}'[:MAX_MESSAGE]
         )
     names = settings.columns or tuple(columns)
-    check_names(settings, "key", key_names, columns)
-    check_names(settings, "columns", names, columns)
+    _check_names(settings, "key", key_names, columns)
+    _check_names(settings, "columns", names, columns)
     read_names = list(dict.fromkeys((*names, *key_names)))
     read = [columns[name] for name in read_names]
     key = [columns[name] for name in key_names]
-    row_key = RowKey([key_type_of(settings, part) for part in key])
+    row_key = RowKey([_key_type_of(settings, part) for part in key])
 
     def statement(parts: Sequence[SourceColumn]) -> Select[*tuple[Any, ...]]:
         return select(*(part.expression for part in parts)).select_from(relation)
@@ -76,8 +74,7 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
     )
 
 
-def check_names(settings: Table, option: str, names: Sequence[str], columns: Collection[str]) -> None:
-    """Raise ConfigError for a name that is not a column."""
+def _check_names(settings: Table, option: str, names: Sequence[str], columns: Collection[str]) -> None:
     for name in names:
         if name not in columns:
             raise ConfigError(
@@ -85,8 +82,7 @@ def check_names(settings: Table, option: str, names: Sequence[str], columns: Col
             )
 
 
-def key_type_of(settings: Table, part: SourceColumn) -> KeyType:
-    """Return the key type of a key column; raises ConfigError when it has none."""
+def _key_type_of(settings: Table, part: SourceColumn) -> KeyType:
     if part.key_type is None:
         raise ConfigError(
             f"{settings.setting}['key']: column {part.name!r} is {part.type_name}: allowed are whole numbers, "
@@ -95,8 +91,7 @@ def key_type_of(settings: Table, part: SourceColumn) -> KeyType:
     return part.key_type
 
 
-def unknown_table(settings: Table, name: str, names: list[str]) -> ConfigError:
-    """Make the error that lists the tables of the database."""
+def _unknown_table(settings: Table, name: str, names: list[str]) -> ConfigError:
     found = suggest(name, names) if names else ": there are no tables"
     where = f"{settings.setting}['table']"
     return ConfigError(f"{where}: the database has no table or view {settings.table!r}{found}"[:MAX_MESSAGE])

@@ -10,8 +10,6 @@ from sqlalchemy.orm import ORMExecuteState
 
 from rowcache_tasks.orm.mapped_key import MappedKey
 
-__all__ = ["BulkStatement"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import redis
 from sqlalchemy.util import await_
@@ -16,10 +16,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.server import Breaker
-from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.rows import cut
-
-__all__ = ["Delivery", "TaskRefresher"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,32 +26,36 @@ PATIENCE = 1.25
 """Longest wait of a coroutine, in time-outs. A delivery takes about one, and logs a failure itself."""
 
 
-class TaskRefresher:
-    """Refreshes rows through the task refresh_now, for applications without the right to change the schedule."""
+Rows = Mapping[str, Sequence[str]]
+"""Table -> row ids."""
 
-    def touch_rows(self, rows: Mapping[str, Sequence[str]]) -> None:
-        """Send one message a table, of up to MAX_BATCH_SIZE rows each. Takes as long as the broker's time-outs."""
-        # Late, because an application that writes to Redis itself does not need Celery.
-        from rowcache_tasks.tasks import refresh_now  # noqa: PLC0415
 
-        for table, row_ids in rows.items():
-            for batch in cut(row_ids, MAX_BATCH_SIZE):
-                # The task does not use the stamp. Without one, Redis would be asked for the time.
-                refresh_now.apply_async((table, batch), {"stamp": "0"}, retry=False)
+def send_tasks(rows: Rows) -> None:
+    """Refresh rows through the task refresh_now: messages of up to MAX_BATCH_SIZE rows of one table.
+
+    Takes as long as the broker's time-outs.
+    """
+    # Late, because an application that writes to Redis itself does not need Celery.
+    from rowcache_tasks.tasks import refresh_now  # noqa: PLC0415
+
+    for table, row_ids in rows.items():
+        for batch in cut(row_ids, MAX_BATCH_SIZE):
+            # The task does not use the stamp. Without one, Redis would be asked for the time.
+            refresh_now.apply_async((table, batch), {"stamp": "0"}, retry=False)
 
 
 class Delivery:
-    """Delivers rows through a refresher. Thread-safe and fork-safe."""
+    """Delivers rows through a function. Thread-safe and fork-safe."""
 
-    def __init__(self, refresher: Refresher | TaskRefresher, timeout_s: float) -> None:
-        self._refresher = refresher
+    def __init__(self, refresh: Callable[[Rows], object], timeout_s: float) -> None:
+        self._refresh = refresh
         self._patience_s = PATIENCE * timeout_s
         self._breaker = Breaker(threshold=1, pause_s=PAUSE_S)
         self._unreported = 0
         """Commits since the last line in the log."""
         self._silent_until = 0.0
 
-    def send(self, rows: Mapping[str, Sequence[str]]) -> None:
+    def send(self, rows: Rows) -> None:
         """Deliver table -> row ids. Below an AsyncSession a thread does it, and the event loop goes on."""
         # greenlet is installed only where asyncio is used.
         if sys.modules.get("greenlet") and in_greenlet():
@@ -62,22 +63,21 @@ class Delivery:
         else:
             self._send(rows)
 
-    async def _send_in_thread(self, rows: Mapping[str, Sequence[str]]) -> None:
+    async def _send_in_thread(self, rows: Rows) -> None:
         try:
             await asyncio.wait_for(asyncio.to_thread(self._send, rows), self._patience_s)
         except TimeoutError:
-            names = name_rows(count_rows(rows))
-            logger.warning("%s may not be refreshed at once: it takes over %s s", names, self._patience_s)
+            logger.warning("%s may not be refreshed at once: it takes over %s s", _names(rows), self._patience_s)
 
-    def _send(self, rows: Mapping[str, Sequence[str]]) -> None:
+    def _send(self, rows: Rows) -> None:
         """Try once; after a failure only now and then."""
         if not self._breaker.allows():
             self._unreported += 1
             return
         try:
-            self._refresher.touch_rows(rows)
+            self._refresh(rows)
         except Exception as error:  # noqa: BLE001 the outer edge: the application's commit has succeeded
-            if is_answered(error):
+            if _is_answered(error):
                 self._breaker.succeed()
             else:
                 self._breaker.fail()
@@ -92,25 +92,21 @@ class Delivery:
             return
         unreported, self._unreported = self._unreported, 0
         self._silent_until = time.monotonic() + PAUSE_S / 2
-        left = error.left if isinstance(error, CacheError) else {}
+        left = isinstance(error, CacheError) and error.left
         logger.warning(
             "%s, and those of %d commits before, are not refreshed at once but at the end of their delay: %s: %s",
-            *(name_rows(left or count_rows(rows)), unreported, type(error).__name__, error),
+            *(_names(left or rows), unreported, type(error).__name__, error),
         )
         logger.debug("where it failed", exc_info=error)
 
 
-def is_answered(error: Exception) -> bool:
+def _is_answered(error: Exception) -> bool:
     """Whether the server answers: it refuses one table, or has answered until the time was over."""
     cause = error.__cause__
     return isinstance(cause, redis.ResponseError) or (isinstance(error, CacheError) and cause is None)
 
 
-def count_rows(rows: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Count the rows of each table."""
-    return {table: len(row_ids) for table, row_ids in rows.items()}
-
-
-def name_rows(counts: Mapping[str, int]) -> str:
+def _names(rows: Mapping[str, int | Sequence[str]]) -> str:
     """Name tables and numbers of rows, for the log."""
+    counts = {table: found if isinstance(found, int) else len(found) for table, found in rows.items()}
     return ", ".join(f"{count} rows of {table}" for table, count in counts.items())

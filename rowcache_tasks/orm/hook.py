@@ -10,14 +10,12 @@ from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, Sess
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.orm.bulk import BulkStatement
-from rowcache_tasks.orm.delivery import Delivery, TaskRefresher
+from rowcache_tasks.orm.delivery import Delivery, send_tasks
 from rowcache_tasks.orm.mapped_key import MappedKey
 from rowcache_tasks.orm.pending import Changes, PendingChanges, Row
 from rowcache_tasks.orm.session import hooked_sessions, sync_session
 from rowcache_tasks.schedule.refresher import Refresher, list_row_ids
 from rowcache_tasks.text import shorten
-
-__all__ = ["CommitHook", "refresh_on_commit", "touched"]
 
 INFO_KEY = "rowcache_tasks"
 """In session.info: hook -> pending changes."""
@@ -51,18 +49,17 @@ def refresh_on_commit(
         raise ArgumentError(f'refresh_on_commit: via is {shorten(via)}: allowed are "redis" and "task"')
     timeout_s = DEFAULT_TIMEOUT_S if timeout is None else timeout
     if via == "task":
-        refuse_with_task(url=url, tables=tables, timeout=timeout)
+        _refuse_with_task(url=url, tables=tables, timeout=timeout)
         refresher, settings = None, load_settings()
     else:
         refresher = Refresher(url=url, tables=tables, timeout=timeout_s)
         settings = refresher.settings
-    keys = list(mapped_keys(classes, settings))
-    delivery = Delivery(refresher or TaskRefresher(), timeout_s)
+    keys = list(_mapped_keys(classes, settings))
+    delivery = Delivery(refresher.touch_rows if refresher else send_tasks, timeout_s)
     return CommitHook(hooked_sessions(session), keys, delivery, settings, refresher)
 
 
-def refuse_with_task(**given: object) -> None:
-    """Raise ArgumentError for an argument that does not apply to tasks."""
+def _refuse_with_task(**given: object) -> None:
     for name, value in given.items():
         if value is not None:
             raise ArgumentError(
@@ -71,8 +68,7 @@ def refuse_with_task(**given: object) -> None:
             )
 
 
-def mapped_keys(classes: Mapping[type, str | Sequence[str]], settings: Settings) -> Iterable[MappedKey]:
-    """Look each class and table up; raises ArgumentError."""
+def _mapped_keys(classes: Mapping[type, str | Sequence[str]], settings: Settings) -> Iterable[MappedKey]:
     if not isinstance(classes, Mapping) or not classes:
         raise ArgumentError(f'refresh_on_commit: classes is {shorten(classes)}: allowed is {{Inventory: "inv"}}')
     for mapped, names in classes.items():
@@ -90,11 +86,8 @@ def touched(session: Any, table: str, row_ids: Any) -> None:
     found = sync_session(session)
     wanted = list_row_ids(row_ids)
     pending: dict[CommitHook, PendingChanges] = found.info.get(INFO_KEY, {})
-    changes = {
-        hook: current
-        for hook, ours in pending.items()
-        if hook.is_listening and (current := ours.current(found)) is not None
-    }
+    current = {hook: ours.current(found) for hook, ours in pending.items() if hook.listeners}
+    changes = {hook: ours for hook, ours in current.items() if ours}
     if not changes:
         raise ArgumentError(
             "touched: found no transaction of a session that refresh_on_commit was called with: "
@@ -123,39 +116,31 @@ class CommitHook:
         self._keys = keys
         self._delivery = delivery
         self._warned: set[str] = set()
-        self._listeners: list[tuple[Any, str, Callable[..., Any], dict[str, Any]]] = [
-            (sessions, "after_transaction_create", self._begin, {}),
+        self.listeners: list[tuple[Any, str, Callable[..., Any], dict[str, Any]]] = [  # empty: removed
+            (sessions, "after_transaction_create", self._pending, {}),
             (sessions, "do_orm_execute", self._execute, {"retval": True}),
             (sessions, "after_flush", self._flushed, {}),
             (sessions, "after_commit", self._committed, {}),
             (sessions, "after_transaction_end", self._end, {}),
         ]
         for mapper in dict.fromkeys(key.mapper for key in keys):
-            self._listeners += [
+            self.listeners += [
                 (mapper, "after_insert", self._insert, {"raw": True, "propagate": True}),
                 (mapper, "before_update", self._update, {"raw": True, "propagate": True}),
                 (mapper, "before_delete", self._delete, {"raw": True, "propagate": True}),
             ]
-        for target, name, listener, options in self._listeners:
+        for target, name, listener, options in self.listeners:
             event.listen(target, name, listener, **options)
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether it is not removed."""
-        return bool(self._listeners)
 
     def remove(self) -> None:
         """Unhook the sessions and close the connections to Redis. Changes not committed yet are not delivered."""
-        listeners, self._listeners = self._listeners, []
+        listeners, self.listeners = self.listeners, []
         for target, name, listener, _ in listeners:
             event.remove(target, name, listener)
         if self.refresher is not None:
             self.refresher.close()
 
-    def _begin(self, session: Session, _transaction: SessionTransaction) -> None:
-        self._pending(session)
-
-    def _pending(self, session: Session) -> PendingChanges:
+    def _pending(self, session: Session, _transaction: SessionTransaction | None = None) -> PendingChanges:
         pending: dict[CommitHook, PendingChanges] = session.info.setdefault(INFO_KEY, {})
         return pending.setdefault(self, PendingChanges())
 
@@ -182,7 +167,7 @@ class CommitHook:
         return [(table, row_id) for table, row_id in found if row_id is not None]
 
     def _flushed(self, session: Session, _context: object) -> None:
-        """Add the rows of the objects that the flush has written, except those without a changed column."""
+        """Add the rows of written objects, except those without a changed column."""
         changes = self._pending(session).current(session)
         if changes is None or not changes.flushing:
             return

@@ -1,7 +1,7 @@
 """Key of a cached table in a mapped class; row ids of its objects."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Dialect, inspect, select
@@ -10,10 +10,9 @@ from sqlalchemy.orm import InstanceState, Mapper
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.orm.row_id import RowIdWriter
+from rowcache_tasks.orm.row_id import value_writer
+from rowcache_tasks.schedule.row_id import join_row_id
 from rowcache_tasks.text import shorten, suggest
-
-__all__ = ["MappedKey"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +24,13 @@ class MappedKey:
     """
 
     def __init__(self, mapped: type, table: Table) -> None:
-        self.mapper = mapper_of(mapped)
+        self.mapper = _mapper_of(mapped)
         self.table = table.name
-        found = key_columns(self.mapper, table)
+        found = _key_columns(self.mapper, table)
         self._parts = [self.mapper.get_property_by_column(column) for column in found]
         self._names = [part.key for part in self._parts]
-        self._writer = RowIdWriter(found)
+        self._types = [column.type for column in found]
+        self._writers: dict[tuple[str, str], list[Callable[[Any], str]]] = {}
         self.columns = [part.class_attribute for part in self._parts]
         """Columns to select, or to return, for `row_id`."""
         self._primary = [self.mapper.get_property_by_column(column).key for column in self.mapper.primary_key]
@@ -58,8 +58,13 @@ class MappedKey:
 
     def row_id(self, values: Sequence[Any], dialect: Dialect) -> str | None:
         """Write values of `columns` as a row id; None when one is NULL, or the key is an empty text."""
-        row_id = self._writer.write(values, dialect)
-        if row_id == "":
+        if any(value is None for value in values):
+            return None
+        name = (dialect.name, dialect.driver)
+        if name not in self._writers:
+            self._writers[name] = [value_writer(kind, dialect) for kind in self._types]
+        row_id = join_row_id([write(value) for write, value in zip(self._writers[name], values, strict=True)])
+        if not row_id:
             logger.warning("a row of %s is not refreshed at once: its key is an empty text, not a row id", self.table)
         return row_id or None
 
@@ -95,15 +100,14 @@ class MappedKey:
         return [None] * len(columns) if row is None else list(row)
 
 
-def mapper_of(mapped: type) -> Mapper[Any]:
-    """Return the mapper of a class; raises ArgumentError when it is not mapped."""
+def _mapper_of(mapped: type) -> Mapper[Any]:
     found: Any = inspect(mapped, raiseerr=False)
     if not isinstance(found, Mapper):
         raise ArgumentError(f"refresh_on_commit: {shorten(mapped)} is not a mapped class: allowed are SQLAlchemy's")
     return found
 
 
-def key_columns(mapper: Mapper[Any], table: Table) -> list[ColumnElement[Any]]:
+def _key_columns(mapper: Mapper[Any], table: Table) -> list[ColumnElement[Any]]:
     """Return the columns of the key in the class, in the order of row ids."""
     local = mapper.local_table
     nearest = [column for column in mapper.columns if column.table is local]

@@ -7,8 +7,6 @@ from typing import Any
 from sqlalchemy import Dialect
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 
-__all__ = ["Changes", "PendingChanges", "Row"]
-
 Row = tuple[str, str]
 """Table and row id."""
 
@@ -36,12 +34,12 @@ class PendingChanges:
 
     def current(self, session: Session) -> Changes | None:
         """Return the changes of the innermost savepoint or transaction; None outside of a transaction."""
-        transaction = innermost(session)
+        transaction = _innermost(session)
         return None if transaction is None else self._changes.setdefault(transaction, Changes())
 
     def commit(self, session: Session) -> None:
         """Move the changes of a savepoint to the transaction around it; keep those of a transaction until its end."""
-        transaction = innermost(session)
+        transaction = _innermost(session)
         changes = None if transaction is None else self._changes.pop(transaction, None)
         if transaction is None or changes is None:
             return
@@ -62,6 +60,6 @@ class PendingChanges:
         return list(committed)
 
 
-def innermost(session: Session) -> SessionTransaction | None:
+def _innermost(session: Session) -> SessionTransaction | None:
     """Return the innermost savepoint, or the transaction."""
     return session.get_nested_transaction() or session.get_transaction()

@@ -8,8 +8,6 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.text import shorten
 
-__all__ = ["hooked_sessions", "sync_session"]
-
 
 def hooked_sessions(given: Any) -> type[Session] | Session:
     """Return the class of sync sessions, or the sync session, whose events are those of `given`.
@@ -17,7 +15,7 @@ def hooked_sessions(given: Any) -> type[Session] | Session:
     An async_sessionmaker without a sync_session_class gets one of its own, because the default one stands for all
     sessions of the process; so call this before its first session is made. Raises ArgumentError.
     """
-    found = without_asyncio(given.session_factory if isinstance(given, scoped_session) else given, wants_session=False)
+    found = _without_asyncio(given.session_factory if isinstance(given, scoped_session) else given, wants_session=False)
     if isinstance(found, sessionmaker):
         return found.class_
     if isinstance(found, Session) or (isinstance(found, type) and issubclass(found, Session)):
@@ -30,13 +28,13 @@ def hooked_sessions(given: Any) -> type[Session] | Session:
 
 def sync_session(given: Any) -> Session:
     """Return the sync session of a session, or of a registry's current one. Raises ArgumentError."""
-    found = without_asyncio(given() if isinstance(given, scoped_session) else given, wants_session=True)
+    found = _without_asyncio(given() if isinstance(given, scoped_session) else given, wants_session=True)
     if isinstance(found, Session):
         return found
     raise ArgumentError(f"touched: session is {shorten(given)}: allowed is a Session or AsyncSession")
 
 
-def without_asyncio(given: Any, *, wants_session: bool) -> Any:
+def _without_asyncio(given: Any, *, wants_session: bool) -> Any:
     """Return the sync class or session below an async one; otherwise `given`."""
     # It needs greenlet, an optional package; an application with async sessions has imported it already.
     if "sqlalchemy.ext.asyncio" not in sys.modules:

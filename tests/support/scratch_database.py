@@ -3,7 +3,8 @@
 from sqlalchemy import create_engine
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 
 CREATE_USERS = (
     "CREATE TABLE users (user_id integer PRIMARY KEY, name text NOT NULL, note text)",

@@ -5,19 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Select,
-    TableClause,
-    bindparam,
-    column,
-    inspect,
-    tuple_,
-    types,
-)
+import sqlalchemy as sa
+from sqlalchemy import URL, ColumnElement, Connection, Select, TableClause
 
 from rowcache_tasks.database.encoding import Converter, plain
 from rowcache_tasks.database.keys import KeyType, integer_key, text_key
@@ -62,38 +51,38 @@ class Dialect:
         return None
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
-        """Set up a new connection, once: read-only, UTC, ISO forms, bounded statements."""
+        """Set up a new connection: read-only, UTC, ISO forms, bounded statements."""
 
     def set_up_stream(self, connection: Connection) -> None:
         """Set up a connection for a long scan."""
 
     def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the columns of a table from the catalog, in order; none when there is no such table."""
-        inspector = inspect(connection)
+        inspector = sa.inspect(connection)
         if not inspector.has_table(relation.name, relation.schema):
             return []
         found = []
         for entry in inspector.get_columns(relation.name, relation.schema):
             name, kind = str(entry["name"]), entry["type"]
-            text = text_key() if isinstance(kind, types.String) else None
-            key = integer_key(*INT64) if isinstance(kind, types.Integer) else text
-            found.append(SourceColumn(name, str(kind), column(name), plain, key))
+            text = text_key() if isinstance(kind, sa.String) else None
+            key = integer_key(*INT64) if isinstance(kind, sa.Integer) else text
+            found.append(SourceColumn(name, str(kind), sa.column(name), plain, key))
         return found
 
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
         """Return the columns of the primary key in its order; empty when there is none."""
-        return inspect(connection).get_pk_constraint(relation.name, relation.schema)["constrained_columns"]
+        return sa.inspect(connection).get_pk_constraint(relation.name, relation.schema)["constrained_columns"]
 
     def relation_names(self, connection: Connection, schema: str | None) -> list[str]:
         """List the tables and views of a schema."""
-        inspector = inspect(connection)
+        inspector = sa.inspect(connection)
         return [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
 
     def match(self, key: Sequence[SourceColumn]) -> ColumnElement[bool]:
         """Build the condition "the key is one of the parameters"."""
-        columns: list[ColumnElement[Any]] = [column(part.name) for part in key]
-        values: BindParameter[Any] = bindparam("row_keys", expanding=True)
-        return columns[0].in_(values) if len(columns) == 1 else tuple_(*columns).in_(values)
+        columns: list[ColumnElement[Any]] = [sa.column(part.name) for part in key]
+        values: sa.BindParameter[Any] = sa.bindparam("row_keys", expanding=True)
+        return columns[0].in_(values) if len(columns) == 1 else sa.tuple_(*columns).in_(values)
 
     def parameters(self, keys: Collection[Any]) -> dict[str, Any]:
         """Build the parameters of `match`. Keys of one column are bare values, of several tuples."""

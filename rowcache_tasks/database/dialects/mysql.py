@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import URL, ColumnElement, Connection, TableClause, cast, column, text
-from sqlalchemy.types import CHAR
+from sqlalchemy import CHAR, URL, ColumnElement, Connection, TableClause, cast, column, text
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter
@@ -79,7 +78,7 @@ class MySQL(Dialect):
             for clause in connection.scalars(JSON_CHECKS, place):
                 is_json.update(name.replace("``", "`") for name in JSON_CHECK.findall(clause))
         return [
-            describe(name, "json" if name in is_json else data_type.lower(), column_type)
+            _describe(name, "json" if name in is_json else data_type.lower(), column_type)
             for name, data_type, column_type in connection.execute(COLUMNS, place)
         ]
 
@@ -92,7 +91,7 @@ class MySQL(Dialect):
         return bool(error.args) and error.args[0] in ROW_ERRORS
 
 
-def describe(name: str, data_type: str, column_type: str) -> SourceColumn:
+def _describe(name: str, data_type: str, column_type: str) -> SourceColumn:
     """Choose how a column is read by its DATA_TYPE."""
     expression: ColumnElement[Any] = column(name)
     if data_type in AS_TEXT:
@@ -100,35 +99,34 @@ def describe(name: str, data_type: str, column_type: str) -> SourceColumn:
     elif data_type == "float":
         # The server prints only six digits of a FLOAT, but all of a DOUBLE.
         expression = expression.op("*")(text("1e0"))
-    return SourceColumn(name, column_type, expression, CONVERTERS.get(data_type), key_type(data_type, column_type))
+    return SourceColumn(name, column_type, expression, CONVERTERS.get(data_type), _key_type(data_type, column_type))
 
 
-def key_type(data_type: str, column_type: str) -> KeyType | None:
-    """Return the key type of a column; None when it has none."""
+def _key_type(data_type: str, column_type: str) -> KeyType | None:
     if data_type not in BYTES:
         return KEY_TYPES.get(data_type)
     values = 2 ** (8 * BYTES[data_type])
     return integer_key(0, values - 1) if "unsigned" in column_type else integer_key(-values // 2, values // 2 - 1)
 
 
-def iso_date(value: str) -> str:
+def _iso_date(value: str) -> str:
     """Refuse zero dates (0000-00-00, 2026-00-00), which are not in the calendar."""
     if value[:4] == "0000" or value[5:7] == "00" or value[8:10] == "00":
         raise ValueError("the date has a zero year, month or day: store NULL instead")
     return value
 
 
-def iso_datetime(value: str) -> str:
+def _iso_datetime(value: str) -> str:
     """2026-11-22 19:39:19.5 -> 2026-11-22T19:39:19.5."""
-    return iso_date(value).replace(" ", "T", 1)
+    return _iso_date(value).replace(" ", "T", 1)
 
 
-def utc_timestamp(value: str) -> str:
+def _utc_timestamp(value: str) -> str:
     """2026-11-22 19:39:19.5 -> 2026-11-22T19:39:19.5Z: the session's time zone is UTC."""
-    return iso_datetime(value) + "Z"
+    return _iso_datetime(value) + "Z"
 
 
-def shortest_float(value: float) -> float:
+def _shortest_float(value: float) -> float:
     """Return the shortest number that is the same FLOAT: 0.1, not 0.10000000149011612."""
     stored = struct.pack("f", value)
     for digits in range(6, 9):
@@ -139,10 +137,10 @@ def shortest_float(value: float) -> float:
 
 
 CONVERTERS: Mapping[str, Converter] = {
-    "float": shortest_float,
-    "date": iso_date,
-    "datetime": iso_datetime,
-    "timestamp": utc_timestamp,
+    "float": _shortest_float,
+    "date": _iso_date,
+    "datetime": _iso_datetime,
+    "timestamp": _utc_timestamp,
     "json": msgspec.Raw,
 }
 

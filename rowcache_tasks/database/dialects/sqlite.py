@@ -1,7 +1,6 @@
 """Dialect of SQLite, where types belong to values, not to columns."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +13,6 @@ from rowcache_tasks.database.encoding import Converter, finite
 from rowcache_tasks.database.keys import integer_key, text_key
 
 COLUMNS = text("SELECT name, type FROM pragma_table_xinfo(:table, :schema) WHERE hidden <> 1 ORDER BY cid")
-PRIMARY_KEY = text("SELECT name FROM pragma_table_xinfo(:table, :schema) WHERE pk > 0 ORDER BY pk")
 
 ISO_DATETIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d.*", re.ASCII)
 TEMPORAL = {"DATE", "DATETIME", "TIME", "TIMESTAMP", "TIMESTAMPTZ"}
@@ -33,17 +31,13 @@ class SQLite(Dialect):
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
         """Read text that is not UTF-8 with lone surrogates, so that only its row fails to encode."""
-        dbapi_connection.text_factory = decode_text
+        dbapi_connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         dbapi_connection.execute("PRAGMA query_only = ON")
 
     def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the declared types."""
         place = {"schema": relation.schema, "table": relation.name}
-        return [describe(name, declared) for name, declared in connection.execute(COLUMNS, place)]
-
-    def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
-        """Read the declared key, which a bare rowid is not."""
-        return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
+        return [_describe(name, declared) for name, declared in connection.execute(COLUMNS, place)]
 
     def is_row_error(self, error: BaseException) -> bool:
         """Go by the error code; code 1 is an error in a value unless a table or column is not there."""
@@ -52,31 +46,26 @@ class SQLite(Dialect):
         return code in (18, 20) or (code == 1 and not str(error).startswith("no such "))
 
 
-def decode_text(data: bytes) -> str:
-    """Read a TEXT value; bytes that are not UTF-8 become lone surrogates."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def describe(name: str, catalog_type: str) -> SourceColumn:
+def _describe(name: str, catalog_type: str) -> SourceColumn:
     """Choose how a column is read by the name of its declared type, then by its affinity."""
     declared = catalog_type.partition("(")[0].strip().upper()
-    kind = affinity(declared)
-    convert: Converter = stored
+    kind = _affinity(declared)
+    convert: Converter = _stored
     key = {"INTEGER": integer_key(*INT64), "TEXT": text_key()}.get(kind)
     if declared in ("BOOLEAN", "BOOL"):
-        convert = boolean
+        convert = _boolean
     elif declared in ("JSON", "JSONB"):
-        convert = embedded
+        convert = _embedded
     elif declared in TEMPORAL:
-        convert, key = temporal, text_key()
+        convert, key = _temporal, text_key()
     elif declared == "UUID":
         key = text_key()
     elif kind == "NUMERIC":
-        convert = decimal
+        convert = _decimal
     return SourceColumn(name, catalog_type or "no declared type", column(name), convert, key)
 
 
-def affinity(declared: str) -> str:
+def _affinity(declared: str) -> str:
     """Return the affinity that SQLite derives from a declared type (datatype3.html, section 3.1)."""
     for kind, words in (("INTEGER", ["INT"]), ("TEXT", ["CHAR", "CLOB", "TEXT"]), ("BLOB", ["BLOB"])):
         if any(word in declared for word in words):
@@ -86,38 +75,36 @@ def affinity(declared: str) -> str:
     return "REAL" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
 
 
-def stored(value: Any) -> object:
-    """Write by storage class."""
+def _stored(value: Any) -> object:
     return finite(value) if type(value) is float else value
 
 
-def decimal(value: Any) -> object:
+def _decimal(value: Any) -> object:
     """Write a number in the digits that SQLite has, which may be fewer than were inserted."""
     if type(value) is float:
         return repr(value).replace("inf", "Infinity")
     return str(value) if type(value) is int else value
 
 
-def boolean(value: Any) -> bool:
-    """Write 0 and 1."""
+def _boolean(value: Any) -> bool:
     if type(value) is int and value in (0, 1):
         return value == 1
     raise ValueError("a BOOLEAN holds a value other than 0, 1 and NULL")
 
 
-def temporal(value: Any) -> object:
+def _temporal(value: Any) -> object:
     """Write ISO text with a T; other text and numbers (Unix time, Julian day) as they are stored."""
     if type(value) is str and ISO_DATETIME.fullmatch(value):
         return value.replace(" ", "T", 1)
-    return stored(value)
+    return _stored(value)
 
 
-def embedded(value: Any) -> object:
+def _embedded(value: Any) -> object:
     """Embed JSON text; SQLite turns texts that look like a number into one."""
     if type(value) is bytes:
         raise ValueError("the JSON column holds a BLOB (JSONB): store json(…) text")
     if type(value) is not str:
-        return stored(value)
+        return _stored(value)
     try:
         return msgspec.json.decode(value, type=msgspec.Raw)
     except msgspec.DecodeError as error:

@@ -10,7 +10,8 @@ import redis
 from celery import Celery
 
 from rowcache_tasks.config.settings import Settings, load_settings
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, RowCacheError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule

@@ -9,7 +9,8 @@ from support.orm_models import Inventory
 
 from rowcache_tasks.config.query import parse_queries
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, EncodingError, SourceError
 
 pytestmark = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")

@@ -7,7 +7,8 @@ from sqlalchemy import text
 from support.scratch_database import CREATE_USERS, ScratchDatabase
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.demo.servers import Postgres
 from rowcache_tasks.errors import SourceError
 

@@ -6,7 +6,8 @@ import pytest
 from support.scratch_database import CREATE_USERS
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
 
 

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from support.orm_models import TABLES, Base, Inventory, Seat, Staff, Untold, User, sell
 
 from rowcache_tasks import ArgumentError
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.orm import touched
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.worker.refresh import refresh_claim

@@ -10,7 +10,8 @@ from sqlalchemy.orm import defer
 from support.orm_models import TABLES, Boss, Inventory, Line, Mood, Parcel, Seat, Staff, Temp, Thing, User
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 
 
 def test_objects_deleted_by_cascade_and_as_orphans_are_touched(db, touched_rows):

@@ -6,7 +6,8 @@ import sqlite3
 import pytest
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.source import Source, create_source_engine
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.rows import Backoff
 from rowcache_tasks.worker.refresh import refresh_claim

@@ -128,7 +128,7 @@ def test_unknown_database_is_encoded_by_python_type(value, expected):
 
 
 def test_unknown_python_type_names_column_and_type():
-    with pytest.raises(EncodingError, match="column 'c0': a complex has no JSON form"):
+    with pytest.raises(EncodingError, match="column 'c0': Encoding objects of type complex is unsupported"):
         encode(1j, convert=plain)
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from psycopg import Connection, OperationalError
 
-__all__ = ["BoundedConnection"]
-
 
 class BoundedConnection(Connection[tuple[Any, ...]]):
     """Connection with a bounded wait for each answer; then it closes itself and raises.

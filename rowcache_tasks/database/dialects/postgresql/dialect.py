@@ -5,27 +5,15 @@ timestamps, digits of a numeric); a converter turns it into JSON.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    ColumnElement,
-    Connection,
-    Select,
-    TableClause,
-    any_,
-    bindparam,
-    cast,
-    column,
-    func,
-    select,
-    text,
-)
-from sqlalchemy import tuple_ as row_of
-from sqlalchemy.types import UserDefinedType
+import sqlalchemy as sa
+from sqlalchemy import URL, ColumnElement, Connection, Select, TableClause
+from sqlalchemy.exc import DBAPIError
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SelectByKeys, SourceColumn
-from rowcache_tasks.database.dialects.postgresql.cursor import read_rows
 from rowcache_tasks.database.dialects.postgresql.text import CONVERTERS, ELEMENTS, KEY_TYPES, NATIVE, TEXT_KEY
 from rowcache_tasks.database.encoding import each
 from rowcache_tasks.errors import ConfigError
@@ -41,7 +29,7 @@ SELECT set_config('default_transaction_read_only', 'on', false),
 """
 
 # Domains resolve to the type below them, arrays to their element: "resolved" ends at a type that is neither.
-CATALOG = text("""
+CATALOG = sa.text("""
 WITH RECURSIVE resolved AS (
     SELECT attnum, attname, atttypid AS oid, 0 AS arrays
     FROM pg_catalog.pg_attribute
@@ -67,19 +55,6 @@ ROW_ERROR_CLASSES = {"21", "22", "23", "38", "39", "P0", "XX"}
 
 ANSWER_SLACK_S = 2.0
 """Wait beyond the statement time-out, at which the server itself ends the statement."""
-
-
-class SqlType(UserDefinedType[Any]):
-    """SQL type by its text, for casts."""
-
-    cache_ok = True
-
-    def __init__(self, sql: str) -> None:
-        self.sql = sql
-
-    def get_col_spec(self, **_kw: Any) -> str:
-        """Return the SQL text."""
-        return self.sql
 
 
 class PostgreSQL(Dialect):
@@ -126,39 +101,52 @@ class PostgreSQL(Dialect):
     def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the catalog: SQLAlchemy's reflection has no types of extensions."""
         quoted = connection.dialect.identifier_preparer.format_table(relation)
-        return [describe(*row) for row in connection.execute(CATALOG, {"relation": quoted})]
+        return [_describe(*row) for row in connection.execute(CATALOG, {"relation": quoted})]
 
     def relation_names(self, connection: Connection, schema: str | None) -> list[str]:
-        """Add the materialized views and partitioned tables."""
-        found = "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND "
-        if schema is None:
-            where = "pg_catalog.pg_table_is_visible(oid) AND relnamespace <> 'pg_catalog'::regnamespace"
-            return list(connection.scalars(text(f"{found}{where} ORDER BY 1")))
-        where = "relnamespace = pg_catalog.to_regnamespace(pg_catalog.quote_ident(:schema))"
-        return list(connection.scalars(text(f"{found}{where} ORDER BY 1"), {"schema": schema}))
+        """Add the materialized views."""
+        inspector = sa.inspect(connection)
+        return [*super().relation_names(connection, schema), *inspector.get_materialized_view_names(schema)]
 
     def match(self, key: Sequence[SourceColumn]) -> ColumnElement[bool]:
         """Match with one array parameter a column, so that the text does not depend on the number of keys."""
-        arrays = [cast(bindparam(f"row_keys_{i}"), SqlType(f"{part.key_cast}[]")) for i, part in enumerate(key)]
-        columns: list[ColumnElement[Any]] = [column(part.name) for part in key]
+        arrays = [_cast(sa.bindparam(f"row_keys_{i}"), f"{part.key_cast}[]") for i, part in enumerate(key)]
+        columns: list[ColumnElement[Any]] = [sa.column(part.name) for part in key]
         if len(key) == 1:
-            return columns[0] == any_(arrays[0])
-        wanted = func.unnest(*arrays).table_valued(*(f"part_{i}" for i in range(len(key)))).render_derived()
-        return row_of(*columns).in_(select(wanted))
+            return columns[0] == sa.any_(arrays[0])
+        wanted = sa.func.unnest(*arrays).table_valued(*(f"part_{i}" for i in range(len(key)))).render_derived()
+        return sa.tuple_(*columns).in_(sa.select(wanted))
 
     def parameters(self, keys: Collection[Any]) -> dict[str, Any]:
         """Write the arrays as text: psycopg's dumper of lists takes ten times as long."""
         parts = zip(*keys, strict=True) if isinstance(next(iter(keys)), tuple) else [keys]
-        return {f"row_keys_{i}": array_literal(part) for i, part in enumerate(parts)}
+        return {f"row_keys_{i}": _array(part) for i, part in enumerate(parts)}
 
     def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
         """Compile the statement once."""
-        sql = str(statement.compile(dialect=connection.dialect))
+        return partial(self._select, str(statement.compile(dialect=connection.dialect)))
 
-        def select_by_keys(connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
-            return read_rows(connection, sql, self.parameters(keys), self.is_outdated)
+    def _select(self, sql: str, connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
+        """Select with psycopg's cursor: SQLAlchemy's statement and result cost as much as reading 20 rows.
 
-        return select_by_keys
+        Raises DBAPIError when the connection cannot be used any more, else the driver's own error.
+        """
+        driver_connection: Any = connection.connection.driver_connection
+        try:
+            with driver_connection.cursor() as cursor:
+                rows: Sequence[Any] = cursor.execute(sql, self.parameters(keys)).fetchall()
+                return rows
+        except connection.dialect.loaded_dbapi.Error as error:
+            if driver_connection.closed or self.is_outdated(error):
+                driver_connection.close()
+                with suppress(DBAPIError):  # SQLAlchemy finds it closed, and replaces every pooled one that is as old
+                    connection.exec_driver_sql("SELECT 1")
+                raise DBAPIError(sql, None, error, hide_parameters=True, connection_invalidated=True) from error
+            raise
+        except BaseException:
+            if driver_connection.info.transaction_status:  # not idle: the wait for the answer was interrupted
+                connection.invalidate()
+            raise
 
     def is_row_error(self, error: BaseException) -> bool:
         """Go by SQLSTATE; an error without one is psycopg's, for a value that it cannot load."""
@@ -178,21 +166,25 @@ class PostgreSQL(Dialect):
         return f"{'an exception was raised' if state == 'P0001' else words} (SQLSTATE {state})"
 
 
-def describe(name: str, internal: str, formatted: str, kind: str, arrays: int, builtin: bool) -> SourceColumn:
+def _describe(name: str, internal: str, formatted: str, kind: str, arrays: int, builtin: bool) -> SourceColumn:
     """Choose how a column is read by the internal name of its type."""
     known = internal if builtin else ""
     exact = f'pg_catalog."{internal}"' if builtin else formatted
     if not arrays:
         key = KEY_TYPES.get(known) or (TEXT_KEY if kind == "e" or internal == "citext" else None)
-        return SourceColumn(name, formatted, column(name), CONVERTERS.get(known), key, exact)
+        return SourceColumn(name, formatted, sa.column(name), CONVERTERS.get(known), key, exact)
     element = known if arrays == 1 and known in ELEMENTS else "text"
     convert = CONVERTERS.get(element)
     # The cast also turns arrays of a domain into arrays that psycopg can load.
-    expression = cast(column(name), SqlType(f'pg_catalog."{element}"[]'))
+    expression = _cast(sa.column(name), f'pg_catalog."{element}"[]')
     return SourceColumn(name, f"{formatted}[]", expression, each(convert) if convert else None)
 
 
-def array_literal(values: Collection[object]) -> str:
+def _cast(expression: ColumnElement[Any], sql_type: str) -> ColumnElement[Any]:
+    return expression.op("::")(sa.literal_column(sql_type))
+
+
+def _array(values: Collection[object]) -> str:
     """Write a one-dimensional array in PostgreSQL's text form, every element quoted."""
     texts = list(map(str, values))
     joined = "".join(texts)

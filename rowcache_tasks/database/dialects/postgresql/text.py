@@ -20,45 +20,41 @@ ELEMENTS = NATIVE | {
 }
 
 
-def is_infinite(value: str) -> bool:
-    """Whether a date or timestamp is infinite."""
-    return value in ("infinity", "-infinity")
+INFINITE = ("infinity", "-infinity")
 
 
-def iso_date(value: str) -> str:
-    """Accept YYYY-MM-DD and infinity; clients parse no year beyond 9999 or before 1."""
-    if (len(value) == 10 and value[4] == "-") or is_infinite(value):
+def _iso_date(value: str) -> str:
+    if (len(value) == 10 and value[4] == "-") or value in INFINITE:
         return value
     raise ValueError("the date is outside the years 1 to 9999")
 
 
-def iso_timestamp(value: str) -> str:
+def _iso_timestamp(value: str) -> str:
     """2026-11-22 19:39:19.5 -> 2026-11-22T19:39:19.5."""
     if value[10:11] == " " and value[4] == "-" and value[-1] != "C":
         return f"{value[:10]}T{value[11:]}"
-    if is_infinite(value):
+    if value in INFINITE:
         return value
     raise ValueError("the timestamp is outside the years 1 to 9999")
 
 
-def utc_timestamp(value: str) -> str:
+def _utc_timestamp(value: str) -> str:
     """2026-11-22 19:39:19.5+00 -> 2026-11-22T19:39:19.5Z, RFC 3339."""
     if value[10:11] == " " and value[-3:] == "+00":
         return f"{value[:10]}T{value[11:-3]}Z"
-    if is_infinite(value):
+    if value in INFINITE:
         return value
     # Another offset: the session of a connection pooler lacks our settings.
     raise ValueError("the timestamp is outside the years 1 to 9999, or the session's TimeZone is not UTC")
 
 
-def iso_interval(value: str) -> str:
-    """Accept ISO 8601 (P1Y2M3DT4H5M6S) and infinity."""
-    if value[:1] == "P" or is_infinite(value):
+def _iso_interval(value: str) -> str:
+    if value[:1] == "P" or value in INFINITE:
         return value
     raise ValueError("the interval is not in ISO 8601: the session's IntervalStyle is not iso_8601")
 
 
-def offset_time(value: str) -> str:
+def _offset_time(value: str) -> str:
     """19:39:19+02 -> 19:39:19+02:00, as in RFC 3339."""
     return value if value[-3] == ":" else f"{value}:00"
 
@@ -68,11 +64,11 @@ CONVERTERS: Mapping[str, Converter] = {
     "float8": finite,
     "json": msgspec.Raw,
     "jsonb": msgspec.Raw,
-    "date": iso_date,
-    "timestamp": iso_timestamp,
-    "timestamptz": utc_timestamp,
-    "interval": iso_interval,
-    "timetz": offset_time,
+    "date": _iso_date,
+    "timestamp": _iso_timestamp,
+    "timestamptz": _utc_timestamp,
+    "interval": _iso_interval,
+    "timetz": _offset_time,
 }
 
 TEXT_KEY = text_key(nul=False)
