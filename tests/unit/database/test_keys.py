@@ -88,7 +88,7 @@ def test_texts_that_are_read_together_are_read_as_each_by_itself(key_type, row_i
     key = RowKey([key_type])
     keys, errors = key.parse_all(row_ids)
     assert_read_as_each(key, row_ids, keys, errors)
-    if key.parse_canonical(row_ids) is not None:
+    if key.parse_canonical(row_ids) is not None and "" not in row_ids:
         assert [key.write([value]) for value in keys.values()] == list(dict.fromkeys(row_ids))
 
 
