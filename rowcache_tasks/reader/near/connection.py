@@ -157,7 +157,7 @@ class TrackingThread:
 
     def _serve(self, connection: Any, session: TrackingSession, waker: Waker) -> None:
         """Send fetches, take replies and invalidations, until the connection is lost or stopped."""
-        next_ping, is_more, sock = 0.0, False, connection._get_socket()
+        next_ping, is_more, sock = 0.0, False, connection._sock
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ)
             selector.register(waker, selectors.EVENT_READ)
