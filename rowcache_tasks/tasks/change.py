@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any
@@ -14,10 +14,17 @@ from celery.exceptions import Reject
 from rowcache_tasks.celery import SCHEDULE_QUEUE
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import ArgumentError, RowCacheError
-from rowcache_tasks.schedule.arguments import parse_stamp
+from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
 from rowcache_tasks.schedule.rows import Schedule
 
-__all__ = ["ScheduleChange", "changing", "now_stamp"]
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "row_id": parse_row_id,
+    "row_ids": parse_row_ids,
+    "delay": parse_delay,
+    "delays": parse_delays,
+    "stamp": parse_stamp,
+}
+"""Name of an argument of a task -> its check."""
 
 PROGRESS_INTERVAL_S = 0.5
 
@@ -42,19 +49,27 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
     reject_on_worker_lost = True
     ignore_result = True
     throws = (RowCacheError,)
-    parse: Callable[..., Any]
-    """Parses the arguments of the task, or raises ArgumentError."""
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Check the arguments, add the time, send. Raises ArgumentError; redis.RedisError when Redis is away."""
-        args, kwargs = args or (), dict(kwargs or {})
-        stamp = parse_stamp(kwargs.pop("stamp", ""))
+        args, kwargs = args or (), kwargs or {}
+        stamp = self.parse(args, kwargs).get("stamp") or now_stamp()
+        return super().apply_async(args, {**kwargs, "stamp": stamp}, *rest, **options)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Check the arguments again, and run: any program may send a message."""
+        return self.run(**self.parse(args, kwargs))
+
+    def parse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the checked arguments by name. Raises ArgumentError."""
         try:
-            signature(self.run).bind(*args, **kwargs)
+            arguments = signature(self.run).bind(*args, **kwargs).arguments
         except TypeError as error:
             raise ArgumentError(f"{self.run.__name__}: {error}") from error
-        self.parse(*args, **kwargs)
-        return super().apply_async(args, {**kwargs, "stamp": stamp or now_stamp()}, *rest, **options)
+        table = current_runtime().settings.table(arguments["table"])
+        if "query" in arguments:
+            table.query(arguments["query"])
+        return {name: PARSERS[name](value) if name in PARSERS else value for name, value in arguments.items()}
 
     def progress(self, form: str) -> Callable[..., None]:
         """Return a function that shows numbers as the state PROGRESS, at most twice a second.

@@ -1,38 +1,20 @@
 """Tasks that change the schedule of whole tables. Long ones show their progress as the state PROGRESS."""
 
+from dataclasses import asdict
+
 from rowcache_tasks.celery import app
 from rowcache_tasks.celery.process import current_runtime
-from rowcache_tasks.config.query import Query
 from rowcache_tasks.errors import SourceError
-from rowcache_tasks.schedule.arguments import parse_delay, parse_stamp
 from rowcache_tasks.tasks.change import ScheduleChange, changing, now_stamp
 from rowcache_tasks.worker.drop import drop_table as drop_all
 from rowcache_tasks.worker.reconcile import reconcile_table as reconcile
 from rowcache_tasks.worker.seed import seed_query, seed_table
 
-__all__ = ["drop_table", "pause_table", "reconcile_table", "resume_table", "schedule_query", "schedule_table"]
 
-
-def parse_name(table: str) -> str:
-    """Parse the argument (table)."""
-    return current_runtime().settings.table(table).name
-
-
-def parse_table(table: str, delay: object) -> float:
-    """Parse the arguments (table, delay)."""
-    current_runtime().settings.table(table)
-    return parse_delay(delay)
-
-
-def parse_query(table: str, query: str, delay: object) -> tuple[Query, float]:
-    """Parse the arguments (table, name of a query, delay)."""
-    return current_runtime().settings.table(table).query(query), parse_delay(delay)
-
-
-@app.task(name="rowcache_tasks.tasks.schedule_table", base=ScheduleChange, bind=True, parse=staticmethod(parse_table))
+@app.task(name="rowcache_tasks.tasks.schedule_table", base=ScheduleChange, bind=True)
 def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str = "") -> dict[str, int]:
     """Cache every row of the table, the first refreshes spread over one delay; return {"applied": n, "ignored": n}."""
-    delay, stamp = parse_table(table, delay), parse_stamp(stamp) or now_stamp()
+    stamp = stamp or now_stamp()
     source = current_runtime().source(table)
     try:
         total = f"{source.count_rows():,}"
@@ -43,61 +25,60 @@ def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str
     return changed.as_result()
 
 
-@app.task(name="rowcache_tasks.tasks.schedule_query", base=ScheduleChange, bind=True, parse=staticmethod(parse_query))
+@app.task(name="rowcache_tasks.tasks.schedule_query", base=ScheduleChange, bind=True)
 def schedule_query(self: ScheduleChange, table: str, query: str, delay: float, *, stamp: str = "") -> dict[str, int]:
     """Cache the rows that a query of the settings names; return {"applied": n, "ignored": n}.
 
     `delay` is for rows to which the query gives none. The first refreshes are spread over the delay of each row.
     """
-    wanted, delay = parse_query(table, query, delay)
-    stamp = parse_stamp(stamp) or now_stamp()
+    stamp = stamp or now_stamp()
     with changing(table) as schedule:
         source = current_runtime().source(table)
-        changed = seed_query(schedule, source, wanted, delay, stamp, self.progress("{:,} rows scheduled"))
+        chosen, report = schedule.table.query(query), self.progress("{:,} rows scheduled")
+        changed = seed_query(schedule, source, chosen, delay, stamp, report)
     return changed.as_result()
 
 
-@app.task(name="rowcache_tasks.tasks.reconcile_table", base=ScheduleChange, bind=True, parse=staticmethod(parse_table))
+@app.task(name="rowcache_tasks.tasks.reconcile_table", base=ScheduleChange, bind=True)
 def reconcile_table(self: ScheduleChange, table: str, delay: float, *, stamp: str = "") -> dict[str, int]:
     """Schedule the rows that the database has, drop those that it does not have; return {"added", "dropped", "kept"}.
 
     Rows that are scheduled already keep their delay and their due time.
     """
-    delay, stamp = parse_table(table, delay), parse_stamp(stamp) or now_stamp()
+    stamp = stamp or now_stamp()
     with changing(table) as schedule:
         runtime = current_runtime()
         report = self.progress("{:,} rows compared, {:,} added, {:,} dropped")
         found = reconcile(schedule, runtime.table_state(table), runtime.source(table), delay, stamp, report)
-    return {"added": found.added, "dropped": found.dropped, "kept": found.kept}
+        return asdict(found)
 
 
-@app.task(name="rowcache_tasks.tasks.pause_table", base=ScheduleChange, parse=staticmethod(parse_name))
+@app.task(name="rowcache_tasks.tasks.pause_table", base=ScheduleChange)
 def pause_table(table: str, *, stamp: str = "") -> dict[str, int]:
     """Let no dispatcher claim rows of the table until resume_table; return {"applied": n, "ignored": n}."""
-    return set_paused(parse_name(table), True, stamp)
+    return set_paused(table, True, stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.resume_table", base=ScheduleChange, parse=staticmethod(parse_name))
+@app.task(name="rowcache_tasks.tasks.resume_table", base=ScheduleChange)
 def resume_table(table: str, *, stamp: str = "") -> dict[str, int]:
     """Let dispatchers claim rows of the table again; return {"applied": n, "ignored": n}."""
-    return set_paused(parse_name(table), False, stamp)
+    return set_paused(table, False, stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.drop_table", base=ScheduleChange, bind=True, parse=staticmethod(parse_name))
+@app.task(name="rowcache_tasks.tasks.drop_table", base=ScheduleChange, bind=True)
 def drop_table(self: ScheduleChange, table: str, *, stamp: str = "") -> dict[str, int]:
     """Stop caching the table: unschedule every row and remove every value; return {"dropped": n, "kept": n}.
 
     Rows that were scheduled after this task was enqueued are kept.
     """
-    name, stamp = parse_name(table), parse_stamp(stamp) or now_stamp()
-    with changing(name) as schedule:
+    stamp = stamp or now_stamp()
+    with changing(table) as schedule:
         report = self.progress("{:,} rows dropped, {:,} kept")
-        cleared = drop_all(schedule, current_runtime().table_state(name), stamp, report)
-    return {"dropped": cleared.dropped, "kept": cleared.kept}
+        return asdict(drop_all(schedule, current_runtime().table_state(table), stamp, report))
 
 
 def set_paused(table: str, is_paused: bool, stamp: str) -> dict[str, int]:
     """Pause or resume, unless a later change of the kind was applied already."""
     with changing(table):
-        is_applied = current_runtime().table_state(table).pause_table(is_paused, parse_stamp(stamp))
+        is_applied = current_runtime().table_state(table).pause_table(is_paused, stamp)
     return {"applied": int(is_applied), "ignored": int(not is_applied)}
