@@ -13,8 +13,6 @@ from collections.abc import Callable
 from rowcache_tasks.dispatch.sent_batches import SEND_SHARE, SentBatches
 from rowcache_tasks.schedule.claim import Claim
 
-__all__ = ["EXPIRY_SLACK_S", "LINGER_S", "Backpressure"]
-
 logger = logging.getLogger(__name__)
 
 EXPIRY_SLACK_S = 60
@@ -34,8 +32,8 @@ queue longer, and a large one costs hardly more.
 class Backpressure:
     """Bounds the queue of one dispatcher. `queue_length` counts the batches at the broker.
 
-    Each claim brings the number of batches not started yet, at no cost. That number includes batches that workers have
-    fetched, and lost ones. So the broker is asked as well, but only when the number reaches `max_queue`.
+    Each claim returns the number of batches not started yet. That includes batches that workers have fetched, and lost
+    ones: when the number reaches `max_queue`, the broker is asked as well.
     """
 
     def __init__(self, batches: SentBatches, queue_length: Callable[[], int], lease_s: float, max_queue: int) -> None:
@@ -48,10 +46,7 @@ class Backpressure:
 
     def is_full(self) -> bool:
         """Return whether the queue is too long to claim anything."""
-        if self._unstarted < self._max_queue or self._queue_length() < self._max_queue:
-            return False
-        logger.debug("queue_full", extra={"max_queue": self._max_queue})
-        return True
+        return self._unstarted >= self._max_queue and self._queue_length() >= self._max_queue
 
     def note_claim(self, claim: Claim) -> None:
         """Note how many batches were not started when this one was claimed."""
@@ -62,10 +57,7 @@ class Backpressure:
         self._refused_since = None
 
     def check_send(self, asked_at: float) -> None:
-        """Raise TimeoutError when a batch is late: SEND_SHARE of its lease after the claim was asked for.
-
-        `asked_at` is a time of the monotonic clock.
-        """
+        """Raise TimeoutError when SEND_SHARE of the lease is over since `asked_at`, a time of the monotonic clock."""
         if self._is_late(asked_at):
             raise TimeoutError(f"the process or Redis stood still for over {SEND_SHARE} of a lease")
 
@@ -94,16 +86,13 @@ class Backpressure:
             self._batches.forget(asked_at - self._lease_s / 2)
             return True
         self._batches.forget(asked_at - self._lease_s - EXPIRY_SLACK_S)
-        self._warn_when_stuck()
-        return False
-
-    def _warn_when_stuck(self) -> None:
         now = time.monotonic()
         if self._refused_since is None:
             self._refused_since = now
         elif now - self._refused_since > self._lease_s:
             logger.warning("queue_stuck: nothing was claimed for a lease, as no worker starts what is in the queue")
             self._refused_since = math.inf
+        return False
 
     def linger_s(self, longest_s: float) -> float:
         """Return the pause after a batch that was not full; seconds."""

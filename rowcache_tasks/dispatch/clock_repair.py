@@ -10,8 +10,6 @@ import redis
 
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 
-__all__ = ["ClockRepair"]
-
 logger = logging.getLogger(__name__)
 
 SCAN_COUNT = 1000
@@ -30,21 +28,28 @@ class ClockRepair:
         self._check_at = 0.0
         self._cursor: int | None = None
         self._repaired = 0
+        self._is_failing = False
 
     def run(self) -> bool:
         """Check the clock, once in interval_s seconds; after a step, repair about SCAN_COUNT rows a call.
 
-        Returns whether there is more to repair; raises nothing when Redis is away. If the process dies in between,
-        another one begins anew: the step counts as repaired only at the end. Two repairs at once do no harm.
+        Returns whether there is more to repair; raises nothing of Redis's. If the process dies in between, another one
+        begins anew: the step counts as repaired only at the end. Two repairs at once do no harm.
         """
         if self._cursor is None and time.monotonic() < self._check_at:
             return False
         self._check_at = time.monotonic() + self._interval_s
         try:
-            return self._has_stepped() and self._repair()
+            has_more = self._has_stepped() and self._repair()
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False  # the dispatcher warns of the same outage
         except redis.RedisError as error:
-            logger.debug("clock_unknown", extra={"table": self._name, "error": str(error)})
+            if not self._is_failing:
+                logger.warning("clock_unknown: a step back of the clock is not repaired in %s: %s", self._name, error)
+            self._is_failing = True
             return False
+        self._is_failing = False
+        return has_more
 
     def _has_stepped(self) -> bool:
         if self._cursor is None and self._schedule.check_clock():

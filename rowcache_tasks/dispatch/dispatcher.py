@@ -19,15 +19,13 @@ from typing import Protocol
 import redis
 
 from rowcache_tasks.dispatch.backpressure import Backpressure
-from rowcache_tasks.dispatch.next_due import NextDue
+from rowcache_tasks.dispatch.next_due import read_next_due
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.schedule.arguments import MAX_ROW_ID_BYTES
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.rows import Backoff, Schedule
-
-__all__ = ["Broker", "Dispatcher", "Limits"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +67,12 @@ class Dispatcher:
         limits: Limits,
         deferral: AbstractContextManager[object] | None = None,
     ) -> None:
+        self._client = client
         self._schedules = schedules
         self._broker = broker
         self._limits = limits
         self._deferral = deferral or nullcontext()
         self._wakeup = Wakeup(client, [schedule.table.keys.wake for schedule in schedules])
-        self._next_due = NextDue(client, [schedule.table.keys.schedule for schedule in schedules])
         self._backpressure = Backpressure(SentBatches(client), broker.queue_length, limits.lease_s, limits.max_queue)
         # A little early: a change by another program is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
@@ -140,7 +138,7 @@ class Dispatcher:
         """
         now = time.monotonic()
         if now >= self._look_at or now < min(self._due_at.values()):
-            due_in_s = self._next_due.read()
+            due_in_s = read_next_due(self._client, [schedule.table.keys.schedule for schedule in self._schedules])
             now = time.monotonic()
             self._due_at = {key: now + seconds for key, seconds in zip(self._due_at, due_in_s, strict=True)}
             self._look_at = now + self._poll_interval_s
@@ -175,7 +173,9 @@ class Dispatcher:
         if errors and len(self._failing | errors.keys()) == len(self._schedules):
             raise next(iter(errors.values()))
         for name, reason in errors.items():
-            self._note_failure(name, reason)
+            if name not in self._failing:
+                logger.warning("dispatch_failed for %s, trying again: %s: %s", name, type(reason).__name__, reason)
+        self._failing |= errors.keys()
         return claims
 
     def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float]:
@@ -211,12 +211,6 @@ class Dispatcher:
         self._backpressure.note_sent(claim, asked_at)
         logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
         return claim
-
-    def _note_failure(self, table: str, error: Exception) -> None:
-        """Log the first of a table's failures in a row."""
-        if table not in self._failing:
-            self._failing.add(table)
-            logger.warning("dispatch_failed for %s, trying again: %s: %s", table, type(error).__name__, error)
 
 
 def is_too_long(row_id: str) -> bool:

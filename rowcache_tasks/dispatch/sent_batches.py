@@ -3,14 +3,11 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import redis
 
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Claim
-
-__all__ = ["SEND_SHARE", "SentBatches"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +26,7 @@ class SentBatches:
         self._client = client
 
     def start(self, claim: Claim) -> None:
-        """Remove a batch that a worker has started, and those that lay before it in the queue.
-
-        Raises nothing of Redis's: a batch that stays on the list expires.
-        """
+        """Remove a batch that a worker has started, and those before it in the queue. Raises nothing of Redis's."""
         claimed_at = float(claim.claimed_at)
         sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
         pipeline = self._client.pipeline(transaction=False)
@@ -56,10 +50,9 @@ class SentBatches:
         with ignore_foreign_key():
             self._client.zrem(Keys.queue, claim.claimed_at)
 
-    def forget(self, until: float) -> int:
-        """Remove the batches claimed up to a time in Unix seconds; return their number."""
-        forgotten: Any = self._client.zremrangebyscore(Keys.queue, "-inf", until)
-        return int(forgotten)
+    def forget(self, until: float) -> None:
+        """Remove the batches claimed up to a time in Unix seconds."""
+        self._client.zremrangebyscore(Keys.queue, "-inf", until)
 
     def now(self) -> float:
         """Return the time of the clock by which batches are claimed; Unix seconds."""

@@ -3,8 +3,6 @@
 import signal
 from types import FrameType
 
-__all__ = ["DeferredSignals"]
-
 PATIENCE_S = 0.4
 """A stop is deferred for so long; then it interrupts the with-block, which may hang on a server."""
 

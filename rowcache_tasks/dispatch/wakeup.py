@@ -10,8 +10,6 @@ import redis
 
 from rowcache_tasks.schedule.connection import SOCKET_TIMEOUT_S
 
-__all__ = ["Wakeup"]
-
 logger = logging.getLogger(__name__)
 
 BLOCK_S = 5
@@ -24,8 +22,7 @@ FLOOD = 100
 class Wakeup:
     """Sleeps while a BLPOP waits at the server, on a connection of its own.
 
-    The time-out of a sleep is kept here: an idle server checks its own time-outs every 100 ms only, and so an idle
-    dispatcher sends nothing.
+    The time-out of a sleep is kept here: an idle server checks its own time-outs every 100 ms only.
     """
 
     def __init__(self, client: "redis.Redis", wake_keys: Sequence[str]) -> None:

@@ -159,11 +159,16 @@ def test_schedule_change_enqueued_after_a_step_back_is_applied(schedule, client)
     assert schedule.put_rows({"1": (10, 0)}, str(now(client))).applied == 1
 
 
-def test_clock_that_cannot_be_asked_raises_nothing(schedule, client, clock):
-    client.delete("state:")
-    client.set("state:", "a string where a hash belongs")
-    clock._check_at = 0
-    assert clock.run() is False
+def test_clock_that_cannot_be_asked_raises_nothing_and_is_a_warning_once_an_outage(schedule, client, clock, caplog):
+    for _ in range(2):
+        client.delete("state:")
+        client.set("state:", "a string where a hash belongs")
+        for _ in range(3):
+            clock._check_at = 0
+            assert clock.run() is False
+        client.delete("state:")
+        check_at_once(clock)
+    assert [record.message.split(":")[0] for record in caplog.records] == ["clock_unknown"] * 2
 
 
 @pytest.mark.parametrize("nonsense", ["soon", "nan", "-inf", "1e999", "-1"])

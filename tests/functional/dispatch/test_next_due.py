@@ -10,7 +10,7 @@ from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import NextDue
+from rowcache_tasks.dispatch.next_due import read_next_due
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
@@ -29,11 +29,6 @@ class Broker:
 
     def queue_length(self):
         return 0
-
-
-@pytest.fixture
-def next_due(client):
-    return NextDue(client, KEYS)
 
 
 @pytest.fixture
@@ -70,39 +65,37 @@ def test_look_gives_how_long_until_the_first_row_of_each_table_is_due(client, va
     path = unquote(urlsplit(valkey.url).path)
     database = client.connection_pool.connection_kwargs["db"]
     with connect(f"unix://{path}?db={database}&protocol={protocol}", "test") as other:
-        next_due = NextDue(other, KEYS)
-        assert next_due.read() == [math.inf, math.inf]
+        assert read_next_due(other, KEYS) == [math.inf, math.inf]
         schedule_row(client, TABLES[0], "1", 100)
         schedule_row(client, TABLES[0], "2", 50)
         schedule_row(client, TABLES[1], "1", -7)
-        first, second = next_due.read()
+        first, second = read_next_due(other, KEYS)
         assert 0 < first <= 50
         assert second <= -7
 
 
-def test_key_that_is_no_zset_is_left_to_the_claim(client, next_due):
+def test_key_that_is_no_zset_is_left_to_the_claim(client):
     client.set(KEYS[0], "of another program")
-    assert next_due.read() == [-math.inf, math.inf]
+    assert read_next_due(client, KEYS) == [-math.inf, math.inf]
     client.delete(KEYS[0])
-    assert next_due.read() == [math.inf, math.inf]
+    assert read_next_due(client, KEYS) == [math.inf, math.inf]
 
 
-def test_look_connects_anew_after_its_connection_was_lost(client, next_due):
-    next_due.read()
+def test_look_connects_anew_after_its_connection_was_lost(client):
+    read_next_due(client, KEYS)
     client.client_kill_filter(_type="normal", skipme=True)
-    assert next_due.read() == [math.inf, math.inf]
+    assert read_next_due(client, KEYS) == [math.inf, math.inf]
 
 
 def test_look_at_a_server_that_does_not_answer_ends(valkey):
     proxy = Proxy("test", unquote(urlsplit(valkey.url).path))
     proxy.start()
     with connect(f"redis://127.0.0.1:{proxy.port}/9?socket_timeout=2", "test") as proxied:
-        next_due = NextDue(proxied, KEYS)
-        assert next_due.read() == [math.inf, math.inf]
+        assert read_next_due(proxied, KEYS) == [math.inf, math.inf]
         proxy.hang()
-        assert next_due.read() == [-math.inf, -math.inf]
+        assert read_next_due(proxied, KEYS) == [-math.inf, -math.inf]
         proxy.release()
-        assert next_due.read() == [math.inf, math.inf]
+        assert read_next_due(proxied, KEYS) == [math.inf, math.inf]
     proxy.stop()
 
 
@@ -143,10 +136,10 @@ def test_row_that_another_program_schedules_is_seen_while_another_table_is_alway
     assert len(broker.sent) < len(rows), "the busy table was not done"
 
 
-def test_woken_dispatcher_claims_without_a_look(client, build, broker):
+def test_woken_dispatcher_claims_without_a_look(client, build, broker, monkeypatch):
     dispatcher = build(Limits(poll_interval_s=100))
     wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or dispatcher._resume_at, "it has looked")
     Schedule(client, TABLES[1]).put_rows({"1": (3600, 0)})
-    dispatcher._next_due.read = lambda: pytest.fail("it looks")
+    monkeypatch.setattr("rowcache_tasks.dispatch.dispatcher.read_next_due", lambda *_: pytest.fail("it looks"))
     wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or broker.sent, "the row is sent")
     assert broker.sent == [("note", ["1"])]
