@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from rowcache_tasks.schedule.rows import Schedule, cut
 from rowcache_tasks.schedule.table import TableState
 
-__all__ = ["Cleared", "drop_table"]
-
 BATCH = 200
 """Rows in one script call: about 1 ms."""
 

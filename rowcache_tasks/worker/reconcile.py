@@ -12,8 +12,6 @@ from rowcache_tasks.schedule.rows import Schedule, cut
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.seed import SEED_BATCH, spread
 
-__all__ = ["GRACE_S", "Reconciled", "reconcile_table"]
-
 GRACE_S = 60.0
 """A row that was scheduled so long before the commit of its transaction is not dropped."""
 

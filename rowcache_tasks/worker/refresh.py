@@ -7,8 +7,6 @@ from rowcache_tasks.database.source import Source
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 
-__all__ = ["refresh_claim"]
-
 logger = logging.getLogger(__name__)
 
 

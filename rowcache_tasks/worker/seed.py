@@ -10,8 +10,6 @@ from rowcache_tasks.database.source import Source
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
 
-__all__ = ["SEED_BATCH", "seed_query", "seed_table", "spread"]
-
 GOLDEN_RATIO = 0.6180339887498949
 
 SEED_BATCH = 200
