@@ -24,7 +24,7 @@ SCHEDULE_QUEUE = "rowcache.schedule"
 QUEUES = ("celery", REFRESH_QUEUE, SCHEDULE_QUEUE)
 
 
-def check_broker_url(url: object) -> None:
+def check_url_splits(url: object) -> None:
     """Refuse a URL that kombu cannot split: the error of kombu quotes a part of the password.
 
     Raises ConfigError; within a command, exits with status 1 and one line.
@@ -43,7 +43,7 @@ def check_broker_url(url: object) -> None:
         raise SystemExit(1) from None
 
 
-check_broker_url(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
+check_url_splits(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
 app = Celery(
     "rowcache_tasks",
     set_as_current=False,
@@ -75,7 +75,7 @@ def hide_password(sender: Celery, **_: object) -> None:
 
     The package reads its settings from the module, not from `conf`.
     """
-    check_broker_url(sender.conf.broker_url)
+    check_url_splits(sender.conf.broker_url)
     url = sender.conf.get("rowcache_redis_url")
     if isinstance(url, str):
         sender.conf["rowcache_redis_url"] = redact(url)
