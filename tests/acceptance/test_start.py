@@ -41,7 +41,7 @@ def refuse(deployment):
         ("rowcache_batch_size = 5000", "rowcache_batch_size is 5000: allowed is a whole number from 1 to 1000"),
         (
             "rowcache_tables = {'a': {'table': 'inventory'}, 'b': {'table': 'inventory'}}",
-            "rowcache_tables: 'a' and 'b' are on the same Redis keys (namespace ''): give each table a namespace",
+            "rowcache_tables: 'a' and 'b' are on the same Redis keys (namespace ''): set a different namespace",
         ),
         (
             "broker_url = 'rediss+cluster://u:secret@host'; import os; os.environ.pop('CELERY_BROKER_URL')",
