@@ -153,7 +153,7 @@ task_send_sent_event = os.environ.get("CELERY_TASK_SEND_SENT_EVENT", "on").lower
 # Workers. One message in reserve for each process; the others stay in the queue, where any worker can take them.
 worker_prefetch_multiplier = 1
 # Seconds that SIGQUIT leaves to running tasks. Unfinished schedule changes then go back to their queue; claimed rows
-# are due when their lease ends. (SIGTERM lets running tasks end, then gives back the messages only fetched.)
+# are due when their lease ends. (SIGTERM lets running tasks end, and gives back at once the messages only fetched.)
 worker_soft_shutdown_timeout = 10.0
 # A refresh that lost its connection to the broker still commits to Redis: do not kill it half-way.
 worker_cancel_long_running_tasks_on_connection_loss = False

@@ -12,6 +12,7 @@ from celery.signals import celeryd_init
 from kombu import Exchange, Queue
 from kombu.utils.url import url_to_parts
 
+from rowcache_tasks.celery.kombu.shutdown import GiveBack
 from rowcache_tasks.celery.kombu.transport import REFRESH_QUEUE
 from rowcache_tasks.celery.startup import check_worker, print_line
 from rowcache_tasks.errors import ConfigError
@@ -60,6 +61,7 @@ app.add_defaults(
         "worker_consumer": "rowcache_tasks.celery.kombu.consumer:WorkerConsumer",
     }
 )
+app.steps["consumer"].add(GiveBack)
 
 
 @celeryd_init.connect(weak=False)

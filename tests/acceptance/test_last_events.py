@@ -38,8 +38,12 @@ def kinds_heard(listener):
     return kinds
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_no_event_of_a_batch_is_lost_that_runs_when_its_worker_is_told_to_stop(deployment, listener, pool):
+@pytest.mark.parametrize(
+    ("pool", "stops"),
+    [("prefork", "gave back"), ("threads", "gave back"), ("solo", "Warm shutdown")],
+    ids=["prefork", "threads", "solo, which stops after the batch"],
+)
+def test_no_event_of_a_batch_is_lost_that_runs_when_its_worker_is_told_to_stop(deployment, listener, pool, stops):
     deployment.env["ROWCACHE_LEASE"] = "60"
     deployment.start_beat()
     worker = deployment.start_worker("worker", "--concurrency=1", f"--pool={pool}")
@@ -49,7 +53,7 @@ def test_no_event_of_a_batch_is_lost_that_runs_when_its_worker_is_told_to_stop(d
         deployment.schedule.put_rows({"1": (3600, 0)})
         wait_until(lambda: deployment.sql(WAITING) == [(1,)], "a batch is running")
         os.kill(worker.pid, signal.SIGTERM)
-        wait_until(lambda: "Warm shutdown" in deployment.log("worker"), "the worker stops")
+        wait_until(lambda: stops in deployment.log("worker"), "the worker has heard of it")
     assert worker.wait(90) == 0
     kinds = kinds_heard(listener)
     assert [kinds.count(kind) for kind in ("task-received", "task-started", "task-succeeded")] == [1, 1, 1], kinds

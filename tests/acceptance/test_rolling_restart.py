@@ -1,4 +1,4 @@
-"""SIGTERM of a worker: the batches that it has started end, those that it has only fetched go back to the queue."""
+"""SIGTERM of a worker: what it has started ends, what it has only fetched goes back at once."""
 
 import os
 import signal
@@ -57,12 +57,12 @@ def test_no_row_is_lost_or_late_when_all_workers_are_restarted_under_load(deploy
         assert observer.missing() == []
         row_id, late_s = observer.reset()
     assert late_s < LEASE_S / 5, f"row {row_id} was late by {late_s} s; a quiet machine shows 0.1 s"
-    assert deployment.stat("failed") == deployment.stat("superseded") == deployment.stat("missing") == 0
+    # A batch in the pipe to a process may run twice: its second commit is superseded.
+    assert deployment.stat("failed") == deployment.stat("missing") == 0
 
 
-def test_stopping_worker_gives_back_what_it_has_not_started(deployment, broker):
-    deployment.env["ROWCACHE_LEASE"] = str(LEASE_S)
-    deployment.env["ROWCACHE_BATCH_SIZE"] = "1"
+def test_stopping_worker_gives_back_at_once_what_it_has_not_started(deployment, broker):
+    deployment.env["ROWCACHE_LEASE"] = "60"
     deployment.start_beat()
     worker = deployment.start_worker("worker", "--concurrency=1")
     wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
@@ -77,13 +77,13 @@ def test_stopping_worker_gives_back_what_it_has_not_started(deployment, broker):
         )
         os.kill(worker.pid, signal.SIGTERM)
         deployment.schedule.put_rows({"4": (3600, 0)})
-        wait_until(lambda: deployment.stat("claimed") == 4, "one more is sent while the worker stops")
+        wait_until(lambda: broker.llen(QUEUE) == 3, "all but the running one are back")
         assert worker.is_running
+        assert read_batches(broker) == [["2"], ["3"], ["4"]], "in their order"
     wait_until(lambda: deployment.client.get("inv:1"), "the running batch is committed")
     assert worker.wait(90) == 0
-    assert sorted(read_batches(broker)) == [["2"], ["3"], ["4"]], "all but the running one are back"
     deployment.start_worker("second")
-    wait_until(lambda: deployment.client.mget("inv:2", "inv:3", "inv:4").count(None) == 0, "the other took over")
+    wait_until(lambda: deployment.client.mget("inv:2", "inv:3", "inv:4").count(None) == 0, "the others took over")
     assert deployment.stat("claimed") == 4
 
 
@@ -95,6 +95,23 @@ def test_stopping_worker_gives_back_nothing_that_it_has_done(deployment, broker)
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(90) == 0
     assert broker.llen(QUEUE) == 0
+
+
+def test_message_that_arrives_while_the_worker_stops_is_not_held_up(deployment, broker):
+    deployment.env["ROWCACHE_LEASE"] = "60"
+    deployment.start_beat()
+    worker = deployment.start_worker("worker", "--concurrency=1")
+    wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
+    with psycopg.connect(deployment.database_url.replace("+psycopg", "")) as connection:
+        connection.execute("LOCK TABLE inventory IN ACCESS EXCLUSIVE MODE")
+        deployment.schedule.put_rows({"1": (3600, 0)})
+        wait_until(lambda: deployment.sql(WAITING) == [(1,)], "a batch is running")
+        os.kill(worker.pid, signal.SIGTERM)
+        deployment.schedule.put_rows({"2": (3600, 0)})
+        wait_until(lambda: deployment.stat("claimed") == 2, "the next is sent")
+        wait_until(lambda: broker.llen(QUEUE) == 1, "it is back in the queue")
+        assert worker.is_running
+    assert worker.wait(90) == 0
 
 
 def test_batch_that_a_pool_process_has_not_begun_yet_is_written_once(deployment, broker):
@@ -110,7 +127,7 @@ def test_batch_that_a_pool_process_has_not_begun_yet_is_written_once(deployment,
         wait_until(lambda count=count: deployment.log("worker").count(" received") == count, "the worker has it")
     # The first lies in the pipe to a process before the second is looked at; that one may have come too late.
     os.kill(worker.pid, signal.SIGTERM)
-    wait_until(lambda: "Warm shutdown" in deployment.log("worker"), "the worker stops")
+    wait_until(lambda: "gave back" in deployment.log("worker"), "the worker stops")
     for process in processes:
         process.resume()
     assert worker.wait(90) == 0

@@ -10,5 +10,6 @@ OVERRIDES = {
     "ReconnectSurvivesClose": "celery.worker.consumer.consumer:Consumer.on_connection_error_after_connected",
     "BlueprintHidesPasswords": "celery.bootsteps:Blueprint.info",
     "BatchQoS": "kombu.transport.redis:QoS.ack",
+    "GiveBack": "kombu.transport.redis:Channel._brpop_read",
 }
 """Override -> a function of its upstream code."""

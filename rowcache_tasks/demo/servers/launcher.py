@@ -36,13 +36,12 @@ def main(parent: int, user: str, argv: list[str]) -> None:
 
 
 def _become(user: str) -> None:
-    """Change from root to another user, on Linux with root's access to files where root has it."""
+    """Change from root to another user, in root's group; on Linux with root's access to files where root has it."""
     libc = ctypes.CDLL(None)
     entry = pwd.getpwnam(user)
     if sys.platform == "linux":
         libc.prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
-    os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
     if sys.platform == "linux":
         capabilities = [1 << _CAP_DAC_OVERRIDE] * 3  # effective, permitted, inheritable

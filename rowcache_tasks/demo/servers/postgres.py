@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -19,7 +19,7 @@ _PORT = "5432"  # part of the name of the socket; always given, so that PGPORT i
 _CLUSTER = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
 _SETTINGS = {
     "listen_addresses": "",
-    "unix_socket_permissions": "0700",
+    "unix_socket_permissions": "0770",
     # Only needed against a crash of the operating system. With synchronous_commit on, a commit is in the cache of the
     # system before the client is answered, so kill() loses nothing.
     "fsync": "off",
@@ -46,8 +46,7 @@ class Postgres(Server):
 
     def __init__(self, directory: Path | None = None, *, args: Sequence[str] = ()) -> None:
         user = "nobody" if os.geteuid() == 0 else ""
-        # English in the logs; SIGINT: shutdown that does not wait for clients.
-        super().__init__(directory, args, os.environ | {"LC_ALL": "C"}, signal.SIGINT, user)
+        super().__init__(directory, args, signal.SIGINT, user)  # a shutdown that does not wait for clients
 
     @property
     def url(self) -> str:
@@ -75,8 +74,14 @@ class Postgres(Server):
         # By default pgbench takes the name of the system's user as the database, the others that of -U.
         return [*argv, *(("-d", "postgres") if name == "pgbench" else ()), *args]
 
+    def _environment(self) -> Mapping[str, str]:
+        return os.environ | {"LC_ALL": "C"}  # English in the logs
+
     def _prepare(self) -> list[str]:
         self._give_to_user(self._private)
+        if self._user:
+            # Root of a user namespace reaches the files of others only as a member of their group, which is root's.
+            self._private.chmod(0o770)
         data = self.home / "data"
         if not data.exists():
             self._create_cluster(data)

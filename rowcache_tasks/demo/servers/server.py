@@ -33,9 +33,7 @@ class Server(Child, ABC):
     """Words in the log of a start that failed for a reason that passes by itself."""
     log: Path
 
-    def __init__(
-        self, directory: Path | None, args: Sequence[str], env: Mapping[str, str], stop_signal: int, user: str = ""
-    ) -> None:
+    def __init__(self, directory: Path | None, args: Sequence[str], stop_signal: int, user: str = "") -> None:
         base, folder = tempfile.gettempdir(), f"rowcache-{secrets.token_hex(4)}"
         if len(os.fsencode(f"{base}/{folder}/{self.socket_name}")) > _SOCKET_PATH_BYTES:
             base = "/tmp"  # noqa: S108 - with a random name
@@ -43,7 +41,7 @@ class Server(Child, ABC):
         # Absolute: the program may change its working directory before it restarts the server.
         self.home = self._private if directory is None else directory.absolute()
         log = self.home / f"{self.name}.log"
-        super().__init__([], env=env, log=log, cwd=self.home, stop_signal=stop_signal, user=user)
+        super().__init__([], log=log, cwd=self.home, stop_signal=stop_signal, user=user)
         self._args = args
         self._owner = 0
 
@@ -59,6 +57,7 @@ class Server(Child, ABC):
         try:
             for directory in (self._private, self.home):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._env = self._environment()
             self.argv = [*self._prepare(), *self._args]
             super().start()
             self._wait_until_ready()
@@ -72,6 +71,10 @@ class Server(Child, ABC):
             super().stop(signal, timeout)
             shutil.rmtree(self._private, ignore_errors=True)
             atexit.unregister(self.stop)
+
+    @abstractmethod
+    def _environment(self) -> Mapping[str, str]:
+        """Return the environment of a start: that of this process now, not of when the object was made."""
 
     @abstractmethod
     def _prepare(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +33,7 @@ class Valkey(Server):
     socket_name: ClassVar[str] = "valkey.sock"
 
     def __init__(self, directory: Path | None = None, *, persistent: bool = False, args: Sequence[str] = ()) -> None:
-        super().__init__(directory, args, _ENV | os.environ, signal.SIGTERM)
+        super().__init__(directory, args, signal.SIGTERM)
         self._persistent = persistent
 
     @property
@@ -52,6 +52,9 @@ class Valkey(Server):
     @property
     def _socket(self) -> Path:
         return self._private / self.socket_name
+
+    def _environment(self) -> Mapping[str, str]:
+        return _ENV | os.environ
 
     def _prepare(self) -> list[str]:
         data = self.home / "data"

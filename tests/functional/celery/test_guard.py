@@ -10,9 +10,9 @@ from support.overrides import OVERRIDES, REPLACED_UPSTREAM
 
 SHOW = """
 from rowcache_tasks.celery import app
-from rowcache_tasks.celery.kombu import consumer, transport
+from rowcache_tasks.celery.kombu import consumer, shutdown, transport
 print(*[kind.__name__ for kind in consumer.WorkerConsumer.__mro__ if kind.__module__ == consumer.__name__])
-print(consumer.WorkerConsumer.Blueprint.__name__)
+print(consumer.WorkerConsumer.Blueprint.__name__, shutdown.GiveBack.__name__)
 print(*{kind.Channel.QoS.__name__ for kind in transport.TRANSPORTS.values()})
 """
 
@@ -33,6 +33,6 @@ def test_every_override_steps_aside_with_one_warning_when_upstream_is_another():
     assert overrides_with(OVERRIDES.values()) == (set(), sorted(OVERRIDES))
 
 
-@pytest.mark.parametrize("name", ["ConsumerRejectsMalformed", "BatchQoS"])
+@pytest.mark.parametrize("name", ["ConsumerRejectsMalformed", "BatchQoS", "GiveBack"])
 def test_one_override_steps_aside_alone(name):
     assert overrides_with([OVERRIDES[name]]) == (set(OVERRIDES) - {name}, [name])

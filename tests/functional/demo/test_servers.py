@@ -134,6 +134,14 @@ def test_postgres_tools_connect_to_it(postgres):
     assert query(url, "SELECT count(*) FROM pgbench_accounts") == [(100_000,)]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the environment of a process")
+def test_server_has_the_environment_of_its_start(monkeypatch):
+    server = Valkey()
+    monkeypatch.setenv("SET_AFTER_CONSTRUCTION", "1")
+    with server:
+        assert b"SET_AFTER_CONSTRUCTION=1" in Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+
+
 def test_postgres_ignores_the_users_variables(monkeypatch):
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGDATA", "/nowhere")
