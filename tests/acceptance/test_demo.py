@@ -95,7 +95,7 @@ def demo():
 
 
 def test_demo_compares_every_row_prints_plain_lines_and_leaves_nothing(demo):
-    demo.start("--seconds=2", "--rate=300")
+    demo.start("--seconds=4", "--rate=300")  # longer than the pause between plain lines
     url = demo.read_until("Flower: ").split("Flower: ")[1].strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
     demo.read_until("starting pgbench")
@@ -105,7 +105,7 @@ def test_demo_compares_every_row_prints_plain_lines_and_leaves_nothing(demo):
     transactions = int(re.search(r"ended after ([\d,]+) transactions", demo.output)[1].replace(",", ""))
     assert transactions > 100
     assert demo.lines[-1] == "100,000 rows compared, 0 differ\n"
-    assert re.search(r"pgbench writes, \d of 2 s: scheduled 100,000 rows, refreshed [\d,]+/s", demo.output)
+    assert re.search(r"pgbench writes, \d of 4 s: scheduled 100,000 rows, refreshed [\d,]+/s", demo.output)
     assert "\x1b" not in demo.output
     assert demo.left() == []
 
