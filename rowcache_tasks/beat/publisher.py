@@ -62,7 +62,7 @@ class Publisher:
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
-        """Give a producer. An error drops the connection: the rest of a command may lie in its buffers."""
+        """Yield a producer. An error drops the connection: the rest of a command may lie in its buffers."""
         try:
             if self._producer is None:
                 self._connection = self._app.connection_for_write()

@@ -73,7 +73,7 @@ class Wakeup:
         self._reply_by = time.monotonic() + BLOCK_S + SOCKET_TIMEOUT_S
 
     def close(self) -> None:
-        """Give the connection back, closed. Idempotent."""
+        """Close the connection and return it to the pool. Idempotent."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()

@@ -89,7 +89,7 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
 
 @contextmanager
 def changing(table: str) -> Iterator[Schedule]:
-    """Give the schedule of a table; when Redis cannot take the change now, put the task back into its queue.
+    """Yield the schedule of a table; when Redis cannot take the change now, put the task back into its queue.
 
     Redis that is away, full, or a replica after a failover: all of that passes. Only LASTING_ERRORS fail the task.
     """
