@@ -1,6 +1,7 @@
 """Fixtures of every level: real servers on private sockets, each started by the first test that uses it."""
 
 import itertools
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,6 +34,8 @@ class FailureNames:
 
 
 def pytest_sessionstart(session):
+    # A shell starts background jobs with SIGINT ignored, which every process of a test would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     plugins = session.config.pluginmanager
     if (terminal := plugins.getplugin("terminalreporter")) and not plugins.hasplugin("failure_names"):
         plugins.register(FailureNames(terminal), "failure_names")
