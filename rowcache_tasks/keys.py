@@ -51,11 +51,12 @@ class Keys:
     wake: str
     """LIST: an entry wakes a sleeping dispatcher."""
     state: str
-    """HASH: control state of the table as a whole: times.
+    """HASH: control state of the table as a whole.
 
     `paused`: since when no row is claimed. `resumed`: when the last pause ended. `pause_stamp`: when the last pause or
-    resume was enqueued. `dropped_at`: when the last drop of the table was enqueued. `clock`: how far the clock has
-    come. `committed_at`: the last commit.
+    resume was enqueued. `dropped_at`: when the last drop of the table was enqueued. `clock`: the time of
+    the last claim, fill or check; when it is ahead of the server, the clock has stepped back: `epoch` counts these
+    steps, `stepped_s` adds them up until the schedule is repaired. `committed_at`: the last commit.
     """
     stats: str
     """HASH: counters, and the histogram of lateness; deleting it sets them to 0 and changes nothing else."""
@@ -67,7 +68,7 @@ class Keys:
     queue: ClassVar[str] = "queue:"
     """ZSET of all tables: claimed_at of a batch -> the same time, from its claim until a worker starts it."""
     beat: ClassVar[str] = "beat:"
-    """HASH: name of a beat_schedule entry -> when it was last sent."""
+    """HASH: name of a beat_schedule entry -> when it was last sent, and the token of that decision."""
 
     @classmethod
     def of(cls, namespace: str) -> "Keys":

@@ -6,6 +6,7 @@ kept in Redis: there is no schedule file, and a restart does not start an interv
 
 import gc
 import logging
+import secrets
 import threading
 import time
 from datetime import UTC, datetime
@@ -93,7 +94,8 @@ class DispatchScheduler(Scheduler):
         name = str(entry.name)
         try:
             gap_s = 0.9 * self._pause_s(name, entry)
-            is_ours = load_script("claim_entry").run(self._client, [Keys.beat], [name, gap_s])
+            arguments = [name, gap_s, secrets.token_hex(8)]
+            is_ours = load_script("claim_entry").run(self._client, [Keys.beat], arguments)
         except Exception as error:  # noqa: BLE001 as in the base class: no entry may stop beat
             logger.warning("beat entry %s is sent without asking the others: %s", name, error)
             is_ours = True

@@ -1,5 +1,6 @@
 """A claim, its message form, and the outcomes of its rows as counts."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from operator import add
@@ -12,7 +13,8 @@ from rowcache_tasks.text import shorten
 
 __all__ = ["Changed", "Claim", "Committed", "Missed"]
 
-MESSAGE_FIELDS = ("claimed_at", "late_ms", "lease_until")
+MESSAGE_FIELDS = ("claimed_at", "epoch", "late_ms", "lease_until")
+EPOCH = re.compile(r"[0-9]{1,15}")
 MAX_LATE_MS = 10**15
 
 
@@ -23,6 +25,8 @@ class Claim:
     claimed_at: str
     lease_until: str
     row_ids: list[str]
+    epoch: str = "0"
+    """The number of times that the clock of Redis had stepped back; a commit in another epoch is refused."""
     late_ms: int = 0
     """How long after its due time the row was claimed that was due first; no row of the batch was later."""
     behind: int = 0
@@ -30,7 +34,7 @@ class Claim:
 
     def to_message(self) -> dict[str, Any]:
         """Return the part of a message beside the row ids: the argument `claim` of the task refresh_row."""
-        return {"claimed_at": self.claimed_at, "lease_until": self.lease_until, "late_ms": self.late_ms}
+        return {name: getattr(self, name) for name in MESSAGE_FIELDS}
 
     @classmethod
     def from_message(cls, row_ids: object, message: object) -> "Claim":
@@ -47,10 +51,12 @@ class Claim:
             time = message[name]
             if not isinstance(time, str) or not TIME.fullmatch(time):
                 raise ArgumentError(f"claim[{name!r}] is {shorten(time)}: it must be a time as the scripts write it")
-        late_ms = message["late_ms"]
+        epoch, late_ms = message["epoch"], message["late_ms"]
+        if not isinstance(epoch, str) or not EPOCH.fullmatch(epoch):
+            raise ArgumentError(f"claim['epoch'] is {shorten(epoch)}: it must be a number as the scripts write it")
         if isinstance(late_ms, bool) or not isinstance(late_ms, int) or not 0 <= late_ms <= MAX_LATE_MS:
             raise ArgumentError(f"claim['late_ms'] is {shorten(late_ms)}: it must be a number of milliseconds")
-        return cls(message["claimed_at"], message["lease_until"], list(row_ids), late_ms)
+        return cls(message["claimed_at"], message["lease_until"], list(row_ids), epoch, late_ms)
 
 
 class Counts:

@@ -63,17 +63,18 @@ class Schedule:
         claim = Claim(
             claimed_at=reply[0].decode(),
             lease_until=reply[1].decode(),
-            row_ids=[decode_row_id(row_id) for row_id in reply[5:]],
-            late_ms=reply[4],
-            behind=reply[3],
+            row_ids=[decode_row_id(row_id) for row_id in reply[6:]],
+            epoch=reply[2].decode(),
+            late_ms=reply[5],
+            behind=reply[4],
         )
-        return claim, float(reply[2]) if reply[2] else None
+        return claim, float(reply[3]) if reply[3] else None
 
     def lease_rows(self, row_ids: Sequence[str], lease_s: float) -> Claim:
         """Claim up to SCRIPT_BATCH named rows, due or not. Rows that are not scheduled are left out."""
         reply = self._run("lease_rows", lease_s, *map(encode_row_id, row_ids))
-        leased = [decode_row_id(row_id) for row_id in reply[2:]]
-        return Claim(reply[0].decode(), reply[1].decode(), leased)
+        claimed_at, lease_until, epoch, *leased = reply
+        return Claim(claimed_at.decode(), lease_until.decode(), list(map(decode_row_id, leased)), epoch.decode())
 
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
         """Write the values of rows of the claim and schedule their next refresh at claim time + delay.
@@ -83,7 +84,7 @@ class Schedule:
         ttl_ms, total = int((self.table.ttl_s or 0) * 1000), Committed()
         for batch in cut(values, SCRIPT_BATCH):
             arguments = [
-                *(self._prefix, claim.claimed_at, claim.lease_until, ttl_ms, claim.late_ms, len(batch)),
+                *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, claim.late_ms, len(batch)),
                 *map(encode_row_id, batch),
                 *(values[row_id] for row_id in batch),
             ]
@@ -95,7 +96,8 @@ class Schedule:
         total = Missed()
         for batch in cut(row_ids, SCRIPT_BATCH):
             arguments = [
-                *(self._prefix, claim.claimed_at, claim.lease_until, self.table.missing_limit, *backoff.arguments()),
+                *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch),
+                *(self.table.missing_limit, *backoff.arguments()),
                 *map(encode_row_id, batch),
             ]
             total += Missed(*self._run("miss_rows", *arguments))
@@ -150,10 +152,10 @@ class Schedule:
         return sum(script.run(self._client, *call) for call in calls)
 
     def check_clock(self, is_settled: bool = False) -> bool:
-        """Note the server's time; return whether its clock has stepped back by over a second since the last note.
+        """Note the server's time; return whether its clock has stepped back by over a second since the last repair.
 
-        Returns True until a call with `is_settled`, after the repair. Also forgets some schedule changes of over a day
-        ago.
+        Small steps add up. Returns True until a call with `is_settled`, after the repair. Also forgets some schedule
+        changes of over a day ago.
         """
         return bool(self._run("check_clock", int(is_settled)))
 

@@ -48,3 +48,23 @@ def test_steps_of_the_clock_lose_no_row_and_starve_none_for_longer_than_one_inte
         wait_until(lambda stock=stock: is_fresh(stock), f"a clock {ahead_s:+d} s ahead starves no row")
         assert deployment.client.zcard("schedule:") == len(rows)
     assert "stepped back" in deployment.log("beat1") + deployment.log("beat2")
+
+
+def test_batch_that_outlasts_a_small_step_back_writes_no_older_value(deployment, clock):
+    """The worker is stopped in the middle of a batch; the clock steps back by less than that takes."""
+    schedule, client = deployment.schedule, deployment.client
+    schedule.put_rows({"1": (100, 0)})
+    frozen, _ = schedule.claim_rows(10, 30)
+    clock.write_text("-0.5")
+    wait_until(lambda: server_time(client) < float(frozen.claimed_at), "the clock has stepped back")
+    schedule.touch_rows(["1"])
+    claim, _ = schedule.claim_rows(10, 30)
+    assert schedule.commit_rows(claim, {"1": b'{"stock":2}'}).refreshed == 1
+    wait_until(lambda: server_time(client) > float(frozen.claimed_at), "the clock is where it was")
+    assert schedule.commit_rows(frozen, {"1": b'{"stock":1}'}).superseded == 1
+    assert client.get("inv:1") == b'{"stock":2}'
+
+
+def server_time(client):
+    seconds, microseconds = client.time()
+    return seconds + microseconds / 1e6

@@ -70,7 +70,7 @@ NO_TASKS = [
     *[batch(encoding=wrong) for wrong in ("nosuch", 5, None)],
     *[batch(content_type=wrong) for wrong in ("nosuch/type", 5, None, [])],
     batch(["inv", 5], {}, {}),
-    batch(["inv", [[1], None]], {"claim": {"claimed_at": [], "lease_until": {}, "late_ms": "x"}}, {}),
+    batch(["inv", [[1], None]], {"claim": {"claimed_at": [], "lease_until": {}, "epoch": [0], "late_ms": "x"}}, {}),
     batch(["inv", ["1"]], {"claim": {"claimed_at": 5}}, {}),
     batch(["inv", ["1"]], {"claim": "x"}, {}),
     batch(["inv", ["1"]], {}, {"callbacks": [5], "errbacks": "x", "chain": 7, "chord": []}),

@@ -138,7 +138,7 @@ class Fill:
             note = make_note(FAILED, str(error)) if isinstance(error, FillError) and error.is_shared else NOT_READ
             outcomes = dict.fromkeys(state.ours, note)
         try:
-            yield Call(self._scripts.end(token, state.began_at, outcomes, delay))
+            yield Call(self._scripts.end(token, state, outcomes, delay))
         except CacheError as error:
             logger.warning("%d row(s) of %s were read and are not cached: %s", len(outcomes), self._table, error)
         if failure is not None:

@@ -54,6 +54,8 @@ class FillState:
 
     began_at: str = ""
     """The time of the first call: anything committed since is newer."""
+    epoch: str = "0"
+    """The epoch of the first call, as in Claim."""
     cached: dict[str, Found] = field(default_factory=dict)
     ours: list[str] = field(default_factory=list)
     """To be loaded by the caller, who then calls end_fill."""
@@ -88,8 +90,9 @@ class FillScripts:
         state = FillState()
         for part, reply in zip(parts(row_ids), replies, strict=True):
             items = [item.encode() if isinstance(item, str) else item for item in reply]  # as of decode_responses
-            state.began_at = state.began_at or items[0].decode()
-            for row_id, value, age, note in zip(part, items[1::3], items[2::3], items[3::3], strict=True):
+            if not state.began_at:
+                state.began_at, state.epoch = items[0].decode(), items[1].decode()
+            for row_id, value, age, note in zip(part, items[2::3], items[3::3], items[4::3], strict=True):
                 if value:
                     state.cached[row_id] = value, float(age) if age else None
                 elif not note:
@@ -101,12 +104,13 @@ class FillScripts:
         return state
 
     def end(
-        self, token: bytes, began_at: str, outcomes: Mapping[str, bytes], delay_s: float | None
+        self, token: bytes, state: FillState, outcomes: Mapping[str, bytes], delay_s: float | None
     ) -> list[ScriptCall]:
         """Write the outcomes of the caller's rows: row id -> JSON or a note. Nothing newer is ever replaced."""
         options = self._options
-        head = [self._prefix, Keys.fill_prefix, token, began_at, self._ttl_ms, int(options.ttl * 1000)]
-        head += ["" if delay_s is None else delay_s, int(options.missing_ttl * 1000), FAILED_MS]
+        head: list[object] = [self._prefix, Keys.fill_prefix, token, state.began_at, state.epoch]
+        head += [self._ttl_ms, int(options.ttl * 1000), "" if delay_s is None else delay_s]
+        head += [int(options.missing_ttl * 1000), FAILED_MS]
         return [
             self._call("end_fill", [*head, len(part), *map(encode_row_id, part), *(outcomes[each] for each in part)])
             for part in parts(list(outcomes))

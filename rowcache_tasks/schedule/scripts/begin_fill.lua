@@ -1,13 +1,13 @@
 -- Begins to fill rows that are not cached, or too old: the first caller reads them from the
 -- database, all others wait for it.
--- KEYS refreshed ZSET
+-- KEYS refreshed ZSET, state HASH
 -- ARGV value_prefix text, fill_prefix text, token text, hold_ms milliseconds,
 --      max_age_s seconds ("": any), row_id text...
--- RETURNS {now, value JSON or "", age seconds or "", note text or "", value, age, note...}: a value
---         that is not too old, or the note in the fill key of the row: another's token, "-" (there
---         is no such row), "!" or "?" and a reason (the database, or this row, cannot be read);
---         neither when the caller is to read the row
-local refreshed = unpack(KEYS)
+-- RETURNS {now, epoch, value JSON or "", age seconds or "", note text or "", value, age, note...}:
+--         of each row a value that is not too old, or the note in its fill key: another's token,
+--         "-" (there is no such row), "!" or "?" and a reason (the database, or this row, cannot be
+--         read); neither when the caller is to read the row
+local refreshed, state = unpack(KEYS)
 local value_prefix, fill_prefix, token, hold_ms, max_age_s = unpack(ARGV)
 local row_ids = {unpack(ARGV, 6)}
 max_age_s = tonumber(max_age_s) or math.huge
@@ -17,6 +17,7 @@ for i, row_id in ipairs(row_ids) do
   fills[i] = fill_prefix .. values[i]
 end
 -- @include now
+-- @include epoch
 
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 local cached = redis.call('MGET', unpack(values))
@@ -42,7 +43,7 @@ local function note_of(i)
   if notes[i] == token then return nil end
   return notes[i] or nil
 end
-local reply = {exact(now)}
+local reply, is_reading = {exact(now), epoch}, false
 for i, row_id in ipairs(row_ids) do
   local age_s = age_of(i)
   local value, age, note = '', '', ''
@@ -54,13 +55,16 @@ for i, row_id in ipairs(row_ids) do
     -- mutant: take-others -> local is_ours = true
     local is_ours = note == ''
     if is_ours then redis.call('SET', fills[i], token, 'PX', hold_ms) end
+    is_reading = is_reading or is_ours
     -- A fence in the future is left from before the clock stepped back; it would refuse the value.
     local is_ahead = fences[i] and tonumber(fences[i]) > now
     -- mutant: keep-future-fence
     if is_ahead then redis.call('ZADD', refreshed, now - 5e-7, row_id) end
   end
-  reply[3 * i - 1] = value
-  reply[3 * i] = age
-  reply[3 * i + 1] = note
+  reply[3 * i] = value
+  reply[3 * i + 1] = age
+  reply[3 * i + 2] = note
 end
+-- mutant: no-note
+if is_reading then note_clock() end
 return reply

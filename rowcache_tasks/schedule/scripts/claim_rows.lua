@@ -1,7 +1,7 @@
 -- Claims the due rows, earliest first: moves the due time of each to the end of a lease.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, queue ZSET
 -- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds
--- RETURNS {claimed_at, lease_until, next due time or "", batches not started yet, late_ms,
+-- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
 --         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
 --         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
 --         max_wait_s ago is not started yet
@@ -9,13 +9,14 @@ local schedule, delay, refreshed, failures, stats, state, queue = unpack(KEYS)
 local value_prefix, fill_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
 -- @include now
 -- @include scored
+-- @include epoch
 -- @include fence_before
 local claimed_at = exact(now)
 local lease_until = exact(now + lease_s)
 
 local waiting = tonumber(redis.pcall('ZCARD', queue)) or 1e6
 if tonumber(redis.pcall('HGET', state, 'paused')) then
-  return {claimed_at, lease_until, '', waiting, 0}
+  return {claimed_at, lease_until, epoch, '', waiting, 0}
 end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 -- mutant: ignore-queue
@@ -66,6 +67,8 @@ if #dropped > 0 then
 end
 local late_ms = 0
 if #claimed > 0 then
+  -- mutant: no-note
+  note_clock()
   -- mutant: no-lease
   redis.call('ZADD', schedule, scored(claimed, lease_until))
   fence_before(claimed)
@@ -74,4 +77,4 @@ if #claimed > 0 then
   late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
 end
 local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
-return {claimed_at, lease_until, next_due, waiting, late_ms, unpack(claimed)}
+return {claimed_at, lease_until, epoch, next_due, waiting, late_ms, unpack(claimed)}

@@ -1,19 +1,21 @@
 -- Commits values read for a claim, and makes each row due again at claimed_at + its delay.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, wake LIST,
 --      expiring STRING
--- ARGV value_prefix text, claimed_at time, lease_until time, ttl_ms milliseconds (0: none),
---      late_ms milliseconds, count rows, row_id text..., value JSON...
+-- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
+--      ttl_ms milliseconds (0: none), late_ms milliseconds, count rows, row_id text...,
+--      value JSON...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
-local value_prefix, claimed_at, lease_until, ttl_ms, late_ms, count = unpack(ARGV)
-local row_ids = {unpack(ARGV, 7, 6 + count)}
-local values = {unpack(ARGV, 7 + count)}
+local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms, count = unpack(ARGV)
+local row_ids = {unpack(ARGV, 8, 7 + count)}
+local values = {unpack(ARGV, 8 + count)}
 claimed_at, ttl_ms = tonumber(claimed_at), tonumber(ttl_ms)
 local names = {}
 for i, row_id in ipairs(row_ids) do names[i] = value_prefix .. row_id end
 -- @include now
 -- @include scored
 -- @include wake
+-- @include epoch
 -- @include refusal
 local at = exact(now)
 

@@ -6,6 +6,7 @@
 local state, changed = unpack(KEYS)
 local stamp, limit = unpack(ARGV)
 -- @include now
+-- @include epoch
 
 local dropped_at = tonumber(redis.pcall('HGET', state, 'dropped_at'))
 
@@ -15,6 +16,8 @@ if not dropped_at or not (dropped_at >= tonumber(stamp)) or dropped_at > now the
   -- Another program's key: the changes of the rows are all that is left, and stay.
   if type(reply) == 'table' then return 0 end
 end
+-- A fill that began by a clock that was ahead is refused.
+note_clock()
 local old = redis.call('ZRANGE', changed, '-inf', stamp, 'BYSCORE', 'LIMIT', 0, limit)
 if #old > 0 then redis.call('ZREM', changed, unpack(old)) end
 return #old

@@ -2,16 +2,16 @@
 -- was cancelled since; or notes that there is no row.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, changed ZSET, failures HASH, stats HASH,
 --      state HASH, expiring STRING
--- ARGV value_prefix text, fill_prefix text, token text, began_at time,
+-- ARGV value_prefix text, fill_prefix text, token text, began_at time, fill_epoch text,
 --      ttl_ms milliseconds (0: none), keep_ms milliseconds that a row not scheduled stays cached,
 --      delay_s seconds ("": schedule nothing), missing_ms milliseconds, failed_ms milliseconds,
 --      count rows, row_id text..., outcome JSON or note or ""...
 -- RETURNS {filled, superseded}; notes are those of begin_fill, "" lets others read the row
 local schedule, delay, refreshed, changed, failures, stats, state, expiring = unpack(KEYS)
-local value_prefix, fill_prefix, token, began_at, ttl_ms = unpack(ARGV)
-local keep_ms, delay_s, missing_ms, failed_ms, count = unpack(ARGV, 6)
-local row_ids = {unpack(ARGV, 11, 10 + count)}
-local outcomes = {unpack(ARGV, 11 + count)}
+local value_prefix, fill_prefix, token, began_at, fill_epoch = unpack(ARGV)
+local ttl_ms, keep_ms, delay_s, missing_ms, failed_ms, count = unpack(ARGV, 6)
+local row_ids = {unpack(ARGV, 12, 11 + count)}
+local outcomes = {unpack(ARGV, 12 + count)}
 local began = tonumber(began_at)
 ttl_ms = tonumber(ttl_ms)
 local values, fills = {}, {}
@@ -21,6 +21,7 @@ for i, row_id in ipairs(row_ids) do
 end
 -- @include now
 -- @include scored
+-- @include epoch
 local at = exact(now)
 
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
@@ -37,7 +38,7 @@ local function outcome_of(i)
   if outcomes[i]:find('^[!?]') then return 'failed' end
   if outcomes[i] == '' then return 'superseded' end
   -- mutant: trust-clock
-  if began > now then return 'superseded' end
+  if fill_epoch ~= epoch then return 'superseded' end
   if is_table_dropped then return 'superseded' end
   -- mutant: write-older
   if fences[i] and tonumber(fences[i]) >= began then return 'superseded' end

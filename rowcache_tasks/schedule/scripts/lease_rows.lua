@@ -1,12 +1,13 @@
 -- Claims the named rows, due or not, for a refresh by hand. Rows without a delay are left out.
--- KEYS schedule ZSET, delay ZSET, refreshed ZSET, stats HASH
+-- KEYS schedule ZSET, delay ZSET, refreshed ZSET, stats HASH, state HASH
 -- ARGV lease_s seconds, row_id text...
--- RETURNS {claimed_at, lease_until, row id...}
-local schedule, delay, refreshed, stats = unpack(KEYS)
+-- RETURNS {claimed_at, lease_until, epoch, row id...}
+local schedule, delay, refreshed, stats, state = unpack(KEYS)
 local lease_s = unpack(ARGV)
 local row_ids = {unpack(ARGV, 2)}
 -- @include now
 -- @include scored
+-- @include epoch
 -- @include fence_before
 local lease_until = exact(now + lease_s)
 
@@ -19,8 +20,10 @@ for i, row_id in ipairs(row_ids) do
 end
 
 if #claimed > 0 then
+  -- mutant: no-note
+  note_clock()
   redis.call('ZADD', schedule, scored(claimed, lease_until))
   fence_before(claimed)
   redis.pcall('HINCRBY', stats, 'claimed', #claimed)
 end
-return {exact(now), lease_until, unpack(claimed)}
+return {exact(now), lease_until, epoch, unpack(claimed)}

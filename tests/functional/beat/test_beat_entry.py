@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from celery import Celery
 from celery.schedules import crontab
+from support.lossy_link import LossyLink
 
 from rowcache_tasks.beat import DispatchScheduler
+from rowcache_tasks.schedule.connection import connect
 
 
 class Dispatcher(DispatchScheduler):
@@ -59,3 +61,16 @@ def test_entry_with_a_long_pause_behind_a_short_one_is_sent_each_time(build, cli
 def test_time_from_a_clock_that_was_ahead_does_not_silence_an_entry(build, client):
     client.hset("beat:", "entry", datetime.now(UTC).timestamp() + 3600)
     assert run(build(timedelta(seconds=10)), timedelta(seconds=10)) == 1
+
+
+def test_entry_is_sent_once_when_the_reply_to_its_claim_is_lost(build, client, valkey):
+    """The client sends a call again whose reply did not come; the server has run it both times."""
+    with LossyLink(valkey) as link:
+        first = build(timedelta(seconds=10))
+        first._client = connect(link.url, "dispatcher")
+        first._client.ping()
+        link.lose_next_reply()
+        assert run(first, timedelta(seconds=10)) == 1
+        assert link.lost == 1
+        first._client.close()
+    assert run(build(timedelta(seconds=10)), timedelta(seconds=10)) == 0

@@ -286,7 +286,7 @@ def test_each_row_of_a_fill_ends_in_its_own_way(schedule, client, delay, monkeyp
     client.delete("fill:inv:gone")
     client.zadd("refreshed:", {"late": float(begun.began_at) + 1e-3})
     outcomes = {row_id: notes.get(row_id, b'{"id":"%b"}' % row_id.encode()) for row_id in rows}
-    assert run(fill.end(b"t1", begun.began_at, outcomes, delay), client) == [[3, 5]]
+    assert run(fill.end(b"t1", begun, outcomes, delay), client) == [[3, 5]]
 
     filled = {"new", "scheduled", "failing"}
     assert {key: client.get(key) for key in client.keys("inv:*")} == {

@@ -16,8 +16,8 @@ def fill(client, table, row_id, delay_s=None, keep_s=60.0):
     """Fill a row as a reader does."""
     scripts = FillScripts(table, ReadThrough(ttl=keep_s))
     (begin,) = scripts.begin([row_id], b"token", 0.0)
-    began_at = scripts.read_begin([row_id], [begin.run(client)]).began_at
-    (end,) = scripts.end(b"token", began_at, {row_id: VALUE}, delay_s)
+    begun = scripts.read_begin([row_id], [begin.run(client)])
+    (end,) = scripts.end(b"token", begun, {row_id: VALUE}, delay_s)
     assert end.run(client) == [1, 0]
 
 

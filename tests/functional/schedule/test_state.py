@@ -1,5 +1,7 @@
 """`state:` has the control state, `stats:` has counters: deleting `stats:` resets them and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
 from rowcache_tasks.config.settings import Table
@@ -26,11 +28,11 @@ FILL = FillScripts(INV, ReadThrough())
 
 def begin_fill(client, row_id):
     (call,) = FILL.begin([row_id], b"t1", None)
-    return FILL.read_begin([row_id], [call.run(client)]).began_at
+    return FILL.read_begin([row_id], [call.run(client)])
 
 
-def end_fill(client, began_at, row_id):
-    (call,) = FILL.end(b"t1", began_at, {row_id: JSON}, None)
+def end_fill(client, begun, row_id):
+    (call,) = FILL.end(b"t1", begun, {row_id: JSON}, None)
     return call.run(client)
 
 
@@ -64,17 +66,24 @@ def test_change_from_before_a_drop_of_the_table_stays_ignored(schedule, state, c
 
 
 def test_fill_from_before_a_drop_of_the_table_writes_nothing(state, client):
-    began_at = begin_fill(client, "1")
+    begun = begin_fill(client, "1")
     state.drop_table(f"{server_time(client):.6f}")
     client.delete("stats:")
-    assert end_fill(client, began_at, "1") == [0, 1]
+    assert end_fill(client, begun, "1") == [0, 1]
     assert not client.exists("inv:1")
 
 
-@pytest.mark.parametrize("field", ["clock", "committed_at"])
-def test_step_back_of_the_clock_is_seen(schedule, client, field):
+def test_fill_that_outlasts_a_step_back_and_a_drop_of_the_table_writes_nothing(state, client):
+    begun = begin_fill(client, "1")
+    client.hincrbyfloat("state:", "clock", 3600)  # it began an hour later than the drop, by the clock of then
+    state.drop_table(f"{server_time(client):.6f}")
+    assert end_fill(client, replace(begun, began_at=f"{float(begun.began_at) + 3600:.6f}"), "1") == [0, 1]
+    assert not client.exists("inv:1")
+
+
+def test_step_back_of_the_clock_is_seen(schedule, client):
     schedule.check_clock()
-    client.hset("state:", field, server_time(client) + 3600)
+    client.hset("state:", "clock", server_time(client) + 3600)
     client.delete("stats:")
     assert schedule.check_clock() is True
 
@@ -123,5 +132,5 @@ def test_all_scripts_together_leave_only_counters_in_the_statistics(schedule, st
     counted = {field.decode(): int(count) for field, count in client.hgetall("stats:").items()}
     assert {field for field in counted if not field.startswith("late:")} == COUNTERS
     assert {field.decode() for field in client.hkeys("state:")} == {
-        *("clock", "committed_at", "dropped_at", "pause_stamp", "resumed"),
+        *("clock", "committed_at", "dropped_at", "pause_stamp", "resumed"),  # without a step back no "epoch"
     }

@@ -52,8 +52,14 @@ def main():
     failures = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         jobs = [pool.submit(explore, name, first) for name, (_, one) in PROGRAMS.items() for first in openings(one)]
-        for job in as_completed(jobs):
+        for done, job in enumerate(as_completed(jobs), 1):
             name, explorer, failure = job.result()
+            print(
+                f"{done} of {len(jobs)} parts, {time.monotonic() - started:.0f} s",
+                end="\r",
+                file=sys.stderr,
+                flush=True,
+            )
             interleavings, steps = totals[name]
             totals[name] = interleavings + explorer.interleavings, steps + explorer.steps
             if failure:

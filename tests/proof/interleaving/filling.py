@@ -26,7 +26,7 @@ def begin(world, actor, max_age_s):
     (call,) = world.fill.begin([ROW], token, max_age_s)
     begun = world.fill.read_begin([ROW], [call.run(world.client)])
     if begun.ours:
-        model.fills[actor] = Fill(token, begun.began_at, model.version, model.epoch)
+        model.fills[actor] = Fill(token, begun, model.version, model.epoch)
     if begun.notes:
         assert model.absent >= model.seen, "G3: a row that was cached since is said not to be there"
     if begun.cached:
@@ -39,6 +39,18 @@ def fill_read(world: World, actor):
     if actor in world.model.fills:
         fill = world.model.fills[actor]
         fill.read, fill.found = world.model.version, world.model.exists
+
+
+@step
+def fill_begin_and_read(world: World, actor):
+    fill_begin_old(world, actor)
+    fill_read(world, actor)
+
+
+@step
+def fill_read_and_end(world: World, actor):
+    fill_read(world, actor)
+    fill_end(world, actor)
 
 
 @step
@@ -59,7 +71,7 @@ def end(world, actor, delay_s):
     delay, due = world.score("delay:"), world.score("schedule:")
     outcome = world.value(fill.read) if fill.found else ABSENT
     is_failing = client.hexists("failures:", ROW)
-    (call,) = world.fill.end(fill.token, fill.began_at, {ROW: outcome}, delay_s)
+    (call,) = world.fill.end(fill.token, fill.begun, {ROW: outcome}, delay_s)
     filled, superseded = call.run(world.client)
     assert client.get(FILL) != fill.token, "a fill that has ended holds others up"
     is_expected = fill.epoch == model.epoch and not (fill.is_outdated or fill.is_cancelled)
@@ -81,7 +93,7 @@ def end(world, actor, delay_s):
     assert world.score("schedule:") is not None, "a value is never removed"
     model.is_held = False
     if delay_s is not None:
-        model.wanted, model.asked, model.stamp = True, fill.asked, max(model.stamp, float(fill.began_at))
+        model.wanted, model.asked, model.stamp = True, fill.asked, max(model.stamp, float(fill.begun.began_at))
 
 
 @step

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from rowcache_tasks.reader.fill.scripts import FillState
 from rowcache_tasks.schedule.claim import Claim
 
 
@@ -23,7 +24,7 @@ class Fill:
     """What a reader holds that fills the row."""
 
     token: bytes
-    began_at: str
+    begun: FillState
     asked: int
     """The version at the begin."""
     epoch: int

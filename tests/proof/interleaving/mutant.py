@@ -63,6 +63,14 @@ LAST_DROP = "changes of the schedule, the last one a drop"
 CLOCK = "the clock steps back"
 CLOCK_DELETED = "the clock steps back while a row is away"
 CLOCK_CHANGES = "the clock steps back over changes of the schedule"
+OUTLAST = "a refresh outlasts a step back"
+OUTLAST_TWICE = "two refreshes outlast a step back"
+OUTLAST_AWAY = "two refreshes of a row that is away outlast a step back"
+OUTLAST_BY_HAND = "a refresh by hand outlasts a step back"
+OUTLAST_HAND = "a refresh outlasts a step back, and one by hand"
+OUTLAST_CHECK = "a refresh outlasts a step back that a dispatcher notes"
+OUTLAST_FILL = "a refresh outlasts a step back, and a fill"
+FILL_OUTLASTS = "a fill outlasts a step back"
 HAND = "a refresh by hand"
 FILL = "a fill while the row is refreshed for the first time"
 FILL_OLD = "a fill of a value that is too old"
@@ -79,6 +87,8 @@ FILL_CLOCK = "a fill while the clock steps back"
 
 FOUND_BY = {
     "claim_rows": {
+        "one-epoch": OUTLAST,
+        "no-note": OUTLAST,
         "claim-all": HELD,
         "claim-dropped": FOREIGN,
         "claim-any-delay": FOREIGN,
@@ -96,6 +106,8 @@ FOUND_BY = {
         "keep-fill": FILL_REMOVED,
     },
     "lease_rows": {
+        "one-epoch": OUTLAST_HAND,
+        "no-note": OUTLAST_BY_HAND,
         "claim-dropped": "a refresh by hand of a row that was dropped",
         "no-fence": HAND,
         "no-first-fence": HAND,
@@ -103,6 +115,7 @@ FOUND_BY = {
         "fence-at-claim": HAND,
     },
     "commit_rows": {
+        "one-epoch": OUTLAST_TWICE,
         "write-dropped": FOREIGN,
         "commit-without-delay": REMOVED,
         "write-after-drop": LATE,
@@ -117,6 +130,7 @@ FOUND_BY = {
         "wake-without-limit": DROP,
     },
     "miss_rows": {
+        "one-epoch": OUTLAST_AWAY,
         "write-dropped": ABSENT_REMOVED,
         "write-after-drop": ABSENT_LATE,
         "write-older": DELETED,
@@ -160,6 +174,8 @@ FOUND_BY = {
         "wake-without-limit": HELD,
     },
     "begin_fill": {
+        "one-epoch": OUTLAST_FILL,
+        "no-note": FILL_OUTLASTS,
         "take-others": FILL_TWICE,
         "any-age": FILL_OLD,
         "no-age": FILL,
@@ -167,6 +183,7 @@ FOUND_BY = {
         "keep-future-fence": FILL_CLOCK,
     },
     "end_fill": {
+        "one-epoch": OUTLAST_FILL,
         "write-cancelled": FILL_DROP,
         "write-for-another": FILL_LATE,
         "write-older": FILL_OLD,
@@ -183,6 +200,7 @@ FOUND_BY = {
         "keep-failure": FILL_FAILING,
         "keep-token": FILL_OLD,
     },
+    "check_clock": {"one-epoch": OUTLAST_CHECK},
     "repair_rows": {"no-due": CLOCK},
 }
 """Script -> mark -> the program that finds it."""

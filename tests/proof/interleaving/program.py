@@ -7,6 +7,10 @@ PUT = ("put",)
 DELETED = ("put", "delete")
 FILL = ("fill_begin", "fill_read", "fill_end")
 FILL_OLD = ("fill_begin_old", "fill_read", "fill_end")
+TAKEN = ("claim_and_read", "commit")
+FILL_TAKEN = ("fill_begin_and_read", "fill_end")
+CLOCK = ("clock_back", "touch", "clock_forward")
+"""A step back that is over before what is in flight ends."""
 SCHEDULING = ("fill_begin", "fill_read", "fill_end_scheduling")
 
 SMALL = {
@@ -75,6 +79,43 @@ SMALL = {
     "the clock steps back over changes of the schedule": (
         PUT,
         {"one": HELD, "application": ("drop", "put"), "clock": ("clock_back",)},
+    ),
+    "a refresh outlasts a step back": (
+        PUT,
+        {"one": TAKEN, "two": ("refresh",), "clock": CLOCK, "database": ("change",)},
+    ),
+    "two refreshes outlast a step back": (
+        PUT,
+        {"one": TAKEN, "two": ("claim", "read_and_commit"), "clock": CLOCK[::2], "database": ("change",)},
+    ),
+    "two refreshes of a row that is away outlast a step back": (
+        PUT,
+        {"one": TAKEN, "two": ("claim", "read_and_commit"), "clock": CLOCK[::2], "database": ("delete",)},
+    ),
+    "a refresh by hand outlasts a step back": (
+        PUT,
+        {"one": ("lease_and_read", "commit"), "two": ("refresh",), "clock": CLOCK, "database": ("change",)},
+    ),
+    "a refresh outlasts a step back, and one by hand": (
+        PUT,
+        {"one": TAKEN, "hand": ("lease_and_read", "commit"), "clock": CLOCK[::2], "database": ("change",)},
+    ),
+    "a refresh outlasts a step back that a dispatcher notes": (
+        PUT,
+        {"one": TAKEN, "two": ("refresh",), "clock": ("clock_back", "check", *CLOCK[1:]), "database": ("change",)},
+    ),
+    "a fill outlasts a step back": (
+        PUT,
+        {
+            "reader": FILL_TAKEN,
+            "one": ("refresh",),
+            "clock": ("clock_back", "due_now", "clock_forward"),
+            "database": ("change",),
+        },
+    ),
+    "a refresh outlasts a step back, and a fill": (
+        PUT,
+        {"one": TAKEN, "reader": ("fill_begin_old", "fill_read_and_end"), "clock": CLOCK[::2], "database": ("change",)},
     ),
     "the clock steps forward": (
         PUT,
@@ -152,6 +193,18 @@ LARGE = {
     "the clock steps back and forward": (
         PUT,
         {"one": REFRESH, "two": HELD, "clock": ("clock_back", "clock_forward"), "database": ("change",)},
+    ),
+    "two refreshes outlast a step back, step by step": (
+        PUT,
+        {"one": REFRESH, "two": REFRESH, "clock": CLOCK[::2], "database": ("change",)},
+    ),
+    "a refresh and a fill outlast a step back, step by step": (
+        (*PUT, "refresh", "due_now"),
+        {"reader": FILL_OLD, "one": REFRESH, "clock": CLOCK[::2], "database": ("change",)},
+    ),
+    "two fills outlast a step back": (
+        (),
+        {"reader": FILL, "other": FILL_OLD, "clock": CLOCK[::2], "database": ("change",)},
     ),
     "two fills while the row is refreshed and changed": (
         PUT,

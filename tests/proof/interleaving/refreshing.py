@@ -107,6 +107,24 @@ def refresh(world: World, actor):
 
 
 @step
+def claim_and_read(world: World, actor):
+    claim(world, actor)
+    read(world, actor)
+
+
+@step
+def lease_and_read(world: World, actor):
+    lease(world, actor)
+    read(world, actor)
+
+
+@step
+def read_and_commit(world: World, actor):
+    read(world, actor)
+    commit(world, actor)
+
+
+@step
 def fail(world: World, actor):
     hand_back(world, actor, "cannot be read")
 

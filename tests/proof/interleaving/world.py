@@ -19,7 +19,7 @@ PAUSE = 3000.0
 HOUR = 3600.0
 TIMES = ("schedule:", "refreshed:", "changed:")
 FILL = f"fill:inv:{ROW}"
-KEYS = (*TIMES, "delay:", "failures:", "wake:", f"inv:{ROW}", FILL)
+KEYS = (*TIMES, "delay:", "failures:", "wake:", "state:", f"inv:{ROW}", FILL)
 
 
 class World:
@@ -146,6 +146,10 @@ class World:
             time = self.score(key)
             if time is not None:
                 self.client.zadd(key, {ROW: time - seconds})
+        for field in ("clock", "committed_at"):
+            noted = self.client.hget("state:", field)
+            if noted is not None:
+                self.client.hset("state:", field, format(float(noted) - seconds, ".17g"))
         model = self.model
         model.leases = frozenset(lease - seconds for lease in model.leases)
         model.stamp -= seconds
@@ -157,4 +161,4 @@ class World:
             claimed_at, lease_until = times
             work.claim = replace(work.claim, claimed_at=claimed_at, lease_until=lease_until)
         for fill in model.fills.values():
-            fill.began_at = format(float(fill.began_at) - seconds, ".17g")
+            fill.begun = replace(fill.begun, began_at=format(float(fill.begun.began_at) - seconds, ".17g"))

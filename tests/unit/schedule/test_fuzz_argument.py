@@ -22,7 +22,7 @@ from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import shorten
 
-CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "late_ms": 1}
+CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "epoch": "7", "late_ms": 1}
 
 
 def accepted(parse, *values):
@@ -89,6 +89,10 @@ def test_claim_of_a_message_is_complete_or_an_error(row_ids, given, name, value)
         {"claimed_at": ["1"]},
         {"lease_until": "-5"},
         {"lease_until": 1763837644.1},
+        {"epoch": 7},
+        {"epoch": "-1"},
+        {"epoch": ""},
+        {"epoch": "1" * 16},
         {"late_ms": [0, 1]},
         {"late_ms": -1},
         {"late_ms": "0"},

@@ -5,7 +5,7 @@ local function refusal_of(delay_s, fence)
   if delay_s <= 0 then return 'dropped' end
   -- The clock stepped back since the claim: the fence says nothing.
   -- mutant: trust-clock
-  if claimed_at > now then return 'superseded' end
+  if claim_epoch ~= epoch then return 'superseded' end
   -- Dropped since the claim, and scheduled again.
   -- mutant: write-after-drop -> if not fence then return nil end
   if not fence then return 'superseded' end
