@@ -48,7 +48,7 @@ class LossyLink:
             while call := caller.recv(65536):
                 server.sendall(call)
                 reply = server.recv(65536)
-                if self._loses.is_set() and b"EVALSHA" in call and not reply.startswith(b"-NOSCRIPT"):
+                if self._loses.is_set() and b"EVAL" in call and not reply.startswith(b"-NOSCRIPT"):
                     self._loses.clear()
                     self.lost += 1
                     return
