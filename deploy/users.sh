@@ -60,7 +60,7 @@ user application "${VALKEY_APPLICATION_PASSWORD:?}" "$send $(keys %W 'rowcache.*
 # filler: an application that also fills missing rows from the database (read-through) and touches rows without a task.
 # Writes values and the schedule.
 user filler "${VALKEY_FILLER_PASSWORD:?}" "$send $(keys %W 'rowcache.*') $state $(keys %RW $values)" \
-    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen"
+    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire"
 
 # dispatcher: claims rows, sends messages, drops values. Reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \

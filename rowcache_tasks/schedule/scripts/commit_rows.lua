@@ -15,6 +15,7 @@ for i, row_id in ipairs(row_ids) do names[i] = value_prefix .. row_id end
 -- @include now
 -- @include scored
 -- @include wake
+-- @include mark_expiring
 -- @include epoch
 -- @include refusal
 local at = exact(now)
@@ -69,10 +70,8 @@ for i, row_id in ipairs(row_ids) do
 end
 
 if #changed > 0 then redis.call('MSET', unpack(changed)) end
--- The mark says that a value may have an expiry: a reader filled it in, or the table has a "ttl" or
--- had one. Without it no value has one.
 if ttl_ms > 0 then
-  redis.call('SET', expiring, 1, 'PX', math.max(ttl_ms, 86400000))
+  mark_expiring(ttl_ms)
   for _, row_id in ipairs(committed) do redis.call('PEXPIRE', value_prefix .. row_id, ttl_ms) end
 elseif redis.call('EXISTS', expiring) == 1 then
   for _, row_id in ipairs(committed) do redis.call('PERSIST', value_prefix .. row_id) end

@@ -21,6 +21,7 @@ for i, row_id in ipairs(row_ids) do
 end
 -- @include now
 -- @include scored
+-- @include mark_expiring
 -- @include epoch
 local at = exact(now)
 
@@ -88,9 +89,8 @@ if #new > 0 then
   -- mutant: no-due
   redis.call('ZADD', schedule, scored(new, exact(due_at)))
 end
--- As in commit_rows: the mark outlives every value that has an expiry.
 if #found > 0 and (ttl_ms > 0 or #new > 0 and not is_scheduling) then
-  redis.call('SET', expiring, 1, 'PX', math.max(ttl_ms, 86400000))
+  mark_expiring(math.max(ttl_ms, tonumber(keep_ms)))
 end
 local lasts = ttl_ms > 0 and {'PX', ttl_ms}
 local known_lasts = lasts or {'KEEPTTL'}

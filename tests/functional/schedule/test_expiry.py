@@ -47,6 +47,12 @@ def test_commit_with_a_short_ttl_does_not_hide_what_was_filled_for_longer(client
     assert client.pttl("inv:7") == -1
 
 
-def test_mark_outlives_every_value_that_may_expire(client):
+@pytest.mark.parametrize("ttl_s", [None, 1.0, 10 * 86_400.0])
+def test_mark_outlives_every_value_that_may_expire(client, ttl_s):
+    client.zadd("delay:", {"1": 10, "2": 10})
+    refresh(client, Table("inv", "inventory", ttl_s=ttl_s), "1")
     fill(client, PLAIN, "7", keep_s=86_400.0)
-    assert client.pttl("expiring:") >= client.pttl("inv:7") > 86_000_000
+    fill(client, PLAIN, "8", keep_s=1.0)
+    refresh(client, WITH_TTL, "2")
+    last_ms = max(client.pttl(f"inv:{row_id}") for row_id in (1, 2, 7, 8))
+    assert client.pttl("expiring:") >= last_ms > 86_300_000
