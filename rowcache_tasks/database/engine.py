@@ -1,5 +1,6 @@
 """Engine that reads the database."""
 
+import logging
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
@@ -9,10 +10,16 @@ from sqlalchemy.pool import QueuePool
 
 from rowcache_tasks.database.dialects import Dialect, dialect_of
 from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.text import redact
+
+logger = logging.getLogger(__name__)
 
 ALLOWED = (
     "allowed is postgresql+psycopg://…, mysql+pymysql://…, mariadb+pymysql://…, sqlite:///… or another of SQLAlchemy's"
 )
+
+warned_urls: set[str] = set()
+"""URLs that led to a replica. A forked child has those of its parent, and is silent about them."""
 
 
 def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int = 2) -> Engine:
@@ -59,6 +66,14 @@ def _add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float)
     @event.listens_for(engine, "connect")
     def set_up_session(dbapi_connection: Any, _record: object) -> None:
         dialect.set_up_session(dbapi_connection, statement_timeout_s)
+        url = redact(str(engine.url))
+        if url not in warned_urls and dialect.is_replica(dbapi_connection):
+            warned_urls.add(url)
+            logger.warning(
+                "rowcache_database_url %s leads to a replica: while it lags, rows are older than promised, and newer "
+                "values are replaced by older ones: name the primary",
+                url,
+            )
 
     @event.listens_for(engine, "handle_error")
     def drop_outdated_connections(context: ExceptionContext) -> None:

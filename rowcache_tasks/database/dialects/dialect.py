@@ -42,6 +42,9 @@ class Dialect:
     stream_options: Mapping[str, Any] = MappingProxyType({})
     """Execution options of the connection that scans a table."""
 
+    session_id = ""
+    """SELECT of the number of the server's session; empty: no pooler shares sessions."""
+
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
         """Return the URL and the keyword arguments for create_engine. Raises ConfigError for a wrong driver."""
         return url, {}
@@ -52,6 +55,10 @@ class Dialect:
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
         """Set up a new connection: read-only, UTC, ISO forms, bounded statements."""
+
+    def is_replica(self, dbapi_connection: Any) -> bool:
+        """Whether the connection leads to a replica, whose rows may be old. What cannot be found out is False."""
+        return False
 
     def set_up_stream(self, connection: Connection) -> None:
         """Set up a connection for a long scan."""

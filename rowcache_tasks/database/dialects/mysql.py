@@ -44,8 +44,20 @@ BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
 AS_TEXT = {"decimal", "date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"}
 
 
+NOT_ALLOWED = (1064, 1227)
+"""Syntax error, as old servers say SLAVE; access denied."""
+
+REPLICA_SIGNS = (
+    "SHOW GLOBAL VARIABLES WHERE variable_name IN ('read_only', 'innodb_read_only')",
+    "SHOW GLOBAL STATUS WHERE variable_name IN ('Slave_running', 'Slaves_running')",
+)
+"""A primary has OFF or 0 in each. Any user may ask."""
+
+
 class MySQL(Dialect):
     """MySQL and MariaDB."""
+
+    session_id = "SELECT CONNECTION_ID()"
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
         """Autocommit, with time-outs: the drivers' default is none, and a connection to a vanished host would hang."""
@@ -62,6 +74,21 @@ class MySQL(Dialect):
                 limit = f"max_execution_time = {max(1, round(statement_timeout_s * 1000))}"
             cursor.execute(f"SET SESSION time_zone = '+00:00', {limit}")
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
+
+    def is_replica(self, dbapi_connection: Any) -> bool:
+        """Go by the server's variables; a replica that allows writes is found only by a user with the right to ask."""
+        with dbapi_connection.cursor() as cursor:
+            for statement in REPLICA_SIGNS:
+                cursor.execute(statement)
+                if any(str(value).upper() not in ("OFF", "0") for _, value in cursor.fetchall()):
+                    return True
+            try:
+                cursor.execute("SHOW REPLICA STATUS")
+            except Exception as error:
+                if error.args[0] not in NOT_ALLOWED:
+                    raise
+                return False
+            return bool(cursor.fetchall())
 
     def set_up_stream(self, connection: Connection) -> None:
         """Lift the time limit, which here includes the reading of the result."""

@@ -10,6 +10,7 @@ from support.orm_models import Inventory
 from rowcache_tasks.config.query import parse_queries
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.server import is_pooled, is_replica
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, EncodingError, SourceError
 
@@ -262,3 +263,17 @@ def test_query_names_rows_to_schedule(admin, engine):
     (wrong,) = parse_queries("queries", {"hot": "SELECT nope FROM stock"})
     with pytest.raises(ConfigError, match=r"queries\['hot'\]: cannot run the statement: Unknown column 'nope'"):
         source.check_query(wrong)
+
+
+def test_server_that_is_read_only_is_taken_for_a_replica(server, admin, engine, caplog):
+    assert not is_replica(engine)
+    assert not is_pooled(engine)
+    admin("SET GLOBAL read_only = 1")
+    try:
+        assert is_replica(engine)
+        fresh = create_source_engine(server.url("other"), statement_timeout_s=5)
+        fresh.connect().close()
+        fresh.dispose()
+    finally:
+        admin("SET GLOBAL read_only = 0")
+    assert [record.levelname for record in caplog.records if "leads to a replica" in record.getMessage()] == ["WARNING"]

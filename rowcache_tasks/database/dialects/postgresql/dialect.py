@@ -62,6 +62,7 @@ class PostgreSQL(Dialect):
 
     # A server-side cursor lives in a transaction.
     stream_options: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ"}
+    session_id = "SELECT pg_backend_pid()"
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
         """Require psycopg; detect a dead network within seconds unless the URL has other options."""
@@ -97,6 +98,18 @@ class PostgreSQL(Dialect):
         for info in list(dbapi_connection.adapters.types):
             if info.name not in NATIVE:
                 dbapi_connection.adapters.register_loader(info.oid, TextLoader)
+
+    def is_replica(self, dbapi_connection: Any) -> bool:
+        """Ask whether the server replays the log of another one; not all servers with this protocol have the function.
+
+        The parameter in_hot_standby would be free, but a pooler may have an old one.
+        """
+        try:
+            return bool(dbapi_connection.execute("SELECT pg_is_in_recovery()").fetchone()[0])
+        except Exception as error:
+            if getattr(error, "sqlstate", None) is None:
+                raise
+            return False
 
     def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the catalog: SQLAlchemy's reflection has no types of extensions."""

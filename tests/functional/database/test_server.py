@@ -1,0 +1,36 @@
+"""Poolers and replicas are told from primaries, on real servers."""
+
+import logging
+
+import pytest
+from support.scratch_database import ScratchDatabase
+
+from rowcache_tasks.database.server import is_pooled, is_replica
+from rowcache_tasks.demo.servers import Postgres
+
+
+@pytest.fixture
+def standby(tmp_path):
+    """PostgreSQL server that replays a log: a copy of a primary that is gone."""
+    tmp_path.chmod(0o755)
+    with Postgres(tmp_path / "standby") as server:
+        server.stop()
+        (server.home / "data" / "standby.signal").touch()
+        server.start()
+        yield server
+
+
+def test_primary_without_a_pooler_is_neither_pooled_nor_a_replica(db, caplog):
+    engine = db.engine()
+    assert not is_pooled(engine)
+    assert not is_replica(engine)
+    assert not caplog.records
+
+
+def test_connection_to_a_replica_is_warned_of_once(standby, caplog):
+    database = ScratchDatabase(standby.url)
+    with caplog.at_level(logging.WARNING):
+        assert is_replica(database.engine())
+        assert not is_pooled(database.engine())
+    assert [record.getMessage().partition(": ")[0].split(" leads ")[1] for record in caplog.records] == ["to a replica"]
+    database.close()
