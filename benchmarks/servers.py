@@ -89,7 +89,7 @@ class Servers:
 
     @contextmanager
     def with_allocator(self, library: str) -> Iterator["Servers"]:
-        """Give the same PostgreSQL with a second Valkey that takes malloc from a library."""
+        """Yield the same PostgreSQL with a second Valkey that takes malloc from a library."""
         other = copy.copy(self)
         with ExitStack() as stack:
             with preloaded(library):

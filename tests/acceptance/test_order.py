@@ -46,7 +46,7 @@ def broker(deployment):
 
 
 def scheduled(deployment):
-    """Give row id -> delay of what is scheduled, and the row ids that have a due time, and those that have a value."""
+    """Return row id -> delay of scheduled rows, the row ids with a due time, and those with a value."""
     client = deployment.client
     delays = {row_id.decode(): delay for row_id, delay in client.zrange("delay:", 0, -1, withscores=True)}
     due = {row_id.decode() for row_id in client.zrange("schedule:", 0, -1)}

@@ -26,7 +26,7 @@ def failure(deployment, row_id):
 
 
 def is_backing_off(deployment, row_id, longest_s=60):
-    """Tell whether a row that failed more than once waits as long as it should: 2^(n-1) seconds, less up to half."""
+    """Return whether a row that failed more than once waits as long as it should: 2^(n-1) seconds, less up to half."""
     pipeline = deployment.client.pipeline(transaction=True)
     pipeline.hget("failures:", row_id)
     pipeline.zscore("schedule:", row_id)

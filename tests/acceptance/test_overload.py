@@ -26,7 +26,7 @@ def let_rows_be_committed(deployment, count):
 
 
 def late_s(deployment, observer):
-    """Give how late the latest row is while the next 300 are committed."""
+    """Return how late the latest row is, in seconds, while the next 300 are committed."""
     observer.reset()
     let_rows_be_committed(deployment, 300)
     return observer.reset()[1]

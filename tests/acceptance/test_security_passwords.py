@@ -55,7 +55,7 @@ WRONG = {
 
 
 def leaked(text, *secrets):
-    """Give the parts of passwords that are in a text."""
+    """Return the parts of passwords that are in a text."""
     parts = {
         part
         for secret in secrets

@@ -54,7 +54,7 @@ REFUSED = {
 
 
 def allowed(deployment, user, commands):
-    """Give the commands that the user may run, out of those that he must not."""
+    """Return the commands that the user may run, out of those that he must not."""
     replies = {command: deployment.client.acl_dryrun(user, *command.split()) for command in commands}
     return [command for command, reply in replies.items() if reply == b"OK"]
 

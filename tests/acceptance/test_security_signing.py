@@ -66,7 +66,7 @@ def keys(tmp_path_factory):
 
 @pytest.fixture
 def sign_as(deployment, keys):
-    """Give the variables of a process that signs with a key."""
+    """Return the variables of a process that signs with a key."""
     (deployment.folder / "signed.py").write_text(SETTINGS)
 
     def sign_as(name):

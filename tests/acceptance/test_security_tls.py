@@ -40,7 +40,7 @@ def tls_url(deployment, proxy, role, *, host="localhost", db=0, **options):
 
 @pytest.fixture
 def environment(deployment, proxy, authority_file):
-    """Give the variables of a process that reaches both cache and broker over TLS only; the rest as given."""
+    """Return the variables of a process that reaches both cache and broker over TLS only; the rest as given."""
 
     def environment(role, **wrong):
         options = {"ssl_ca_certs": authority_file} | wrong
