@@ -20,7 +20,7 @@ from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.text import redact
+from rowcache_tasks.text import redact, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ def check_dispatcher(app: Celery) -> Settings:
         url, timeout_s = settings.redis_url, settings.start_timeout_s
         check_connections(url)
         check_broker_url(app)
+        check_compression(app)
         wait_for("Redis", url, lambda: check_redis(url), timeout_s)
         wait_for("the broker", str(app.conf.broker_write_url), lambda: check_broker(app), timeout_s)
     return settings
@@ -133,6 +134,15 @@ def check_broker_url(app: Celery) -> None:
                 f"broker_url is {redact(str(url))!r}: Celery cannot use a Redis Cluster as its broker; "
                 "allowed are redis://, rediss://, sentinel:// or, for high availability, amqp:// (RabbitMQ)"
             )
+
+
+def check_compression(app: Celery) -> None:
+    """Refuse compression of messages: receivers refuse such a message."""
+    if app.conf.task_compression:
+        raise ConfigError(
+            f"task_compression is {shorten(app.conf.task_compression)}: allowed is None, "
+            "since a compressed message of some bytes can take all memory of its receiver"
+        )
 
 
 def check_broker(app: Celery) -> None:

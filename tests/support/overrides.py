@@ -9,6 +9,8 @@ OVERRIDES = {
     "ConsumerRejectsMalformed": "celery.worker.consumer.consumer:Consumer.connect",
     "ReconnectSurvivesClose": "celery.worker.consumer.consumer:Consumer.on_connection_error_after_connected",
     "BlueprintHidesPasswords": "celery.bootsteps:Blueprint.info",
+    "UncompressedMessage": "kombu.message:Message.__init__",
+    "SkipsUnreadable": "kombu.transport.redis:Channel._receive_one",
     "BatchQoS": "kombu.transport.redis:QoS.ack",
     "GiveBack": "kombu.transport.redis:Channel._brpop_read",
 }

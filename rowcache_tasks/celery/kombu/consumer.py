@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from celery import Celery
+from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from rowcache_tasks.celery.kombu.guard import guarded
-from rowcache_tasks.text import MAX_TEXT, one_line, redact
+from rowcache_tasks.celery.kombu.message import check_task, describe
+from rowcache_tasks.text import redact
 
 logger = logging.getLogger(__name__)
 
@@ -24,42 +25,17 @@ HIDDEN = ("password", "alternates", "transport_options", "credential_provider")
 """Fields that may hold a password: of other brokers, of Sentinel."""
 
 
-class Headers(msgspec.Struct):
-    """Headers of a task in Celery's protocol 2, as far as a wrong type does harm."""
-
-    task: str
-    id: str
-    root_id: str | None = None
-    parent_id: str | None = None
-    group: str | None = None
-    expires: str | None = None
-    eta: str | None = None
-    argsrepr: str | None = None
-    kwargsrepr: str | None = None
-    shadow: str | None = None
-    origin: str | None = None
-    retries: int | None = None
-    timelimit: tuple[float | None, float | None] | None = None
-
-
-class Embed(msgspec.Struct):
-    """The tasks that follow a task."""
-
-    callbacks: list[dict[str, Any]] | None = None
-    errbacks: list[dict[str, Any]] | None = None
-    chain: list[dict[str, Any]] | None = None
-    chord: dict[str, Any] | None = None
-
-
-Body = tuple[list[Any], dict[str, Any], Embed]
-"""Arguments, keyword arguments, and the tasks that follow."""
-
-
 @guarded(
     {
         f"{CELERY}:Consumer.connect": "7ca359b806be",
         f"{CELERY}:Consumer.create_task_handler": "e415cb640401 292c5a681f10",
         f"{CELERY}:Evloop.start": "6d6e5bda6846",
+        f"{CELERY}:Consumer.on_decode_error": "e3538c586a7f",
+        f"{CELERY}:Consumer.on_unknown_message": "213bd3ee55cb",
+        f"{CELERY}:Consumer.on_unknown_task": "35e6cbe56494",
+        f"{CELERY}:Consumer.on_invalid_task": "9893e7a4eee3",
+        "celery.worker.worker:WorkController._process_task": "4ffb514847bd",
+        "celery.worker.worker:WorkController._process_task_sem": "2b2de9af8a8d",
     }
 )
 class ConsumerRejectsMalformed(Consumer):
@@ -68,10 +44,31 @@ class ConsumerRejectsMalformed(Consumer):
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
     loop: Callable[..., Any]
+    controller: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, on_task_request: Callable[[Any], Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(on_task_request, *args, **kwargs)
         self._loop, self.loop = self.loop, self._run_loop
+        takes_slot = on_task_request == self.controller._process_task_sem
+        self._release = self.controller._quick_release if takes_slot else None
+        self.on_task_request = self._take_slot if takes_slot else self._execute
+
+    def _take_slot(self, request: Any) -> Any:
+        """Execute a task as soon as a process of the pool is free."""
+        return self.controller._quick_acquire(self._execute, request)
+
+    def _execute(self, request: Any) -> None:
+        """Hand a task to the pool; when that raises, reject its message and free the process that was taken for it."""
+        try:
+            self.controller._process_task(request)
+        except self._failures:
+            raise
+        except Exception as error:  # noqa: BLE001 no message may cost a process of the pool
+            logger.error("message_refused: the pool cannot take it: %s", describe(error))
+            state.task_ready(request)
+            if self._release is not None:
+                self._release()
+            request.reject()
 
     @property
     def _failures(self) -> tuple[type[Exception], ...]:
@@ -109,17 +106,36 @@ class ConsumerRejectsMalformed(Consumer):
 
         def on_task_received(message: Any) -> None:
             try:
-                msgspec.convert(message.headers, Headers)
-                msgspec.convert(message.payload, Body)
+                check_task(message)
                 receive(message)
             except self._failures:
                 raise
             except Exception as error:  # noqa: BLE001 no message may end the worker
-                logger.error("message_refused: not a task: %s", describe(error))
-                if not message.acknowledged:
-                    message.reject_log_error(logger, self.connection_errors)
+                self._refuse(message, error)
 
         return on_task_received
+
+    def _refuse(self, message: Any, error: Exception) -> None:
+        """Reject a message, with one line. Celery's own lines have all of the message, line breaks included."""
+        logger.error("message_refused: not a task: %s", describe(error))
+        if not message.acknowledged:
+            message.reject_log_error(logger, self.connection_errors)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Refuse a message with a body that cannot be decoded, in the mailbox of all processes as well."""
+        self._refuse(message, exc)
+
+    def on_unknown_message(self, body: object, message: Any) -> None:
+        """Refuse a message without the name of a task."""
+        self._refuse(message, TypeError("it names no task"))
+
+    def on_unknown_task(self, body: object, message: Any, exc: Exception) -> None:
+        """Refuse a task that this application does not have."""
+        self._refuse(message, exc)
+
+    def on_invalid_task(self, body: object, message: Any, exc: Exception) -> None:
+        """Refuse a task that Celery calls invalid."""
+        self._refuse(message, exc)
 
 
 @guarded({f"{CELERY}:Consumer.on_connection_error_after_connected": "7b7eaba8d0d8 4f84dbfff329"})
@@ -182,8 +198,3 @@ def is_readable(entry: bytes | None) -> bool:
         return entry is None or len(json.loads(entry)) == 3
     except (ValueError, TypeError, RecursionError):
         return False
-
-
-def describe(error: Exception) -> str:
-    """Return an error in one short line: its text may hold a part of the message."""
-    return one_line(f"{type(error).__name__}: {error}", MAX_TEXT)

@@ -1,16 +1,20 @@
-"""Redis transport of kombu that keeps fetched batches in memory; other brokers are kombu's alone.
+"""Transports of kombu: messages are checked before they are inflated; on Redis, fetched batches stay in memory.
 
 docs/upstream.md has the reasons.
 """
 
+import logging
 from typing import Any
 
 from celery.app.amqp import AMQP
 from kombu import Connection
+from kombu.transport import pyamqp, virtual
 from kombu.transport import redis as kombu_redis
-from kombu.transport import virtual
 
 from rowcache_tasks.celery.kombu.guard import guarded
+from rowcache_tasks.celery.kombu.message import describe, refusing
+
+logger = logging.getLogger(__name__)
 
 REFRESH_QUEUE = "rowcache.refresh"
 """Batches of rows to refresh, sent by dispatchers."""
@@ -71,13 +75,60 @@ def is_batch(message: Any) -> bool:
     return message is not None and message.delivery_info.get("routing_key") == REFRESH_QUEUE
 
 
-def with_batch_qos(transport: type[Any]) -> type[Any]:
-    """Return a transport whose channels use BatchQoS."""
-    channel = type("Channel", (transport.Channel,), {"QoS": BatchQoS})
-    return type("Transport", (transport,), {"Channel": channel})
+class ChannelPart:
+    """Nothing, in place of SkipsUnreadable when that steps aside."""
 
 
-TRANSPORTS = {kind: with_batch_qos(kind) for kind in (kombu_redis.Transport, kombu_redis.SentinelTransport)}
+@guarded({f"{KOMBU}:Channel._receive_one": "41430251b88d d59b8751d897"})
+class SkipsUnreadable(ChannelPart):
+    """Part of a channel that goes on after a message that is no JSON. It is out of its queue by then."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        """Deliver the message that BRPOP returned."""
+        return self._or_skip(super()._brpop_read, **options)  # type: ignore[misc]
+
+    def _receive_one(self, client: Any) -> Any:
+        """Deliver a message of the mailbox of all processes."""
+        return self._or_skip(super()._receive_one, client)  # type: ignore[misc]
+
+    def _or_skip(self, read: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return read(*args, **options)
+        except (ValueError, RecursionError) as error:
+            logger.error("message_refused: not a message: %s", describe(error))
+            return True
+
+
+class SkipsMalformed:
+    """Part of a transport that goes on after a message without the fields of one."""
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        """Hand a message to the consumer of its queue."""
+        try:
+            super()._deliver(message, queue)  # type: ignore[misc]
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+            logger.error("message_refused: not a message: %s", describe(error))
+
+
+def of_redis(transport: type[Any]) -> type[Any]:
+    """Return a Redis transport with the channels and the messages of this package."""
+    fields = {"QoS": BatchQoS, "Message": refusing(transport.Channel.Message)}
+    channel = type("Channel", (SkipsUnreadable, transport.Channel), fields)
+    return type("Transport", (SkipsMalformed, transport), {"Channel": channel})
+
+
+def of_amqp(transport: type[Any]) -> type[Any]:
+    """Return an AMQP transport with the messages of this package."""
+    kind = transport.Connection.Channel
+    channel = type("Channel", (kind,), {"Message": refusing(kind.Message)})
+    connection = type("Connection", (transport.Connection,), {"Channel": channel})
+    return type("Transport", (transport,), {"Connection": connection})
+
+
+TRANSPORTS: dict[type[Any], type[Any]] = {
+    kind: of_redis(kind) for kind in (kombu_redis.Transport, kombu_redis.SentinelTransport)
+}
+TRANSPORTS |= {kind: of_amqp(kind) for kind in (pyamqp.Transport, pyamqp.SSLTransport)}
 
 
 class BrokerConnection(Connection):

@@ -13,7 +13,9 @@ from rowcache_tasks.celery import app
 from rowcache_tasks.celery.kombu import consumer, shutdown, transport
 print(*[kind.__name__ for kind in consumer.WorkerConsumer.__mro__ if kind.__module__ == consumer.__name__])
 print(consumer.WorkerConsumer.Blueprint.__name__, shutdown.GiveBack.__name__)
-print(*{kind.Channel.QoS.__name__ for kind in transport.TRANSPORTS.values()})
+channels = [kind.Channel for kind in transport.TRANSPORTS.values() if hasattr(kind, "Channel")]
+print(*{kind.QoS.__name__ for kind in channels}, *{part.__name__ for kind in channels for part in kind.__mro__})
+print(*{part.__name__ for kind in channels for part in kind.Message.__mro__})
 """
 
 
@@ -33,6 +35,8 @@ def test_every_override_steps_aside_with_one_warning_when_upstream_is_another():
     assert overrides_with(OVERRIDES.values()) == (set(), sorted(OVERRIDES))
 
 
-@pytest.mark.parametrize("name", ["ConsumerRejectsMalformed", "BatchQoS", "GiveBack"])
+@pytest.mark.parametrize(
+    "name", ["ConsumerRejectsMalformed", "BatchQoS", "GiveBack", "UncompressedMessage", "SkipsUnreadable"]
+)
 def test_one_override_steps_aside_alone(name):
     assert overrides_with([OVERRIDES[name]]) == (set(OVERRIDES) - {name}, [name])
