@@ -104,6 +104,12 @@ def test_batch_that_was_sent_before_is_committed_all_the_same(state, schedule, c
     assert schedule.commit_rows(claim, {"1": b"{}"}).refreshed == 1
 
 
+def test_change_stamped_by_a_clock_that_was_ahead_does_not_hold_up_the_next(client, state):
+    assert state.pause_table(True, f"{server_time(client) + 3600:.6f}")
+    assert state.pause_table(False, f"{server_time(client):.6f}")
+    assert client.hget("state:", "paused") is None
+
+
 def test_last_change_enqueued_wins_in_whatever_order_they_arrive(state, schedule, client):
     first, second, third = (f"{server_time(client) + n / 1e6:.6f}" for n in range(3))
     schedule.put_rows({"1": (100, 0)})

@@ -333,6 +333,16 @@ def test_put_makes_a_row_due_after_its_offset_and_wakes_a_dispatcher_when_due_no
     assert client.zscore("delay:", "now") == 5
 
 
+def test_commit_that_is_refused_wakes_a_dispatcher_for_the_row_that_is_due_at_once(schedule, client):
+    schedule.put_rows({"1": (100, 0)})
+    older, _ = schedule.claim_rows(10, 0)
+    newer, _ = schedule.claim_rows(10, 30)
+    schedule.commit_rows(newer, {"1": b"{}"})
+    client.delete("wake:")
+    assert schedule.commit_rows(older, {"1": b"{}"}).superseded == 1
+    assert client.llen("wake:") == 1
+
+
 def test_wake_list_stays_short(schedule, client):
     for n in range(20):
         schedule.put_rows({str(n): (5, 0)})
