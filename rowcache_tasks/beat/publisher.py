@@ -8,7 +8,6 @@ from celery import Celery
 from kombu import Connection
 
 from rowcache_tasks.celery import REFRESH_QUEUE
-from rowcache_tasks.dispatch.backpressure import EXPIRY_SLACK_S
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.tasks import refresh_row
 
@@ -28,7 +27,7 @@ class Publisher:
         self._producer: Any = None
 
     def send(self, table: str, claim: Claim) -> None:
-        """Send a batch. The message expires some time after the lease, when its rows are due again anyway.
+        """Send a batch. Its age is checked by the worker, by the clock of Redis: `expires` would compare two machines.
 
         A pool process that hangs, as on a database session that neither replies nor closes, is replaced in the end.
         """
@@ -40,7 +39,6 @@ class Publisher:
                 args=(table, row_ids),
                 kwargs={"claim": claim.to_message()},
                 producer=producer,
-                expires=self._lease_s + EXPIRY_SLACK_S,
                 time_limit=2 * self._lease_s + HANG_SLACK_S,
                 retry=False,
                 # Shown by Flower; saves the cost of rendering hundreds of ids for each event.

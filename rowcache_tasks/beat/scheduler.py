@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -49,17 +49,22 @@ class DispatchScheduler(Scheduler):
         self._client = connect(settings.redis_url, "dispatcher")
         super().setup_schedule()
         for name, entry in self.schedule.items():
-            try:
-                sent_at: Any = self._client.hget(Keys.beat, name)
-                if sent_at is not None:
-                    entry.last_run_at = datetime.fromtimestamp(float(sent_at), UTC)
-            except (redis.RedisError, ValueError, OverflowError) as error:
-                logger.warning("beat entry %s starts anew: %s", name, error)
+            self._read_last_run(name, entry)
         self._build_dispatcher(settings)
         # All objects so far stay: a full collection would stop the dispatcher for 50 ms or more to find nothing.
         gc.collect()
         gc.freeze()
         logger.info("dispatching %s", ", ".join(settings.tables))
+
+    def _read_last_run(self, name: str, entry: ScheduleEntry) -> None:
+        """Set the last run of an entry: so long ago by the clock of this process as it is by that of Redis."""
+        try:
+            sent_at: Any = self._client.hget(Keys.beat, name)
+            if sent_at is not None:
+                seconds, _ = self._client.time()
+                entry.last_run_at = datetime.now(UTC) - timedelta(seconds=int(seconds) - float(sent_at))
+        except (redis.RedisError, ValueError, OverflowError) as error:
+            logger.warning("beat entry %s starts anew: %s", name, error)
 
     def _build_dispatcher(self, settings: Settings) -> None:
         schedules = [Schedule(self._client, table) for table in settings.tables.values()]

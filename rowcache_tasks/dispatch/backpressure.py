@@ -10,16 +10,10 @@ import math
 import time
 from collections.abc import Callable
 
-from rowcache_tasks.dispatch.sent_batches import SEND_SHARE, SentBatches
+from rowcache_tasks.dispatch.sent_batches import EXPIRY_SLACK_S, SEND_SHARE, SentBatches
 from rowcache_tasks.schedule.claim import Claim
 
 logger = logging.getLogger(__name__)
-
-EXPIRY_SLACK_S = 60
-"""A message expires so long after the lease of its batch.
-
-Workers compare their own clock with the dispatcher's: with more than a lease and this between them, each batch expires.
-"""
 
 LINGER_S = 0.002
 """Pause after a batch that was not full: rows that become due meanwhile share a batch.

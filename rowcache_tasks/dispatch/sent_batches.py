@@ -11,6 +11,9 @@ from rowcache_tasks.schedule.claim import Claim
 
 logger = logging.getLogger(__name__)
 
+EXPIRY_SLACK_S = 60
+"""A batch expires so long after its lease, by the clock of Redis: its rows are due again anyway."""
+
 SEND_SHARE = 0.25
 """Share of its lease within which a batch is sent. Less than the half lease after which claims pause."""
 
@@ -25,17 +28,23 @@ class SentBatches:
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
 
-    def start(self, claim: Claim) -> None:
-        """Remove a batch that a worker has started, and those before it in the queue. Raises nothing of Redis's."""
+    def start(self, claim: Claim) -> bool:
+        """Remove a batch that a worker has started, and those before it in the queue. Raises nothing of Redis's.
+
+        Return whether to refresh its rows: False when it has expired.
+        """
         claimed_at = float(claim.claimed_at)
         sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
         pipeline = self._client.pipeline(transaction=False)
+        pipeline.time()
         pipeline.zrem(Keys.queue, claim.claimed_at)
         pipeline.zremrangebyscore(Keys.queue, "-inf", f"({sent_before!r}")
         try:
-            pipeline.execute()
+            (seconds, _), *_ = pipeline.execute()
         except redis.RedisError as error:
             logger.warning("the start of a batch could not be noted in %s: %s", Keys.queue, error)
+            return True
+        return int(seconds) <= float(claim.lease_until) + EXPIRY_SLACK_S
 
     def add(self, claim: Claim) -> None:
         """Add a batch again that was sent late: it may have been forgotten before it was in the queue.

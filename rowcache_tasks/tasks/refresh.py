@@ -25,7 +25,8 @@ from rowcache_tasks.worker.refresh import refresh_claim
 def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:
     """Refresh a batch of rows; return how many were refreshed, unchanged, superseded, dropped, missing or failed.
 
-    Counts of 0 are left out: the others fit into a column of Flower.
+    Counts of 0 are left out: the others fit into a column of Flower. A batch whose lease ended a minute ago is not
+    refreshed, and counted as expired.
 
     Dispatchers pass their claim, as Claim.to_message writes it. Without a claim, the task claims the rows itself, also
     those of a paused table, and leaves out rows that are not scheduled. Such a message is lost when the worker that has
@@ -35,7 +36,8 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
         sent = Claim.from_message(row_ids, claim)
-        SentBatches(runtime.client).start(sent)
+        if not SentBatches(runtime.client).start(sent):
+            return {"expired": len(sent.row_ids)}
         counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
     else:
         counts = Counter()

@@ -3,7 +3,10 @@
 docs/upstream.md has the reasons.
 """
 
+import json
 import logging
+import math
+import time
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -20,6 +23,8 @@ REFRESH_QUEUE = "rowcache.refresh"
 """Batches of rows to refresh, sent by dispatchers."""
 
 KOMBU = "kombu.transport.redis"
+CLOCK_S = 60
+"""Seconds after which the clock of a server is read again."""
 
 
 @guarded(
@@ -28,6 +33,7 @@ KOMBU = "kombu.transport.redis"
         f"{KOMBU}:QoS.ack": "1bc15a4ddf54",
         f"{KOMBU}:QoS.reject": "747a02434344",
         f"{KOMBU}:QoS.restore_by_tag": "58e161d81b6f",
+        f"{KOMBU}:QoS.restore_visible": "56ab7a429783 d4a4a40a3eaf",
         f"{KOMBU}:Channel._do_restore_message": "fccdf81a0220 8b430df94e45",
     }
 )
@@ -35,19 +41,40 @@ class BatchQoS(kombu_redis.QoS):
     """Fetched and unacknowledged messages: batches in memory, all others in Redis as well.
 
     kombu writes each fetched message to Redis, to deliver it again when its worker was killed. For a batch, the lease
-    of its rows does that as well, and sooner.
+    of its rows does that as well, and sooner. kombu notes the time of the fetch by the clock of the worker, and other
+    workers compare it with theirs: here, all times are those of the server.
     """
 
     _delivered: Any
     _dirty: Any
     channel: Any
+    _asked_at = -math.inf
+    _ahead_s = 0.0
+    """Time of the server less that of the monotonic clock, when it was asked last."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was fetched."""
-        if is_batch(message):
-            virtual.QoS.append(self, message, delivery_tag)
-        else:
-            super().append(message, delivery_tag)
+        if not is_batch(message):
+            sent = message.delivery_info
+            entry = json.dumps([message._raw, sent["exchange"], sent["routing_key"]])
+            fetched_at = {delivery_tag: self._now()}
+            with self.pipe_or_acquire() as pipe:
+                pipe.zadd(self.unacked_index_key, fetched_at).hset(self.unacked_key, delivery_tag, entry).execute()
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Put messages back that were fetched `visibility_timeout` ago: of workers that were killed."""
+        self.visibility_timeout = self.channel.visibility_timeout + time.time() - self._now()
+        super().restore_visible(*args, **kwargs)
+
+    def _now(self) -> float:
+        """Return the time of the server, asked for once in CLOCK_S; Unix seconds."""
+        now = time.monotonic()
+        if now > self._asked_at + CLOCK_S:
+            with self.channel.conn_or_acquire() as client:
+                seconds, microseconds = client.time()
+            self._asked_at, self._ahead_s = now, seconds + microseconds / 1e6 - now
+        return now + self._ahead_s
 
     def ack(self, delivery_tag: str) -> None:
         """Forget a message."""
