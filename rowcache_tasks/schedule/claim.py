@@ -8,12 +8,13 @@ from typing import Any, Self
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES
 from rowcache_tasks.schedule.arguments import TIME, are_members
 from rowcache_tasks.text import shorten
 
 __all__ = ["Changed", "Claim", "Committed", "Missed"]
 
-MESSAGE_FIELDS = ("claimed_at", "epoch", "late_ms", "lease_until")
+MESSAGE_FIELDS = ("claimed_at", "epoch", "late_ms", "lease_until", "namespace")
 EPOCH = re.compile(r"[0-9]{1,15}")
 MAX_LATE_MS = 10**15
 
@@ -29,6 +30,8 @@ class Claim:
     """The number of times that the clock of Redis had stepped back; a commit in another epoch is refused."""
     late_ms: int = 0
     """How long after its due time the row was claimed that was due first; no row of the batch was later."""
+    namespace: str = ""
+    """The table's part of every key: a worker that does not have the table in its settings can release the rows."""
     behind: int = 0
     """Batches that no worker had started yet when it was claimed; a million when that is not known."""
 
@@ -56,7 +59,10 @@ class Claim:
             raise ArgumentError(f"claim['epoch'] is {shorten(epoch)}: it must be a number as the scripts write it")
         if isinstance(late_ms, bool) or not isinstance(late_ms, int) or not 0 <= late_ms <= MAX_LATE_MS:
             raise ArgumentError(f"claim['late_ms'] is {shorten(late_ms)}: it must be a number of milliseconds")
-        return cls(message["claimed_at"], message["lease_until"], list(row_ids), epoch, late_ms)
+        namespace = message["namespace"]
+        if not isinstance(namespace, str) or not NAMESPACE.fullmatch(namespace) or namespace in RESERVED_NAMESPACES:
+            raise ArgumentError(f"claim['namespace'] is {shorten(namespace)}: it must be the namespace of a table")
+        return cls(message["claimed_at"], message["lease_until"], list(row_ids), epoch, late_ms, namespace)
 
 
 class Counts:

@@ -66,6 +66,7 @@ class Schedule:
             row_ids=[decode_row_id(row_id) for row_id in reply[6:]],
             epoch=reply[2].decode(),
             late_ms=reply[5],
+            namespace=self.table.namespace,
             behind=reply[4],
         )
         return claim, float(reply[3]) if reply[3] else None

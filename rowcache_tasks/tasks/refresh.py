@@ -8,12 +8,13 @@ import redis
 
 from rowcache_tasks.celery import REFRESH_QUEUE, app
 from rowcache_tasks.celery.process import current_runtime
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
-from rowcache_tasks.worker.refresh import refresh_claim
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
+from rowcache_tasks.worker.refresh import refresh_claim, release_unknown
 
 
 @app.task(
@@ -33,11 +34,16 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     fetched it is killed; refresh_now is not.
     """
     runtime = current_runtime()
-    schedule, source = runtime.schedule(table), runtime.source(table)
     if claim is not None:
         sent = Claim.from_message(row_ids, claim)
         if not SentBatches(runtime.client).start(sent):
             return {"expired": len(sent.row_ids)}
+        known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
+        if known is None or known.namespace != sent.namespace:
+            unknown = Schedule(runtime.client, Table(table, table, sent.namespace))
+            return release_unknown(unknown, sent, str(refresh_row.request.hostname))
+    schedule, source = runtime.schedule(table), runtime.source(table)
+    if claim is not None:
         counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
     else:
         counts = Counter()

@@ -88,12 +88,18 @@ def test_refresh_with_any_claim_is_done_or_refused(world, table, ids, claim):
 @reproducible
 @given(
     st.lists(texts | st.sampled_from(["1", "42"]), max_size=3),
-    st.sampled_from(["claimed_at", "lease_until", "epoch", "late_ms"]),
+    st.sampled_from(["claimed_at", "lease_until", "epoch", "late_ms", "namespace"]),
     any_json | st.sampled_from(["nan", "-1", "1e9", "99999999999", "0", [float("nan")], [-1], [2**63], [0] * 1001]),
 )
 def test_refresh_with_a_claim_wrong_in_one_field_is_refused_or_harmless(world, ids, name, value):
     client, _ = world
-    claim = {"claimed_at": "1700000000.5", "lease_until": "1700000030.5", "epoch": "0", "late_ms": 0} | {name: value}
+    claim = {
+        "claimed_at": "1700000000.5",
+        "lease_until": "1700000030.5",
+        "epoch": "0",
+        "late_ms": 0,
+        "namespace": "",
+    } | {name: value}
     client.flushdb()
     client.zadd("delay:", {"1": 100, "42": 100})
     client.zadd("schedule:", {"1": 2e9, "42": 2e9})

@@ -8,7 +8,6 @@ import pytest
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
-from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.rows import Backoff
 from rowcache_tasks.worker.refresh import refresh_claim
 
@@ -69,11 +68,17 @@ def test_batch_that_cannot_be_read_is_released_with_backoff_and_keeps_its_values
     database.execute("ALTER TABLE inventory RENAME TO elsewhere")
     schedule.touch_rows(["1"])
     again = schedule.claim_rows(1000, 30)[0]
-    with pytest.raises(SourceError, match="inventory"):
-        refresh_claim(schedule, source, again, BACKOFF)
+    assert refresh_claim(schedule, source, again, BACKOFF) == {"failed": 1, "superseded": 0}
     assert client.zscore("schedule:", "1") < float(again.lease_until) - 20
     assert json.loads(client.hget("failures:", "1"))["failures"] == 1
     assert client.get("inv:1") is not None
+
+
+def test_one_cause_is_one_line_a_minute_however_many_batches_meet_it(schedule, source, database, caplog):
+    database.execute("ALTER TABLE inventory RENAME TO elsewhere")
+    for row_id in map(str, range(100)):
+        assert refresh_claim(schedule, source, claim(schedule, [row_id]), BACKOFF)["failed"] >= 1
+    assert len([record for record in caplog.records if "tried again later" in record.message]) <= 1
 
 
 def test_rows_rescheduled_meanwhile_are_counted_as_superseded(schedule, source, client):

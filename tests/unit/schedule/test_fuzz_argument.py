@@ -22,7 +22,13 @@ from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import shorten
 
-CLAIM = {"claimed_at": "1763837614.123456", "lease_until": "1763837644.123456", "epoch": "7", "late_ms": 1}
+CLAIM = {
+    "claimed_at": "1763837614.123456",
+    "lease_until": "1763837644.123456",
+    "epoch": "7",
+    "late_ms": 1,
+    "namespace": "users",
+}
 
 
 def accepted(parse, *values):
@@ -99,6 +105,9 @@ def test_claim_of_a_message_is_complete_or_an_error(row_ids, given, name, value)
         {"late_ms": 0.5},
         {"late_ms": True},
         {"late_ms": 10**16},
+        {"namespace": "a:b"},
+        {"namespace": "fill"},
+        {"namespace": 5},
         {"late": [0, 1]},
         {"until": 1},
     ],
