@@ -2,8 +2,10 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
@@ -26,10 +28,22 @@ QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 T = TypeVar("T")
 
 
-class Source:
-    """One table of the database. No I/O at construction; the catalog is read by `load`, or at the first use.
+CATALOG_AGE_S = 10.0
+"""The catalog is looked up again after this time, for new columns and types."""
 
-    Columns that the table gets later are not read: restart the process.
+
+@dataclass(slots=True, kw_only=True)
+class Fetched(Found):
+    """Outcome of a fetch."""
+
+    encoder: RowEncoder
+    """Encoder of these rows."""
+
+
+class Source:
+    """One table of the database. No I/O at construction.
+
+    The catalog is read by `load`, or at the first use; later every CATALOG_AGE_S, and when a statement does not fit it.
     """
 
     def __init__(self, engine: Engine, settings: Table) -> None:
@@ -38,45 +52,46 @@ class Source:
         self._dialect = dialect_of(engine.dialect.name)
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._table: SourceTable | None = None
+        self._looked_up_at = 0.0
 
     def load(self) -> None:
         """Read the catalog. Raises ConfigError when it does not fit the settings, SourceError when unreachable."""
         with self._wrapped_errors():
-            self._run(self._load)
+            self._load()
 
-    @property
-    def encoder(self) -> RowEncoder:
-        """Encoder of the rows that `fetch` returns."""
-        return self._loaded().encoder
-
-    def fetch(self, row_ids: Sequence[str]) -> Found:
+    def fetch(self, row_ids: Sequence[str]) -> Fetched:
         """Read rows with one SELECT; more only to single out rows that make it fail.
 
         A row id that has no key, or whose row cannot be read, is in `errors` and holds up no other. Raises
         SourceError when the database as a whole cannot be read.
         """
-        table = self._loaded()
-        keys, errors = table.row_key.parse_all(row_ids)
-        found = self._lookup(keys, table.select_rows, table.key_of)
-        found.errors |= errors
-        if table.has_hidden_key:
-            found.rows = {row_id: row[: table.width] for row_id, row in found.rows.items()}
-        return found
+
+        def fetch(table: SourceTable) -> Fetched:
+            keys, errors = table.row_key.parse_all(row_ids)
+            found = self._lookup(keys, table.select_rows, table.key_of)
+            if table.has_hidden_key:
+                found.rows = {row_id: row[: table.width] for row_id, row in found.rows.items()}
+            return Fetched(found.rows, found.missing, found.errors | errors, encoder=table.encoder)
+
+        return self._read(fetch)
 
     def find_missing(self, row_ids: Sequence[str]) -> list[str]:
         """Return the row ids that the database has no row for, those without a key included. One SELECT of keys.
 
         Raises SourceError when the database as a whole cannot be read.
         """
-        table = self._loaded()
-        keys, errors = table.row_key.parse_all(row_ids)
-        found = self._lookup(keys, table.select_keys, table.row_key.getter(range(table.row_key.width)))
-        missing = {*found.missing, *errors}
+
+        def find_missing(table: SourceTable) -> set[str]:
+            keys, errors = table.row_key.parse_all(row_ids)
+            found = self._lookup(keys, table.select_keys, table.row_key.getter(range(table.row_key.width)))
+            return {*found.missing, *errors}
+
+        missing = self._read(find_missing)
         return [row_id for row_id in row_ids if row_id in missing]
 
     def find_aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
         """Return the row ids that are another text for a key, each with the canonical one."""
-        return self._loaded().row_key.aliases(row_ids)
+        return self._current().row_key.aliases(row_ids)
 
     def stream_row_ids(self, size: int) -> Iterator[list[str]]:
         """Yield the row ids of the whole table, `size` at a time, in no order, in bounded memory.
@@ -85,9 +100,9 @@ class Source:
         row id and are left out.
         """
         empty = 0
-        with self._stream() as connection, connection.execute(self._loaded().all_keys) as result:
+        with self._stream() as (table, connection), connection.execute(table.all_keys) as result:
             for rows in result.yield_per(size).partitions():
-                row_ids = list(filter(None, map(self._loaded().row_key.write, rows)))
+                row_ids = list(filter(None, map(table.row_key.write, rows)))
                 empty += len(rows) - len(row_ids)
                 if row_ids:
                     yield row_ids
@@ -100,20 +115,20 @@ class Source:
         Raises ConfigError for a value that is not a key or a delay, SourceError when the query cannot be run.
         """
         with (
-            self._stream(query) as connection,
+            self._stream(query) as (table, connection),
             connection.execution_options(no_parameters=True).exec_driver_sql(query.sql) as result,
         ):
-            reader = QueryRows(query, self._loaded().row_key, len(result.keys()))
+            reader = QueryRows(query, table.row_key, len(result.keys()))
             for rows in result.yield_per(size).partitions():
                 if found := list(filter(None, map(reader.read, rows))):
                     yield found
 
     def check_query(self, query: Query) -> None:
         """Check that a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
-        row_key = self._loaded().row_key
+        row_key = self._current().row_key
         statement = f"SELECT * FROM (\n{query.sql}\n) AS wanted WHERE 1 = 0"  # noqa: S608 from the settings
         try:
-            with self._wrapped_errors(query), self._engine.connect() as connection:
+            with self._wrapped_errors(query), self._dialect.transaction(self._engine) as connection:
                 result = connection.execution_options(no_parameters=True).exec_driver_sql(statement)
                 QueryRows(query, row_key, len(result.keys()))
         except SourceError as error:
@@ -122,48 +137,70 @@ class Source:
 
     def count_rows(self) -> int:
         """Count the rows now."""
-        count = select(func.count()).select_from(self._loaded().relation)
-        with self._wrapped_errors():
-            return self._run(lambda connection: connection.scalar(count)) or 0
 
-    def _loaded(self) -> SourceTable:
+        def count(table: SourceTable) -> int:
+            with self._dialect.transaction(self._engine) as connection:
+                return connection.scalar(select(func.count()).select_from(table.relation)) or 0
+
+        return self._read(count)
+
+    def _current(self) -> SourceTable:
+        """Return the table as it was CATALOG_AGE_S ago or later."""
         if self._table is None:
-            self.load()
-        assert self._table is not None  # noqa: S101 - load() sets it or raises
+            return self._load()
+        if time.monotonic() - self._looked_up_at > CATALOG_AGE_S:
+            with suppress(ConfigError):  # the statements fail with the reason, or are still good
+                return self._load()
+            self._looked_up_at = time.monotonic()
         return self._table
 
-    def _load(self, connection: Connection) -> None:
-        self._table = load_table(self._settings, self._dialect, connection)
+    def _load(self) -> SourceTable:
+        """Read the catalog, once more with a fresh connection when the pooled one turned out to be dead."""
+        for is_last in (False, True):
+            try:
+                with self._dialect.transaction(self._engine) as connection:
+                    self._table = load_table(self._settings, self._dialect, connection)
+                break
+            except DBAPIError as error:
+                if is_last or not error.connection_invalidated:
+                    raise
+        self._looked_up_at = time.monotonic()
+        assert self._table is not None  # noqa: S101 - the loop ends with it, or raises
+        return self._table
+
+    def _read(self, read: Callable[[SourceTable], T]) -> T:
+        """Read with the statements of the table; once more after a look at the catalog, if they may not fit it.
+
+        So also when the connection was dead: the database was restarted, and the table may be another one.
+        """
+        with self._wrapped_errors():
+            try:
+                return read(self._current())
+            except (DBAPIError, self._driver_error) as error:
+                is_dead = isinstance(error, DBAPIError) and error.connection_invalidated
+                if not is_dead and not self._dialect.is_catalog_error(_original(error)):
+                    raise
+            try:
+                table = self._load()
+            except ConfigError as error:
+                raise SourceError(str(error)) from error
+            return read(table)
 
     def _lookup(self, keys: dict[str, Any], select: SelectByKeys, key_of: Callable[[Any], Any]) -> Found:
         def select_batch(batch: list[Any]) -> Sequence[Any]:
-            return self._run(lambda connection: select(connection, batch))
+            with self._engine.connect() as connection:
+                return select(connection, batch)
 
-        with self._wrapped_errors():
-            return lookup(keys, select_batch, key_of, self._row_reason)
+        return lookup(keys, select_batch, key_of, self._row_reason)
 
     @contextmanager
-    def _stream(self, query: Query | None = None) -> Iterator[Connection]:
+    def _stream(self, query: Query | None = None) -> Iterator[tuple[SourceTable, Connection]]:
         """Open a connection whose results are read page by page."""
-        self.load()  # also replaces dead connections, which a scan could not retry
-        with self._wrapped_errors(query), self._engine.connect() as connection:
-            self._dialect.set_up_stream(connection)
-            yield connection.execution_options(stream_results=True, **self._dialect.stream_options)
-
-    def _run(self, read: Callable[[Connection], T]) -> T:
-        """Read with a connection, and once more with a fresh one when the pooled one turned out to be dead."""
-        try:
-            with self._engine.connect() as connection:
-                return read(connection)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        with self._engine.connect() as connection:
-            try:  # The database was restarted or altered: the table may be another one now.
-                self._load(connection)
-            except ConfigError as error:
-                raise SourceError(str(error)) from error
-            return read(connection)
+        with self._wrapped_errors(query):
+            table = self._load()  # also replaces dead connections, which a scan could not retry
+            with self._dialect.transaction(self._engine) as connection:
+                self._dialect.set_up_stream(connection)
+                yield table, connection.execution_options(stream_results=True)
 
     def _row_reason(self, error: Exception) -> str | None:
         """Return why a row cannot be read, without quoting values; None when no single row is the cause."""

@@ -30,7 +30,7 @@ def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Bac
     """
     try:
         fetched = source.fetch(claim.row_ids)
-        values, errors = source.encoder.encode_all(fetched.rows)
+        values, errors = fetched.encoder.encode_all(fetched.rows)
     except Exception as error:  # noqa: BLE001 whatever it is, the rows must not wait for their lease
         reason, name = one_line(f"{type(error).__name__}: {error}", 500), schedule.table.name
         is_foreseen = isinstance(error, RowCacheError)

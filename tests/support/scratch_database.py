@@ -49,5 +49,5 @@ def row_values(fetched):
 
 def encoded_row(db, table, row_id="42", **options):
     """Return the bytes that a worker would cache for a row."""
-    source = db.source(table, **options)
-    return source.encoder.encode(source.fetch([row_id]).rows[row_id])
+    fetched = db.source(table, **options).fetch([row_id])
+    return fetched.encoder.encode(fetched.rows[row_id])

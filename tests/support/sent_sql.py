@@ -12,12 +12,16 @@ def record_statements(engine):
 
 
 def record_psycopg_queries(engine):
-    """Return a list that collects each query of psycopg cursors from now on, sent by SQLAlchemy or not."""
+    """Return a list that collects each query of psycopg cursors from now on, sent by SQLAlchemy or not.
+
+    The settings of a transaction are left out: they are sent with its query.
+    """
     sent = []
 
     class Cursor(psycopg.Cursor):
         def execute(self, query, *args, **keywords):
-            sent.append(query)
+            if "set_config" not in query:
+                sent.append(query)
             return super().execute(query, *args, **keywords)
 
     event.listen(engine, "checkout", lambda connection, *_: setattr(connection, "cursor_factory", Cursor))

@@ -1,12 +1,12 @@
 """Portable dialect; base of the others."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import URL, ColumnElement, Connection, Select, TableClause
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, TableClause
 
 from rowcache_tasks.database.encoding import Converter, plain
 from rowcache_tasks.database.keys import KeyType, integer_key, text_key
@@ -39,9 +39,6 @@ class SourceColumn:
 class Dialect:
     """Defaults that hold for every database."""
 
-    stream_options: Mapping[str, Any] = MappingProxyType({})
-    """Execution options of the connection that scans a table."""
-
     session_id = ""
     """SELECT of the number of the server's session; empty: no pooler shares sessions."""
 
@@ -54,11 +51,17 @@ class Dialect:
         return None
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
-        """Set up a new connection: read-only, UTC, ISO forms, bounded statements."""
+        """Set up a new connection: read-only, UTC, ISO forms, bounded statements, as far as no pooler shares it."""
 
     def is_replica(self, dbapi_connection: Any) -> bool:
         """Whether the connection leads to a replica, whose rows may be old. What cannot be found out is False."""
         return False
+
+    @contextmanager
+    def transaction(self, engine: Engine) -> Iterator[Connection]:
+        """Open a connection for statements that are not prepared by `prepare`."""
+        with engine.connect() as connection:
+            yield connection
 
     def set_up_stream(self, connection: Connection) -> None:
         """Set up a connection for a long scan."""
@@ -110,6 +113,10 @@ class Dialect:
     def is_row_error(self, error: BaseException) -> bool:
         """Whether some rows cause the error (a division by zero in a view), and not the whole database."""
         return type(error).__name__ == "DataError"
+
+    def is_catalog_error(self, error: BaseException) -> bool:
+        """Whether a statement may not fit the catalog any more: a column, table or type is not there."""
+        return type(error).__name__ in ("ProgrammingError", "DatabaseError")
 
     def is_outdated(self, error: BaseException) -> bool:
         """Whether a fresh connection would not have the error."""

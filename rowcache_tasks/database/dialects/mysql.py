@@ -117,6 +117,10 @@ class MySQL(Dialect):
         """Go by the error number; drivers raise DataError for only some of them."""
         return bool(error.args) and error.args[0] in ROW_ERRORS
 
+    def is_catalog_error(self, error: BaseException) -> bool:
+        """Go by the error number: unknown column, table, or a view whose table has changed."""
+        return bool(error.args) and error.args[0] in (1054, 1109, 1146, 1356)
+
 
 def _describe(name: str, data_type: str, column_type: str) -> SourceColumn:
     """Choose how a column is read by its DATA_TYPE."""

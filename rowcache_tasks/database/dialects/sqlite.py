@@ -43,7 +43,11 @@ class SQLite(Dialect):
         """Go by the error code; code 1 is an error in a value unless a table or column is not there."""
         code = getattr(error, "sqlite_errorcode", None)
         # 18: string or blob too big, 20: datatype mismatch
-        return code in (18, 20) or (code == 1 and not str(error).startswith("no such "))
+        return code in (18, 20) or (code == 1 and not self.is_catalog_error(error))
+
+    def is_catalog_error(self, error: BaseException) -> bool:
+        """Go by the text: SQLite has one code for all errors of a statement."""
+        return str(error).startswith("no such ")
 
 
 def _describe(name: str, catalog_type: str) -> SourceColumn:

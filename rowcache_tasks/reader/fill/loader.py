@@ -82,7 +82,7 @@ class Loader:
         try:
             aliases = self._source.find_aliases(row_ids)
             fetched = self._source.fetch([row_id for row_id in row_ids if row_id not in aliases])
-            values, errors = self._source.encoder.encode_all(fetched.rows)
+            values, errors = fetched.encoder.encode_all(fetched.rows)
         except RowCacheError as error:
             if not isinstance(error, ConfigError):  # of one table: the others can be read
                 self._pool.breaker.fail()

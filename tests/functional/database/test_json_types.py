@@ -201,7 +201,7 @@ def reader(admin, url):
         source = Source(engine, Table("typed", "typed", columns=("v",)))
         fetched = source.fetch(["1"])
         assert fetched.errors == {}
-        return source.encoder.encode(fetched.rows["1"]).decode()
+        return fetched.encoder.encode(fetched.rows["1"]).decode()
 
     yield read
     engine.dispose()

@@ -106,7 +106,7 @@ def test_key_of_several_columns(db):
     ids = sorted(row_id for page in source.stream_row_ids(1) for row_id in page)
     assert ids == ["1,a%2Cb", "2,100%25"]
     fetched = source.fetch([*ids, "01,a%2Cb", "3,x", "1", "1,a,b", "x,a"])
-    assert [source.encoder.encode(row) for row in fetched.rows.values()] == [
+    assert [fetched.encoder.encode(row) for row in fetched.rows.values()] == [
         b'{"free":true}',
         b'{"free":false}',
         b'{"free":true}',

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.scratch_database import CREATE_USERS, row_values
+from support.scratch_database import CREATE_USERS, encoded_row, row_values
 from support.sent_sql import record_psycopg_queries
 
 from rowcache_tasks.errors import EncodingError
@@ -111,10 +111,10 @@ def test_row_that_cannot_be_encoded_names_its_column(db):
     db.run("CREATE TABLE m (id integer PRIMARY KEY, ratio double precision)", "INSERT INTO m VALUES (1, 0.5)")
     db.run(f"INSERT INTO m VALUES (2, {'9e999' if 'sqlite' in db.url else chr(39) + 'inf' + chr(39)})")
     source = db.source("m")
-    rows = source.fetch(["1", "2"]).rows
-    assert source.encoder.encode(rows["1"]) == b'{"id":1,"ratio":0.5}'
+    fetched = source.fetch(["1", "2"])
+    assert fetched.encoder.encode(fetched.rows["1"]) == b'{"id":1,"ratio":0.5}'
     with pytest.raises(EncodingError, match=r"^column 'ratio': inf has no JSON form"):
-        source.encoder.encode(rows["2"])
+        fetched.encoder.encode(fetched.rows["2"])
 
 
 def test_stream_yields_every_key_in_pages_in_bounded_memory(pg):
@@ -160,7 +160,6 @@ def test_values_survive_the_way_to_json(db, number, ratio, note, data):
     blob = "blob" if "sqlite" in db.url else "bytea"
     db.run("DROP TABLE IF EXISTS t", f"CREATE TABLE t (id text PRIMARY KEY, n bigint, r double precision, d {blob})")
     db.insert("t", note, number, ratio, data)
-    source = db.source("t")
-    encoded = source.encoder.encode(source.fetch([note]).rows[note])
+    encoded = encoded_row(db, "t", note)
     expected = {"id": note, "n": number, "r": ratio, "d": msgspec.to_builtins(data)}
     assert msgspec.json.decode(encoded) == expected

@@ -15,7 +15,7 @@ def test_chosen_columns_come_in_their_order_without_the_key(db):
     db.run(*CREATE_USERS)
     source = db.source("users", columns=("note", "name"))
     fetched = source.fetch(["42"])
-    assert source.encoder.encode(fetched.rows["42"]) == b'{"note":"x","name":"Bob"}'
+    assert fetched.encoder.encode(fetched.rows["42"]) == b'{"note":"x","name":"Bob"}'
 
 
 def test_table_in_a_schema_with_names_that_need_quotes(pg):
@@ -25,8 +25,8 @@ def test_table_in_a_schema_with_names_that_need_quotes(pg):
     )
     pg.run("""INSERT INTO app."Order" VALUES (1, 'x', 'y', 'z')""")
     source = pg.source("app.Order")
-    row = source.fetch(["1"]).rows["1"]
-    assert source.encoder.encode(row) == b'{"select":1,"a \\"b":"x","c%d":"y","e:f":"z"}'
+    fetched = source.fetch(["1"])
+    assert fetched.encoder.encode(fetched.rows["1"]) == b'{"select":1,"a \\"b":"x","c%d":"y","e:f":"z"}'
     assert list(source.stream_row_ids(5)) == [["1"]]
     assert source.count_rows() == 1
 

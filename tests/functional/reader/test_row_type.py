@@ -108,7 +108,7 @@ def encoded(pg):
         source = pg.source("typed")
         fetched = source.fetch(["1"])
         assert fetched.errors == {}
-        return source.encoder.encode(fetched.rows["1"])
+        return fetched.encoder.encode(fetched.rows["1"])
 
     return encode
 

@@ -136,7 +136,7 @@ def test_database_that_fails_half_way_drops_nothing_wrong_and_the_next_run_finis
         if dropped:
             db.run("ALTER TABLE inventory RENAME TO gone")
 
-    with pytest.raises(SourceError, match="cannot read 'inventory'"):
+    with pytest.raises(SourceError, match="no table or view 'inventory'"):
         inventory.reconcile(report=report)
     assert 0 < calls[-1] < 999
     assert {str(n) for n in range(1, 501)} <= inventory.scheduled

@@ -37,7 +37,6 @@ class ReadBefore:
     """Source with rows read earlier, as a slow worker holds them."""
 
     def __init__(self, source, row_ids):
-        self.encoder = source.encoder
         self.fetched = source.fetch(row_ids)
 
     def fetch(self, row_ids):

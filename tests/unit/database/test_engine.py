@@ -31,6 +31,7 @@ def test_engine_is_lazy(url, driver):
         ("me:hunter2@host", "is not a URL that SQLAlchemy can open"),
         ("postgres://me:hunter2@host/db", "is not a URL that SQLAlchemy can open"),
         ("postgresql+psycopg2://me:hunter2@host/db", "asks for the driver 'psycopg2': .* write postgresql"),
+        ("postgresql+psycopg://me:hunter2@host/db?prepare_threshold=x", "prepare_threshold 'x': allowed is a whole"),
         ("mysql+aiomysql://me:hunter2@host/db", "asyncio driver|needs the module"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Connection to PostgreSQL that closes when the server stays silent.
+"""Connection to PostgreSQL for short read-only transactions with bounded waits.
 
 Imports psycopg, an optional extra; imported when a connection is opened.
 """
@@ -7,7 +7,21 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from psycopg import Connection, OperationalError
+from psycopg import Connection, Cursor, Error, OperationalError
+
+# Local to the transaction: the session may be one that a pooler lends to other clients.
+SETTINGS = """
+SELECT set_config('transaction_read_only', 'on', true),
+       set_config('statement_timeout', '{timeout_ms}', true),
+       set_config('client_encoding', 'UTF8', true),
+       set_config('TimeZone', 'UTC', true),
+       set_config('DateStyle', 'ISO, MDY', true),
+       set_config('IntervalStyle', 'iso_8601', true),
+       set_config('extra_float_digits', '3', true)
+"""
+
+ANSWER_SLACK_S = 2.0
+"""Wait beyond the statement time-out, at which the server itself ends the statement."""
 
 
 class BoundedConnection(Connection[tuple[Any, ...]]):
@@ -17,15 +31,46 @@ class BoundedConnection(Connection[tuple[Any, ...]]):
     packets.
     """
 
-    silence_limit_s = float("inf")
-    """Longest silence of the server while it owes an answer; seconds."""
+    statement_timeout_s = float("inf")
+    """Time limit of a statement. The server may be silent a little longer while it owes an answer."""
+
+    @property
+    def settings(self) -> str:
+        """Statement that sets up a transaction: read-only, bounded, exact texts."""
+        return SETTINGS.format(timeout_ms=max(1, round(self.statement_timeout_s * 1000)))
+
+    def read(self, query: str, parameters: Any) -> Cursor[tuple[Any, ...]]:
+        """Run a SELECT in a transaction of its own with `settings`, in one round trip. The connection autocommits.
+
+        Statements up to the end of a pipeline are one transaction, which ends with it.
+        """
+        cursor = self.cursor()
+        with self.pipeline():
+            try:
+                self.execute(self.settings)
+                cursor.execute(query, parameters)
+            except OperationalError:
+                if not self.closed:  # else psycopg would log what the end of the pipeline raises
+                    raise
+        return cursor
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-        """Run one exchange of psycopg with the server. Raises OperationalError when the server is silent."""
-        return super().wait(self._bounded(gen), *args, **kwargs)
+        """Run one exchange of psycopg with the server. Raises OperationalError when the server is silent.
+
+        Any other exception closes the connection: psycopg would wait again when it leaves the pipeline, or hide it.
+        """
+        try:
+            return super().wait(self._bounded(gen), *args, **kwargs)
+        except Error:
+            raise
+        except BaseException:
+            if self.info.transaction_status:  # not idle
+                self.close()
+            raise
 
     def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Wrap psycopg's generator, which gets 0 ten times a second while nothing can be read or written."""
+        limit_s = self.statement_timeout_s + ANSWER_SLACK_S
         heard_at = time.monotonic()
         try:
             wanted = next(gen)
@@ -33,9 +78,9 @@ class BoundedConnection(Connection[tuple[Any, ...]]):
                 ready = yield wanted
                 if ready:
                     heard_at = time.monotonic()
-                elif time.monotonic() - heard_at > self.silence_limit_s:
+                elif time.monotonic() - heard_at > limit_s:
                     self.close()  # SQLAlchemy goes by this, and not by the exception, to open another one
-                    raise OperationalError(f"the server has not answered for {self.silence_limit_s:g} s")
+                    raise OperationalError(f"the server has not answered for {limit_s:g} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value

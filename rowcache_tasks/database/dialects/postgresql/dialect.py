@@ -4,29 +4,19 @@ Most types arrive as PostgreSQL's text, which is exact where Python's types are 
 timestamps, digits of a numeric); a converter turns it into JSON.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import URL, ColumnElement, Connection, Select, TableClause
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, TableClause
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SelectByKeys, SourceColumn
+from rowcache_tasks.database.dialects.postgresql.select import BatchSelect
 from rowcache_tasks.database.dialects.postgresql.text import CONVERTERS, ELEMENTS, KEY_TYPES, NATIVE, TEXT_KEY
 from rowcache_tasks.database.encoding import each
 from rowcache_tasks.errors import ConfigError
-
-SESSION = """
-SELECT set_config('default_transaction_read_only', 'on', false),
-       set_config('statement_timeout', %s, false),
-       set_config('client_encoding', 'UTF8', false),
-       set_config('TimeZone', 'UTC', false),
-       set_config('DateStyle', 'ISO, MDY', false),
-       set_config('IntervalStyle', 'iso_8601', false),
-       set_config('extra_float_digits', '3', false)
-"""
+from rowcache_tasks.text import shorten
 
 # Domains resolve to the type below them, arrays to their element: "resolved" ends at a type that is neither.
 CATALOG = sa.text("""
@@ -53,19 +43,17 @@ ORDER BY attnum
 # Errors of SQLSTATE classes that a single row can cause: cardinality, data, integrity, functions, corruption.
 ROW_ERROR_CLASSES = {"21", "22", "23", "38", "39", "P0", "XX"}
 
-ANSWER_SLACK_S = 2.0
-"""Wait beyond the statement time-out, at which the server itself ends the statement."""
-
 
 class PostgreSQL(Dialect):
     """PostgreSQL, and servers with its protocol and catalog."""
 
-    # A server-side cursor lives in a transaction.
-    stream_options: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ"}
     session_id = "SELECT pg_backend_pid()"
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
-        """Require psycopg; detect a dead network within seconds unless the URL has other options."""
+        """Require psycopg; detect a dead network within seconds unless the URL has other options.
+
+        No statement is prepared unless the URL asks: a pooler may run the next one in another session.
+        """
         if url.get_driver_name() != "psycopg":
             raise ConfigError(
                 f"rowcache_database_url asks for the driver {url.get_driver_name()!r}: "
@@ -78,8 +66,10 @@ class PostgreSQL(Dialect):
             "keepalives_count": "3",
             "fallback_application_name": "rowcache_tasks",
         }
-        missing = {name: value for name, value in defaults.items() if name not in url.query}
-        return url, {"connect_args": missing, "use_native_hstore": False, **AUTOCOMMIT}
+        given: dict[str, Any] = {name: value for name, value in defaults.items() if name not in url.query}
+        given |= {"client_encoding": "UTF8", "prepare_threshold": _prepare_threshold(url)}
+        url = url.difference_update_query(["client_encoding", "prepare_threshold"])
+        return url, {"connect_args": given, "use_native_hstore": False, **AUTOCOMMIT}
 
     def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:
         """Open a connection that closes when the server is silent for longer than a statement may run."""
@@ -87,17 +77,24 @@ class PostgreSQL(Dialect):
         from rowcache_tasks.database.dialects.postgresql.connection import BoundedConnection  # noqa: PLC0415
 
         connection = BoundedConnection.connect(*arguments, **keywords)
-        connection.silence_limit_s = statement_timeout_s + ANSWER_SLACK_S
+        connection.statement_timeout_s = statement_timeout_s
         return connection
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
-        """Set the session up in one round trip; read all but the NATIVE types as text."""
+        """Read all but the NATIVE types as text. The session itself keeps no settings: each transaction has its own."""
         from psycopg.types.string import TextLoader  # noqa: PLC0415 - psycopg is an optional extra
 
-        dbapi_connection.execute(SESSION, [str(max(1, round(statement_timeout_s * 1000)))])
         for info in list(dbapi_connection.adapters.types):
             if info.name not in NATIVE:
                 dbapi_connection.adapters.register_loader(info.oid, TextLoader)
+
+    @contextmanager
+    def transaction(self, engine: Engine) -> Iterator[Connection]:
+        """Open a transaction: a server-side cursor lives in one, and so do the settings."""
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection.exec_driver_sql(connection.connection.driver_connection.settings)  # type: ignore[union-attr]
+            yield connection
 
     def is_replica(self, dbapi_connection: Any) -> bool:
         """Ask whether the server replays the log of another one; not all servers with this protocol have the function.
@@ -137,34 +134,17 @@ class PostgreSQL(Dialect):
 
     def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
         """Compile the statement once."""
-        return partial(self._select, str(statement.compile(dialect=connection.dialect)))
-
-    def _select(self, sql: str, connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
-        """Select with psycopg's cursor: SQLAlchemy's statement and result cost as much as reading 20 rows.
-
-        Raises DBAPIError when the connection cannot be used any more, else the driver's own error.
-        """
-        driver_connection: Any = connection.connection.driver_connection
-        try:
-            with driver_connection.cursor() as cursor:
-                rows: Sequence[Any] = cursor.execute(sql, self.parameters(keys)).fetchall()
-                return rows
-        except connection.dialect.loaded_dbapi.Error as error:
-            if driver_connection.closed or self.is_outdated(error):
-                driver_connection.close()
-                with suppress(DBAPIError):  # SQLAlchemy finds it closed, and replaces every pooled one that is as old
-                    connection.exec_driver_sql("SELECT 1")
-                raise DBAPIError(sql, None, error, hide_parameters=True, connection_invalidated=True) from error
-            raise
-        except BaseException:
-            if driver_connection.info.transaction_status:  # not idle: the wait for the answer was interrupted
-                connection.invalidate()
-            raise
+        return BatchSelect(self, str(statement.compile(dialect=connection.dialect)))
 
     def is_row_error(self, error: BaseException) -> bool:
         """Go by SQLSTATE; an error without one is psycopg's, for a value that it cannot load."""
         state = getattr(error, "sqlstate", None)
         return state[:2] in ROW_ERROR_CLASSES if state else type(error).__name__ == "DataError"
+
+    def is_catalog_error(self, error: BaseException) -> bool:
+        """Go by SQLSTATE: unknown names, operators and types (class 42 without the missing right), unknown schema."""
+        state = getattr(error, "sqlstate", None) or ""
+        return (state[:2] == "42" and state != "42501") or state == "3F000"
 
     def is_outdated(self, error: BaseException) -> bool:
         """Whether an ALTER TABLE has made a prepared statement useless (cached plan must not change …)."""
@@ -191,6 +171,19 @@ def _describe(name: str, internal: str, formatted: str, kind: str, arrays: int, 
     # The cast also turns arrays of a domain into arrays that psycopg can load.
     expression = _cast(sa.column(name), f'pg_catalog."{element}"[]')
     return SourceColumn(name, f"{formatted}[]", expression, each(convert) if convert else None)
+
+
+def _prepare_threshold(url: URL) -> int | None:
+    """Return after how many runs psycopg prepares a statement; None: never."""
+    given = url.query.get("prepare_threshold")
+    if given is None:
+        return None
+    if not (isinstance(given, str) and given.isdecimal() and given.isascii()):
+        raise ConfigError(
+            f"rowcache_database_url has prepare_threshold {shorten(given)}: allowed is a whole number, 0 or more; "
+            "without it no statement is prepared, as poolers need it"
+        )
+    return int(given)
 
 
 def _cast(expression: ColumnElement[Any], sql_type: str) -> ColumnElement[Any]:
