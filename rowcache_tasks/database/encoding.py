@@ -17,6 +17,9 @@ Converter = Callable[[Any], object]
 """Converts one driver value, never NULL, for msgspec; raises ValueError with the reason."""
 
 encode_json = msgspec.json.Encoder().encode
+decode_json = msgspec.json.Decoder().decode
+DEEP = 200
+"""Levels of nesting that are left to readers."""
 FAILURES = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError)
 
 
@@ -95,6 +98,22 @@ def finite(value: float) -> float:
     if math.isfinite(value):
         return value
     raise ValueError(f"{value} has no JSON form: store NULL, use a numeric type or leave the column out")
+
+
+def embedded(value: str | bytes) -> msgspec.Raw:
+    """Embed JSON text of the database. Refuse a text that a reader cannot decode.
+
+    Costs about 1 us for 150 bytes. Databases accept more than parsers do: MariaDB any escape, PostgreSQL's json lone
+    surrogates, both numbers of any size.
+    """
+    text = value if isinstance(value, str) else value.decode()
+    try:
+        decode_json(text)
+        if text.count("[") + text.count("{") > DEEP:  # a reader may be deep in its own calls
+            decode_json("[" * DEEP + text + "]" * DEEP)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"the text is not JSON that every reader can decode: {error}") from error
+    return msgspec.Raw(text)
 
 
 def each(convert: Converter) -> Converter:

@@ -3,6 +3,7 @@
 import socket
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -47,14 +48,14 @@ class TurnCounter:
             threading.Thread(target=self._answer, args=(server, caller, said_by_server), daemon=True).start()
 
     def _ask(self, caller, server, said_by_server):
-        with server:
+        with server, suppress(OSError):
             while words := caller.recv(65536):
                 self.turns += said_by_server.is_set()
                 said_by_server.clear()
                 server.sendall(words)
 
     def _answer(self, server, caller, said_by_server):
-        with caller:
+        with caller, suppress(OSError):
             while words := server.recv(1 << 20):
                 said_by_server.set()
                 caller.sendall(words)

@@ -9,11 +9,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from sqlalchemy import CHAR, URL, ColumnElement, Connection, TableClause, cast, column, text
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
-from rowcache_tasks.database.encoding import Converter
+from rowcache_tasks.database.encoding import Converter, embedded
 from rowcache_tasks.database.keys import DATE_KEY, DECIMAL_KEY, UUID_KEY, KeyType, integer_key, text_key
 
 COLUMNS = text("""
@@ -172,7 +171,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "date": _iso_date,
     "datetime": _iso_datetime,
     "timestamp": _utc_timestamp,
-    "json": msgspec.Raw,
+    "json": embedded,
 }
 
 KEY_TYPES = {

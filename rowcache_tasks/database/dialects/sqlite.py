@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
 from sqlalchemy import URL, Connection, TableClause, column, text
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, INT64, Dialect, SourceColumn
-from rowcache_tasks.database.encoding import Converter, finite
+from rowcache_tasks.database.encoding import Converter, embedded, finite
 from rowcache_tasks.database.keys import integer_key, text_key
 
 COLUMNS = text("SELECT name, type FROM pragma_table_xinfo(:table, :schema) WHERE hidden <> 1 ORDER BY cid")
@@ -59,7 +58,7 @@ def _describe(name: str, catalog_type: str) -> SourceColumn:
     if declared in ("BOOLEAN", "BOOL"):
         convert = _boolean
     elif declared in ("JSON", "JSONB"):
-        convert = _embedded
+        convert = _json
     elif declared in TEMPORAL:
         convert, key = _temporal, text_key()
     elif declared == "UUID":
@@ -103,13 +102,8 @@ def _temporal(value: Any) -> object:
     return _stored(value)
 
 
-def _embedded(value: Any) -> object:
+def _json(value: Any) -> object:
     """Embed JSON text; SQLite turns texts that look like a number into one."""
     if type(value) is bytes:
         raise ValueError("the JSON column holds a BLOB (JSONB): store json(…) text")
-    if type(value) is not str:
-        return _stored(value)
-    try:
-        return msgspec.json.decode(value, type=msgspec.Raw)
-    except msgspec.DecodeError as error:
-        raise ValueError("the text is not valid JSON") from error
+    return embedded(value) if type(value) is str else _stored(value)

@@ -55,6 +55,8 @@ TYPES = [
     ("SET('a','b')", "'a,b'", '"a,b"'),
     ("JSON", """'{"a": 12345678901234567890.10}'""", '{"a": 12345678901234567890.10}'),
     ("JSON", "'null'", "null"),
+    ("JSON", r"""'{"path": "C:\\dir"}'""", ERROR),
+    ("JSON", "'1e999'", ERROR),
     ("LONGTEXT", """'{"a": 1}'""", '"{\\"a\\": 1}"'),
     ("UUID", "'6BA7B810-9DAD-11D1-80B4-00C04FD430C8'", '"6ba7b810-9dad-11d1-80b4-00c04fd430c8"'),
     ("INET6", "'::1'", '"::1"'),
@@ -110,7 +112,10 @@ def test_value_has_the_documented_json(admin, engine, sql_type, literal, expecte
     fetched = source.fetch(["1"])
     row = fetched.rows["1"]
     if expected is ERROR:
-        with pytest.raises(EncodingError, match="column 'v': the date has a zero"):
+        with pytest.raises(
+            EncodingError,
+            match=r"column 'v': the (date has a zero|text is not JSON)",
+        ):
             fetched.encoder.encode(row)
     else:
         assert fetched.encoder.encode(row).decode() == f'{{"v":{expected}}}'

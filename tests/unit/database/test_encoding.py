@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.sql import quoted_name
 
-from rowcache_tasks.database.encoding import RowEncoder, each, finite, plain
+from rowcache_tasks.database.encoding import RowEncoder, each, embedded, finite, plain
 from rowcache_tasks.errors import EncodingError
 
 
@@ -125,6 +125,19 @@ def test_float_that_is_no_number_is_refused_at_any_depth(value):
 )
 def test_unknown_database_is_encoded_by_python_type(value, expected):
     assert encode(value, convert=plain).decode() == f'{{"c0":{expected}}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "1 2", '1, "b": 2', "NaN", "[Infinity]", r'"C:\dir"', '"\n"', "01", "+1", "1e999", "9" * 5000),
+        *(r'"\ud800"', r'"\udc00\ud800"', '"lone \udc80"', "[" * 900 + "]" * 900),
+    ],
+)
+def test_text_that_a_reader_cannot_decode_is_not_embedded(text):
+    assert encode("kept", convert=lambda _: embedded('{"a": 1.10}')) == b'{"c0":{"a": 1.10}}'
+    with pytest.raises(EncodingError, match=r"^column 'c0': the (text|value) "):
+        encode(text, convert=embedded)
 
 
 def test_unknown_python_type_names_column_and_type():

@@ -5,9 +5,7 @@ Types have their names in pg_type: timestamptz, bpchar.
 
 from collections.abc import Mapping
 
-import msgspec
-
-from rowcache_tasks.database.encoding import Converter, finite
+from rowcache_tasks.database.encoding import Converter, embedded, finite
 from rowcache_tasks.database.keys import DATE_KEY, DECIMAL_KEY, UUID_KEY, integer_key, text_key
 
 # Types whose loaders in psycopg are exact, and in C; every other type is read as text.
@@ -62,8 +60,8 @@ def _offset_time(value: str) -> str:
 CONVERTERS: Mapping[str, Converter] = {
     "float4": finite,
     "float8": finite,
-    "json": msgspec.Raw,
-    "jsonb": msgspec.Raw,
+    "json": embedded,
+    "jsonb": embedded,
     "date": _iso_date,
     "timestamp": _iso_timestamp,
     "timestamptz": _utc_timestamp,
