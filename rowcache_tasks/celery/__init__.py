@@ -1,67 +1,66 @@
 """The Celery application: `celery -A rowcache_tasks worker | beat | flower`.
 
-Settings come from the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory. The defaults
-here are those without which the package does not work. The application never becomes the current one of a process.
+Settings come from the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory; those of the
+package are behind them (defaults.py). The application never becomes the current one of a process.
 """
 
 import os
+from typing import Any
 
 import click
 from celery import Celery
 from celery.signals import celeryd_init
-from kombu import Exchange, Queue
+from kombu.transport import resolve_transport
 from kombu.utils.url import url_to_parts
 
+from rowcache_tasks.celery.defaults import SCHEDULE_QUEUE, all_queues, package_defaults
+from rowcache_tasks.celery.flower import add_flower_defaults
 from rowcache_tasks.celery.kombu.shutdown import GiveBack
 from rowcache_tasks.celery.kombu.transport import REFRESH_QUEUE
-from rowcache_tasks.celery.startup import check_worker, print_line
+from rowcache_tasks.celery.startup import check_worker, print_line, unreadable
+from rowcache_tasks.config.settings import import_configuration
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.text import redact
 
 __all__ = ["REFRESH_QUEUE", "SCHEDULE_QUEUE", "app"]
 
-SCHEDULE_QUEUE = "rowcache.schedule"
-"""Schedule changes, sent by applications: on a queue of their own, they never wait behind refreshes."""
-QUEUES = ("celery", REFRESH_QUEUE, SCHEDULE_QUEUE)
+
+def refuse(line: str) -> ConfigError:
+    """Return the error with this line; within a command, print it and exit with status 1."""
+    if click.get_current_context(silent=True) is None:
+        return ConfigError(line)
+    print_line(line)
+    raise SystemExit(1)
 
 
-def check_url_splits(url: object) -> None:
-    """Refuse a URL that kombu cannot split: the error of kombu quotes a part of the password.
-
-    Raises ConfigError; within a command, exits with status 1 and one line.
-    """
-    try:
-        if isinstance(url, str) and "@" in url:
-            url_to_parts(url)
-    except ValueError:
-        line = (
-            f"broker_url is {redact(str(url))!r}: it cannot be parsed: "
-            "write the characters / # ? @ % of a password as %2F %23 %3F %40 %25, and the port as a number"
-        )
-        if click.get_current_context(silent=True) is None:
-            raise ConfigError(line) from None
-        print_line(line)
-        raise SystemExit(1) from None
+def check_urls(urls: object) -> None:
+    """Refuse a URL of a broker that kombu cannot read. Its error may quote a part of the password."""
+    for url in urls.split(";") if isinstance(urls, str) else ():
+        try:
+            resolve_transport(url_to_parts(url)[0].partition("+")[0])  # redis+socket, sqla+postgresql
+        except (KeyError, ValueError, ImportError) as error:
+            if isinstance(error, ValueError) and "@" in url:
+                raise refuse(
+                    f"broker_url is {redact(url)!r}: it cannot be parsed: "
+                    "write the characters / # ? @ % of a password as %2F %23 %3F %40 %25, and the port as a number"
+                ) from None
+            raise refuse(str(unreadable(redact(url), error))) from None
 
 
-check_url_splits(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
+check_urls(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
+try:
+    configuration = import_configuration()
+except ConfigError as error:
+    raise refuse(str(error)) from None
 app = Celery(
     "rowcache_tasks",
     set_as_current=False,
     include=["rowcache_tasks.tasks"],
     amqp="rowcache_tasks.celery.kombu.transport:RowCacheAMQP",
 )
-app.config_from_object(os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig")
-app.add_defaults(
-    lambda: {
-        "task_queues": [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
-        "beat_scheduler": "rowcache_tasks.beat:DispatchScheduler",
-        "broker_connection_max_retries": None,
-        "broker_channel_error_retry": True,
-        "worker_consumer": "rowcache_tasks.celery.kombu.consumer:WorkerConsumer",
-    }
-)
+app.config_from_object(configuration)
 app.steps["consumer"].add(GiveBack)
+add_flower_defaults()
 
 
 @celeryd_init.connect(weak=False)
@@ -72,12 +71,27 @@ def check_before_start(instance: object = None, **_: object) -> None:
 
 
 @app.on_after_configure.connect(weak=False)
+def add_package_defaults(sender: Celery, **_: object) -> None:
+    """Add the defaults of the package behind the settings of the user, and the queues of both."""
+    url = os.environ.get("CELERY_BROKER_URL") or sender.conf.get("broker_url")
+    maps: Any = sender.conf.maps
+    maps.insert(-1, package_defaults(sender.conf.get("rowcache_redis_url"), url))
+    sender.conf.task_queues = all_queues(sender.conf)
+    sender.conf.broker_transport_options = maps[-2]["broker_transport_options"] | sender.conf.broker_transport_options
+    if str(url).startswith("sentinel") and "master_name" not in sender.conf.broker_transport_options:
+        raise refuse(
+            f"broker_url is {redact(str(url))!r}: a Sentinel needs the name of its service: "
+            'set broker_transport_options = {"master_name": "…"}'
+        )
+
+
+@app.on_after_configure.connect(weak=False)
 def hide_password(sender: Celery, **_: object) -> None:
     """Keep a password out of `celery report`, `inspect conf` and Flower: Celery hides those in its own settings only.
 
     The package reads its settings from the module, not from `conf`.
     """
-    check_url_splits(sender.conf.broker_url)
+    check_urls(sender.conf.broker_url)
     url = sender.conf.get("rowcache_redis_url")
     if isinstance(url, str):
         sender.conf["rowcache_redis_url"] = redact(url)
@@ -94,7 +108,6 @@ def sign_messages(sender: Celery, **_: object) -> None:
     try:
         sender.setup_security()
     except Exception as error:
-        if click.get_current_context(silent=True) is None:
-            raise
-        print_line(f"messages cannot be signed, which task_serializer 'auth' asks for: {' '.join(str(error).split())}")
-        raise SystemExit(1) from None
+        raise refuse(
+            f"messages cannot be signed, which task_serializer 'auth' asks for: {' '.join(str(error).split())}"
+        ) from error

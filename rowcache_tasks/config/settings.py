@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rowcache_tasks.config.parse import (
@@ -112,11 +113,16 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
 
 def load_settings() -> Settings:
     """Read the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory."""
+    return parse_settings(vars(import_configuration()))
+
+
+def import_configuration() -> ModuleType:
+    """Import the module of the settings. Raises ConfigError when there is none."""
     name = os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig"
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        module = importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
@@ -126,7 +132,6 @@ def load_settings() -> Settings:
         ) from error
     finally:
         sys.path.remove(here)
-    return parse_settings(vars(module))
 
 
 def parse_settings(raw: Mapping[str, Any]) -> Settings:

@@ -1,10 +1,14 @@
 """What an operator sees in Flower, asked of a real Flower over HTTP."""
 
 import json
+import subprocess
 import urllib.error
 
 import pytest
+from support.project import CELERY
 from support.waiting import wait_until
+
+from rowcache_tasks.demo.servers import Child
 
 pytestmark = pytest.mark.acceptance
 
@@ -54,3 +58,23 @@ def test_flower_shows_the_progress_of_schedule_table(deployment, flower):
     scores = deployment.client.zrange("schedule:", 0, -1, withscores=True)
     first, last = scores[0][1], scores[-1][1]
     assert last - first > 3500, "the first refreshes are spread over the interval"
+
+
+def test_flower_is_local_from_any_directory_and_needs_a_password_for_others(deployment):
+    """In a directory without a flowerconfig.py."""
+    env = deployment.env_of("operator") | {"CELERY_CONFIG_MODULE": "celeryconfig"}
+    command = [*CELERY, "flower", "--port=0"]
+    done = subprocess.run(
+        command,
+        env=env | {"FLOWER_ADDRESS": "0.0.0.0"},
+        cwd=deployment.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == ("rowcache_tasks: Flower on 0.0.0.0 needs FLOWER_BASIC_AUTH=user:password")
+    child = Child(command, env=env, log=deployment.folder / "flower.log", cwd=deployment.folder)
+    child.start()
+    deployment.children.append(child)
+    wait_until(lambda: "Visit me at http://127.0.0.1:" in deployment.log("flower"), "it listens, and says where")

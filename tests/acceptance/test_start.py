@@ -169,6 +169,36 @@ def test_bad_argument_is_a_clear_error_that_changes_nothing(deployment):
     broker.close()
 
 
+@pytest.mark.parametrize(
+    "command", [["worker"], ["beat", "--pidfile="], ["flower"], ["inspect", "ping"], ["rowcache", "status"]]
+)
+def test_missing_configuration_module_is_one_line_of_every_command(deployment, command):
+    done = run_forked([*CELERY, *command], env=deployment.env | {"CELERY_CONFIG_MODULE": "not_there"})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("rowcache_tasks: configuration module 'not_there' was not found in ")
+
+
+def test_settings_of_the_user_win(deployment):
+    (deployment.folder / "own_settings.py").write_text(
+        "from celeryconfig import *\nfrom kombu import Queue\ntask_queues = [Queue('shop')]\n"
+        "broker_connection_max_retries = 7\nbeat_scheduler = 'celery.beat:PersistentScheduler'\n"
+    )
+    env = {"CELERY_CONFIG_MODULE": "own_settings", "PYTHONPATH": f"{deployment.folder}:{ROOT}"}
+    show = "c = app.conf; print([q.name for q in c.task_queues], c.broker_connection_max_retries, c.beat_scheduler)"
+    assert deployment.run(f"from rowcache_tasks.celery import app; {show}", **env) == (
+        "['shop', 'rowcache.refresh', 'rowcache.schedule'] 7 celery.beat:PersistentScheduler"
+    )
+
+
+@pytest.mark.parametrize("command", [["worker"], ["inspect", "ping"], ["flower", "--port=0"]])
+def test_malformed_url_of_the_broker_is_one_line_of_every_command(deployment, command):
+    for url in ("sentinel://127.0.0.1:1/0", "redis://127.0.0.1:port/0", "http://127.0.0.1/"):
+        done = run_forked([*CELERY, "--quiet", *command], env=deployment.env | {"CELERY_BROKER_URL": url})
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), (url, done.stderr)
+        assert done.stderr.startswith("rowcache_tasks: broker_url is ")
+
+
 def test_missing_configuration_module_is_named(deployment):
     done = subprocess.run(
         [sys.executable, "-c", "from rowcache_tasks import RowCache; RowCache('inv')"],

@@ -1,4 +1,4 @@
-"""celeryconfig.py and flowerconfig.py turn the environment into valid, safe settings."""
+"""celeryconfig.py turns the environment into valid settings; the package has safe defaults of Celery and Flower."""
 
 import ast
 import os
@@ -7,16 +7,14 @@ import runpy
 import ssl
 import sys
 from pathlib import Path
-from unittest import mock
 
-import flower.options  # noqa: F401  # defines the options that flowerconfig.py reads
 import pytest
 from celery.app.defaults import SETTING_KEYS
 from flower.inspector import Inspector
-from flower.views.tasks import visible_task_columns
+from kombu import Queue
 from kombu.transport.redis import Channel
-from tornado.options import options
 
+from rowcache_tasks.celery.defaults import DEFAULTS, all_queues, package_defaults
 from rowcache_tasks.config.settings import parse_settings
 from rowcache_tasks.errors import ConfigError
 
@@ -27,34 +25,23 @@ FAILOVER_OPTIONS = {"max_retries", "interval_start", "interval_step", "interval_
 
 @pytest.fixture
 def load(monkeypatch):
-    """Runs a configuration file with nothing but the given variables of ours in the environment."""
+    """Runs celeryconfig.py with nothing but the given variables of ours in the environment."""
 
-    def run(name="celeryconfig.py", **environment):
+    def run(**environment):
         for variable in [name for name in os.environ if name.startswith(("ROWCACHE_", "CELERY_", "FLOWER_"))]:
             monkeypatch.delenv(variable)
         for variable, value in environment.items():
             monkeypatch.setenv(variable, value)
-        return runpy.run_path(str(ROOT / name))
+        return runpy.run_path(str(ROOT / "celeryconfig.py"))
 
     return run
-
-
-@pytest.fixture
-def flower_logins():
-    def patch(logins):
-        return mock.patch.object(options.mockable(), "basic_auth", logins)
-
-    return patch
-
-
-# celeryconfig.py
 
 
 def test_configuration_without_environment_is_valid(load):
     config = load()
     settings = parse_settings(config)
     assert settings.redis_url == "redis://localhost:6379/0"
-    assert config["broker_url"] == settings.redis_url
+    assert package_defaults(settings.redis_url, None)["broker_url"] == settings.redis_url
     assert settings.tables["inv"].table == "inventory"
     assert settings.database_url is None
 
@@ -110,45 +97,65 @@ def test_wrong_value_ends_in_one_line_that_names_the_setting(load, variable):
         ("localhost:6379", "localhost:6379"),
     ],
 )
-def test_broker_is_the_server_of_the_cache(load, cache, broker):
-    assert load(ROWCACHE_REDIS_URL=cache)["broker_url"] == broker
+def test_broker_is_the_server_of_the_cache(cache, broker):
+    assert package_defaults(cache, None)["broker_url"] == broker
 
 
-def test_broker_of_its_own_is_taken_as_it_is(load):
-    config = load(ROWCACHE_REDIS_URL="redis://cache/0", CELERY_BROKER_URL="amqp://rabbit//")
-    assert config["broker_url"] == "amqp://rabbit//"
+def test_broker_of_its_own_is_taken_as_it_is():
+    config = package_defaults("redis://cache/0", "amqp://rabbit//")
+    assert "broker_url" not in config
     assert set(config["broker_transport_options"]) == FAILOVER_OPTIONS
     assert "broker_use_ssl" not in config
 
 
-def test_certificates_are_verified(load):
-    assert load(ROWCACHE_REDIS_URL="rediss://cache/0")["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
-    amqps = load(CELERY_BROKER_URL="amqps://rabbit//")["broker_use_ssl"]
+def test_certificates_are_verified():
+    assert package_defaults("rediss://cache/0", None)["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    amqps = package_defaults("redis://cache/0", "amqps://rabbit//")["broker_use_ssl"]
     assert amqps == {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
 
 
-def test_every_celery_setting_exists(load):
-    prefixes = ("accept_", "beat_", "broker_", "event_", "result_", "task_", "worker_")
-    names = {name for name in load(ROWCACHE_REDIS_URL="rediss://cache/0") if name.startswith(prefixes)}
+def test_every_celery_setting_exists():
+    names = set(package_defaults("rediss://cache/0", None))
     assert len(names) > 20
     assert names <= SETTING_KEYS | SINCE_CELERY_5_7
 
 
-def test_every_redis_transport_option_exists(load):
-    names = set(load()["broker_transport_options"]) - FAILOVER_OPTIONS
+def test_every_redis_transport_option_exists():
+    names = set(package_defaults("redis://cache/0", None)["broker_transport_options"]) - FAILOVER_OPTIONS
     assert names <= set(Channel.from_transport_options)
     assert "retry_on_timeout" not in names
 
 
-def test_flower_finds_enough_connections_to_inspect(load):
-    assert load()["broker_pool_limit"] > Inspector.max_concurrency + 1
+def test_flower_finds_enough_connections_to_inspect():
+    assert DEFAULTS["broker_pool_limit"] > Inspector.max_concurrency + 1
 
 
-def test_nothing_but_json_is_accepted_and_no_result_stored(load):
-    config = load()
-    assert config["accept_content"] == ["json"]
-    assert config["result_backend"] is None
-    assert config["task_ignore_result"] is True
+def test_nothing_but_json_is_accepted_and_no_result_stored():
+    assert DEFAULTS["accept_content"] == ["json"]
+    assert DEFAULTS["result_backend"] is None
+    assert DEFAULTS["task_ignore_result"] is True
+
+
+OWN = {"task_queues": [Queue("shop"), Queue("rowcache.refresh", queue_arguments={"x-queue-type": "quorum"})]}
+
+
+@pytest.mark.parametrize(
+    ("conf", "names"),
+    [
+        ({"task_queues": None}, ["celery", "rowcache.refresh", "rowcache.schedule"]),
+        (OWN, ["shop", "rowcache.refresh", "rowcache.schedule"]),
+        ({"task_queues": {"shop": {}}}, ["rowcache.refresh", "rowcache.schedule", "shop"]),
+    ],
+)
+def test_queues_are_those_of_the_user_and_ours(conf, names):
+    queues = all_queues({"task_default_queue": "celery"} | conf)
+    assert [queue if isinstance(queue, str) else queue.name for queue in queues] == names
+
+
+def test_quorum_queues_can_be_had():
+    quorum = {"x-queue-type": "quorum"}
+    queues = all_queues(OWN | {"task_default_queue_type": "quorum"})
+    assert [queue.queue_arguments for queue in queues[1:]] == [quorum, quorum]
 
 
 @pytest.mark.parametrize(("text", "is_on"), [("", True), ("on", True), ("1", True), ("0", False), ("False", False)])
@@ -162,34 +169,3 @@ def test_configuration_imports_only_the_standard_library():
     names = {alias.name for node in imports for alias in node.names if isinstance(node, ast.Import)}
     names |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
-
-
-# flowerconfig.py
-
-
-def test_flower_is_local_and_shows_arguments_and_results(load):
-    config = load("flowerconfig.py")
-    assert config["address"] == "127.0.0.1"
-    columns = [name for name, _ in visible_task_columns(config["tasks_columns"])]
-    assert columns == config["tasks_columns"].split(",")
-    assert {"name", "state", "args", "kwargs", "result"} <= set(columns)
-
-
-def test_every_flower_setting_exists_and_reads_its_own_variable(load):
-    names = {name for name in load("flowerconfig.py") if name in options}
-    assert {"address", "port", "max_tasks", "natural_time", "persistent"} <= names
-    for name in names - {"address"}:
-        assert load("flowerconfig.py", **{f"FLOWER_{name.upper()}": "7"})[name] == "7"
-
-
-def test_flower_open_to_others_needs_a_password(load, flower_logins):
-    with pytest.raises(SystemExit, match=r"0\.0\.0\.0 needs FLOWER_BASIC_AUTH"):
-        load("flowerconfig.py", FLOWER_ADDRESS="0.0.0.0")
-    with flower_logins(["admin:secret"]):
-        assert load("flowerconfig.py", FLOWER_ADDRESS="0.0.0.0")["address"] == "0.0.0.0"
-
-
-@pytest.mark.parametrize("logins", [[""], ["admin:one", "two"]])
-def test_flower_refuses_a_login_without_user(load, flower_logins, logins):
-    with flower_logins(logins), pytest.raises(SystemExit, match="user:password"):
-        load("flowerconfig.py")

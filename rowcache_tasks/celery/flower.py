@@ -1,0 +1,53 @@
+"""Defaults of Flower: `celery -A rowcache_tasks flower` listens locally, whatever directory it starts in.
+
+Each FLOWER_* variable, each setting of a flowerconfig.py and each option of the command line wins over them.
+"""
+
+import sys
+from pathlib import Path
+
+DEFAULTS = {
+    # Local: Flower can stop workers, and /metrics and /healthcheck need no password.
+    "address": "127.0.0.1",
+    # The default of Flower hides the arguments and the results of tasks.
+    "tasks_columns": "name,state,args,kwargs,result,received,runtime,worker,uuid",
+    "natural_time": True,
+    # Flower keeps everything in memory, and drops the oldest first.
+    "max_tasks": 10_000,
+    "max_workers": 1000,
+    # Seconds after which a stopped worker vanishes from the metrics.
+    "purge_offline_workers": 3600,
+    # No database file for the history; the state of each row is in Redis.
+    "persistent": False,
+}
+LOCAL = {"127.0.0.1", "::1", "localhost"}
+
+
+def add_flower_defaults() -> None:
+    """Set the defaults in a process of the `celery` command, which has imported Flower when it is installed."""
+    if "flower.options" not in sys.modules:
+        return
+    from tornado.options import options  # noqa: PLC0415 an extra
+
+    for name, value in DEFAULTS.items():
+        setattr(options, name, value)
+    parsed = 0
+
+    def check() -> None:
+        """Refuse logins without a user, and an address for others without a login, when all options are known."""
+        nonlocal parsed
+        parsed += 1
+        if parsed == 1 and Path(options.conf).exists():
+            return  # parsed again after that file
+        logins = options.basic_auth or ()
+        if any(":" not in login for login in logins):
+            # A password with a comma becomes two logins, the second one without a user.
+            raise SystemExit(
+                "rowcache_tasks: FLOWER_BASIC_AUTH must be user:password, several separated by commas, no comma within"
+            )
+        if options.address not in LOCAL and not (logins or options.auth):
+            raise SystemExit(
+                f"rowcache_tasks: Flower on {options.address or 'every address'} needs FLOWER_BASIC_AUTH=user:password"
+            )
+
+    options.add_parse_callback(check)
