@@ -283,3 +283,16 @@ def test_server_that_is_read_only_is_taken_for_a_replica(server, admin, engine, 
     finally:
         admin("SET GLOBAL read_only = 0")
     assert [record.levelname for record in caplog.records if "leads to a replica" in record.getMessage()] == ["WARNING"]
+
+
+def test_table_that_changes_is_looked_up_again(admin, engine):
+    admin("CREATE OR REPLACE TABLE moving (id INT PRIMARY KEY, a INT, b INT)", "INSERT INTO moving VALUES (1, 2, 3)")
+    source = source_of(engine, "moving")
+    assert list(source.fetch(["1"]).rows["1"]) == [1, 2, 3]
+    admin("ALTER TABLE moving DROP COLUMN b")
+    assert list(source.fetch(["1"]).rows["1"]) == [1, 2]
+    admin("RENAME TABLE moving TO moved")
+    with pytest.raises(SourceError, match="no table or view 'moving'"):
+        source.fetch(["1"])
+    admin("RENAME TABLE moved TO moving", "ALTER TABLE moving CHANGE id code INT, CHANGE a c INT")
+    assert list(source.fetch(["1"]).rows["1"]) == [1, 2]
