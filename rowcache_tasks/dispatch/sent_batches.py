@@ -41,6 +41,9 @@ class SentBatches:
         pipeline.zremrangebyscore(Keys.queue, "-inf", f"({sent_before!r}")
         try:
             (seconds, _), *_ = pipeline.execute()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            logger.debug("start_lost", extra={"error": str(error)})  # the commit raises the error if it lasts
+            return True
         except redis.RedisError as error:
             logger.warning("the start of a batch could not be noted in %s: %s", Keys.queue, error)
             return True

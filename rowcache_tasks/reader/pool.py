@@ -72,7 +72,7 @@ def forget_closed(loops: "weakref.WeakKeyDictionary[Any, Any]") -> None:
 def shared_client(url: str, timeout_s: float) -> "redis.Redis":
     """Return this process's client of a server; no read takes longer than timeout_s. Fork-safe."""
     retry = Retry(NoBackoff(), retries=1, supported_errors=RETRIED)
-    options = connection_options(url, "reader", timeout_s / 2)
+    options = connection_options(url, "reader", timeout_s / 2, needs_primary=False)
     return redis.Redis.from_url(url, **options, retry=retry, max_connections=UNBOUND)
 
 
@@ -86,7 +86,7 @@ def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
     if (url, timeout_s) not in clients:
         pool = WaitingPool.from_url(
             url,
-            **connection_options(url, "reader", timeout_s / 2),
+            **connection_options(url, "reader", timeout_s / 2, needs_primary=False, is_async=True),
             retry=AsyncRetry(NoBackoff(), retries=1, supported_errors=RETRIED),
             max_connections=MAX_ASYNC_CONNECTIONS,
             timeout=timeout_s,

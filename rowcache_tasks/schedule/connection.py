@@ -3,13 +3,13 @@
 from typing import Any
 
 import redis
+import redis.asyncio
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.schedule.role import role_connection
 from rowcache_tasks.text import shorten
-
-__all__ = ["SOCKET_TIMEOUT_S", "UNBOUND", "check_timeout", "connect", "connection_options"]
 
 SOCKET_TIMEOUT_S = 5.0
 """A server that does not answer for so long counts as gone; no caller hangs for longer than a few of these."""
@@ -33,15 +33,20 @@ def connect(url: str, role: str) -> "redis.Redis":
     )
 
 
-def connection_options(url: str, role: str, timeout_s: float) -> dict[str, Any]:
-    """Return the options of every connection, those of asyncio too; `timeout_s` to connect, and for each answer.
+def connection_options(
+    url: str, role: str, timeout_s: float, *, needs_primary: bool = True, is_async: bool = False
+) -> dict[str, Any]:
+    """Return the options of every connection; `timeout_s` to connect, and for each answer.
 
-    `role` shows in CLIENT LIST.
+    `role` shows in CLIENT LIST. Only readers may use a replica, until the address leads to the primary.
     """
+    module: Any = redis.asyncio.connection if is_async else redis.connection
+    kind = module.parse_url(url).get("connection_class", module.Connection)
     # A Unix socket has no peer that could vanish silently, and redis-py refuses the option for it.
     keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-    return {"client_name": f"rowcache-{role}", **timeouts, **keepalive}
+    watched = role_connection(kind, needs_primary=needs_primary)
+    return {"client_name": f"rowcache-{role}", "connection_class": watched, **timeouts, **keepalive}
 
 
 def check_timeout(timeout: object) -> float:

@@ -12,6 +12,7 @@ from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, load_settin
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, connection_options
+from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
 from rowcache_tasks.schedule.script import Call, load_script
 from rowcache_tasks.text import shorten
@@ -36,7 +37,8 @@ class Refresher:
     `Refresher()` takes Redis and the tables from the configuration module that the workers use;
     `Refresher(url="redis://…", tables={"inv": {"table": "inventory"}})` needs none. Thread-safe and fork-safe; make
     one and keep it. No connection is opened before the first call. No call takes longer than about `timeout` seconds:
-    half of it to connect, half for each answer. Nothing is tried twice, and nothing is sent after that time.
+    half of it to connect, half for each answer. Nothing is sent after that time, or twice but to another server after a
+    failover.
 
     Raises ConfigError for wrong settings, ArgumentError for an unknown table or a wrong row id, and CacheError when
     Redis does not answer, refuses, or is too slow for so many rows. `left` of that error is the number of rows of each
@@ -59,7 +61,7 @@ class Refresher:
             self.settings.redis_url,
             **connection_options(self.settings.redis_url, "refresher", self._timeout_s / 2),
             health_check_interval=0,  # redis-py notices a connection that the server has closed without one
-            retry=Retry(NoBackoff(), retries=0),
+            retry=Retry(NoBackoff(), retries=1, supported_errors=(NotPrimaryError,)),
         )
 
     def refresh_now(self, table: str, row_ids: str | int | Iterable[str | int]) -> int:

@@ -1,4 +1,4 @@
-"""Transports of kombu: messages are checked before they are inflated; on Redis, fetched batches stay in memory.
+"""Transports of kombu: checked messages; on Redis, batches in memory and failover.
 
 docs/upstream.md has the reasons.
 """
@@ -16,6 +16,7 @@ from kombu.transport import redis as kombu_redis
 
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.celery.kombu.message import describe, refusing
+from rowcache_tasks.schedule.role import role_connection
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +139,11 @@ class SkipsMalformed:
 
 
 def of_redis(transport: type[Any]) -> type[Any]:
-    """Return a Redis transport with the channels and the messages of this package."""
+    """Return a Redis transport with the channels, the messages and the connections of this package."""
     fields = {"QoS": BatchQoS, "Message": refusing(transport.Channel.Message)}
+    for name in ("connection_class", "connection_class_ssl"):
+        # kombu calls connect() on a connection that is subscribed: a question would take a message for its answer.
+        fields[name] = role_connection(getattr(transport.Channel, name), is_rechecked=False)
     channel = type("Channel", (SkipsUnreadable, transport.Channel), fields)
     return type("Transport", (SkipsMalformed, transport), {"Channel": channel})
 

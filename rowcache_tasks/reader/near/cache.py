@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.reader.near.connection import AnyClient, TrackingThread, connection_maker
+from rowcache_tasks.reader.near.address import AnyClient, connection_maker
+from rowcache_tasks.reader.near.connection import TrackingThread
 from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
 
 __all__ = ["ABSENT", "MAX_SILENCE_S", "NearCache", "NearStatistics"]
@@ -45,7 +46,7 @@ class NearCache:
     caller then reads with the client. The reason is logged once, as a warning; no read fails because of the near
     cache. Thread-safe; a forked child starts with nothing and opens a connection of its own.
 
-    max_silence_s: a value is served only if the server has replied within so many seconds; four PINGs within.
+    max_silence_s: a value is served only if the server has replied within so many seconds; four HELLOs within.
     wait_s: how long a fetch waits; None: for max_silence_s.
     Raises ArgumentError for numbers out of their range, or a client whose server is not one address.
     """

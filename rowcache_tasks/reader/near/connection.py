@@ -10,37 +10,13 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-import redis.asyncio
-from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.retry import Retry
+import redis
 
-from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.near.session import PUSHED, Counters, PendingFetch, TrackingSession
 from rowcache_tasks.reader.near.waker import Waker
-
-__all__ = ["AnyClient", "TrackingThread", "connection_maker"]
+from rowcache_tasks.schedule.role import role_of
 
 logger = logging.getLogger(__name__)
-
-AnyClient = redis.Redis | redis.asyncio.Redis
-
-CLASSES: dict[Any, Any] = {
-    Connection: Connection,
-    SSLConnection: SSLConnection,
-    UnixDomainSocketConnection: UnixDomainSocketConnection,
-    redis.asyncio.Connection: Connection,
-    redis.asyncio.SSLConnection: SSLConnection,
-    redis.asyncio.UnixDomainSocketConnection: UnixDomainSocketConnection,
-}
-
-KEPT = frozenset(
-    {
-        *("host", "port", "path", "db", "username", "password", "credential_provider"),
-        *("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "socket_type"),
-    }
-)
-"""The options of a client that name its server; its retries, protocol and decoding are not taken over."""
 
 BACKOFF_BASE_S, BACKOFF_BOUND_S = 0.05, 5.0
 """Pauses between connections that fail or are lost at once; a longer connection resets them."""
@@ -48,8 +24,11 @@ BACKOFF_BASE_S, BACKOFF_BOUND_S = 0.05, 5.0
 REFUSED_PAUSE_S = 60.0
 """The pause after a refusal, which lasts until a person changes the server."""
 
-PINGS = 4
-"""PINGs within the longest silence."""
+QUESTIONS = 4
+"""HELLOs within the longest silence: each proves the server alive, and shows its role."""
+
+PROBE_S = 5.0
+"""Time on a replica after which a new connection shows whether the address leads to the primary now."""
 
 MAX_TAKEN = 1000
 """Messages taken before something is sent again."""
@@ -157,23 +136,43 @@ class TrackingThread:
 
     def _serve(self, connection: Any, session: TrackingSession, waker: Waker) -> None:
         """Send fetches, take replies and invalidations, until the connection is lost or stopped."""
-        next_ping, is_more, sock = 0.0, False, connection._sock
+        next_hello, is_more, sock = 0.0, False, connection._sock
+        next_probe = monotonic() + PROBE_S
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ)
             selector.register(waker, selectors.EVENT_READ)
             while not self._is_stopping:
-                is_ping_due = monotonic() >= next_ping
-                if is_ping_due:
-                    next_ping = monotonic() + self._max_silence_s / PINGS
-                send(connection, session.send(with_ping=is_ping_due))
-                ready = {key.fileobj for key, _ in selector.select(0 if is_more else max(0.0, next_ping - monotonic()))}
+                is_hello_due = monotonic() >= next_hello
+                if is_hello_due:
+                    next_hello = monotonic() + self._max_silence_s / QUESTIONS
+                send(connection, session.send(with_hello=is_hello_due))
+                ready = {
+                    key.fileobj for key, _ in selector.select(0 if is_more else max(0.0, next_hello - monotonic()))
+                }
                 # Each system call hands the interpreter to threads that compute: there are few on this way.
                 if is_more or sock in ready:
                     is_more = take(connection, session)
                 if waker in ready:
                     waker.drain()
+                if session.role == "replica" and monotonic() >= next_probe:
+                    next_probe = monotonic() + PROBE_S
+                    self._probe()
                 if session.is_silent or (session.is_over and not self._is_stopping):
                     raise redis.TimeoutError(f"the server has not answered for {self._max_silence_s:g} s")
+
+    def _probe(self) -> None:
+        """Raise ConnectionError when a new connection leads to the primary."""
+        connection = self._make_connection()
+        try:
+            connection.connect()
+            connection.send_command("HELLO", check_health=False)
+            role = role_of(connection.read_response())
+        except (redis.RedisError, OSError):
+            return  # a replica is better than nothing
+        finally:
+            connection.disconnect()
+        if role == "master":
+            raise redis.ConnectionError("the server is a replica, and its address leads to the primary again")
 
     def _pause(self, waker: Waker, seconds: float) -> None:
         """Sleep until the time is over or stop() is called."""
@@ -194,7 +193,7 @@ class TrackingThread:
 def send(connection: Any, fetches: Sequence[PendingFetch]) -> None:
     """Send fetches in one piece. MGET for one key, too: for a key of another type it returns nil, not an error."""
     if fetches:
-        commands = [("MGET", *fetch.keys) if fetch.keys else ("PING",) for fetch in fetches]
+        commands = [("MGET", *fetch.keys) if fetch.keys else ("HELLO",) for fetch in fetches]
         connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 
 
@@ -214,27 +213,3 @@ def take(connection: Any, session: TrackingSession) -> bool:
         if not connection.can_read():
             return False
     return True
-
-
-def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
-    """Return a function that makes connections to the client's server, each for one thread, not connected yet.
-
-    Raises ArgumentError for a client whose server is not one address.
-    """
-    pool = client.connection_pool
-    connection_class = CLASSES.get(pool.connection_class)
-    if connection_class is None:
-        raise ArgumentError(
-            f"the near cache was given a client with {pool.connection_class.__name__}: it needs one with the address "
-            "of one server (redis://, rediss:// or unix://); leave near out, or give url="
-        )
-    options: dict[str, Any] = {
-        name: value for name, value in pool.connection_kwargs.items() if name in KEPT or name.startswith("ssl_")
-    }
-    options |= {
-        "client_name": f"{pool.connection_kwargs.get('client_name') or 'rowcache-reader'}-near",
-        "protocol": 3,  # in RESP2 the server cannot push
-        "socket_timeout": timeout_s,
-        "retry": Retry(NoBackoff(), 0),  # a new connection does not track the old one's keys
-    }
-    return lambda: connection_class(**options)

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import redis
 
+from rowcache_tasks.schedule.role import role_of
+
 __all__ = ["ABSENT", "PUSHED", "Counters", "PendingFetch", "TrackingSession"]
 
 ABSENT: Final = b""
@@ -34,7 +36,7 @@ class Counters:
 
 @dataclass(slots=True)
 class PendingFetch:
-    """Keys whose values were asked for; without keys, a PING."""
+    """Keys whose values were asked for; without keys, a HELLO."""
 
     keys: Sequence[bytes] = ()
     rows: Rows = field(default_factory=OrderedDict)
@@ -56,6 +58,8 @@ class TrackingSession:
     def __init__(self, max_rows: int, max_silence_s: float, counters: Counters) -> None:
         self.proven_at = monotonic()
         """When the last message was sent that the server has replied to; by the monotonic clock."""
+        self.role = ""
+        """Of the server, "master" or "replica"; empty until it is known."""
         self.is_over = False
         self._max_rows = max_rows
         self._max_silence_s = max_silence_s
@@ -116,12 +120,12 @@ class TrackingSession:
         self._counters.misses += len(keys)
         return future
 
-    def send(self, with_ping: bool) -> list[PendingFetch]:
+    def send(self, with_hello: bool) -> list[PendingFetch]:
         """Return the fetches to send now, in this order."""
         with self._lock:
             fetches = [*self._queued]
             self._queued.clear()
-            if with_ping:
+            if with_hello:
                 fetches.append(PendingFetch())
             now = monotonic()
             for fetch in fetches:
@@ -130,10 +134,11 @@ class TrackingSession:
         return fetches
 
     def take(self, reply: Any) -> None:
-        """Take the reply to the oldest fetch: values, PONG, or an error.
+        """Take the reply to the oldest fetch: values, that to HELLO, or an error.
 
         Replies and invalidations are taken in the order of the connection, so that an invalidated value can neither
-        come in late nor stay. Raises InvalidResponse for a reply that fits no fetch.
+        come in late nor stay. Raises InvalidResponse for a reply that fits no fetch, and ConnectionError when the role
+        of the server has changed.
         """
         with self._lock:
             if self.is_over:
@@ -144,11 +149,18 @@ class TrackingSession:
             self._sent.popleft()
             self.proven_at = fetch.sent_at
             if fetch.future is None:
+                self._note_role(reply)
                 return
             values = None if isinstance(reply, Exception) else [ABSENT if value is None else value for value in reply]
             if values is not None:
                 self._keep(fetch.rows, fetch.keys, values)
         settle(fetch.future, values)
+
+    def _note_role(self, hello: Any) -> None:
+        role = role_of(hello)
+        if role and self.role and role != self.role:
+            raise redis.ConnectionError(f"the server was a {self.role} and is a {role} now")
+        self.role = role or self.role
 
     def _keep(self, rows: Rows, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         for key, value in zip(keys, values, strict=True):
@@ -200,7 +212,7 @@ def fits(reply: Any, fetch: PendingFetch) -> bool:
     if isinstance(reply, redis.ResponseError):
         return True
     if not fetch.keys:
-        return bool(reply == b"PONG")
+        return isinstance(reply, dict)
     return isinstance(reply, list) and len(reply) == len(fetch.keys)
 
 

@@ -19,7 +19,7 @@ def session(counters):
 def start(session, *keys):
     """Fetch keys; gives the future of their values, when the fetch has been sent."""
     future = session.fetch(keys)
-    session.send(with_ping=False)
+    session.send(with_hello=False)
     return future
 
 
@@ -104,9 +104,9 @@ def test_nothing_is_served_when_the_server_was_silent_for_too_long(session):
 
 def test_server_is_proven_by_when_it_was_asked_not_by_when_it_answered(session):
     fetch(session, a=b"1")
-    (ping,) = session.send(with_ping=True)
-    session.proven_at = ping.sent_at = ping.sent_at - 31
-    session.take(b"PONG")
+    (hello,) = session.send(with_hello=True)
+    session.proven_at = hello.sent_at = hello.sent_at - 31
+    session.take({b"role": b"master"})
     assert session.get(b"a") is None
 
 

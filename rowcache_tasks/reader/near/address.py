@@ -1,0 +1,56 @@
+"""Connections to the server that a client has, for one thread each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.retry import Retry
+
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.schedule.role import Role
+
+AnyClient = redis.Redis | redis.asyncio.Redis
+
+CLASSES: dict[Any, Any] = {
+    Connection: Connection,
+    SSLConnection: SSLConnection,
+    UnixDomainSocketConnection: UnixDomainSocketConnection,
+    redis.asyncio.Connection: Connection,
+    redis.asyncio.SSLConnection: SSLConnection,
+    redis.asyncio.UnixDomainSocketConnection: UnixDomainSocketConnection,
+}
+
+KEPT = frozenset(
+    {
+        *("host", "port", "path", "db", "username", "password", "credential_provider"),
+        *("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "socket_type"),
+    }
+)
+"""The options of a client that name its server; its retries, protocol and decoding are not taken over."""
+
+
+def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
+    """Return a function that makes connections to the client's server, each for one thread, not connected yet.
+
+    Raises ArgumentError for a client whose server is not one address.
+    """
+    pool = client.connection_pool
+    kind = pool.connection_class
+    connection_class = CLASSES.get(kind.__bases__[-1] if issubclass(kind, Role) else kind)
+    if connection_class is None:
+        raise ArgumentError(
+            f"the near cache was given a client with {pool.connection_class.__name__}: it needs one with the address "
+            "of one server (redis://, rediss:// or unix://); leave near out, or give url="
+        )
+    options: dict[str, Any] = {
+        name: value for name, value in pool.connection_kwargs.items() if name in KEPT or name.startswith("ssl_")
+    }
+    options |= {
+        "client_name": f"{pool.connection_kwargs.get('client_name') or 'rowcache-reader'}-near",
+        "protocol": 3,  # in RESP2 the server cannot push
+        "socket_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),  # a new connection does not track the old one's keys
+    }
+    return lambda: connection_class(**options)

@@ -1,0 +1,169 @@
+"""Connections that leave a server that is no longer the primary.
+
+After a failover, the old primary may live on as a replica. It keeps its connections open, answers each read from data
+that may be old, and refuses each write. So these errors mean a lost connection, and a connection that only reads asks
+for the role now and then. docs/failover.md has the rules.
+"""
+
+import re
+import time
+from functools import cache
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import AbstractConnection as AbstractAsyncConnection
+from redis.connection import AbstractConnection
+
+CHECK_S = 2.0
+"""A connection whose role was last seen so long ago asks before its next command: one HELLO, which every user may."""
+
+REFUSALS = re.compile(r"(^|-)(READONLY|MASTERDOWN|LOADING|UNBLOCKED)\b")
+"""Codes of errors of the role, also within the error of a script; redis-py removes those that have a class."""
+
+left: dict[str, float] = {}
+"""Server -> when it refused as a replica, by the monotonic clock. Older connections to it are replaced before use."""
+
+
+class NotPrimaryError(redis.ConnectionError):
+    """The server is a replica, so that it has done nothing: the command may be sent again, to the primary."""
+
+
+class Role:
+    """Role of the server of one connection."""
+
+    needs_primary = True
+    """Whether a replica is an error; else it is read until the address leads to the primary."""
+    is_rechecked = True
+    """Whether connect() checks the role of an open connection, which must not wait for a message then."""
+    _is_replica = False
+    _seen_at = 0.0
+
+    def _server(self) -> str:
+        return f"{getattr(self, 'host', '')}:{getattr(self, 'port', '')}{getattr(self, 'path', '')}"
+
+    def _is_left(self) -> bool:
+        """Whether to connect anew without a question."""
+        return (self._is_replica and self._is_old()) or left.get(self._server(), 0.0) >= self._seen_at
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._seen_at > CHECK_S
+
+    def _note_role(self, hello: Any) -> bool:
+        """Take the reply to HELLO, None when the server does not support it; return whether it is a primary's."""
+        self._is_replica = role_of(hello) == "replica"
+        self._seen_at = time.monotonic()
+        return not self._is_replica
+
+    def _note_refusal(self, error: redis.ResponseError) -> bool:
+        """Return whether an error means that the connection is lost: not if a replica will do, and was one before."""
+        if not is_refused_by_role(error):
+            return False
+        if self._is_replica and not self.needs_primary:
+            self._seen_at = -CHECK_S
+            return False
+        left[self._server()] = time.monotonic()
+        return True
+
+    def _moved(self, reason: object = "it is a replica") -> NotPrimaryError:
+        return NotPrimaryError(f"the server at {self._server()} is not the primary: {reason}")
+
+
+class RoleConnection(Role, AbstractConnection):
+    """Base of connections of threads."""
+
+    def connect(self) -> None:
+        """Connect, unless connected to a server of the right role."""
+        is_checked = self._sock is not None and self.is_rechecked
+        if is_checked and (self._is_left() or (self._is_old() and not self._has_role())):
+            self.disconnect()  # type: ignore[no-untyped-call]
+        super().connect()  # type: ignore[no-untyped-call]
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Log in, and ask for the role."""
+        super().on_connect_check_health(check_health=check_health)
+        if not self._note_role(self._say_hello()) and self.needs_primary:
+            raise self._moved()
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read a reply; a refusal of a replica is the end of the connection."""
+        try:
+            return super().read_response(*args, **options)
+        except redis.ResponseError as error:
+            if not self._note_refusal(error):
+                raise
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise self._moved(error) from error
+
+    def _has_role(self) -> bool:
+        try:
+            return self._note_role(self._say_hello())
+        except (redis.RedisError, OSError):
+            return False
+
+    def _say_hello(self) -> Any:
+        self.send_command("HELLO", check_health=False)  # type: ignore[no-untyped-call]
+        try:
+            return super().read_response()
+        except redis.ResponseError:
+            return None
+
+
+class AsyncRoleConnection(Role, AbstractAsyncConnection):
+    """Base of connections of event loops."""
+
+    async def connect(self) -> None:
+        """Connect, unless connected to a server of the right role."""
+        if self.is_connected and (self._is_left() or (self._is_old() and not await self._has_role())):
+            await self.disconnect()
+        await super().connect()  # type: ignore[no-untyped-call]
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Log in, and ask for the role."""
+        await super().on_connect_check_health(check_health=check_health)
+        if not self._note_role(await self._say_hello()) and self.needs_primary:
+            raise self._moved()
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read a reply; a refusal of a replica is the end of the connection."""
+        try:
+            return await super().read_response(*args, **options)
+        except redis.ResponseError as error:
+            if not self._note_refusal(error):
+                raise
+            await self.disconnect(nowait=True)
+            raise self._moved(error) from error
+
+    async def _has_role(self) -> bool:
+        try:
+            return self._note_role(await self._say_hello())
+        except (redis.RedisError, OSError):
+            return False
+
+    async def _say_hello(self) -> Any:
+        await self.send_command("HELLO", check_health=False)
+        try:
+            return await super().read_response()
+        except redis.ResponseError:
+            return None
+
+
+@cache
+def role_connection(kind: type, *, needs_primary: bool = True, is_rechecked: bool = True) -> Any:
+    """Return a class of connections like `kind`, a class of redis-py, that leave a server of the wrong role."""
+    base = AsyncRoleConnection if issubclass(kind, AbstractAsyncConnection) else RoleConnection
+    return type(kind.__name__, (base, kind), {"needs_primary": needs_primary, "is_rechecked": is_rechecked})
+
+
+def role_of(hello: Any) -> str:
+    """Return the role in a reply to HELLO, "master" or "replica"; "" when there is none."""
+    if isinstance(hello, list):  # as in RESP2
+        hello = dict(zip(hello[::2], hello[1::2], strict=False))
+    found = hello.get(b"role", hello.get("role", "")) if isinstance(hello, dict) else ""
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def is_refused_by_role(error: Exception) -> bool:
+    """Whether a server refuses a command because it is a replica, or not ready yet."""
+    known = redis.exceptions.ReadOnlyError | redis.exceptions.MasterDownError | redis.exceptions.BusyLoadingError
+    return isinstance(error, known) or bool(REFUSALS.search(str(error)))
