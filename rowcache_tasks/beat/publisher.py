@@ -1,14 +1,15 @@
-"""Messages of a dispatcher: refresh_row tasks on one broker connection, without retries."""
+"""Messages of a dispatcher: refresh_row tasks on one broker connection."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 from rowcache_tasks.celery import REFRESH_QUEUE
 from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.tasks import refresh_row
 
 HANG_SLACK_S = 30
@@ -17,7 +18,8 @@ HANG_SLACK_S = 30
 class Publisher:
     """Broker of a dispatcher. Not thread-safe.
 
-    A failure raises at once, so that the dispatcher can release the batch; the next call connects anew.
+    A failure raises at once, so that the dispatcher can release the batch; the next call connects anew. Only a command
+    that a replica refused after a failover is sent a second time.
     """
 
     def __init__(self, app: Celery, lease_s: float) -> None:
@@ -34,8 +36,8 @@ class Publisher:
         row_ids = claim.row_ids
         shown = f"{table!r}, {len(row_ids)} rows: {row_ids[0]!r} … {row_ids[-1]!r}"
         task: Any = refresh_row
-        with self._connected() as producer:
-            task.apply_async(
+        self._call(
+            lambda producer: task.apply_async(
                 args=(table, row_ids),
                 kwargs={"claim": claim.to_message()},
                 producer=producer,
@@ -45,12 +47,13 @@ class Publisher:
                 argsrepr=f"({shown[:200]})",
                 kwargsrepr="{}",
             )
+        )
 
     def queue_length(self) -> int:
         """Count the batches in the queue. Batches that workers have fetched are not in it any more."""
-        with self._connected() as producer:
-            declared: Any = self._app.amqp.queues[REFRESH_QUEUE](producer.channel).queue_declare()
-            return int(declared.message_count)
+        queue = self._app.amqp.queues[REFRESH_QUEUE]
+        declared = self._call(lambda producer: queue(producer.channel).queue_declare())
+        return int(declared.message_count)
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
@@ -58,15 +61,22 @@ class Publisher:
         if connection is not None:
             connection.release()
 
-    @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        """Yield a producer. An error drops the connection: the rest of a command may lie in its buffers."""
+    def _call(self, work: Callable[[Any], Any]) -> Any:
+        try:
+            return self._try(work)
+        except (OperationalError, NotPrimaryError) as error:
+            if not isinstance(error.__cause__ or error, NotPrimaryError):
+                raise
+            return self._try(work)
+
+    def _try(self, work: Callable[[Any], Any]) -> Any:
+        """Pass a producer. An error drops the connection: the rest of a command may lie in its buffers."""
         try:
             if self._producer is None:
                 self._connection = self._app.connection_for_write()
                 self._connection.connect()
                 self._producer = self._app.amqp.Producer(self._connection)
-            yield self._producer
+            return work(self._producer)
         except BaseException:
             self.close()
             raise

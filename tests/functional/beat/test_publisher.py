@@ -1,0 +1,49 @@
+"""Broker connection of a dispatcher."""
+
+import pytest
+from celery import Celery
+from kombu.exceptions import EncodeError
+from support.failover_pair import FailoverPair
+
+from rowcache_tasks.beat.publisher import Publisher
+from rowcache_tasks.celery import app as our_app
+from rowcache_tasks.schedule.claim import Claim
+
+pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
+
+
+def make_publisher(url):
+    app = Celery(broker=url, set_as_current=False, amqp=our_app.amqp_cls)
+    app.conf.task_queues = our_app.conf.task_queues
+    return Publisher(app, 30.0)
+
+
+def claim(row_id):
+    return Claim("100", "130", [row_id])
+
+
+def test_connection_is_closed_after_a_send_that_failed(valkey, client):
+    publisher = make_publisher(valkey.broker_url(5))
+
+    def connections():
+        return [each for each in client.client_list() if each["db"] == "5"]
+
+    publisher.send("inv", claim("1"))
+    assert connections()
+    broken = claim("2")
+    broken.row_ids[0] = object()
+    with pytest.raises(EncodeError):
+        publisher.send("inv", broken)
+    assert connections() == []
+    assert publisher.queue_length() == 1
+    publisher.close()
+
+
+def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary():
+    with FailoverPair(is_split=True) as pair:
+        publisher = make_publisher(pair.url(1))
+        publisher.send("inv", claim("1"))
+        pair.fail_over()
+        publisher.send("inv", claim("2"))
+        assert publisher.queue_length() == 1, "the new primary has the second message"
+        publisher.close()
