@@ -27,18 +27,25 @@ class Runtime:
         self.backoff = Backoff(max_s=settings.max_backoff_s)
         self.stamps = Stamps()
         self._sources: dict[str, Source] = {}
+        self._engines: dict[str, Engine] = {}
 
     @cached_property
     def client(self) -> "redis.Redis":
         """The client of the cache's Redis."""
         return connect(self.settings.redis_url, "tasks")
 
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine of the database; no statement outlives the lease of the rows that it reads."""
-        if self.settings.database_url is None:
+    def engine(self, url: str | None) -> Engine:
+        """Return the engine of a database; no statement outlives the lease of the rows that it reads."""
+        if url is None:
             raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
-        return create_source_engine(self.settings.database_url, statement_timeout_s=self.settings.lease_s)
+        if url not in self._engines:
+            self._engines[url] = create_source_engine(url, statement_timeout_s=self.settings.lease_s)
+        return self._engines[url]
+
+    def dispose(self) -> None:
+        """Close the connections to all databases."""
+        for engine in self._engines.values():
+            engine.dispose()
 
     def schedule(self, table: str) -> Schedule:
         """Return the schedule of a table; raises ArgumentError for an unknown one."""
@@ -51,7 +58,8 @@ class Runtime:
     def source(self, table: str) -> Source:
         """Return the source of a table; raises ArgumentError for an unknown one."""
         if table not in self._sources:
-            self._sources[table] = Source(self.engine, self.settings.table(table))
+            found = self.settings.table(table)
+            self._sources[table] = Source(self.engine(self.settings.url_of(found)), found)
         return self._sources[table]
 
 

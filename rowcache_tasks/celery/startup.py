@@ -9,15 +9,16 @@ import re
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
 from rowcache_tasks.celery.process import Runtime
-from rowcache_tasks.config.settings import Settings, load_settings
+from rowcache_tasks.config.settings import Settings, Table, load_settings
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.text import redact, shorten
@@ -45,8 +46,8 @@ def check_worker(app: Celery) -> None:
     """Check the same and the database with every table; exit with status 1 and one line if wrong."""
     settings = check_dispatcher(app)
     with exit_on_error():
-        url = str(settings.database_url)
-        wait_for("the database", url, lambda: check_database(settings), settings.start_timeout_s)
+        for url, tables in settings.by_database().items():
+            wait_for("the database", str(url), partial(check_tables, settings, tables), settings.start_timeout_s)
 
 
 @contextmanager
@@ -182,14 +183,13 @@ def unreadable(url: str, error: Exception) -> ConfigError:
     return ConfigError(f"broker_url is {url!r}: {reason}; allowed is a URL of Celery, as redis://host:port/db")
 
 
-def check_database(settings: Settings) -> None:
-    """Look up every table, column and query; close the connections: a fork must share none."""
+def check_tables(settings: Settings, tables: Sequence[Table]) -> None:
+    """Look up tables, their columns and queries; close the connections: a fork must share none."""
     runtime = Runtime(settings)
-    engine = runtime.engine
     try:
-        for name, table in settings.tables.items():
-            runtime.source(name).load()
+        for table in tables:
+            runtime.source(table.name).load()
             for query in table.queries:
-                runtime.source(name).check_query(query)
+                runtime.source(table.name).check_query(query)
     finally:
-        engine.dispose()
+        runtime.dispose()

@@ -50,6 +50,8 @@ class Table:
     """Expiry of a value that is not refreshed; None: it stays until the row is dropped."""
     missing_limit: int = 5
     """Number of refreshes in a row that do not find the row in the database, after which it is dropped."""
+    database: str = ""
+    """Name of its database in rowcache_databases; empty: that of rowcache_database_url."""
     queries: tuple[Query, ...] = ()
     """SELECTs that return rows to schedule."""
 
@@ -79,12 +81,25 @@ class Settings:
     redis_url: str = field(repr=False)
     tables: Mapping[str, Table]
     database_url: str | None = field(default=None, repr=False)
+    databases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Name -> SQLAlchemy URL, of tables that name another database."""
     batch_size: int = 500
     lease_s: float = 30.0
     poll_interval_s: float = 0.05
     max_queue: int = 50
     max_backoff_s: float = 60.0
     start_timeout_s: float = 30.0
+
+    def url_of(self, table: Table) -> str | None:
+        """Return the URL of a table's database; None when it is not set."""
+        return self.databases[table.database] if table.database else self.database_url
+
+    def by_database(self) -> dict[str | None, list[Table]]:
+        """Return the tables of each database, by its URL."""
+        found: dict[str | None, list[Table]] = {}
+        for table in self.tables.values():
+            found.setdefault(self.url_of(table), []).append(table)
+        return found
 
     def table(self, name: str) -> Table:
         """Return a table by its name; raises ArgumentError, which lists the tables."""
@@ -106,6 +121,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "columns": ("columns", parse_names),
     "ttl": ("ttl_s", lambda setting, value: None if value is None else seconds(0.001, 315_360_000)(setting, value)),
     "missing_limit": ("missing_limit", whole(1, 1_000_000)),
+    "database": ("database", parse_text),
     "queries": ("queries", parse_queries),
 }
 """Option -> field of Table, parser."""
@@ -147,7 +163,24 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     for required in ("redis_url", "tables"):
         if required not in values:
             raise ConfigError(f"rowcache_{required} is not set: it is required in the configuration module")
-    return Settings(**values)
+    settings = Settings(**values)
+    for table in settings.tables.values():
+        if table.database and table.database not in settings.databases:
+            names = suggest(table.database, settings.databases) if settings.databases else ", which is not set"
+            raise ConfigError(
+                f"{table.setting}['database'] is {shorten(table.database)}: it is not in rowcache_databases{names}"
+            )
+    return settings
+
+
+def parse_databases(setting: str, raw: object) -> Mapping[str, str]:
+    """Validate rowcache_databases: a dictionary of name -> SQLAlchemy URL."""
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{setting} is a {type(raw).__name__}: allowed is a dictionary of name -> SQLAlchemy URL")
+    return {
+        parse_name(setting, "database", name): parse_url(f"{setting}[{shorten(name)}]", url)
+        for name, url in raw.items()
+    }
 
 
 def parse_tables(setting: str, raw: object) -> Mapping[str, Table]:
@@ -184,6 +217,7 @@ SETTINGS: Mapping[str, tuple[str, Parser]] = {
     "rowcache_redis_url": ("redis_url", parse_redis_url),
     "rowcache_tables": ("tables", parse_tables),
     "rowcache_database_url": ("database_url", parse_url),
+    "rowcache_databases": ("databases", parse_databases),
     "rowcache_batch_size": ("batch_size", whole(1, MAX_BATCH_SIZE)),
     "rowcache_lease": ("lease_s", seconds(1, 3600)),
     "rowcache_poll_interval": ("poll_interval_s", seconds(0.001, 1)),

@@ -101,8 +101,9 @@ def find_settings(
         )
     if url is None and namespace is None:
         settings = load_settings()
-        options = replace(options, database_url=options.database_url or settings.database_url)
-        return ReaderSettings(settings.table(name), settings.redis_url, options)
+        table = settings.table(name)
+        options = replace(options, database_url=options.database_url or settings.url_of(table))
+        return ReaderSettings(table, settings.redis_url, options)
     tables = {name: {"table": name, "namespace": namespace or ""}}
     raw = {"rowcache_redis_url": url or "redis://localhost", "rowcache_tables": tables}
     if options.database_url is not None:

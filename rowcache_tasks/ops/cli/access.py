@@ -52,7 +52,8 @@ class Access:
     @contextmanager
     def open_source(self, table: str) -> Iterator[Source]:
         """Open the source of a table; raises ConfigError without a database URL."""
-        found, url = self.settings.table(table), self.settings.database_url
+        found = self.settings.table(table)
+        url = self.settings.url_of(found)
         if url is None:
             raise ConfigError(
                 "rowcache_database_url is not set here, and this command reads the database: "

@@ -1,8 +1,8 @@
 """Check of the database: reachable, all tables and queries valid."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
@@ -14,7 +14,12 @@ __all__ = ["examine_database"]
 
 def examine_database(settings: Settings) -> Iterator[Finding]:
     """Look up every table; a machine without workers needs no database URL."""
-    url = settings.database_url
+    for url, tables in settings.by_database().items():
+        yield from examine_tables(settings, url, tables)
+
+
+def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table]) -> Iterator[Finding]:
+    """Look up the tables of one database."""
     if url is None:
         yield warn("database: rowcache_database_url is not set here, so it was not checked; only workers need it")
         return
@@ -24,7 +29,7 @@ def examine_database(settings: Settings) -> Iterator[Finding]:
         yield fail(f"database: {error}")
         return
     try:
-        for table in settings.tables.values():
+        for table in tables:
             try:
                 source = Source(engine, table)
                 source.load()
