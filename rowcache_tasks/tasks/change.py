@@ -89,17 +89,19 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
 
 @contextmanager
 def changing(table: str) -> Iterator[Schedule]:
-    """Yield the schedule of a table; when Redis cannot take the change now, put the task back into its queue.
+    """Yield the schedule of a table; when the change cannot be made now, put the task back into its queue.
 
-    Redis that is away, full, or a replica after a failover: all of that passes. Only LASTING_ERRORS fail the task.
+    Redis that is away, full, or a replica after a failover, a mistake of a library: all of that passes. Only wrong
+    arguments, an error of the database, and LASTING_ERRORS fail the task.
     """
     try:
         yield current_runtime().schedule(table)
-    except redis.RedisError as error:
-        if any(words in str(error) for words in LASTING_ERRORS):
+    except RowCacheError:
+        raise
+    except Exception as error:
+        if isinstance(error, redis.ResponseError) and any(words in str(error) for words in LASTING_ERRORS):
             raise
-        logger.warning("schedule change waits: %s", error)
-        current_runtime().client.connection_pool.disconnect()
+        logger.warning("schedule change waits: %s: %s", type(error).__name__, error)
         time.sleep(RETRY_PAUSE_S)
         raise Reject(str(error), requeue=True) from None
 

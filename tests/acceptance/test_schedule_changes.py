@@ -47,6 +47,32 @@ def test_change_is_kept_while_the_cache_is_full(deployment):
         wait_until(lambda: deployment.client.zscore("delay:", "1") == 10, "the change is applied")
 
 
+def test_threads_of_one_worker_lose_no_change_while_the_cache_is_full_now_and_then(deployment):
+    """With `-P threads` all tasks share one pool of connections; the broker is another server."""
+    with Valkey() as broker:
+        env = {"CELERY_BROKER_URL": broker.broker_url()}
+        deployment.start_worker("worker", "--pool=threads", "--concurrency=8", **env)
+        sender = "for n in range(200): schedule_rows.delay('inv', {f'{n}-{k}': 3600 for k in range(20)})"
+        deployment.run(f"from rowcache_tasks.tasks import schedule_rows\n{sender}", **env)
+        wait_until(lambda: deployment.client.zcard("delay:"), "changes are applied")
+        for _ in range(3):
+            deployment.client.config_set("maxmemory", 1)
+            before = waits(deployment)
+            wait_until(lambda n=before: is_done(deployment) or waits(deployment) > n, "changes are put back")
+            deployment.client.config_set("maxmemory", 0)
+        wait_until(lambda: is_done(deployment), "all changes are applied")
+        assert waits(deployment)
+        assert "raised unexpected" not in deployment.log("worker")
+
+
+def is_done(deployment):
+    return deployment.client.zcard("delay:") == 4000
+
+
+def waits(deployment):
+    return deployment.log("worker").count("schedule change waits: ")
+
+
 def test_worker_whose_broker_is_full_goes_on_when_there_is_room_again(deployment, broker):
     """Cache and broker are one server, as they are by default."""
     worker = deployment.start_worker()
