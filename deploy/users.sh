@@ -32,7 +32,7 @@ channel="/${VALKEY_BROKER_DATABASE:-0}."
 
 # The state of the schedule: every key of the scripts except the values.
 state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'state:*' 'stats:*' \
-    'expiring:*' 'queue:*' 'fill:*')
+    'expiring:*' 'queue:*' 'processes:*' 'fill:*')
 scripts='+evalsha +eval'
 rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hset +hdel +hlen +hincrby +del +persist'
 
@@ -72,5 +72,5 @@ user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
     "&${channel}celeryev/worker.* +rpop"
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
-user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values 'celery*') $(keys %W 'rowcache.*')" \
-    "$scripts $rows +get +hgetall +hscan +zscan +type +info +client|list $send $asked"
+user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values 'celery*' 'rowcache.*')" \
+    "$scripts $rows +get +hgetall +hscan +zscan +lindex +type +info +client|list $send $asked"

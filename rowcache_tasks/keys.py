@@ -19,6 +19,7 @@ RESERVED_NAMESPACES = frozenset(
         "fill",
         "beat",
         "queue",
+        "processes",
     ]
 )
 BROKER_PREFIXES = ("rowcache.", "celery", "unacked", "_kombu")
@@ -69,6 +70,8 @@ class Keys:
     """ZSET of all tables: claimed_at of a batch -> the same time, from its claim until a worker starts it."""
     beat: ClassVar[str] = "beat:"
     """HASH: name of a beat_schedule entry -> when it was last sent, and the token of that decision."""
+    processes: ClassVar[str] = "processes:"
+    """ZSET of all tables: a running dispatcher or worker, as JSON -> when it noted that."""
 
     @classmethod
     def of(cls, namespace: str) -> "Keys":

@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 from celery.beat import ScheduleEntry, Scheduler
+from celery.utils.nodenames import gethostname
 from celery.utils.time import maybe_make_aware
 
 from rowcache_tasks.beat.publisher import Publisher
@@ -24,6 +25,7 @@ from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.signals import DeferredSignals
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.process import DISPATCHER, ProcessNote
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.script import load_script
 
@@ -41,6 +43,7 @@ class DispatchScheduler(Scheduler):
 
     _publisher: Publisher | None = None
     _dispatcher: Dispatcher | None = None
+    _note: ProcessNote | None = None
     _client: "redis.Redis"
 
     def setup_schedule(self) -> None:
@@ -75,11 +78,15 @@ class DispatchScheduler(Scheduler):
         self._signals = DeferredSignals()
         limits = Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue)
         self._dispatcher = Dispatcher(self._client, schedules, self._publisher, limits, self._signals)
+        name = f"beat@{gethostname()}"
+        self._note = ProcessNote(settings.redis_url, DISPATCHER, name, settings.tables, settings.alive_file)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send an ordinary entry if one is due; else dispatch rows until the next is due, for MAX_TICK_S at most."""
         if threading.current_thread() is threading.main_thread():
             self._signals.install()
+        if self._note is not None:
+            self._note.write()
         idle_s = super().tick(*args, **kwargs)
         if idle_s and self._dispatcher is not None:
             longest_s = REPAIR_S if self._repair_after_clock_step() else MAX_TICK_S
@@ -121,6 +128,8 @@ class DispatchScheduler(Scheduler):
         for part in (self._dispatcher, self._publisher):
             if part is not None:
                 part.close()
+        if self._note is not None:
+            self._note.erase()
 
     @property
     def info(self) -> str:

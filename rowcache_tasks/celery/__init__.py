@@ -15,6 +15,7 @@ from kombu.utils.url import url_to_parts
 
 from rowcache_tasks.celery.defaults import SCHEDULE_QUEUE, all_queues, package_defaults
 from rowcache_tasks.celery.flower import add_flower_defaults
+from rowcache_tasks.celery.kombu.presence import Presence
 from rowcache_tasks.celery.kombu.shutdown import GiveBack
 from rowcache_tasks.celery.kombu.transport import REFRESH_QUEUE
 from rowcache_tasks.celery.startup import check_worker, print_line, unreadable
@@ -59,7 +60,7 @@ app = Celery(
     amqp="rowcache_tasks.celery.kombu.transport:RowCacheAMQP",
 )
 app.config_from_object(configuration)
-app.steps["consumer"].add(GiveBack)
+app.steps["consumer"].update([GiveBack, Presence])
 add_flower_defaults()
 
 

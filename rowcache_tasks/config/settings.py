@@ -89,6 +89,8 @@ class Settings:
     max_queue: int = 50
     max_backoff_s: float = 60.0
     start_timeout_s: float = 30.0
+    alive_file: str | None = None
+    """File that a process touches every few seconds while it works."""
 
     def url_of(self, table: Table) -> str | None:
         """Return the URL of a table's database; None when it is not set."""
@@ -224,5 +226,6 @@ SETTINGS: Mapping[str, tuple[str, Parser]] = {
     "rowcache_max_queue": ("max_queue", whole(1, 1_000_000)),
     "rowcache_max_backoff": ("max_backoff_s", seconds(0.1, 86400)),
     "rowcache_start_timeout": ("start_timeout_s", seconds(0, 3600)),
+    "rowcache_alive_file": ("alive_file", parse_text),
 }
 """Setting -> field of Settings, parser."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import redis
 
 from rowcache_tasks.demo.accounts import COUNT, DELAYS, TABLE, delay_of
-from rowcache_tasks.ops.status import Snapshot, percentile, read_snapshot
+from rowcache_tasks.ops.snapshot import Snapshot, percentile, read_snapshots
 from rowcache_tasks.reader import RowCache
 
 SAMPLES = 10
@@ -97,7 +97,7 @@ class Meter:
         return self._compare(self._first, None)
 
     def _take(self) -> tuple[Snapshot, int]:
-        return read_snapshot(self._client, TABLE), self._reader.rows
+        return read_snapshots(self._client, [TABLE], lease_s=0)[0], self._reader.rows
 
     def _compare(self, then: tuple[Snapshot, int], tps: float | None) -> Measurement:
         (before, rows_before), (after, rows_after) = then, self._samples[-1]

@@ -1,6 +1,6 @@
 """Prometheus exporter: metrics of all processes, read from Redis.
 
-Needs the extra `metrics`. The only label is `table`: each row id would be a series for ever.
+Needs the extra `metrics`. The only labels are `table` and `queue`: each row id would be a series for ever.
 """
 
 import logging
@@ -11,11 +11,13 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.health import Health, read_health
-from rowcache_tasks.ops.status import COUNTERS, Snapshot, read_snapshot
-
-__all__ = ["MetricsServer", "RowCacheCollector"]
+from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
+from rowcache_tasks.celery.broker_state import BrokerState
+from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.ops.overview import Overview, read_overview
+from rowcache_tasks.ops.problem import find_problems
+from rowcache_tasks.ops.snapshot import COUNTERS, Snapshot
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,17 @@ GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     ("overdue_seconds", "Time since the first row that is not claimed fell due.", lambda table: table.overdue_s),
     ("failing_rows", "Rows whose last refresh failed.", lambda table: table.failing),
     ("last_commit_timestamp_seconds", "Unix time of the last accepted value.", lambda table: table.committed_at),
+    (
+        "failing_ratio",
+        "Share of the scheduled rows whose last refresh failed, 0 to 1.",
+        lambda table: table.failing_share,
+    ),
     ("paused", "1 when the table is paused, else 0.", lambda table: table.paused_at is not None),
+    (
+        "waiting_seconds",
+        "Time since the longest waiting row fell due, claimed or not; without failing rows and paused tables.",
+        lambda table: table.waiting_s,
+    ),
 )
 """Name, help and value of each gauge; None: absent."""
 
@@ -47,21 +59,20 @@ GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
 class RowCacheCollector(Collector):
     """Collector that reads Redis at each scrape; without Redis, rowcache_up is 0 and the others are absent."""
 
-    def __init__(self, client: "redis.Redis", tables: Iterable[Table], lease_s: float) -> None:
+    def __init__(self, client: "redis.Redis", settings: Settings, broker: BrokerState | None = None) -> None:
         self._client = client
-        self._tables = list(tables)
-        self._lease_s = lease_s
+        self._settings = settings
+        self._broker = broker
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registration does not read Redis."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Read Redis: two round trips and two for each table."""
+        """Read Redis in four round trips, and the broker."""
         up = GaugeMetricFamily("rowcache_up", "1 when Redis could be read, else 0.")
         try:
-            snapshots = {table.name: read_snapshot(self._client, table) for table in self._tables}
-            health = read_health(self._client, self._tables, self._lease_s)
+            found = read_overview(self._client, self._settings, self._broker)
         except redis.RedisError as error:
             logger.warning("scrape_failed: Redis could not be read: %s", error)
             up.add_metric([], 0)
@@ -69,14 +80,15 @@ class RowCacheCollector(Collector):
             return
         up.add_metric([], 1)
         yield up
-        yield from gauges(snapshots, health)
-        yield from counters(snapshots)
-        yield lateness(snapshots)
+        yield from gauges(found.tables)
+        yield from processes(found, self._settings)
+        yield from queues(found)
+        yield from counters(found.tables)
+        yield lateness(found.tables)
 
 
-def gauges(snapshots: Mapping[str, Snapshot], health: Iterable[Health]) -> Iterator[Metric]:
+def gauges(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
     """Yield the state of each table."""
-    waiting_s = {table.table: table.waiting_s for table in health}
     for name, text, value_of in GAUGES:
         family = GaugeMetricFamily(f"rowcache_{name}", text, labels=["table"])
         for table, snapshot in snapshots.items():
@@ -84,14 +96,34 @@ def gauges(snapshots: Mapping[str, Snapshot], health: Iterable[Health]) -> Itera
             if value is not None:
                 family.add_metric([table], value)
         yield family
-    family = GaugeMetricFamily(
-        "rowcache_waiting_seconds",
-        "Time since the longest waiting row fell due, claimed or not; without failing rows and paused tables.",
-        labels=["table"],
-    )
-    for table, seconds in waiting_s.items():
-        family.add_metric([table], seconds)
-    yield family
+
+
+def processes(found: Overview, settings: Settings) -> Iterator[Metric]:
+    """Yield the number of living processes, those that have each table, and the faults that `health` names."""
+    for kind in (DISPATCHER, WORKER):
+        alive = found.alive(kind)
+        yield GaugeMetricFamily(f"rowcache_{kind}s", f"{kind.title()}s that are alive.", value=len(alive))
+        family = GaugeMetricFamily(f"rowcache_table_{kind}s", "Those that have the table.", labels=["table"])
+        for table in found.tables:
+            family.add_metric([table], sum(table in process.tables for process in alive))
+        yield family
+    faults = sum(problem.level == "fail" for problem in find_problems(found, settings))
+    yield GaugeMetricFamily("rowcache_faults", "Faults that `rowcache health` names.", value=faults)
+
+
+def queues(found: Overview) -> Iterator[Metric]:
+    """Yield the state of the queues; absent: not known."""
+    for name, text, value_of in (
+        ("length", "Messages that wait.", found.length),
+        ("oldest_seconds", "Age of the oldest message; absent when the queue is empty.", found.oldest_s),
+        ("consumers", "Workers that consume the queue.", found.consumers),
+    ):
+        family = GaugeMetricFamily(f"rowcache_queue_{name}", text, labels=["queue"])
+        for queue in (REFRESH_QUEUE, SCHEDULE_QUEUE):
+            value = value_of(queue)
+            if value is not None:
+                family.add_metric([queue], value)
+        yield family
 
 
 def counters(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:

@@ -49,7 +49,7 @@ REFUSED = {
     "filler": ["BRPOP rowcache.schedule 1", "LLEN other", "HSET beat: entry 0", "ZRANGE schedule: 0 -1", "CLIENT LIST"],
     "dispatcher": ["GET inv:1", "SET inv:1 x", "MSET inv:1 x", "BRPOP rowcache.refresh 1", "BRPOP celery 1"],
     "worker": ["HSET beat: entry 0", "CLIENT LIST"],
-    "operator": ["SET inv:1 x", "MSET inv:1 x", "BRPOP rowcache.schedule 1", "HSET beat: entry 0"],
+    "operator": ["SET inv:1 x", "LRANGE rowcache.schedule 0 -1", "MSET inv:1 x", "BRPOP rowcache.schedule 1", "HSET beat: entry 0"],
 }
 
 

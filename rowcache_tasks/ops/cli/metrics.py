@@ -5,7 +5,8 @@ import sys
 
 import click
 
-from rowcache_tasks.ops.cli.access import FailedError, open_access
+from rowcache_tasks.celery.broker_state import BrokerState
+from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
 
 __all__ = ["metrics"]
 
@@ -13,7 +14,8 @@ __all__ = ["metrics"]
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=9555, show_default=True, help="0 takes a free one.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="No password: keep it private.")
-def metrics(port: int, address: str) -> None:
+@click.pass_context
+def metrics(ctx: click.Context, port: int, address: str) -> None:
     """Serve metrics to Prometheus. They are read from Redis at each scrape; run it once."""
     try:
         # An optional extra.
@@ -24,8 +26,9 @@ def metrics(port: int, address: str) -> None:
         ) from error
     # Process 1 of a container ignores SIGTERM without a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    app = find_app(ctx)
     with open_access() as access:
-        collector = RowCacheCollector(access.client, access.settings.tables.values(), access.settings.lease_s)
+        collector = RowCacheCollector(access.client, access.settings, BrokerState(app) if app else None)
         try:
             server = MetricsServer(collector, address, port)
         except OSError as error:

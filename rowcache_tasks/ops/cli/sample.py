@@ -14,7 +14,7 @@ import redis
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.ops.plan import LARGEST, Group
-from rowcache_tasks.ops.status import read_snapshot
+from rowcache_tasks.ops.snapshot import read_snapshots
 from rowcache_tasks.schedule.row_id import decode_row_id
 
 __all__ = ["sample_workload"]
@@ -44,7 +44,7 @@ def sample_workload(client: "redis.Redis", tables: Sequence[Table]) -> dict[str,
         found["row_bytes"] = sum(sizes) / len(sizes)
     if shares := [share for table in tables for share in share_due_times(client, table, rows[table])]:
         found["together"] = len(shares) / sum(shares)
-    snapshots = [read_snapshot(client, table) for table in tables]
+    snapshots = read_snapshots(client, tables, lease_s=0)
     if committed := sum(snapshot.committed for snapshot in snapshots):
         found["changed_share"] = sum(snapshot.counters["refreshed"] for snapshot in snapshots) / committed
     return found

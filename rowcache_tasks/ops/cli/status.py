@@ -8,14 +8,11 @@ from collections.abc import Callable
 import click
 import redis
 
-from rowcache_tasks.celery import REFRESH_QUEUE
-from rowcache_tasks.celery.queue_length import Queue
+from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, find_app, open_access
 from rowcache_tasks.ops.cli.columns import align
 from rowcache_tasks.ops.cli.table_status import HEADER, Status, read_status
-from rowcache_tasks.text import one_line, show_count
-
-__all__ = ["status", "watch"]
+from rowcache_tasks.text import one_line
 
 HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
@@ -37,24 +34,23 @@ Show = Callable[[Status], None]
 def status(ctx: click.Context, interval_s: float | None, as_json: bool) -> None:
     """Show the rows, the rate and the lateness of each table."""
     app = find_app(ctx)
-    queue = Queue(app, REFRESH_QUEUE) if app else None
+    broker = BrokerState(app) if app else None
     with open_access() as access:
         if interval_s is None:
-            show = print_json(queue) if as_json else print_table(queue)
-            show(read_status(access, None))
+            (print_json if as_json else print_table)(read_status(access, None, broker))
             return
-        show = print_json(queue) if as_json else redraw(queue) if sys.stdout.isatty() else print_lines()
+        show = print_json if as_json else redraw if sys.stdout.isatty() else print_lines()
         wait_s = interval_s
-        watch(access, show, lambda: time.sleep(wait_s))
+        watch(access, show, lambda: time.sleep(wait_s), broker)
 
 
-def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
+def watch(access: Access, show: Show, wait: Callable[[], None], broker: BrokerState | None = None) -> None:
     """Read and show until Ctrl-C; an error of Redis is printed, and Redis is read again."""
     last: Status | None = None
     try:
         while True:
             try:
-                last = read_status(access, last)
+                last = read_status(access, last, broker)
             except redis.RedisError as error:
                 click.echo(f"rowcache_tasks: {one_line(describe_redis_error(error, access.settings))}", err=True)
             else:
@@ -69,25 +65,15 @@ def lines_of(found: Status) -> list[str]:
     return [*(align(cells, found.widths) for cells in [HEADER, *found.rows()]), *found.notes()]
 
 
-def print_table(queue: Queue | None) -> Show:
-    """Print the table, then the queue: a broker that is away needs a second to time out."""
-
-    def show(found: Status) -> None:
-        click.echo("\n".join(lines_of(found)))
-        if queue:
-            click.echo(describe_queue(queue))
-
-    return show
+def print_table(found: Status) -> None:
+    """Print the table and the notes."""
+    click.echo("\n".join(lines_of(found)))
 
 
-def redraw(queue: Queue | None) -> Show:
+def redraw(found: Status) -> None:
     """Draw the table over the last one; clearing the screen would flicker."""
-
-    def show(found: Status) -> None:
-        lines = [found.clock, *lines_of(found), *([describe_queue(queue)] if queue else [])]
-        click.echo(HOME + "".join(f"{line}{END_OF_LINE}\n" for line in lines) + BELOW, nl=False, color=True)
-
-    return show
+    lines = "\n".join([found.clock, *lines_of(found)]).splitlines()
+    click.echo(HOME + "".join(f"{line}{END_OF_LINE}\n" for line in lines) + BELOW, nl=False, color=True)
 
 
 def print_lines() -> Show:
@@ -105,14 +91,6 @@ def print_lines() -> Show:
     return show
 
 
-def print_json(queue: Queue | None) -> Show:
+def print_json(found: Status) -> None:
     """Print an object on one line."""
-    return lambda found: click.echo(json.dumps({**found.as_json(), "queue": queue.length() if queue else None}))
-
-
-def describe_queue(queue: Queue) -> str:
-    """Return the number of queued batches, or the reason why it is unknown."""
-    length = queue.length()
-    if length is None:
-        return f"queue: unknown: {one_line(queue.error, 150)}"
-    return f"queue: {show_count(length, 'batch', 'batches')} waiting"
+    click.echo(json.dumps(found.as_json()))

@@ -5,16 +5,22 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rowcache_tasks.ops.cli.access import Access
-from rowcache_tasks.ops.health import Health, default_max_overdue_s, read_health
-from rowcache_tasks.ops.status import Snapshot, percentile, read_snapshot
-from rowcache_tasks.text import show_duration, show_text
+import click
 
-__all__ = ["HEADER", "Status", "TableStatus", "read_status"]
+from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
+from rowcache_tasks.celery.broker_state import BrokerState
+from rowcache_tasks.ops.cli.access import Access
+from rowcache_tasks.ops.finding import Finding
+from rowcache_tasks.ops.overview import Overview, read_overview
+from rowcache_tasks.ops.problem import describe_queue, find_problems
+from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s, percentile
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER
+from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
 WIDTHS = (6, 10, 8, 7, 8, 10, 7, 9, 7, 7)
 """79 columns in all, with names of tables of up to 5 characters."""
+COLUMNS = 80
 MAX_NAME = 24
 """A longer name moves its own line."""
 NONE = "-"
@@ -28,7 +34,6 @@ class TableStatus:
     now: Snapshot
     before: Snapshot | None
     """None: the first."""
-    health: Health
     is_stalled: bool
 
     @property
@@ -49,8 +54,9 @@ class TableStatus:
             "scheduled": now.scheduled,
             "overdue": now.overdue,
             "overdue_s": now.overdue_s,
-            "waiting_s": self.health.waiting_s,
+            "waiting_s": now.waiting_s,
             "failing": now.failing,
+            "failing_share": now.failing_share,
             "committed": now.committed,
             "rate": self.rate,
             "late_p50_ms": self.late_ms(0.5),
@@ -84,14 +90,14 @@ class TableStatus:
 class Status:
     """All tables at one moment."""
 
-    at: float
-    """Unix time of the server, seconds."""
+    overview: Overview
     tables: dict[str, TableStatus]
+    problems: list[Finding]
 
     @property
     def clock(self) -> str:
         """The time of day in the time zone of this machine."""
-        return time.strftime("%H:%M:%S", time.localtime(self.at))
+        return time.strftime("%H:%M:%S", time.localtime(self.overview.at))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -100,36 +106,41 @@ class Status:
         return max(WIDTHS[0], min(MAX_NAME, longest) + 1), *WIDTHS[1:]
 
     def as_json(self) -> dict[str, Any]:
-        """Return every figure; the caller adds the queue, which is on another server."""
-        return {"at": self.at, "tables": {name: table.as_json() for name, table in self.tables.items()}}
+        """Return every figure; None: not known."""
+        return {
+            "at": self.overview.at,
+            "tables": {name: table.as_json() for name, table in self.tables.items()},
+            "queue": self.overview.length(REFRESH_QUEUE),
+            **self.overview.as_json(),
+            "problems": [{"level": problem.level, "text": one_line(problem.text)} for problem in self.problems],
+        }
 
     def rows(self) -> list[list[str]]:
         """Return the cells of each table."""
         return [table.cells(name) for name, table in self.tables.items()]
 
     def notes(self) -> list[str]:
-        """Return the lines below the table: stalled and paused tables, failing rows."""
-        stalled = [table.health.describe() for table in self.tables.values() if table.is_stalled]
-        found = [f"STALLED  {health}: run `rowcache doctor`" for health in stalled]
-        for name, table in self.tables.items():
-            if table.health.paused_s is not None:
-                found.append(f"PAUSED  {table.health.describe()}: `rowcache resume {show_text(name)}`")
-        failing = [name for name, table in self.tables.items() if table.now.failing]
-        if failing:
-            found.append(f"failing rows: run `rowcache errors {show_text(failing[0])}`")
-        return found
+        """Return the lines below the table: processes, queues, and each problem with its remedy."""
+        found = self.overview
+        alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
+        lines = [f"{problem.level.upper():<4}  {one_line(problem.text)}" for problem in self.problems]
+        lines.append(f"alive: {', '.join(alive)}")
+        if found.broker_error:
+            lines.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
+        elif found.queues is not None:
+            lines += [describe_queue(found, name) for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)]
+        return [click.wrap_text(line, COLUMNS, subsequent_indent="      ") for line in lines]
 
 
-def read_status(access: Access, before: Status | None) -> Status:
-    """Read all tables; two round trips for each and two more."""
-    tables = access.settings.tables.values()
+def read_status(access: Access, before: Status | None, broker: BrokerState | None = None) -> Status:
+    """Read Redis in four round trips, and the broker."""
+    overview = read_overview(access.client, access.settings, broker)
     limit_s = default_max_overdue_s(access.settings)
-    found = {}
-    for table, health in zip(tables, read_health(access.client, tables, access.settings.lease_s), strict=True):
-        last = before.tables.get(table.name) if before else None
-        now = read_snapshot(access.client, table)
-        found[table.name] = TableStatus(now, last.now if last else None, health, health.is_stalled(limit_s))
-    return Status(max(table.now.at for table in found.values()), found)
+    tables = {}
+    for name, now in overview.tables.items():
+        last = before.tables.get(name) if before else None
+        tables[name] = TableStatus(now, last.now if last else None, now.is_stalled(limit_s))
+    return Status(overview, tables, list(find_problems(overview, access.settings)))
 
 
 def show_number(count: int) -> str:

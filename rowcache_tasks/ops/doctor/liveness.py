@@ -1,67 +1,38 @@
-"""Checks of dispatchers and workers by their traces in Redis."""
+"""Checks of processes, queues and tables by what they note in Redis."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import redis
 
-from rowcache_tasks.config.settings import Settings, Table
-from rowcache_tasks.ops.doctor.finding import Finding, fail, ok, warn
-from rowcache_tasks.ops.health import Health, default_max_overdue_s, read_health
-from rowcache_tasks.ops.status import read_snapshot
-from rowcache_tasks.text import show_count
+from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
+from rowcache_tasks.celery.broker_state import BrokerState
+from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.ops.finding import Finding, ok
+from rowcache_tasks.ops.overview import Overview, read_overview
+from rowcache_tasks.ops.problem import describe_queue, find_problems
+from rowcache_tasks.ops.snapshot import default_max_overdue_s
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 
-__all__ = ["examine_processes"]
-
-DISPATCHER = "rowcache-dispatcher"
-"""Name of the connections of dispatchers."""
-
-
-def examine_processes(client: "redis.Redis", settings: Settings) -> Iterator[Finding]:
-    """Check dispatchers by their connections, and workers by their commits."""
-    tables = list(settings.tables.values())
-    yield dispatchers_of(client, any(client.zcard(table.keys.schedule) for table in tables))
-    max_overdue_s = default_max_overdue_s(settings)
-    for table, health in zip(tables, read_health(client, tables, settings.lease_s), strict=True):
-        yield commits_of(health, max_overdue_s)
-        yield from failures_of(client, table)
+MAX_NAMES = 5
 
 
-def dispatchers_of(client: "redis.Redis", is_needed: bool) -> Finding:
-    """Count the dispatchers: each blocks in BLPOP on one of its connections."""
-    try:
-        clients: list[dict[str, Any]] = client.client_list(_type="normal")
-    except redis.ResponseError as error:
-        return warn(f"dispatchers: cannot look, CLIENT LIST is refused ({error}): allow it, or look at your processes")
-    commands = [entry.get("cmd") for entry in clients if entry.get("name") == DISPATCHER]
-    if commands:
-        return ok(f"dispatchers: {max(1, commands.count('blpop'))} connected")
-    level = fail if is_needed else warn
-    return level("dispatchers: none is connected, so nothing is refreshed: start celery -A rowcache_tasks beat")
+def examine_processes(client: "redis.Redis", settings: Settings, broker: BrokerState | None) -> Iterator[Finding]:
+    """Yield what is alive and in time, then the problems."""
+    found = read_overview(client, settings, broker)
+    for kind in (DISPATCHER, WORKER):
+        if found.alive(kind):
+            yield ok(f"{kind}s: {describe_alive(found, kind)}")
+    for queue in (REFRESH_QUEUE, SCHEDULE_QUEUE):
+        if found.length(queue) is not None and found.consumers(queue):
+            yield ok(describe_queue(found, queue))
+    limit_s = default_max_overdue_s(settings)
+    for table in found.tables.values():
+        if table.waiting_s <= limit_s and table.paused_s is None:
+            yield ok(table.describe())
+    yield from find_problems(found, settings)
 
 
-def commits_of(health: Health, max_overdue_s: float) -> Finding:
-    """Check that a table is refreshed in time."""
-    if health.paused_s is not None:
-        return warn(
-            f"workers: {health.describe()}: nothing is refreshed until celery -A rowcache_tasks rowcache resume "
-            f"{health.table}"
-        )
-    if health.is_stalled(max_overdue_s):
-        return fail(
-            f"workers: {health.describe()}: start celery -A rowcache_tasks worker; when they run, look at their log, "
-            "at the queue in Flower, and restart those that consume nothing"
-        )
-    if health.waiting_s > max_overdue_s:
-        return warn(f"workers: {health.describe()}: rows are late: start more workers, or raise delays")
-    return ok(f"workers: {health.describe()}")
-
-
-def failures_of(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Count failing rows."""
-    failing = read_snapshot(client, table).failing
-    if failing:
-        yield warn(
-            f"{table.name}: {show_count(failing, 'row')} failed when refreshed last: "
-            f"celery -A rowcache_tasks rowcache errors {table.name}"
-        )
+def describe_alive(found: Overview, kind: str) -> str:
+    """Count the living processes of a kind, and name some."""
+    names = [process.name for process in found.alive(kind)]
+    return f"{len(names)} alive: {', '.join(names[:MAX_NAMES])}{', …' if len(names) > MAX_NAMES else ''}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.ops.doctor.finding import Finding, fail, ok, warn
+from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.text import show_duration
 
 __all__ = ["examine_server"]

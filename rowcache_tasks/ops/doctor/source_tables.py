@@ -6,7 +6,7 @@ from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
-from rowcache_tasks.ops.doctor.finding import Finding, fail, ok, warn
+from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.text import redact, show_count
 
 __all__ = ["examine_database"]

@@ -12,6 +12,7 @@ import pytest
 import redis
 from celery import Celery
 from click.testing import CliRunner
+from support.noted import note_both
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
@@ -49,8 +50,9 @@ def broker(valkey):
 
 @pytest.fixture
 def run(client, valkey, monkeypatch, tmp_path):
-    """Run a command in this process; `app` stands for that of celery -A."""
+    """Run a command in this process; `app` stands for that of celery -A. One dispatcher and one worker are alive."""
     write_settings(monkeypatch, tmp_path, valkey.url_for(9), tables=TABLES)
+    note_both(client)
 
     def run(*arguments, app=None):
         return CliRunner().invoke(rowcache, list(arguments), obj=SimpleNamespace(app=app))
@@ -145,7 +147,7 @@ def test_row_id_that_is_not_utf8_reaches_redis_as_it_was_typed(run, client):
 )
 def test_bad_argument_is_one_line_and_changes_nothing(run, client, arguments, message):
     assert refusal(run(*arguments)).startswith(message)
-    assert client.keys("*") == []
+    assert client.keys("*") == [b"processes:"]
 
 
 # get
@@ -238,13 +240,13 @@ def test_release_makes_every_failing_row_due_and_keeps_the_record(run, schedule,
 # health
 
 
-def test_health_is_one_line_for_all_tables(run, schedule):
+def test_health_is_one_line_for_all_tables(run, schedule, broker):
     commit(schedule, {"1": b"{}"})
-    done = run("health")
+    done = run("health", app=broker.app)
     assert done.exit_code == 0
     (line,) = done.stdout.splitlines()
     assert line.startswith("ok: inv: no row waits, last commit ")
-    assert line.endswith(" ago; users: no row waits, no commit is known")
+    assert line.endswith(" ago; users: no row waits, no commit is known; 1 dispatcher; 1 worker")
 
 
 def test_health_fails_when_rows_wait_and_nothing_is_committed(run, schedule):
@@ -341,18 +343,19 @@ def test_wrong_setting_is_one_line(run, valkey, monkeypatch, tmp_path):
 def test_status_is_a_table_with_a_line_for_each_table(run, schedule):
     commit(schedule, {"1": b"{}", "2": b"{}"})
     schedule.put_rows({"3": (5, -20)})
-    header, inv, users = run("status").stdout.splitlines()
+    header, inv, users, alive = run("status").stdout.splitlines()
     assert " ".join(header.split()) == ("TABLE SCHEDULED OVERDUE FOR FAILING COMMITTED RATE LATE P50 P99 LAST")
     name, scheduled, overdue, waited, _s, failing, committed, rate, *_late = inv.split()
     assert (name, scheduled, overdue, waited[:3], failing, committed, rate) == ("inv", "3", "1", "20.", "0", "2", "-")
     assert inv.endswith(" ms")
     assert users.split() == ["users", "0", "0", "-", "0", "0", "-", "-", "-", "never"]
     assert {len(line) for line in (header, inv, users)} == {79}, "aligned, on a terminal of 80 columns"
+    assert alive == "alive: 1 dispatcher, 1 worker"
 
 
 def test_numbers_of_a_large_table_fit_the_columns(run, client):
     client.hset("stats:", mapping={"refreshed": 12_345_678_901})
-    header, inv, _ = run("status").stdout.splitlines()
+    header, inv, *_ = run("status").stdout.splitlines()
     assert len(inv) == len(header)
     assert "12,345.6M" in inv
 
@@ -362,14 +365,18 @@ def test_status_says_what_is_wrong_below_the_table(run, schedule):
     let_fail(schedule, "2", "no")
     schedule.put_rows({"1": (5, -60)})
     shown = run("status").stdout
-    assert "STALLED  inv: a row has been due for 60." in shown
-    assert "failing rows: run `rowcache errors inv`" in shown
+    assert "\nFAIL  stalled for over 30 s: inv: a row has been due for 60." in shown
+    assert "\nWARN  inv: 50 %: 1 row failed when refreshed last (no): " in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_status_counts_the_batches_that_wait_at_the_broker(run, broker):
-    assert run("status", app=broker.app).stdout.splitlines()[-1] == "queue: 0 batches waiting"
+    *_, batches, changes = run("status", app=broker.app).stdout.splitlines()
+    assert batches == "queue rowcache.refresh: 0 batches waiting, 1 worker"
+    assert changes == "queue rowcache.schedule: 0 changes waiting, 1 worker"
     broker.client.rpush("rowcache.refresh", "message")
-    assert run("status", app=broker.app).stdout.splitlines()[-1] == "queue: 1 batch waiting"
+    *_, batches, changes = run("status", app=broker.app).stdout.splitlines()
+    assert batches == "queue rowcache.refresh: 1 batch waiting, oldest unknown, 1 worker"
 
 
 def test_status_does_not_make_the_queue(run, broker):
@@ -483,9 +490,8 @@ def test_watch_without_a_terminal_prints_lines_under_one_header(access, capsys):
 
 
 def test_watch_in_a_terminal_draws_over_the_last_table(access, capsys):
-    show = redraw(None)
     for _ in range(2):
-        show(read_status(access, None))
+        redraw(read_status(access, None))
     shown = capsys.readouterr().out
     assert shown.count("\x1b[H") == shown.count("TABLE") == shown.count("\x1b[J") == 2
     assert "\x1b[2J" not in shown, "flickers"
@@ -520,10 +526,11 @@ def test_celery_runs_the_command(env, schedule):
     done = subprocess.run(
         [*CELERY, "rowcache", "status"], env=env, cwd=ROOT, capture_output=True, check=True, text=True
     )
-    header, inv, queue = done.stdout.splitlines()
+    header, inv, *_, batches, changes = done.stdout.splitlines()
     assert header.startswith("TABLE ")
     assert inv.startswith("inv ")
-    assert queue == "queue: 0 batches waiting"
+    assert batches == "queue rowcache.refresh: 0 batches waiting, no worker"
+    assert changes == "queue rowcache.schedule: 0 changes waiting, no worker"
     assert done.stderr == ""
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 from click.testing import CliRunner
+from support.noted import note_both
 from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table, parse_settings
@@ -20,7 +21,6 @@ from rowcache_tasks.ops.doctor.redis_server import (
 )
 from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.rows import Backoff
 
 INV = Table("inv", "inventory")
 
@@ -72,12 +72,9 @@ def app(valkey):
 
 
 @pytest.fixture
-def dispatcher(valkey):
-    """What a dispatcher looks like to the server."""
-    client = connect(valkey.url_for(9), "dispatcher")
-    client.ping()
-    yield client
-    client.close()
+def processes(client):
+    """A dispatcher and a worker, as they note themselves."""
+    note_both(client)
 
 
 @pytest.fixture
@@ -106,17 +103,17 @@ def keys(client):
     return [f"{f.level} {f.text}" for f in examine_keys(client, INV) if f.level != "ok"]
 
 
-def test_nothing_is_wrong_with_a_healthy_deployment(report, schedule, client, dispatcher):
+def test_nothing_is_wrong_with_a_healthy_deployment(report, schedule, client, processes):
     schedule.put_rows({"1": (100, 0)})
     schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": b"{}"})
     assert report() == [
         "warn persistence: neither append-only file nor snapshots: after a crash or restart of Redis "
         "the schedule is lost: set appendonly yes"
     ]
-    assert len(report("ok")) >= 11
+    assert len(report("ok")) >= 14
 
 
-def test_doctor_changes_nothing(report, schedule, client, dispatcher):
+def test_doctor_changes_nothing(report, schedule, client, processes):
     schedule.put_rows({"1": (100, 0)})
     client.zadd("delay:", {"lost": 5})
 
@@ -174,7 +171,6 @@ def test_commands_that_are_not_allowed_are_named_and_the_others_still_run(config
     ops = connect(spare.url.replace("unix://", "unix://ops:x@"), "test")
     found = report(redis=ops)
     assert any("persistence: the append-only file is off and CONFIG GET save is not allowed" in line for line in found)
-    assert any(line.startswith("warn dispatchers: cannot look, CLIENT LIST is refused") for line in found)
     admin.acl_setuser("ops", commands=["-info", "-type"])
     found = report(redis=ops)
     assert any(line.startswith("fail Redis at here refuses INFO") or "refuses INFO" in line for line in found)
@@ -304,32 +300,13 @@ def test_delays_that_never_end_are_broken(client, schedule):
 # The processes
 
 
-def test_missing_dispatcher_is_broken_once_rows_are_scheduled(report, schedule):
-    assert report("warn", "dispatchers: none is connected")
-    schedule.put_rows({"1": (100, 0)})
-    (line,) = report("fail", "dispatchers")
-    assert line.endswith("none is connected, so nothing is refreshed: start celery -A rowcache_tasks beat")
-
-
-def test_dispatchers_are_counted(report, dispatcher):
-    assert report("ok", "dispatchers") == ["ok dispatchers: 1 connected"]
-
-
-def test_stalled_workers_are_broken_and_late_ones_a_warning(report, schedule, client):
+def test_stalled_workers_are_broken_and_late_ones_a_warning(report, schedule, client, processes):
     schedule.put_rows({"1": (100, -60)})
-    (line,) = report("fail", "workers")
-    assert line.startswith("fail workers: inv: a row has been due for 60.")
-    assert "start celery -A rowcache_tasks worker" in line
+    (line,) = report("fail", "stalled")
+    assert line.startswith("fail stalled for over 30 s: inv: a row has been due for 60.")
     client.hset("state:", "committed_at", client.time()[0])
-    (line,) = report("warn", "workers")
+    (line,) = report("warn", "late")
     assert "rows are late: start more workers" in line
-
-
-def test_failing_rows_are_a_warning(report, schedule):
-    schedule.put_rows({"1": (100, 0)})
-    schedule.release_rows(schedule.claim_rows(10, 30)[0], {"1": "no"}, Backoff())
-    (line,) = report("warn", "failed")
-    assert line == "warn inv: 1 row failed when refreshed last: celery -A rowcache_tasks rowcache errors inv"
 
 
 # The database and the broker
@@ -376,13 +353,13 @@ def test_broker_that_is_a_cluster_is_broken(report):
     assert report("fail", "Celery cannot use a Redis Cluster as its broker", app=app)
 
 
-def test_full_queue_is_a_warning(report, app, valkey):
+def test_full_queue_is_a_warning(report, app, valkey, processes):
     broker = connect(valkey.url_for(8), "test")
     broker.rpush("rowcache.refresh", "1", "2", "3")
     broker.close()
     (line,) = report("warn", "batches wait", max_queue=3)
     assert "3 batches wait, so dispatchers pause (rowcache_max_queue is 3)" in line
-    assert report("ok", "3 batches waiting")
+    assert report("ok", "queue rowcache.refresh: 3 batches waiting, oldest unknown, 1 worker")
 
 
 def test_broker_of_another_application_is_left_out(report):

@@ -1,7 +1,7 @@
 import pytest
 
 from rowcache_tasks.config.settings import Table, parse_settings
-from rowcache_tasks.ops.health import Health, default_max_overdue_s, is_halted, read_health
+from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s, is_halted, read_snapshots
 from rowcache_tasks.schedule.rows import Backoff
 
 INV = Table("inv", "inventory")
@@ -21,11 +21,11 @@ def age(client, seconds, *row_ids):
 
 
 def stalled(client, limit_s=30):
-    return [health.table for health in read_health(client, [INV], 30) if health.is_stalled(limit_s)]
+    return [health.table for health in read_snapshots(client, [INV], 30) if health.is_stalled(limit_s)]
 
 
 def test_table_without_rows_is_healthy(client):
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert (health.waiting_s, health.silent_s) == (0, None)
     assert not health.is_stalled(0)
     assert health.describe() == "inv: no row waits, no commit is known"
@@ -33,7 +33,7 @@ def test_table_without_rows_is_healthy(client):
 
 def test_rows_refreshed_in_time_are_healthy(client, schedule):
     commit(schedule, "1", "2")
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert health.waiting_s == 0
     assert 0 <= health.silent_s < 10
     assert not health.is_stalled(10)
@@ -42,7 +42,7 @@ def test_rows_refreshed_in_time_are_healthy(client, schedule):
 def test_overdue_rows_and_no_commit_for_as_long_is_a_stall(client, schedule):
     commit(schedule, "1")
     age(client, 100, "1")
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert 90 < health.waiting_s < 100 < health.silent_s
     assert health.is_stalled(30)
     assert not health.is_stalled(1000)
@@ -80,7 +80,7 @@ def test_rows_that_were_rescheduled_for_later_are_not_due_by_their_old_delay(cli
     schedule.put_rows({"1": (100, 90), "2": (100, 10)})
     client.zincrby("refreshed:", -50, "1")
     client.zincrby("refreshed:", -50, "2")
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert health.waiting_s == 0
 
 
@@ -116,7 +116,7 @@ def test_tables_are_judged_by_themselves(client, schedule):
     commit(schedule, "1")
     age(client, 100, "1")
     other = Table("users", "users", namespace="users")
-    users, inv = read_health(client, [other, INV], 30)
+    users, inv = read_snapshots(client, [other, INV], 30)
     assert (users.table, users.waiting_s) == ("users", 0)
     assert inv.is_stalled(30)
 
@@ -131,7 +131,7 @@ def test_commit_time_in_the_future_is_not_taken_for_a_commit_just_now(client, sc
     commit(schedule, "1")
     age(client, 100, "1")
     client.hset("state:", "committed_at", client.time()[0] + 3600)  # as after a clock that stepped back
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert health.silent_s is None
     assert health.is_stalled(30)
     assert health.describe().endswith(", no commit is known")
@@ -145,10 +145,10 @@ def test_refresh_in_the_future_does_not_hide_that_a_row_waits(client, schedule):
 
 
 def test_refreshing_is_halted_only_when_no_table_is_committed():
-    late, busy, idle = Health("late", 100, 100), Health("busy", 0, 1), Health("idle", 0, None)
+    late, busy, idle = Snapshot("late", 0, 100, 100), Snapshot("busy", 0, 0, 1), Snapshot("idle", 0, 0, None)
     assert is_halted([late], 30)
     assert is_halted([late, idle], 30)
-    assert is_halted([Health("new", 100, None)], 30)
+    assert is_halted([Snapshot("new", 0, 100, None)], 30)
     assert not is_halted([late, busy], 30)
     assert not is_halted([late], 200)
     assert not is_halted([idle], 30)

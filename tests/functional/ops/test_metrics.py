@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
-from rowcache_tasks.config.settings import Table
+from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.metrics import MetricsServer, RowCacheCollector
 from rowcache_tasks.schedule.connection import connect
@@ -24,10 +24,14 @@ INV = Table("inv", "inventory")
 USERS = Table("users", "users", namespace="users")
 
 
+def settings_of(*tables):
+    return Settings(redis_url="redis://unused", tables={table.name: table for table in tables})
+
+
 @pytest.fixture
 def registry(client):
     registry = CollectorRegistry()
-    registry.register(RowCacheCollector(client, [INV, USERS], 30))
+    registry.register(RowCacheCollector(client, settings_of(INV, USERS)))
     return registry
 
 
@@ -88,10 +92,10 @@ def test_lateness_is_a_histogram_with_exact_cumulative_buckets(registry, client)
     assert value(registry, "rowcache_lateness_seconds_bucket", le="+Inf") == 11111
 
 
-def test_no_label_holds_anything_but_the_table(registry, schedule):
+def test_no_label_holds_anything_but_tables_and_queues(registry, schedule):
     commit(schedule, "secret-row")
     labels = {name for _, labels in scrape(registry) for name, _ in labels}
-    assert labels == {"table", "le"}
+    assert labels == {"table", "queue", "le"}
     assert "secret-row" not in generate_latest(registry).decode()
 
 
@@ -104,7 +108,7 @@ def test_output_is_valid_openmetrics(registry, schedule):
 def test_redis_that_is_down_is_a_metric_and_not_an_error(caplog):
     registry = CollectorRegistry()
     client = connect("unix:///nowhere/valkey.sock", "test")
-    registry.register(RowCacheCollector(client, [INV], 30))
+    registry.register(RowCacheCollector(client, settings_of(INV)))
     with caplog.at_level(logging.WARNING):
         assert scrape(registry) == {("rowcache_up", frozenset()): 0}
     assert "Redis could not be read" in caplog.text
@@ -112,7 +116,7 @@ def test_redis_that_is_down_is_a_metric_and_not_an_error(caplog):
 
 def test_server_answers_scrapes_until_it_is_closed(client, schedule):
     commit(schedule, "1")
-    server = MetricsServer(RowCacheCollector(client, [INV], 30), "127.0.0.1", 0)
+    server = MetricsServer(RowCacheCollector(client, settings_of(INV)), "127.0.0.1", 0)
     with urlopen(server.url) as answer:
         assert b'rowcache_scheduled_rows{table="inv"} 1.0' in answer.read()
     server.close()

@@ -13,8 +13,8 @@ from rowcache_tasks.config.settings import Table, load_settings
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.doctor.liveness import examine_processes
-from rowcache_tasks.ops.health import is_halted, read_health
 from rowcache_tasks.ops.metrics import RowCacheCollector
+from rowcache_tasks.ops.snapshot import is_halted, read_snapshots
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
 
@@ -146,7 +146,7 @@ def test_what_is_no_time_pauses_nothing(schedule, client, noted):
     client.hset("state:", "paused", noted)
     schedule.put_rows({"1": (100, 0)})
     assert schedule.claim_rows(10, 30)[0].row_ids == ["1"]
-    assert read_health(client, [INV], 30)[0].paused_s is None
+    assert read_snapshots(client, [INV], 30)[0].paused_s is None
 
 
 # What people see
@@ -154,11 +154,11 @@ def test_what_is_no_time_pauses_nothing(schedule, client, noted):
 
 def test_paused_table_is_not_stalled_and_says_since_when(state, schedule, client):
     schedule.put_rows({"1": (100, -500)})
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert health.is_stalled(30)
     state.pause_table(True)
     client.hset("state:", "paused", server_time(client) - 300)
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert not health.is_stalled(30)
     assert not is_halted([health], 30)
     assert health.describe() == "inv: paused for 5 min, no commit is known"
@@ -168,10 +168,10 @@ def test_what_waited_during_a_pause_waits_since_its_end(state, schedule, client)
     schedule.put_rows({"1": (100, -500)})
     state.pause_table(True)
     state.pause_table(False)
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert health.waiting_s < 30
     client.hset("state:", "resumed", server_time(client) - 200)
-    (health,) = read_health(client, [INV], 30)
+    (health,) = read_snapshots(client, [INV], 30)
     assert health.is_stalled(30)
 
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.health import read_health
-from rowcache_tasks.ops.status import read_snapshot
+from rowcache_tasks.ops.snapshot import read_snapshots
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.claim import Changed
@@ -46,7 +45,7 @@ def test_paused_table_stays_paused(schedule, state, client):
     state.pause_table(True)
     client.delete("stats:")
     assert schedule.claim_rows(10, 30)[0].row_ids == []
-    assert read_health(client, [INV], 30)[0].paused_s is not None
+    assert read_snapshots(client, [INV], 30)[0].paused_s is not None
 
 
 def test_pause_that_was_enqueued_before_a_resume_stays_ignored(schedule, state, client):
@@ -92,8 +91,8 @@ def test_last_commit_stays_known(schedule, client):
     schedule.put_rows({"1": (100, 0)})
     schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": JSON})
     client.delete("stats:")
-    assert read_health(client, [INV], 30)[0].silent_s < 60
-    assert read_snapshot(client, INV).committed_at > server_time(client) - 60
+    assert read_snapshots(client, [INV], 30)[0].silent_s < 60
+    assert read_snapshots(client, [INV], 30)[0].committed_at > server_time(client) - 60
 
 
 def test_end_of_a_pause_stays_known(schedule, state, client):
@@ -101,7 +100,7 @@ def test_end_of_a_pause_stays_known(schedule, state, client):
     state.pause_table(True)
     state.pause_table(False)
     client.delete("stats:")
-    assert read_health(client, [INV], 30)[0].waiting_s < 30
+    assert read_snapshots(client, [INV], 30)[0].waiting_s < 30
 
 
 def test_value_that_may_expire_is_made_to_last_by_a_commit(schedule, client):

@@ -1,4 +1,5 @@
-from rowcache_tasks.ops.status import parse_failure, percentile
+from rowcache_tasks.ops.failure import parse_failure
+from rowcache_tasks.ops.snapshot import percentile
 
 
 def test_percentile_is_the_bound_of_the_class_that_holds_the_row():

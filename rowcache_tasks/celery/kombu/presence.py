@@ -1,0 +1,73 @@
+"""Worker step that notes the worker in Redis while it consumes.
+
+The timer of the event loop writes the note: a worker that hangs, or that waits for its broker, writes none.
+"""
+
+import logging
+import time
+from typing import Any
+
+from celery.bootsteps import StartStopStep
+from celery.worker import state
+from celery.worker.consumer import Tasks
+
+from rowcache_tasks.config.settings import load_settings
+from rowcache_tasks.schedule.process import WORKER, ProcessNote
+
+logger = logging.getLogger(__name__)
+
+REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
+PREFIX = "rowcache."
+TICK_S = 1.0
+
+
+class Presence(StartStopStep):
+    """Runs while the consumer is connected."""
+
+    requires = (Tasks,)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._note: ProcessNote | None = None
+        self._timer: Any = None
+        self._wanted: list[str] = []
+        self._batches = 0
+
+    def start(self, consumer: Any) -> None:
+        """Note the worker from now on; warn when it consumes no queue of the package."""
+        names = [queue.name for queue in consumer.task_consumer.queues]
+        self._wanted = self._wanted or [name for name in names if name.startswith(PREFIX)]
+        if not self._wanted:
+            logger.warning(
+                "no_queue: this worker consumes %s, so it refreshes nothing: "
+                "add rowcache.refresh and rowcache.schedule to its option -Q",
+                ", ".join(names) or "no queue",
+            )
+        settings = load_settings()
+        name = str(consumer.hostname)
+        self._note = ProcessNote(settings.redis_url, WORKER, name, settings.tables, settings.alive_file)
+        self._timer = consumer.timer.call_repeatedly(TICK_S, self._write, (consumer.task_consumer,))
+
+    def stop(self, _consumer: Any) -> None:
+        """Erase the note: the worker stops, or has lost its broker."""
+        timer, self._timer, note, self._note = self._timer, None, self._note, None
+        if timer is not None:
+            timer.cancel()
+        if note is not None:
+            note.erase()
+
+    def _write(self, task_consumer: Any) -> None:
+        if self._note is None:
+            return
+        queues = tuple(name for name in self._wanted if task_consumer.consuming_from(name))
+        batches = state.total_count[REFRESH_TASK]
+        started = [request.time_start for request in state.active_requests if request.name == REFRESH_TASK]
+        running_s = [time.time() - at for at in started if at]
+        is_written = self._note.write(
+            is_alive=len(queues) == len(self._wanted),
+            is_busy=batches != self._batches,
+            queues=queues,
+            running_s=max(running_s, default=None),
+        )
+        if is_written:
+            self._batches = batches

@@ -1,0 +1,125 @@
+"""State of a deployment at one moment: tables, processes, queues. Read only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
+from rowcache_tasks.celery.broker_state import BrokerState, QueueState
+from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.keys import Keys
+from rowcache_tasks.ops.snapshot import Snapshot, parse_time, read_snapshots
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process, client_role, parse_processes
+
+CLIENT_NAME = "rowcache-"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that can be measured from outside of the processes."""
+
+    at: float
+    """Unix time of the server, seconds."""
+    tables: Mapping[str, Snapshot]
+    processes: list[Process]
+    frozen: list[str] = field(default_factory=list)
+    """Names of connections of processes that are connected and have not noted themselves for a minute."""
+    queues: Mapping[str, QueueState] | None = None
+    """State of both queues; None: not known, or not asked."""
+    broker_error: str = ""
+    """Reason why the queues are not known; empty when they are, or were not asked."""
+    oldest_batch_s: float | None = None
+    """Seconds since the claim of the oldest batch that no worker has started; None: there is none."""
+
+    def alive(self, kind: str) -> list[Process]:
+        """Return the processes of a kind that have noted themselves lately."""
+        return [process for process in self.processes if process.kind == kind and not process.is_silent]
+
+    def consumers(self, queue: str) -> int:
+        """Count the workers that consume a queue: by their notes, or by the broker where it counts them."""
+        state = (self.queues or {}).get(queue)
+        if state is not None and state.consumers is not None:
+            return state.consumers
+        return sum(queue in worker.queues for worker in self.alive(WORKER))
+
+    def length(self, queue: str) -> int | None:
+        """Return the number of messages in a queue; None: not known."""
+        return None if self.queues is None else self.queues[queue].length
+
+    def oldest_s(self, queue: str) -> float | None:
+        """Return the age of the oldest message of a queue; None: it is empty, or not known."""
+        if queue == REFRESH_QUEUE:
+            return self.oldest_batch_s
+        oldest_at = self.queues[queue].oldest_at if self.queues else None
+        return None if oldest_at is None else max(0.0, self.at - oldest_at)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures of processes and queues."""
+        return {
+            "dispatchers": [process_as_json(process) for process in self.alive(DISPATCHER)],
+            "workers": [process_as_json(process) for process in self.alive(WORKER)],
+            "queues": {
+                name: {
+                    "length": self.length(name),
+                    "oldest_s": self.oldest_s(name),
+                    "consumers": self.consumers(name),
+                }
+                for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)
+            },
+        }
+
+
+def process_as_json(process: Process) -> dict[str, Any]:
+    """Return the figures of a process."""
+    return {
+        "name": process.name,
+        "pid": process.pid,
+        "tables": process.tables,
+        "queues": process.queues,
+        "started_at": process.started_at,
+        "batch_at": process.batch_at or None,
+        "running_s": process.running_s,
+        "silent_s": process.silent_s,
+    }
+
+
+def read_overview(
+    client: "redis.Redis", settings: Settings, broker: BrokerState | None = None, *, with_clients: bool = True
+) -> Overview:
+    """Read Redis in four round trips, then the broker if one is passed.
+
+    `with_clients`: also look for frozen processes with CLIENT LIST, which only the operator may.
+    """
+    snapshots = read_snapshots(client, settings.tables.values(), settings.lease_s)
+    pipeline = client.pipeline(transaction=False)
+    pipeline.time()
+    pipeline.zrange(Keys.processes, 0, -1, withscores=True)
+    pipeline.zrange(Keys.queue, 0, 0, withscores=True)
+    # A key of another type, made by another program, is an empty one here.
+    (seconds, microseconds), noted, first = pipeline.execute(raise_on_error=False)
+    now = int(seconds) + int(microseconds) / 1e6
+    processes = parse_processes(now, noted if isinstance(noted, list) else [])
+    claimed_at = parse_time(first[0][1]) if isinstance(first, list) and first else None
+    queues = broker.read(REFRESH_QUEUE, SCHEDULE_QUEUE) if broker else None
+    return Overview(
+        at=now,
+        tables={snapshot.table: snapshot for snapshot in snapshots},
+        processes=processes,
+        frozen=find_frozen(client, processes) if with_clients else [],
+        queues=queues,
+        broker_error=broker.error if broker else "",
+        oldest_batch_s=None if claimed_at is None else max(0.0, now - claimed_at),
+    )
+
+
+def find_frozen(client: "redis.Redis", processes: list[Process]) -> list[str]:
+    """Return processes that hold the connection of their note, and have no note."""
+    try:
+        clients: list[dict[str, Any]] = client.client_list(_type="normal")
+    except redis.ResponseError:
+        return []  # managed servers may refuse it; a process that was just frozen is silent all the same
+    noted = {client_role(process.kind, process.name, process.pid) for process in processes}
+    names = {str(entry.get("name", "")).removeprefix(CLIENT_NAME) for entry in clients if int(entry["age"]) > 5}
+    return sorted(name for name in names - noted if name.startswith((f"{DISPATCHER}:", f"{WORKER}:")))

@@ -1,0 +1,170 @@
+"""Faults of a running deployment, each in one line with its remedy."""
+
+from collections.abc import Iterator
+
+from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
+from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.ops.finding import Finding, fail, warn
+from rowcache_tasks.ops.overview import Overview
+from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
+from rowcache_tasks.text import one_line, show_count, show_duration, show_text
+
+CELERY = "celery -A rowcache_tasks"
+SCHEDULER = "rowcache_tasks.beat:DispatchScheduler"
+QUEUES = f"-Q celery,{REFRESH_QUEUE},{SCHEDULE_QUEUE}"
+OLD_CHANGE_S = 60.0
+"""A schedule change that has waited for longer is a fault."""
+MOST = 0.5
+"""A larger share of failing rows is a fault of the table, not of its rows."""
+
+
+def find_problems(found: Overview, settings: Settings, max_overdue_s: float | None = None) -> Iterator[Finding]:
+    """Yield what is wrong, the cause before its effects."""
+    limit_s = default_max_overdue_s(settings) if max_overdue_s is None else max_overdue_s
+    if found.broker_error:
+        yield fail(f"broker: {one_line(found.broker_error, 200)}: start it, or correct broker_url")
+    yield from dispatcher_problems(found)
+    yield from worker_problems(found)
+    yield from schedule_queue_problems(found)
+    yield from refresh_queue_problems(found, settings)
+    for process in found.processes:
+        yield from process_problems(process, found, settings)
+    for name in found.frozen:
+        yield fail(f"{name} is connected and silent for over a minute: it hangs: restart it")
+    for table in found.tables.values():
+        yield from table_problems(table, limit_s)
+
+
+def dispatcher_problems(found: Overview) -> Iterator[Finding]:
+    """Yield the lack of a dispatcher, of all or of one table."""
+    alive = found.alive(DISPATCHER)
+    needed = [name for name, table in found.tables.items() if table.scheduled]
+    if not alive:
+        level = fail if needed else warn
+        yield level(
+            f"dispatchers: none is alive, so nothing is refreshed: start {CELERY} beat "
+            f"(with another beat_scheduler than {SCHEDULER} it dispatches nothing)"
+        )
+        return
+    for name in needed:
+        if not any(name in process.tables for process in alive):
+            yield fail(
+                f"dispatchers: none of {len(alive)} has table {show_text(name)} in its settings, so its rows are not "
+                "refreshed: restart them with the settings of this machine"
+            )
+
+
+def worker_problems(found: Overview) -> Iterator[Finding]:
+    """Yield the lack of a worker, of all or of one table."""
+    alive = found.alive(WORKER)
+    needed = [name for name, table in found.tables.items() if table.scheduled]
+    if not found.consumers(REFRESH_QUEUE):
+        level = fail if needed or found.length(REFRESH_QUEUE) else warn
+        yield level(f"workers: {why_none(alive, REFRESH_QUEUE)}, so nothing is refreshed: {start_one(alive)}")
+        return
+    for name in found.tables:
+        without = [process for process in alive if REFRESH_QUEUE in process.queues and name not in process.tables]
+        if without:
+            yield warn(
+                f"workers: {', '.join(process.name for process in without[:5])} "
+                f"{'has' if len(without) == 1 else 'have'} no table {show_text(name)} in the settings, and hand its "
+                "batches back: restart with the settings of this machine"
+            )
+
+
+def refresh_queue_problems(found: Overview, settings: Settings) -> Iterator[Finding]:
+    """Yield a full queue of batches."""
+    batches = found.length(REFRESH_QUEUE)
+    if batches is not None and batches >= settings.max_queue and found.consumers(REFRESH_QUEUE):
+        yield warn(
+            f"queue {REFRESH_QUEUE}: {batches} batches wait, so dispatchers pause (rowcache_max_queue is "
+            f"{settings.max_queue}): start more workers"
+        )
+
+
+def schedule_queue_problems(found: Overview) -> Iterator[Finding]:
+    """Yield schedule changes that no worker takes."""
+    waiting, oldest_s = found.length(SCHEDULE_QUEUE), found.oldest_s(SCHEDULE_QUEUE)
+    changes = show_count(waiting or 0, "schedule change")
+    since = "" if oldest_s is None else f", the oldest for {show_duration(oldest_s)}"
+    waits = "waits" if waiting == 1 else "wait"
+    if not found.consumers(SCHEDULE_QUEUE):
+        alive = found.alive(WORKER)
+        reason, remedy = why_none(alive, SCHEDULE_QUEUE), start_one(alive)
+        if waiting:
+            yield fail(f"workers: {reason}, so {changes} {waits}{since}: {remedy}")
+        elif alive:
+            yield warn(f"workers: {reason}, so schedule changes would wait: {remedy}")
+    elif waiting and oldest_s is not None and oldest_s > OLD_CHANGE_S:
+        yield warn(f"queue {SCHEDULE_QUEUE}: {changes} {waits}{since}: start more workers")
+
+
+def process_problems(process: Process, found: Overview, settings: Settings) -> Iterator[Finding]:
+    """Yield the faults of one process."""
+    limit_s, oldest_s = default_max_overdue_s(settings), found.oldest_batch_s
+    if process.is_silent:
+        yield fail(
+            f"{process.label} is silent for {show_duration(process.silent_s)}: it hangs or was killed: restart it"
+        )
+    elif process.running_s is not None:
+        if process.running_s > settings.lease_s:
+            yield fail(
+                f"{process.label} runs one batch for {show_duration(process.running_s)}, longer than a lease: "
+                "look at the database, then restart the worker"
+            )
+    elif (
+        process.kind == WORKER
+        and REFRESH_QUEUE in process.queues
+        and found.length(REFRESH_QUEUE)
+        and oldest_s is not None
+        and oldest_s > limit_s
+        and max(process.batch_at, process.started_at) < found.at - oldest_s
+    ):
+        yield fail(f"{process.label} is idle while a batch waits for {show_duration(oldest_s)}: restart it")
+
+
+def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
+    """Yield the faults of one table."""
+    name = show_text(table.table)
+    if table.failing:
+        share = table.failing_share
+        level = fail if share > MOST else warn
+        rows = "all" if share == 1 else f"{100 * share:.2g} %:"
+        reason = f" ({one_line(table.error, 200)})" if table.error else ""
+        yield level(
+            f"{name}: {rows} {show_count(table.failing, 'row')} failed when refreshed last{reason}: "
+            f"{CELERY} rowcache errors {name}"
+        )
+    if table.paused_s is not None:
+        yield warn(f"{table.describe()}: nothing is refreshed until {CELERY} rowcache resume {name}")
+    elif table.is_stalled(max_overdue_s):
+        yield fail(
+            f"stalled for over {max_overdue_s:g} s: {table.describe()}: are workers and dispatchers running? "
+            "Look at their log, and restart those that consume nothing"
+        )
+    elif table.waiting_s > max_overdue_s:
+        yield warn(f"{table.describe()}: rows are late: start more workers, or raise delays")
+
+
+def why_none(alive: list[Process], queue: str) -> str:
+    """Return the reason why nobody consumes a queue."""
+    if not alive:
+        return "none is alive"
+    return f"{len(alive)} {'is' if len(alive) == 1 else 'are'} alive, none consumes {queue}"
+
+
+def start_one(alive: list[Process]) -> str:
+    """Return the remedy for a queue without a consumer."""
+    return f"start {CELERY} worker" + (f" with {QUEUES}" if alive else "")
+
+
+def describe_queue(found: Overview, queue: str) -> str:
+    """Return the length, the oldest message and the consumers of a queue in one line."""
+    noun, plural = ("batch", "batches") if queue == REFRESH_QUEUE else ("change", "changes")
+    length, oldest_s, consumers = found.length(queue), found.oldest_s(queue), found.consumers(queue)
+    parts = ["length unknown" if length is None else f"{show_count(length, noun, plural)} waiting"]
+    if length:
+        parts.append("oldest unknown" if oldest_s is None else f"oldest {show_duration(oldest_s)}")
+    parts.append("no worker" if not consumers else show_count(consumers, "worker"))
+    return f"queue {queue}: {', '.join(parts)}"
