@@ -7,7 +7,7 @@ ARG EXTRAS=postgresql,flower,metrics
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY rowcache_tasks ./rowcache_tasks
-# pip compiles the modules here: the container is read-only, and a health check starts Python every half minute.
+# pip compiles the modules here: the container is read-only.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/venv \
     && pip wheel --no-deps --wheel-dir /wheels . \
@@ -18,7 +18,8 @@ FROM python:${PYTHON_VERSION}-slim
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin rowcache
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
-COPY celeryconfig.py flowerconfig.py ./
+# Readable for every user, whatever the umask of the clone was.
+COPY --chmod=644 celeryconfig.py flowerconfig.py ./
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1

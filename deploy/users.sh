@@ -34,7 +34,7 @@ channel="/${VALKEY_BROKER_DATABASE:-0}."
 state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'state:*' 'stats:*' \
     'expiring:*' 'queue:*' 'processes:*' 'fill:*')
 scripts='+evalsha +eval'
-rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hset +hdel +hlen +hincrby +del +persist'
+rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hgetall +hset +hdel +hlen +hincrby +del +persist'
 
 # Sending: find the queues that are bound to an exchange, put a message into one, publish an event for Flower.
 bindings=$(keys %RW '_kombu.*')
@@ -73,4 +73,4 @@ user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
 user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values 'celery*' 'rowcache.*')" \
-    "$scripts $rows +get +hgetall +hscan +zscan +lindex +type +info +client|list $send $asked"
+    "$scripts $rows +get +hscan +zscan +lindex +type +info +client|list $send $asked"

@@ -1,10 +1,11 @@
-"""A worker that is connected and consumes nothing: `rowcache health` finds it, the Compose file ends it."""
+"""A worker that consumes nothing: `rowcache health` finds it, the check of the Compose file ends it and no other."""
 
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -28,7 +29,7 @@ print(app.control.cancel_consumer("rowcache.refresh", reply=True, timeout=30, li
 """
 
 
-def health(deployment, *arguments, role="worker"):
+def health(deployment, *arguments, role="operator"):
     return run_forked([*CELERY, "rowcache", "health", *arguments], env=deployment.env_of(role))
 
 
@@ -78,18 +79,23 @@ def namespaces():
 
 
 class Container:
-    """A worker as the child of process 1 of a PID namespace, and the health check of docker-compose.yml in it."""
+    """A program as the child of process 1 of a PID namespace, and the health check of docker-compose.yml in it."""
 
-    def __init__(self, deployment):
-        self.folder = deployment.folder / "tmp"
+    def __init__(self, deployment, service, program, role):
+        self.folder = deployment.folder / f"tmp-{service}-{len(deployment.children)}"
+        self.file = self.folder / "alive"
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        env = {"PATH": path, "TMPDIR": str(self.folder), "HOSTNAME": socket.gethostname()}
-        self._env = deployment.env_of("worker", **env)
-        command = ["unshare", "-Urpf", "--mount-proc", "--kill-child", sys.executable, "-c", INIT, *CELERY, "worker"]
-        self.child = Child(command, env=self._env, log=deployment.folder / "container.log", cwd=ROOT)
+        self._env = deployment.env_of(role, PATH=path, ROWCACHE_ALIVE_FILE=str(self.file))
+        self._env.pop("HOSTNAME", None)  # as under podman
+        arguments = ["beat", "--pidfile="] if program == "beat" else ["worker", f"--hostname={self.folder.name}@%h"]
+        inside = [sys.executable, "-c", INIT, *CELERY, *arguments]
+        command = ["unshare", "-Urpf", "--mount-proc", "--kill-child", *inside]
+        log = deployment.folder / f"{self.folder.name}.log"
+        self.child = Child(command, env=self._env, log=log, cwd=ROOT)
         deployment.children.append(self.child)
         services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
-        self._test = [part.replace("$$", "$") for part in services["worker"]["healthcheck"]["test"][1:]]
+        self._program = program
+        self._test = [part.replace("$$", "$") for part in services[service]["healthcheck"]["test"][1:]]
 
     def start(self):
         shutil.rmtree(self.folder, ignore_errors=True)  # a tmpfs
@@ -98,27 +104,72 @@ class Container:
 
     def check(self, program=None):
         """Run the health check, as if the container ran another program when one is given; returns its status."""
-        (init,) = psutil.Process(self.child.pid).children()
+        init = next(iter(psutil.Process(self.child.pid).children()), None)
+        if init is None:
+            return None  # it has hardly started
         enter = ["nsenter", "--target", str(init.pid), "--user", "--pid", "--mount", "--preserve-credentials"]
-        test = [program if program and part == "worker" else part for part in self._test]
+        test = [program if program and part == self._program else part for part in self._test]
         done = subprocess.run([*enter, *test], env=self._env, cwd=ROOT, capture_output=True, check=False, timeout=180)
         return done.returncode
 
+    def age(self, seconds):
+        """Let the last touch have been so many seconds earlier."""
+        at = time.time() - seconds
+        os.utime(self.file, (at, at))
 
-def test_health_check_of_the_compose_file_ends_a_worker_that_consumes_nothing(deployment, namespaces):
-    container = Container(deployment)
+    def freeze(self):
+        """Stop all processes of the container but its init, as a process that hangs does."""
+        (init,) = psutil.Process(self.child.pid).children()
+        for process in init.children(recursive=True):
+            process.send_signal(signal.SIGSTOP)
+
+
+def test_health_check_of_the_compose_file_ends_the_worker_that_hangs_and_no_other_process(deployment, namespaces):
+    frozen, worker, beat = containers = [
+        Container(deployment, "worker", "worker", "worker"),
+        Container(deployment, "worker", "worker", "worker"),
+        Container(deployment, "dispatcher", "beat", "dispatcher"),
+    ]
+    for container in containers:
+        container.start()
+    deployment.schedule.put_rows(ROWS)
+    wait_until(lambda: deployment.stat("refreshed") == len(ROWS), "the rows are cached")
+    wait_until(lambda: [container.check() for container in containers] == [0, 0, 0], "the checks pass")
+    frozen.freeze()
+    frozen.age(60)
+    assert frozen.check() == 1
+    frozen.age(121)
+    assert frozen.check("rowcache") == 1
+    assert frozen.child.is_running, "what a person runs in a container of this service is left alone"
+    assert (worker.check(), beat.check()) == (0, 0), "the others are judged by themselves"
+    frozen.check()
+    wait_until(lambda: not frozen.child.is_running, "the container has ended")
+    assert worker.child.is_running
+    assert beat.child.is_running
+    frozen.start()  # as `restart: unless-stopped` does
+    wait_until(lambda: frozen.check() == 0, "it works again")
+
+
+def test_worker_whose_consumer_was_cancelled_is_not_called_alive(deployment, namespaces):
+    container = Container(deployment, "worker", "worker", "worker")
     container.start()
     deployment.start_beat()
     deployment.schedule.put_rows(ROWS)
     wait_until(lambda: deployment.stat("refreshed") == len(ROWS), "the rows are cached")
-    wait_until(lambda: container.check() == 0, "the check passes")
+    wait_until(container.file.exists, "the worker notes itself")
     stall(deployment)
-    assert [container.check() for _ in range(3)] == [1, 1, 1]
-    assert container.check("rowcache") == 1
-    assert container.child.is_running, "what a person runs in a container of this service is left alone"
+    container.age(121)
     container.check()
     wait_until(lambda: not container.child.is_running, "the container has ended")
-    done = deployment.stat("unchanged")
-    container.start()  # as `restart: unless-stopped` does
-    wait_until(lambda: deployment.stat("unchanged") > done, "rows are committed again")
-    assert container.check() == 0
+
+
+def test_process_without_its_broker_is_not_restarted(deployment, namespaces):
+    container = Container(deployment, "worker", "worker", "worker")
+    container.start()
+    wait_until(container.file.exists, "the worker consumes")
+    deployment.valkey.stop()
+    wait_until(lambda: not container.file.exists(), "it has lost its broker")
+    assert container.check() == 1
+    assert container.child.is_running
+    deployment.valkey.start()
+    wait_until(lambda: container.file.exists() and container.check() == 0, "it consumes again")

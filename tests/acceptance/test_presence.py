@@ -1,4 +1,4 @@
-"""Real dispatchers and workers note themselves; the operator sees the ones that hang, stop or consume the wrong queue."""
+"""Real dispatchers and workers note themselves, unless they hang."""
 
 import os
 import signal
@@ -57,7 +57,9 @@ def test_processes_note_themselves_and_a_worker_that_hangs_among_several_is_name
 def test_worker_with_the_wrong_queues_says_so_and_the_waiting_change_is_named(deployment):
     deployment.start_beat()
     deployment.start_worker("wrong", "-Q", "celery")
-    wait_until(lambda: "no_queue: this worker consumes celery, so it refreshes nothing" in deployment.log("wrong"), "it")
+    wait_until(
+        lambda: "no_queue: this worker consumes celery, so it refreshes nothing" in deployment.log("wrong"), "it"
+    )
     deployment.run("from rowcache_tasks.tasks import schedule_row; schedule_row.delay('inv', 42, 1)")
     wait_until(lambda: "wrong" in processes(deployment), "it is noted")
     status, shown = health(deployment)

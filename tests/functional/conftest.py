@@ -9,6 +9,7 @@ from support.reader_kind import READER_KINDS
 from support.scratch_database import ScratchDatabase
 from support.touched_rows import TouchedRows
 
+from rowcache_tasks.demo.servers import Postgres
 from rowcache_tasks.orm import refresh_on_commit
 
 
@@ -19,6 +20,17 @@ def pg(postgres_url):
     database.run("DROP SCHEMA public CASCADE", "DROP SCHEMA IF EXISTS app CASCADE", "CREATE SCHEMA public")
     yield database
     database.close()
+
+
+@pytest.fixture
+def standby(tmp_path):
+    """PostgreSQL server that replays a log: a copy of a primary that is gone."""
+    tmp_path.chmod(0o755)
+    with Postgres(tmp_path / "standby") as server:
+        server.stop()
+        (server.home / "data" / "standby.signal").touch()
+        server.start()
+        yield server
 
 
 @pytest.fixture

@@ -48,5 +48,5 @@ def examine_redis(settings: Settings, findings: Iterator[Finding]) -> Generator[
         )
         return False
     except redis.ResponseError as error:
-        yield fail(f"Redis refuses a command: {error}: allow it to this user (ACL SETUSER)")
+        yield fail(f"Redis refuses a command: {error}: allow it (ACL SETUSER), or use the login of the operator")
     return True

@@ -1,15 +1,16 @@
-"""Check of the database: reachable, all tables and queries valid."""
+"""Check of the database: reachable, a primary, all tables and queries valid."""
 
 from collections.abc import Iterator, Sequence
 
+from sqlalchemy import Engine
+
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.server import is_pooled, is_replica
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.text import redact, show_count
-
-__all__ = ["examine_database"]
 
 
 def examine_database(settings: Settings) -> Iterator[Finding]:
@@ -42,5 +43,23 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
             else:
                 queries = f" and {show_count(len(table.queries), 'query', 'queries')}" if table.queries else ""
                 yield ok(f"database: {table.setting} is {table.table!r}, with its key and columns{queries}")
+        yield from examine_server_kind(engine, redact(url))
     finally:
         engine.dispose()
+
+
+def examine_server_kind(engine: Engine, where: str) -> Iterator[Finding]:
+    """Name a replica and a pooler."""
+    try:
+        if is_replica(engine):
+            yield warn(
+                f"database at {where} is a replica: values may go back in time while it lags: "
+                "name the primary in rowcache_database_url"
+            )
+        if is_pooled(engine):
+            yield ok(
+                f"database at {where} is a pooler that shares its sessions (transaction mode), which is supported: "
+                "let its pool have a session for each worker process"
+            )
+    except SourceError:
+        return  # reported for each table

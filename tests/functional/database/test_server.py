@@ -2,22 +2,9 @@
 
 import logging
 
-import pytest
 from support.scratch_database import ScratchDatabase
 
 from rowcache_tasks.database.server import is_pooled, is_replica
-from rowcache_tasks.demo.servers import Postgres
-
-
-@pytest.fixture
-def standby(tmp_path):
-    """PostgreSQL server that replays a log: a copy of a primary that is gone."""
-    tmp_path.chmod(0o755)
-    with Postgres(tmp_path / "standby") as server:
-        server.stop()
-        (server.home / "data" / "standby.signal").touch()
-        server.start()
-        yield server
 
 
 def test_primary_without_a_pooler_is_neither_pooled_nor_a_replica(db, caplog):

@@ -333,6 +333,11 @@ def test_database_that_is_away_is_broken_without_its_password(report):
     assert "secret" not in line
 
 
+def test_replica_database_is_a_warning(report, standby):
+    (line,) = report("warn", "is a replica", database_url=standby.url)
+    assert line.endswith(": values may go back in time while it lags: name the primary in rowcache_database_url")
+
+
 def test_wrong_database_url_is_broken(report):
     assert report("fail", "rowcache_database_url is not a URL", database_url="no url")
 

@@ -26,6 +26,7 @@ def test_every_setting_is_read():
             "rowcache_max_queue": 3,
             "rowcache_max_backoff": 90,
             "rowcache_start_timeout": 1,
+            "rowcache_alive_file": "/tmp/alive",
             "rowcache_tables": {
                 "users": {
                     "table": "app.users",
@@ -50,6 +51,7 @@ def test_every_setting_is_read():
         max_queue=3,
         max_backoff_s=90.0,
         start_timeout_s=1.0,
+        alive_file="/tmp/alive",
     )
 
 
