@@ -72,5 +72,5 @@ user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
     "&${channel}celeryev/worker.* +rpop"
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
-user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values 'celery*' 'rowcache.*')" \
-    "$scripts $rows +get +hscan +zscan +lindex +type +info +client|list $send $asked"
+user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values 'celery*') $(keys %W 'rowcache.*')" \
+    "$scripts $rows +get +hscan +zscan +type +info +client|list $send $asked ($(keys %R 'rowcache.*') +lindex)"
