@@ -14,8 +14,9 @@ from sqlalchemy.util import await_
 from sqlalchemy.util.concurrency import in_greenlet
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
-from rowcache_tasks.errors import CacheError
+from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.reader.server import Breaker
+from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.rows import cut
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,22 @@ def send_tasks(rows: Rows) -> None:
     from rowcache_tasks.tasks import refresh_now  # noqa: PLC0415
 
     for table, row_ids in rows.items():
-        for batch in cut(row_ids, MAX_BATCH_SIZE):
+        for batch in cut(_sendable(table, row_ids), MAX_BATCH_SIZE):
             # The task does not use the stamp. Without one, Redis would be asked for the time.
             refresh_now.apply_async((table, batch), {"stamp": "0"}, retry=False)
+
+
+def _sendable(table: str, row_ids: Sequence[str]) -> list[str]:
+    """Leave out row ids that no message may have, and log one of them: the others must not be lost with them."""
+    found, refused = [], None
+    for row_id in row_ids:
+        try:
+            found.append(parse_row_id(row_id))
+        except ArgumentError as error:
+            refused = error
+    if refused is not None:
+        logger.warning("%d rows of %s are not refreshed at once: %s", len(row_ids) - len(found), table, refused)
+    return found
 
 
 class Delivery:

@@ -11,7 +11,7 @@ from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.orm.bulk import BulkStatement
 from rowcache_tasks.orm.delivery import Delivery, send_tasks
-from rowcache_tasks.orm.mapped_key import MappedKey
+from rowcache_tasks.orm.mapped_key import MappedKey, base_table
 from rowcache_tasks.orm.pending import Changes, PendingChanges, Row
 from rowcache_tasks.orm.session import hooked_sessions, sync_session
 from rowcache_tasks.schedule.refresher import Refresher, list_row_ids
@@ -152,11 +152,16 @@ class CommitHook:
 
     def _insert(self, _mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if changes := self._changes_with(state):
-            changes.flushing[state] = connection.dialect, None
+            changes.flushing[state] = connection.dialect, [], True
 
     def _update(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if changes := self._changes_with(state):
-            changes.flushing[state] = connection.dialect, self._rows_before(mapper, connection, state)
+            # Decided now: the flush clears attributes that the database computes (Item.stock - 1, func.now()).
+            changes.flushing[state] = (
+                connection.dialect,
+                self._rows_before(mapper, connection, state),
+                _is_modified(state),
+            )
 
     def _delete(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if changes := self._changes_with(state):
@@ -172,18 +177,18 @@ class CommitHook:
         if changes is None or not changes.flushing:
             return
         flushing, changes.flushing = changes.flushing, {}
-        for state, (dialect, before) in flushing.items():
-            if before is not None and not session.is_modified(state.obj(), include_collections=False):
+        for state, (dialect, before, is_changed) in flushing.items():
+            if not (is_changed or _is_modified(state)):  # a listener of the application may change it after ours
                 continue
             found = ((key.table, key.id_now(state, dialect)) for key in self._keys if state.mapper.isa(key.mapper))
-            changes.add(before or ())
+            changes.add(before)
             changes.add((table, row_id) for table, row_id in found if row_id is not None)
 
     def _execute(self, state: ORMExecuteState) -> Result[Any] | None:
         """Run a bulk statement that changes a registered class; None leaves all others to SQLAlchemy."""
         if not (state.is_insert or state.is_update or state.is_delete):
             return None
-        table = getattr(state.statement, "table", None)  # select(…).from_statement(insert(…)) has none
+        table = base_table(getattr(state.statement, "table", None))  # select(…).from_statement(insert(…)) has none
         keys = [key for key in self._keys if table in key.mapper.tables]
         if not keys:
             return None
@@ -203,3 +208,8 @@ class CommitHook:
             rows.setdefault(table, []).append(row_id)
         if rows:
             self._delivery.send(rows)
+
+
+def _is_modified(state: InstanceState[Any]) -> bool:
+    session = state.session
+    return session is not None and session.is_modified(state.obj(), include_collections=False)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Dialect, inspect, select
+from sqlalchemy import Alias, Column, ColumnElement, Connection, Dialect, inspect, select
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.orm import InstanceState, Mapper
 
@@ -47,13 +47,13 @@ class MappedKey:
         return None if None in values else values
 
     def columns_of(self, sql_table: Any) -> list[Column[Any]] | None:
-        """Return the columns of the key in one table of an inherited class; None when it lacks some."""
+        """Return the columns of the key in one table of an inherited class, or its alias; None when it lacks some."""
         found: list[Column[Any]] = []
         for part in self._parts:
-            here = [column for column in part.columns if isinstance(column, Column) and column.table == sql_table]
+            here = [c for c in part.columns if isinstance(c, Column) and c.table == base_table(sql_table)]
             if not here:
                 return None
-            found.append(here[0])
+            found.append(here[0] if here[0].table is sql_table else sql_table.corresponding_column(here[0]))
         return found
 
     def row_id(self, values: Sequence[Any], dialect: Dialect) -> str | None:
@@ -98,6 +98,13 @@ class MappedKey:
         columns: list[Any] = self.columns
         row: Any = connection.execute(select(*columns).where(*conditions)).first()
         return [None] * len(columns) if row is None else list(row)
+
+
+def base_table(sql_table: Any) -> Any:
+    """Return the table below aliases."""
+    while isinstance(sql_table, Alias):
+        sql_table = sql_table.element
+    return sql_table
 
 
 def _mapper_of(mapped: type) -> Mapper[Any]:

@@ -17,8 +17,8 @@ class Changes:
 
     rows: dict[Row, None] = field(default_factory=dict)
     """Each once, in the order of the changes."""
-    flushing: dict[InstanceState[Any], tuple[Dialect, list[Row] | None]] = field(default_factory=dict)
-    """Objects of the flush under way -> dialect, and their rows before (None: a new object)."""
+    flushing: dict[InstanceState[Any], tuple[Dialect, list[Row], bool]] = field(default_factory=dict)
+    """Objects of the flush under way -> dialect, rows before, and whether a column was changed before the flush."""
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows."""

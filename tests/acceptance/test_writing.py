@@ -76,16 +76,25 @@ class Inventory(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     stock: Mapped[int]
 
+class Label(Base):
+    __tablename__ = "label"
+    text: Mapped[str] = mapped_column(primary_key=True)
+
 Session = sessionmaker(create_engine(os.environ["SHOP_DATABASE_URL"]))
-refresh_on_commit(Session, {Inventory: "inv"}, via="task")
+refresh_on_commit(Session, {Label: "inv", Inventory: "inv"}, via="task")
 with Session.begin() as session:
+    session.add(Label(text="x" * 2000))  # longer than a row id in a message may be
+    session.flush()
     session.get_one(Inventory, 1).stock = 7
     session.execute(update(Inventory).where(Inventory.id.in_([2, 3])).values(stock=8))
 """
 
 
 def test_application_without_rights_on_the_schedule_asks_by_tasks(deployment, inv):
-    deployment.run(APPLICATION, SHOP_DATABASE_URL=deployment.database_url)
+    deployment.sql("CREATE TABLE label (text text PRIMARY KEY)")
+    done = deployment.run(APPLICATION, SHOP_DATABASE_URL=deployment.database_url, check=False)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("1 rows of inv are not refreshed at once: row id is 'xxx")
 
     def stocks():
         return [row["stock"] for row in inv.get_many(["1", "2", "3"]).values()]

@@ -2,10 +2,11 @@
 
 import pytest
 from sqlalchemy import create_engine, delete, update
-from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.dialects.mysql import insert, limit
 from sqlalchemy.orm import sessionmaker
 from support.mariadb import MariaDB, missing_programs
 from support.orm_models import Inventory
+from support.sent_sql import record_statements
 
 from rowcache_tasks.config.query import parse_queries
 from rowcache_tasks.config.settings import Table
@@ -296,3 +297,22 @@ def test_table_that_changes_is_looked_up_again(admin, engine):
         source.fetch(["1"])
     admin("RENAME TABLE moved TO moving", "ALTER TABLE moving CHANGE id code INT, CHANGE a c INT")
     assert list(source.fetch(["1"]).rows["1"]) == [1, 2]
+
+
+def test_update_with_a_limit_reads_no_other_rows_and_is_warned_of_once(server, listen, touched_rows, caplog):
+    engine = create_engine(server.url("other"))
+    Inventory.__table__.create(engine, checkfirst=True)
+    maker = sessionmaker(engine)
+    with maker.begin() as session:
+        session.execute(delete(Inventory))
+        session.add_all([Inventory(id=n) for n in range(1, 6)])
+    listen(maker)
+    sent = record_statements(engine)
+    with maker.begin() as session:
+        assert session.execute(update(Inventory).values(stock=1).ext(limit(1))).rowcount == 1
+        assert session.execute(update(Inventory.__table__).values(stock=1).ext(limit(1))).rowcount <= 1
+    engine.dispose()
+    assert not [statement for statement in sent if statement.startswith("SELECT")]
+    assert touched_rows.touched() == {}
+    (line,) = [record.getMessage() for record in caplog.records if "LIMIT" in record.getMessage()]
+    assert "touched(session, 'inv', row_ids)" in line

@@ -6,7 +6,10 @@ import pytest
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import ResourceClosedError
+from sqlalchemy.orm import aliased
 from support.orm_models import Inventory, Seat, User
+
+ALIAS = aliased(Inventory)
 
 
 @pytest.mark.parametrize("synchronize", ["auto", "evaluate", "fetch", False])
@@ -62,8 +65,13 @@ def test_result_of_a_bulk_statement_has_no_rows_that_were_not_asked_for(session_
         delete(Inventory).where(Inventory.id == Seat.n + 100),
         update(Inventory).where(Inventory.id == select(Inventory.id).limit(1).scalar_subquery()).values(stock=1),
         update(Inventory).where(Inventory.id <= bindparam("most")).values(stock=1),
+        update(ALIAS).where(ALIAS.id < 3).values(stock=ALIAS.stock + 1),
+        update(ALIAS).where(ALIAS.id < 3).values(stock=7).returning(ALIAS.stock),
+        upsert(Inventory)
+        .from_select(["id", "stock"], select(Inventory.id, Inventory.stock + 1).where(Inventory.id < 3))
+        .on_conflict_do_update(index_elements=["id"], set_={"stock": 9}),
     ],
-    ids=["all", "core", "using", "subquery", "bound"],
+    ids=["all", "core", "using", "subquery", "bound", "alias", "alias-returning", "insert-from-select"],
 )
 def test_bulk_statement_of_each_form_touches_what_it_changes(db, touched_rows, statement):
     with db.begin() as session:

@@ -5,11 +5,12 @@ import weakref
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, func, literal, null, select, text
 from sqlalchemy.exc import IntegrityError
 from support.orm_models import (
     Inventory,
     Line,
+    User,
     sell,
 )
 
@@ -163,3 +164,32 @@ def test_keys_are_taken_before_attributes_expire(db, touched_rows):
         session.commit()
         assert "id" not in item.__dict__
     assert touched_rows.touched() == {"inv": ["1"]}
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("load", [True, False], ids=["loaded", "expired"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stock", Inventory.stock - 1),
+        ("stock", literal(1) + 1),
+        ("stock", text("4")),
+        ("stock", select(func.count()).select_from(User).scalar_subquery()),
+        ("name", func.upper("x")),
+        ("name", null()),
+        ("nick", func.lower("ZOE")),
+    ],
+    ids=["column", "literal", "text", "subquery", "function", "null", "key"],
+)
+def test_value_that_the_database_computes_is_a_change(db, touched_rows, name, value, load):
+    with db.begin() as session:
+        session.get_one(User, 1).name = "before"
+    touched_rows.touched()
+    with db.begin() as session:
+        changed = session.get_one(Inventory if name == "stock" else User, 1)
+        if not load:
+            session.expire(changed)
+        setattr(changed, name, value)
+        session.flush()
+    expected = {"stock": {"inv": ["1"]}, "name": {"users": ["ann"]}, "nick": {"users": ["ann", "zoe"]}}
+    assert touched_rows.touched() == expected[name]
