@@ -5,6 +5,7 @@ import pytest
 from celery import Celery
 from click.testing import CliRunner
 from support.noted import note_both
+from support.pgbouncer import PgBouncer, find_pgbouncer
 from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table, parse_settings
@@ -336,6 +337,15 @@ def test_database_that_is_away_is_broken_without_its_password(report):
 def test_replica_database_is_a_warning(report, standby):
     (line,) = report("warn", "is a replica", database_url=standby.url)
     assert line.endswith(": values may go back in time while it lags: name the primary in rowcache_database_url")
+
+
+@pytest.mark.skipif(not find_pgbouncer(), reason="needs pgbouncer (apt-get install pgbouncer)")
+def test_pooler_that_shares_sessions_is_named(report, pg):
+    pg.run("CREATE TABLE inventory (id bigint PRIMARY KEY, name text)")
+    with PgBouncer(pg.url, size=1) as pooler:
+        found = report("ok", "is a pooler that shares its sessions", database_url=pooler.url)
+    assert len(found) == 1
+    assert report("ok", "is a pooler", database_url=pg.url) == []
 
 
 def test_wrong_database_url_is_broken(report):
