@@ -104,3 +104,10 @@ def test_columns_that_the_role_may_read_are_enough(pg, postgres_url):
         Source(engine, Table("inv", "users", key=("user_id",))).fetch(["1", "2"])
     engine.dispose()
     pg.run("DROP OWNED BY reader", "DROP ROLE reader")
+
+
+def test_percent_sign_in_the_name_of_a_table_is_no_mark_of_a_parameter(pg):
+    pg.run('CREATE TABLE "pct%" (id integer PRIMARY KEY)', 'INSERT INTO "pct%" VALUES (1)')
+    pg.run('CREATE TABLE "a%%b(x)s" (id integer PRIMARY KEY)', 'INSERT INTO "a%%b(x)s" VALUES (2)')
+    assert list(pg.source("pct%").fetch(["1"]).rows) == ["1"]
+    assert list(pg.source("a%%b(x)s").fetch(["2"]).rows) == ["2"]

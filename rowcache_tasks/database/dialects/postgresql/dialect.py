@@ -110,7 +110,8 @@ class PostgreSQL(Dialect):
 
     def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the catalog: SQLAlchemy's reflection has no types of extensions."""
-        quoted = connection.dialect.identifier_preparer.format_table(relation)
+        # Quoted for a statement with parameters, in which a % is doubled; here it is a parameter itself.
+        quoted = connection.dialect.identifier_preparer.format_table(relation).replace("%%", "%")
         return [_describe(*row) for row in connection.execute(CATALOG, {"relation": quoted})]
 
     def relation_names(self, connection: Connection, schema: str | None) -> list[str]:
