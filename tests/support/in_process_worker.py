@@ -24,6 +24,5 @@ def in_process_worker(monkeypatch, folder, redis_url, **settings):
         yield runtime
     finally:
         runtime.client.close()
-        if runtime.settings.database_url:
-            runtime.engine.dispose()
+        runtime.dispose()
         current_runtime.cache_clear()
