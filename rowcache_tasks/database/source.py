@@ -91,7 +91,7 @@ class Source:
 
     def find_aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
         """Return the row ids that are another text for a key, each with the canonical one."""
-        return self._current().row_key.aliases(row_ids)
+        return self._read(lambda table: table.row_key.aliases(row_ids))
 
     def stream_row_ids(self, size: int) -> Iterator[list[str]]:
         """Yield the row ids of the whole table, `size` at a time, in no order, in bounded memory.
@@ -125,7 +125,7 @@ class Source:
 
     def check_query(self, query: Query) -> None:
         """Check that a query can be run, without running it. Raises ConfigError, or SourceError when unreachable."""
-        row_key = self._current().row_key
+        row_key = self._read(lambda table: table.row_key)
         statement = f"SELECT * FROM (\n{query.sql}\n) AS wanted WHERE 1 = 0"  # noqa: S608 from the settings
         try:
             with self._wrapped_errors(query), self._dialect.transaction(self._engine) as connection:
