@@ -2,6 +2,7 @@
 
 import pytest
 
+from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.keys import Keys
 
@@ -37,3 +38,12 @@ def test_list_of_another_type_holds_nothing_up(batches, client, claim, caplog):
     batches.remove(claim)
     assert caplog.text.count(f"{Keys.queue} is not usable") == 2
     assert client.echo("still in step") == b"still in step"
+
+
+def test_empty_queue_says_nothing_of_a_batch_that_was_claimed_within_half_a_lease(batches, client, claim):
+    """Another dispatcher may be about to send it."""
+    backpressure = Backpressure(batches, queue_length=lambda: 0, lease_s=30, max_queue=10)
+    at = float(claim.claimed_at)
+    client.zadd(Keys.queue, {"older": at - 16, "younger": at - 14})
+    assert backpressure.forget_lost()
+    assert client.zrange(Keys.queue, 0, -1) == [b"younger", claim.claimed_at.encode()]

@@ -131,3 +131,17 @@ def test_state_of_another_type_does_not_keep_rows_from_being_dropped(schedule, c
 def test_nonsense_in_the_state_does_not_keep_rows_from_being_scheduled(schedule, client, noted):
     client.hset("state:", "dropped_at", noted)
     assert schedule.put_rows({"1": (100, 0)}) == Changed(1, 0)
+
+
+def test_change_enqueued_before_it_that_arrives_with_its_first_rows_schedules_nothing(schedule, client, state):
+    """The last key of the walk has the only row: nothing looks at the others again."""
+    earlier, stamp = f"{server_time(client) - 1:.6f}", f"{server_time(client):.6f}"
+    client.zadd("refreshed:", {"evicted": 1})
+
+    class LateChange(Schedule):
+        def drop_rows(self, row_ids, stamp=""):
+            self.put_rows({"late": (100, 0)}, earlier)
+            return super().drop_rows(row_ids, stamp)
+
+    drop_table(LateChange(client, schedule.table), state, stamp, nothing)
+    assert not client.exists("schedule:", "delay:")

@@ -74,6 +74,15 @@ def test_batch_that_cannot_be_read_is_released_with_backoff_and_keeps_its_values
     assert client.get("inv:1") is not None
 
 
+def test_rows_that_failed_often_are_due_within_a_lease_after_an_outage(schedule, source, database, client):
+    """No row is at fault when the table cannot be read."""
+    claimed = claim(schedule, ["1"])
+    client.hset("failures:", "1", json.dumps({"failures": 30, "missing": 0, "error": "its own", "at": 0}))
+    database.execute("ALTER TABLE inventory RENAME TO elsewhere")
+    assert refresh_claim(schedule, source, claimed, Backoff(base_s=1, max_s=3600))["failed"] == 1
+    assert client.zscore("schedule:", "1") <= float(claimed.lease_until) + 10
+
+
 def test_one_cause_is_one_line_a_minute_however_many_batches_meet_it(schedule, source, database, caplog):
     database.execute("ALTER TABLE inventory RENAME TO elsewhere")
     for row_id in map(str, range(100)):

@@ -1,6 +1,7 @@
 import os
 import threading
 
+from rowcache_tasks.reader.fill.protocol import result_of
 from rowcache_tasks.reader.fill.single_flight import SingleFlight
 from rowcache_tasks.reader.options import AS_CACHED, FILLED
 
@@ -65,3 +66,13 @@ def test_callers_with_other_requests_do_not_wait_for_each_other():
     flights = SingleFlight(threading.Event)
     flights.join(["a"], AS_CACHED)
     assert list(flights.join(["a"], FILLED)[0]) == ["a"]
+
+
+def test_flight_that_began_before_the_call_is_no_result_for_it():
+    """It may have read the row before a change that the caller has made."""
+    flights = SingleFlight(threading.Event)
+    led, _ = flights.join(["a"], AS_CACHED)
+    flights.finish(led, {"a": FOUND})
+    began_at = led["a"].started_at
+    assert result_of("a", led["a"], began_at) == {"a": FOUND}
+    assert result_of("a", led["a"], began_at + 0.001) == {}
