@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import redis.asyncio
@@ -15,7 +16,7 @@ from rowcache_tasks.reader.fill.scripts import Found
 from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_missed, is_object, row_id_text
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import forget_closed, shared_async_client
-from rowcache_tasks.reader.server import CLIENT_ERRORS, is_wrong_type, send
+from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
 
 if TYPE_CHECKING:
@@ -161,7 +162,11 @@ class AsyncRowCache(Reader[Row]):
         if values is None:
             try:
                 with self._server:
-                    values = await self._here().client.mget(keys)
+                    client = self._here().client
+                    if len(keys) <= PIECE:
+                        values = await client.mget(keys)
+                    else:
+                        values = [*chain.from_iterable(await send(client, self._value_commands(keys)))]
             except CacheError as error:
                 filled = await self._fill_without_redis(error, row_ids)
                 return [filled[row_id][0] for row_id in row_ids]

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Unpack, overload
 
 import redis
@@ -13,7 +14,7 @@ from rowcache_tasks.reader.fill.scripts import Found
 from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_missed, is_object, row_id_text
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.server import CLIENT_ERRORS, is_wrong_type, send
+from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
 
 __all__ = ["RowCache"]
@@ -110,7 +111,9 @@ class RowCache(Reader[Row]):
     def get_many(
         self, row_ids: Iterable[K], *, max_age: float | None = None, fill: bool = False, delay: float | None = None
     ) -> dict[K, Row | None]:
-        """Return row id -> row or None for each id asked, in the order asked: one MGET, and with `fill` one SELECT.
+        """Return row id -> row or None for each id asked, in the order asked: one round trip.
+
+        One MGET for each 500 ids, and with `fill` one SELECT.
 
         The options are those of get. A row that the database has and cannot give is logged, and None. RowTypeError has
         the rows that do fit: docs/reading.md.
@@ -167,7 +170,10 @@ class RowCache(Reader[Row]):
         if values is None:
             try:
                 with self._server:
-                    values = self._client.mget(keys)
+                    if len(keys) <= PIECE:
+                        values = self._client.mget(keys)
+                    else:
+                        values = [*chain.from_iterable(send(self._client, self._value_commands(keys)))]
             except CacheError as error:
                 filled = self._fill_without_redis(error, row_ids)
                 return [filled[row_id][0] for row_id in row_ids]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from rowcache_tasks.config.settings import Table
@@ -11,10 +12,11 @@ from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
 from rowcache_tasks.reader.options import ReadRequest, ReadThrough, find_settings
 from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.server import Command, Server
+from rowcache_tasks.reader.server import PIECE, Command, Server
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.connection import check_timeout
 from rowcache_tasks.schedule.row_id import encode_row_id
+from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.text import shorten
 
 __all__ = ["CachedRow", "K", "Reader", "RowId", "is_missed", "is_object", "row_id_text"]
@@ -81,6 +83,11 @@ class Reader(Generic[Row]):
         """Name the keys of values."""
         return [encode_row_id(self._prefix + row_id) for row_id in row_ids]
 
+    @staticmethod
+    def _value_commands(keys: Sequence[bytes]) -> list[Command]:
+        """Ask for values."""
+        return [("MGET", *piece) for piece in cut(keys, PIECE)]
+
     def _age_commands(self, row_id: str) -> list[Command]:
         """Ask for the age of a row."""
         return [
@@ -97,19 +104,18 @@ class Reader(Generic[Row]):
 
     def _aged_commands(self, row_ids: Sequence[str]) -> list[Command]:
         """Ask for rows and their ages: ages first, so that a commit in between makes an age too high, not too low."""
-        return [
-            ("ZMSCORE", self._refreshed, *map(encode_row_id, row_ids)),
-            ("MGET", *self._keys(row_ids)),
-            ("TIME",),
-        ]
+        scores = [("ZMSCORE", self._refreshed, *map(encode_row_id, piece)) for piece in cut(row_ids, PIECE)]
+        return [*scores, *self._value_commands(self._keys(row_ids)), ("TIME",)]
 
     @staticmethod
     def _read_aged(row_ids: Sequence[str], reply: Sequence[Any]) -> dict[str, Found]:
         """Return values and ages; (None, None) for a row that is not cached."""
-        refreshed, values, now = reply
+        *pieces, now = reply
+        half = len(pieces) // 2
+        scores, values = chain.from_iterable(pieces[:half]), chain.from_iterable(pieces[half:])
         return {
             row_id: (None, None) if value is None else (value, age_of(score, now))
-            for row_id, value, score in zip(row_ids, values, refreshed, strict=True)
+            for row_id, value, score in zip(row_ids, values, scores, strict=True)
         }
 
     @staticmethod

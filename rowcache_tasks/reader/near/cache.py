@@ -17,6 +17,8 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.near.address import AnyClient, connection_maker
 from rowcache_tasks.reader.near.connection import TrackingThread
 from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
+from rowcache_tasks.reader.server import PIECE
+from rowcache_tasks.schedule.rows import cut
 
 __all__ = ["ABSENT", "MAX_SILENCE_S", "NearCache", "NearStatistics"]
 
@@ -104,13 +106,23 @@ class NearCache:
         """Return the values of rows, kept here or fetched, None for no row. No list at all: read with the client."""
         kept = self._get_many(keys)
         missing = [key for key, value in zip(keys, kept, strict=True) if value is None]
-        return merge(kept, self.fetch_many(missing) if missing else [])
+        fetched: list[bytes] = []
+        for piece in cut(missing, PIECE):
+            if (values := self.fetch_many(piece)) is None:
+                return None
+            fetched += values
+        return merge(kept, fetched)
 
     async def read_many_async(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """Read rows as `read_many` does, awaited."""
         kept = self._get_many(keys)
         missing = [key for key, value in zip(keys, kept, strict=True) if value is None]
-        return merge(kept, await self.fetch_many_async(missing) if missing else [])
+        fetched: list[bytes] = []
+        for piece in cut(missing, PIECE):
+            if (values := await self.fetch_many_async(piece)) is None:
+                return None
+            fetched += values
+        return merge(kept, fetched)
 
     def statistics(self) -> NearStatistics:
         """Return the counts of this process."""
@@ -160,10 +172,8 @@ class NearCache:
 caches: "weakref.WeakSet[NearCache]" = weakref.WeakSet()
 
 
-def merge(kept: Sequence[bytes | None], fetched: Sequence[bytes] | None) -> list[bytes | None] | None:
+def merge(kept: Sequence[bytes | None], fetched: Sequence[bytes]) -> list[bytes | None]:
     """Put fetched values in the places that have none; None for ABSENT."""
-    if fetched is None:
-        return None
     rest = iter(fetched)
     return [(next(rest) if value is None else value) or None for value in kept]
 

@@ -77,13 +77,16 @@ def test_get_many_answers_in_the_order_asked_with_none_for_missing(inv, schedule
     assert inv.get_many([]) == inv.get_many([], fill=True) == {}
 
 
-def test_get_many_of_thousands_is_one_mget(inv, client, schedule):
-    commit(schedule, {"7": b'{"id":7}'})
-    before = client.info("commandstats").get("cmdstat_mget", {"calls": 0})["calls"]
-    found = inv.get_many(range(5000))
-    assert client.info("commandstats")["cmdstat_mget"]["calls"] == before + 1
-    assert list(found) == list(range(5000))
-    assert {row_id: row for row_id, row in found.items() if row} == {7: {"id": 7}}
+@pytest.mark.parametrize("options", [{}, {"max_age": 1e6}, {"near": 10_000}], ids=["", "aged", "near"])
+def test_get_many_of_thousands_reads_500_keys_with_a_command(open_reader, client, schedule, options):
+    reading = {name: options[name] for name in options.keys() & {"max_age"}}
+    inv = open_reader(**{name: options[name] for name in options.keys() - {"max_age"}})
+    commit(schedule, {"7": b'{"id":7}', "1203": b'{"id":1203}'})
+    inv.get_many(range(3), **reading)
+    client.config_resetstat()
+    found = inv.get_many(range(1204), **reading)
+    assert [row_id for row_id, row in found.items() if row] == [7, 1203]
+    assert client.info("commandstats")["cmdstat_mget"]["calls"] == 3
 
 
 def test_age_is_the_time_since_the_last_accepted_commit(inv, schedule, client):
