@@ -197,7 +197,7 @@ def test_status_health_metrics_and_doctor_say_that_a_table_is_paused(run, state,
     assert health.exit_code == 0
     assert "warn: inv: paused for 5 min, no commit is known" in health.stdout
     registry = CollectorRegistry()
-    registry.register(RowCacheCollector(client, [INV], 30))
+    registry.register(RowCacheCollector(client, load_settings()))
     metrics = generate_latest(registry).decode()
     assert 'rowcache_paused{table="inv"} 1.0' in metrics
     assert 'rowcache_waiting_seconds{table="inv"} 0.0' in metrics
