@@ -201,7 +201,7 @@ def test_status_health_metrics_and_doctor_say_that_a_table_is_paused(run, state,
     metrics = generate_latest(registry).decode()
     assert 'rowcache_paused{table="inv"} 1.0' in metrics
     assert 'rowcache_waiting_seconds{table="inv"} 0.0' in metrics
-    findings = {finding.text: finding.level for finding in examine_processes(client, load_settings())}
+    findings = {finding.text: finding.level for finding in examine_processes(client, load_settings(), None)}
     (paused,) = [text for text in findings if "paused for" in text]
     assert findings[paused] == "warn"
     assert paused.endswith("until celery -A rowcache_tasks rowcache resume inv")
