@@ -49,10 +49,13 @@ def check_urls(urls: object) -> None:
 
 
 check_urls(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
+configuration: Any = os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig"
 try:
     configuration = import_configuration()
 except ConfigError as error:
-    raise refuse(str(error)) from None
+    if click.get_current_context(silent=True) is not None:
+        raise refuse(str(error)) from None
+    # An import alone needs no settings. Their first use raises.
 app = Celery(
     "rowcache_tasks",
     set_as_current=False,
