@@ -36,7 +36,7 @@ def refuse(line: str) -> ConfigError:
 
 def check_urls(urls: object) -> None:
     """Refuse a URL of a broker that kombu cannot read. Its error may quote a part of the password."""
-    for url in urls.split(";") if isinstance(urls, str) else ():
+    for url in urls.split(";") if isinstance(urls, str) and urls else ():
         try:
             resolve_transport(url_to_parts(url)[0].partition("+")[0])  # redis+socket, sqla+postgresql
         except (KeyError, ValueError, ImportError) as error:
