@@ -14,6 +14,7 @@ def test_rows_of_a_new_table_are_fresh_while_an_old_worker_still_takes_their_bat
     deployment.sql("ALTER TABLE users ADD PRIMARY KEY (id)")
     (deployment.folder / "new_settings.py").write_text(f"from celeryconfig import *\n{NEW}\n")
     deployment.env["PYTHONPATH"] += f":{deployment.folder}"
+    deployment.env["ROWCACHE_LEASE"] = "30"
     deployment.passwords = {}  # the roles of the tests have no rights to this namespace
     new = {"CELERY_CONFIG_MODULE": "new_settings"}
     client = deployment.client
