@@ -147,7 +147,7 @@ class ReconnectSurvivesClose(ConsumerRejectsMalformed):
     """
 
     def on_connection_error_after_connected(self, error: Exception) -> None:
-        """Give a lost connection up."""
+        """Close a lost connection, whatever kombu raises."""
         try:
             super().on_connection_error_after_connected(error)
         except AttributeError as failure:

@@ -34,7 +34,7 @@ class GiveBack(StartStopStep):
         """Do nothing at the start."""
 
     def stop(self, consumer: Any) -> None:
-        """Give back the messages that are not running, unless only the connection is made anew."""
+        """Return the messages that are not running to their queue, unless only the connection is made anew."""
         channel: Any = getattr(consumer.task_consumer, "channel", None)
         if consumer.blueprint.state != CLOSE or not hasattr(getattr(channel, "qos", None), "restore_by_tag"):
             return

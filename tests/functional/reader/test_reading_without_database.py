@@ -46,7 +46,7 @@ def link(inv_table):
 
 
 def refusal(ask):
-    """Give the text of the FillError that a call raises; empty when it does not."""
+    """Return the text of the FillError that a call raises; empty when it does not."""
     try:
         ask()
     except FillError as error:

@@ -52,7 +52,7 @@ def link(valkey):
 
 
 def raised(ask):
-    """Give the text of the CacheError that a call raises; empty when it does not."""
+    """Return the text of the CacheError that a call raises; empty when it does not."""
     try:
         ask()
     except CacheError as error:

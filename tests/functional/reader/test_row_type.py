@@ -95,7 +95,7 @@ UNFIT = [
 
 @pytest.fixture
 def encoded(pg):
-    """Give the function that stores literals in columns and returns what workers would cache of the row."""
+    """Return the function that stores literals in columns and returns what workers would cache of the row."""
     pg.run(SET_UP)
 
     def encode(columns: Sequence[tuple[str, str, str]]) -> bytes:
