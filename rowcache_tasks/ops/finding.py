@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Finding", "fail", "ok", "warn"]
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:

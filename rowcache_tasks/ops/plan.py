@@ -12,8 +12,6 @@ from rowcache_tasks.dispatch.backpressure import LINGER_S
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.text import shorten
 
-__all__ = ["Deployment", "Group", "Part", "Workload", "make_plan", "parse_group"]
-
 
 @dataclass(frozen=True, slots=True)
 class Cost:

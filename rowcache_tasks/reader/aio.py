@@ -22,8 +22,6 @@ from rowcache_tasks.reader.types.decoder import Row
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader
 
-__all__ = ["AsyncRowCache"]
-
 
 @dataclass(slots=True)
 class LoopState:

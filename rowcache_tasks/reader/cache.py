@@ -17,8 +17,6 @@ from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
 
-__all__ = ["RowCache"]
-
 
 class RowCache(Reader[Row]):
     """Reads the cached rows of one table.

@@ -19,8 +19,6 @@ from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.text import shorten
 
-__all__ = ["CachedRow", "K", "Reader", "RowId", "is_missed", "is_object", "row_id_text"]
-
 logger = logging.getLogger(__name__)
 
 RowId = str | int

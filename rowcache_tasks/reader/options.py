@@ -8,17 +8,6 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.arguments import is_finite, parse_delay
 from rowcache_tasks.text import shorten
 
-__all__ = [
-    "AS_CACHED",
-    "FILLED",
-    "Options",
-    "ReadRequest",
-    "ReadThrough",
-    "ReaderSettings",
-    "find_settings",
-    "parse_request",
-]
-
 MAX_CONCURRENCY = 10
 MAX_SECONDS = 86400.0
 

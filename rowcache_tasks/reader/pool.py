@@ -14,8 +14,6 @@ from redis.retry import Retry
 
 from rowcache_tasks.schedule.connection import UNBOUND, connection_options
 
-__all__ = ["WaitingPool", "forget_closed", "shared_async_client", "shared_client"]
-
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
 

@@ -11,8 +11,6 @@ import redis
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.text import one_line
 
-__all__ = ["CLIENT_ERRORS", "Breaker", "Command", "Server", "is_wrong_type", "send"]
-
 logger = logging.getLogger(__name__)
 
 CLIENT_ERRORS = (redis.RedisError, UnicodeDecodeError)

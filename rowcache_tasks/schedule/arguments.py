@@ -8,8 +8,6 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import shorten
 
-__all__ = ["TIME", "are_members", "parse_delay", "parse_delays", "parse_row_id", "parse_row_ids", "parse_stamp"]
-
 MAX_ROW_ID_BYTES = 1024
 MIN_DELAY_S = 0.05
 """A row with a shorter delay keeps a dispatcher and a worker busy; most likely it is in another unit."""

@@ -12,8 +12,6 @@ from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES
 from rowcache_tasks.schedule.arguments import TIME, are_members
 from rowcache_tasks.text import shorten
 
-__all__ = ["Changed", "Claim", "Committed", "Missed"]
-
 MESSAGE_FIELDS = ("claimed_at", "epoch", "late_ms", "lease_until", "namespace")
 EPOCH = re.compile(r"[0-9]{1,15}")
 MAX_LATE_MS = 10**15

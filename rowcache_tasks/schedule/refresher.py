@@ -17,8 +17,6 @@ from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
 from rowcache_tasks.schedule.script import Call, load_script
 from rowcache_tasks.text import shorten
 
-__all__ = ["Refresher", "list_row_ids"]
-
 ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
 """Rows in one round trip, about 20 ms; the deadline is checked between two of them."""
 

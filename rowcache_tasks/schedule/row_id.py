@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from rowcache_tasks.errors import ArgumentError
 
-__all__ = ["decode_row_id", "encode_row_id", "join_row_id", "split_row_id"]
-
 
 def encode_row_id(row_id: str) -> bytes:
     """Turn a row id into its bytes in Redis: UTF-8, with the escapes of decode_row_id undone."""

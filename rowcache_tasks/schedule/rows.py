@@ -18,8 +18,6 @@ from rowcache_tasks.schedule.claim import Changed, Claim, Committed, Missed
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.script import Call, Script, load_script
 
-__all__ = ["SCRIPT_BATCH", "Backoff", "Schedule", "cut", "touch_call"]
-
 T = TypeVar("T")
 
 SCRIPT_BATCH = 200

@@ -12,8 +12,6 @@ from redis.exceptions import NoScriptError
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.scripts import read_source
 
-__all__ = ["Call", "Script", "load_script"]
-
 COMMENT = re.compile(r"[ \t]*--.*$", re.M)
 BOUND_KEYS = re.compile(r"^local ([\w, ]+) = unpack\(KEYS\)$", re.M)
 

@@ -2,8 +2,6 @@
 
 import threading
 
-__all__ = ["Stamps"]
-
 STEP_US = 1_000_000
 """A clock that went back by more was set; one that went back by less was adjusted, or read twice within a tick."""
 

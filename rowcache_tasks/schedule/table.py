@@ -9,8 +9,6 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.script import load_script
 
-__all__ = ["TableState"]
-
 SCAN_COUNT = 500
 """Members in one step of a walk: about 0.2 ms."""
 

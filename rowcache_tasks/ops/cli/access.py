@@ -19,8 +19,6 @@ from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.text import one_line, redact
 
-__all__ = ["Access", "FailedError", "describe_redis_error", "find_app", "open_access"]
-
 
 class FailedError(click.ClickException):
     """End of a command with exit status 1 and one line on stderr."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-__all__ = ["align"]
-
 
 def align(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Join cells to a line: the first to the left, the others to the right; a longer cell moves only its own line."""

@@ -8,8 +8,6 @@ from rowcache_tasks.ops.cli.access import find_app, open_access
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.text import one_line
 
-__all__ = ["doctor"]
-
 
 @click.command()
 @click.pass_context

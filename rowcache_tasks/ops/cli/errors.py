@@ -11,8 +11,6 @@ from rowcache_tasks.ops.failure import Failure, read_failures
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
-__all__ = ["errors"]
-
 READ = 10_000
 """Failing rows of one table that are read to find the worst."""
 

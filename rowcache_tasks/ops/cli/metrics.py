@@ -8,8 +8,6 @@ import click
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
 
-__all__ = ["metrics"]
-
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=9555, show_default=True, help="0 takes a free one.")

@@ -15,8 +15,6 @@ from rowcache_tasks.ops.cli.sample import sample_workload
 from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
 from rowcache_tasks.text import shorten, show_duration
 
-__all__ = ["plan"]
-
 HEADER = ("PART", "COUNT", "BUSY", "CORES", "SATURATES AT")
 WIDTHS = (22, 9, 8, 9, 16)
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))

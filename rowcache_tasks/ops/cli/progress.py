@@ -12,8 +12,6 @@ import click
 from rowcache_tasks.ops.cli.access import FailedError
 from rowcache_tasks.text import show_count
 
-__all__ = ["Progress", "show_progress"]
-
 LINE_S = 5.0
 """Time between two lines without a bar."""
 

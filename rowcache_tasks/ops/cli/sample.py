@@ -17,8 +17,6 @@ from rowcache_tasks.ops.plan import LARGEST, Group
 from rowcache_tasks.ops.snapshot import read_snapshots
 from rowcache_tasks.schedule.row_id import decode_row_id
 
-__all__ = ["sample_workload"]
-
 SAMPLED = 200
 """Rows of each table that are looked at."""
 LIKE = 1.1

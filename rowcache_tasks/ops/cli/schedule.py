@@ -6,8 +6,6 @@ from rowcache_tasks.ops.cli.access import open_access
 from rowcache_tasks.schedule.arguments import parse_delay, parse_row_ids
 from rowcache_tasks.text import show_count
 
-__all__ = ["MINUS", "pause", "read_delay", "refresh", "resume", "schedule", "unschedule"]
-
 MINUS = {"ignore_unknown_options": True}
 """Row ids and delays may begin with a minus sign: an unknown option is an argument."""
 

@@ -17,8 +17,6 @@ from rowcache_tasks.worker.drop import drop_table as drop_rows_of
 from rowcache_tasks.worker.reconcile import reconcile_table
 from rowcache_tasks.worker.seed import seed_query, seed_table
 
-__all__ = ["drop_table", "reconcile", "schedule_query", "schedule_table"]
-
 
 @click.command(context_settings=MINUS)
 @click.argument("table")

@@ -10,8 +10,6 @@ import redis
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.text import show_duration
 
-__all__ = ["examine_server"]
-
 OLDEST = (6, 2)
 """First version with ZMSCORE and ZRANGE BYSCORE."""
 MAX_CLOCK_DIFFERENCE_S = 1.0

@@ -15,8 +15,6 @@ from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.text import show_count, show_row_ids
 
-__all__ = ["examine_keys"]
-
 SAMPLE = 10_000
 """Rows of schedule: and of delay: that are checked."""
 SHOWN = 3

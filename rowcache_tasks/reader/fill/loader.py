@@ -15,8 +15,6 @@ from rowcache_tasks.reader.fill.scripts import ABSENT, BAD_ROW, make_note
 from rowcache_tasks.reader.server import Breaker
 from rowcache_tasks.text import shorten
 
-__all__ = ["Loader", "open_loader"]
-
 
 class LoadPool:
     """The engine and the threads that one process has for one database, shared by its tables."""

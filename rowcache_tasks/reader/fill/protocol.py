@@ -27,7 +27,6 @@ from rowcache_tasks.text import shorten
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader
 
-__all__ = ["DATABASE_ALONE", "Call", "Fill", "Load", "Step", "Steps", "Wait", "open_loader"]
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,6 @@ from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.script import Script, load_script
 
-__all__ = ["ABSENT", "BAD_ROW", "FAILED", "NOT_READ", "FillScripts", "FillState", "Found", "ScriptCall", "reason_of"]
-
 Found = tuple[bytes | None, float | None]
 """A value (None: there is none; a BAD_ROW note: it cannot be read) and its age in seconds, None when unknown."""
 

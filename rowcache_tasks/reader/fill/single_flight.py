@@ -11,8 +11,6 @@ from typing import Any
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.reader.fill.scripts import Found
 
-__all__ = ["InFlight", "SingleFlight"]
-
 
 class InFlight:
     """The load of one row. `found` or `error` is set before `event`; neither is when the load was cancelled."""

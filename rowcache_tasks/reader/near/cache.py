@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.near.address import AnyClient, connection_maker
 from rowcache_tasks.reader.near.connection import TrackingThread
-from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
+from rowcache_tasks.reader.near.session import Counters, TrackingSession
 from rowcache_tasks.reader.server import PIECE
 from rowcache_tasks.schedule.rows import cut
-
-__all__ = ["ABSENT", "MAX_SILENCE_S", "NearCache", "NearStatistics"]
 
 MAX_SILENCE_S = 1.0
 """No hit is older than this; while the connection is well, it is older by the way of one message."""

@@ -12,8 +12,6 @@ import redis
 
 from rowcache_tasks.schedule.role import role_of
 
-__all__ = ["ABSENT", "PUSHED", "Counters", "PendingFetch", "TrackingSession"]
-
 ABSENT: Final = b""
 """Stands for a key that does not exist: a row is never empty."""
 

@@ -3,8 +3,6 @@
 import socket
 from contextlib import suppress
 
-__all__ = ["Waker"]
-
 
 class Waker:
     """A pair of sockets, one of which a thread selects for reading."""

@@ -21,7 +21,6 @@ else:
 
     Row = TypeVar("Row")
 
-__all__ = ["Row", "RowDecoder"]
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ from rowcache_tasks import ArgumentError
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.reader.near import connection as near_connection
-from rowcache_tasks.reader.near.cache import ABSENT, NearCache
+from rowcache_tasks.reader.near.cache import NearCache
+from rowcache_tasks.reader.near.session import ABSENT
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
