@@ -1,7 +1,9 @@
 """Fixtures of every level: real servers on private sockets, each started by the first test that uses it."""
 
 import itertools
+import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +14,10 @@ from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
 names = itertools.count()
+
+# Containers often turn bytecode off: each of the hundreds of processes that tests start would compile all its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # By default an example that takes over 200 ms fails, as it may on a busy machine.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
