@@ -15,7 +15,7 @@ WHOLE = re.compile(r"[0-9]{1,9}")
 SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,9})?")
 NUMBERS = {
     "db": WHOLE,
-    "health_check_interval": SECONDS,
+    "health_check_interval": WHOLE,
     "max_connections": WHOLE,
     "protocol": re.compile("[23]"),
     "socket_connect_timeout": SECONDS,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import redis
 
 from rowcache_tasks.demo.accounts import COUNT, DELAYS, TABLE, delay_of
-from rowcache_tasks.ops.snapshot import Snapshot, percentile, read_snapshots
+from rowcache_tasks.ops.snapshot import Snapshot, read_snapshots
 from rowcache_tasks.reader import RowCache
 
 SAMPLES = 10
@@ -105,8 +105,8 @@ class Meter:
         return Measurement(
             snapshot=after,
             refreshed_per_s=(after.committed - before.committed) / elapsed_s,
-            p50_ms=percentile(before.lateness, after.lateness, 0.50),
-            p99_ms=percentile(before.lateness, after.lateness, 0.99),
+            p50_ms=after.late_ms(before, 0.50),
+            p99_ms=after.late_ms(before, 0.99),
             rows_read_per_s=(rows_after - rows_before) / elapsed_s,
             tps=tps,
             ages={delay: self._reader.ages(delay) for delay in DELAYS},

@@ -1,28 +1,17 @@
 """Result of one check: its level and one sentence."""
 
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
+class Finding(NamedTuple):
+    """One line of a report."""
 
     level: Literal["ok", "warn", "fail"]
     text: str
     """What was found and, unless it is ok, the remedy."""
 
 
-def ok(text: str) -> Finding:
-    """Return a finding without a fault."""
-    return Finding("ok", text)
-
-
-def warn(text: str) -> Finding:
-    """Return a finding that may become a fault."""
-    return Finding("warn", text)
-
-
-def fail(text: str) -> Finding:
-    """Return a fault."""
-    return Finding("fail", text)
+ok = partial(Finding, "ok")
+warn = partial(Finding, "warn")
+fail = partial(Finding, "fail")

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import redis
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -16,7 +15,7 @@ from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import find_problems
-from rowcache_tasks.ops.snapshot import COUNTERS, Snapshot
+from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 
 logger = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ COUNTER_HELP: Mapping[str, str] = {
     "missing": "Refreshes that did not find the row in the database.",
     "failed": "Refreshes that failed.",
 }
-
 
 GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     ("scheduled_rows", "Rows in the schedule.", lambda table: table.scheduled),
@@ -90,12 +88,8 @@ class RowCacheCollector(Collector):
 def gauges(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
     """Yield the state of each table."""
     for name, text, value_of in GAUGES:
-        family = GaugeMetricFamily(f"rowcache_{name}", text, labels=["table"])
-        for table, snapshot in snapshots.items():
-            value = value_of(snapshot)
-            if value is not None:
-                family.add_metric([table], value)
-        yield family
+        values = {table: value_of(snapshot) for table, snapshot in snapshots.items()}
+        yield labelled(GaugeMetricFamily, name, text, "table", values)
 
 
 def processes(found: Overview, settings: Settings) -> Iterator[Metric]:
@@ -103,10 +97,8 @@ def processes(found: Overview, settings: Settings) -> Iterator[Metric]:
     for kind in (DISPATCHER, WORKER):
         alive = found.alive(kind)
         yield GaugeMetricFamily(f"rowcache_{kind}s", f"{kind.title()}s that are alive.", value=len(alive))
-        family = GaugeMetricFamily(f"rowcache_table_{kind}s", "Those that have the table.", labels=["table"])
-        for table in found.tables:
-            family.add_metric([table], sum(table in process.tables for process in alive))
-        yield family
+        having = {table: sum(table in process.tables for process in alive) for table in found.tables}
+        yield labelled(GaugeMetricFamily, f"table_{kind}s", "Those that have the table.", "table", having)
     faults = sum(problem.level == "fail" for problem in find_problems(found, settings))
     yield GaugeMetricFamily("rowcache_faults", "Faults that `rowcache health` names.", value=faults)
 
@@ -118,21 +110,30 @@ def queues(found: Overview) -> Iterator[Metric]:
         ("oldest_seconds", "Age of the oldest message; absent when the queue is empty.", found.oldest_s),
         ("consumers", "Workers that consume the queue.", found.consumers),
     ):
-        family = GaugeMetricFamily(f"rowcache_queue_{name}", text, labels=["queue"])
-        for queue in (REFRESH_QUEUE, SCHEDULE_QUEUE):
-            value = value_of(queue)
-            if value is not None:
-                family.add_metric([queue], value)
-        yield family
+        values = {queue: value_of(queue) for queue in (REFRESH_QUEUE, SCHEDULE_QUEUE)}
+        yield labelled(GaugeMetricFamily, f"queue_{name}", text, "queue", values)
 
 
 def counters(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
     """Yield the outcomes; they restart at 0 when stats: is deleted."""
-    for name in COUNTERS:
-        family = CounterMetricFamily(f"rowcache_{name}", COUNTER_HELP[name], labels=["table"])
-        for table, snapshot in snapshots.items():
-            family.add_metric([table], snapshot.counters[name])
-        yield family
+    for name, text in COUNTER_HELP.items():
+        values = {table: snapshot.counters[name] for table, snapshot in snapshots.items()}
+        yield labelled(CounterMetricFamily, name, text, "table", values)
+
+
+def labelled(
+    family: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    text: str,
+    label: str,
+    values: Mapping[str, float | None],
+) -> Metric:
+    """Return a metric with a value for each value of a label; None: absent."""
+    metric = family(f"rowcache_{name}", text, labels=[label])
+    for each, value in values.items():
+        if value is not None:
+            metric.add_metric([each], value)
+    return metric
 
 
 def lateness(snapshots: Mapping[str, Snapshot]) -> Metric:
@@ -150,24 +151,3 @@ def lateness(snapshots: Mapping[str, Snapshot]) -> Metric:
         ]
         family.add_metric([table], [*buckets, ("+Inf", float(sum(counts.values())))], sum_value=None)
     return family
-
-
-class MetricsServer:
-    """HTTP server in a thread; port 0 takes a free one. Raises OSError."""
-
-    def __init__(self, collector: Collector, address: str, port: int) -> None:
-        registry = CollectorRegistry()
-        registry.register(collector)
-        self._server, self._thread = start_http_server(port, address, registry)
-        host = f"[{address}]" if ":" in address else address
-        self.url = f"http://{host}:{self._server.server_port}/metrics"
-
-    def wait(self) -> None:
-        """Wait until the server is closed or a signal raises."""
-        self._thread.join()
-
-    def close(self) -> None:
-        """Stop serving and close the port."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -55,35 +55,6 @@ class Overview:
         oldest_at = self.queues[queue].oldest_at if self.queues else None
         return None if oldest_at is None else max(0.0, self.at - oldest_at)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the figures of processes and queues."""
-        return {
-            "dispatchers": [process_as_json(process) for process in self.alive(DISPATCHER)],
-            "workers": [process_as_json(process) for process in self.alive(WORKER)],
-            "queues": {
-                name: {
-                    "length": self.length(name),
-                    "oldest_s": self.oldest_s(name),
-                    "consumers": self.consumers(name),
-                }
-                for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)
-            },
-        }
-
-
-def process_as_json(process: Process) -> dict[str, Any]:
-    """Return the figures of a process."""
-    return {
-        "name": process.name,
-        "pid": process.pid,
-        "tables": process.tables,
-        "queues": process.queues,
-        "started_at": process.started_at,
-        "batch_at": process.batch_at or None,
-        "running_s": process.running_s,
-        "silent_s": process.silent_s,
-    }
-
 
 def read_overview(
     client: "redis.Redis", settings: Settings, broker: BrokerState | None = None, *, with_clients: bool = True
@@ -92,7 +63,7 @@ def read_overview(
 
     `with_clients`: also look for frozen processes with CLIENT LIST, which only the operator may.
     """
-    snapshots = read_snapshots(client, settings.tables.values(), settings.lease_s)
+    snapshots = read_snapshots(client, [*settings.tables.values()], settings.lease_s)
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
     pipeline.zrange(Keys.processes, 0, -1, withscores=True)

@@ -5,21 +5,20 @@ when a row has waited too long, claimed or not, and nothing was committed for as
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import redis
 
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.ops.failure import parse_failure
+from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.text import show_duration
 
 COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed")
-LATE = "late:"
-LATE_CLASSES = range(400)
-"""Up to 10^30 ms; other classes, which only a foreign client writes, are ignored."""
+LATE = {late: b"late:%d" % late for late in range(400)}
+"""Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 
 SAMPLE = 100
 """Rows read of each table: the first in the schedule."""
@@ -62,6 +61,26 @@ class Snapshot:
         """Accepted refreshes, with a new value or not."""
         return self.counters["refreshed"] + self.counters["unchanged"]
 
+    def rate_since(self, before: "Snapshot | None") -> float | None:
+        """Return commits a second; None without a snapshot before, or if the statistics were reset since."""
+        if before is None or self.at <= before.at or self.committed < before.committed:
+            return None
+        return (self.committed - before.committed) / (self.at - before.at)
+
+    def late_ms(self, before: "Snapshot | None", share: float) -> float | None:
+        """Return the lateness that `share` (0..1) of the commits since then, or of all, did not exceed.
+
+        In milliseconds: the upper bound of a class; classes are 19 % apart. None without commits.
+        """
+        counted = before.lateness if before else {}
+        counts = {late: count - counted.get(late, 0) for late, count in sorted(self.lateness.items())}
+        left = share * sum(counts.values())
+        for late, count in counts.items():
+            left -= count
+            if count > 0 and left <= 0:
+                return float(2 ** (late / 4))
+        return None
+
     @property
     def failing_share(self) -> float:
         """Share of the scheduled rows that fail, 0 to 1."""
@@ -101,9 +120,8 @@ def default_max_overdue_s(settings: Settings) -> float:
     return max(10.0, settings.lease_s)
 
 
-def read_snapshots(client: "redis.Redis", tables: Iterable[Table], lease_s: float) -> list[Snapshot]:
+def read_snapshots(client: "redis.Redis", tables: Sequence[Table], lease_s: float) -> list[Snapshot]:
     """Read the state of tables, in their order; two round trips in all."""
-    tables = list(tables)
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
     for table in tables:
@@ -113,50 +131,44 @@ def read_snapshots(client: "redis.Redis", tables: Iterable[Table], lease_s: floa
         pipeline.hgetall(table.keys.stats)
         pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed")
     (seconds, microseconds), *replies = pipeline.execute()
-    now = int(seconds) + int(microseconds) / 1e6
-    facts: list[Sequence[Any]] = [replies[start : start + 5] for start in range(0, len(replies), 5)]
+    now, facts = int(seconds) + int(microseconds) / 1e6, list(cut(replies, 5))
     for table, (_, firsts, *_) in zip(tables, facts, strict=True):
+        row_ids = [row_id for row_id, _ in firsts] or [b""]
         pipeline.zcount(table.keys.schedule, "-inf", now)
-        if firsts:
-            row_ids = [row_id for row_id, _ in firsts]
-            for key in (table.keys.delay, table.keys.refreshed, table.keys.changed):
-                pipeline.zmscore(key, row_ids)
-            pipeline.hmget(table.keys.failures, row_ids)
-    more = iter(pipeline.execute())
+        for key in (table.keys.delay, table.keys.refreshed, table.keys.changed):
+            pipeline.zmscore(key, row_ids)
+        pipeline.hmget(table.keys.failures, row_ids)
+    more = cut(pipeline.execute(), 5)
     return [
-        make_snapshot(table.name, now, lease_s, found, next(more), list(islice(more, 4 if found[1] else 0)))
-        for table, found in zip(tables, facts, strict=True)
+        make_snapshot(table.name, now, lease_s, found, *rest)
+        for table, found, rest in zip(tables, facts, more, strict=True)
     ]
 
 
 def make_snapshot(
-    table: str, now: float, lease_s: float, facts: Sequence[Any], overdue: int, sample: Sequence[Sequence[Any]]
+    table: str, now: float, lease_s: float, facts: Sequence[Any], overdue: int, *sample: Sequence[Any]
 ) -> Snapshot:
-    """Make a snapshot of the replies of Redis."""
-    scheduled, firsts, failing, raw, (noted, paused, resumed) = facts
-    rows = zip(firsts, *sample, strict=True) if firsts else ()
-    waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in rows]
-    committed_at, resumed_at, paused_at = parse_time(noted), past(now, parse_time(resumed)), parse_pause(paused)
-    is_known = past(now, committed_at) is not None
+    """Make a snapshot of the replies of Redis. `sample`: delay, refresh, change and failure of the first rows."""
+    scheduled, firsts, failing, stats, (committed, paused, resumed) = facts
+    waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in zip(firsts, *sample, strict=False)]
+    committed_at, resumed_at, paused_at = parse_time(committed), past(now, parse_time(resumed)), parse_time(paused, 0.0)
     # A row counts as waiting since the end of the last pause.
     longest_s = math.inf if resumed_at is None else max(0.0, now - resumed_at)
-    stats: dict[str, bytes] = {name.decode("utf-8", "replace"): value for name, value in raw.items()}
-    late = {name.removeprefix(LATE): parse_count(count) for name, count in stats.items() if name.startswith(LATE)}
-    failures = [record for record in sample[3] if record] if sample else []
+    failures = filter(None, sample[3])
     return Snapshot(
         table=table,
         at=now,
         waiting_s=min(longest_s, max([0.0, *waits])) if paused_at is None else 0.0,
-        silent_s=max(0.0, now - committed_at) if committed_at is not None and is_known else None,
+        silent_s=None if (known_at := past(now, committed_at)) is None else max(0.0, now - known_at),
         paused_at=paused_at,
         scheduled=scheduled,
         overdue=overdue,
         overdue_s=max(0.0, now - float(firsts[0][1])) if firsts else 0.0,
         failing=failing,
-        error=parse_failure("", failures[0]).error if failures else "",
+        error=next((parse_failure("", record).error for record in failures), ""),
         committed_at=committed_at,
-        counters={name: parse_count(stats.get(name)) for name in COUNTERS},
-        lateness={c: late[str(c)] for c in LATE_CLASSES if str(c) in late},
+        counters={name: parse_count(stats.get(name.encode())) for name in COUNTERS},
+        lateness={late: parse_count(stats[name]) for late, name in LATE.items() if name in stats},
     )
 
 
@@ -193,33 +205,10 @@ def parse_count(value: bytes | None) -> int:
         return 0
 
 
-def parse_time(value: bytes | None) -> float | None:
-    """Parse a time; None if it is not a finite number."""
+def parse_time(value: Any, otherwise: float | None = None) -> float | None:
+    """Parse a time; None if it is no number, `otherwise` if it is not finite."""
     try:
-        time = float("nan" if value is None else value)
-    except ValueError:
+        time = float(value)
+    except (TypeError, ValueError):
         return None
-    return time if math.isfinite(time) else None
-
-
-def parse_pause(value: bytes | None) -> float | None:
-    """Parse the time of a pause; None: not paused. Any number counts, as for dispatchers."""
-    try:
-        time = float("nope" if value is None else value)
-    except ValueError:
-        return None
-    return time if math.isfinite(time) else 0.0
-
-
-def percentile(before: Mapping[int, int], after: Mapping[int, int], share: float) -> float | None:
-    """Return the lateness, in milliseconds, that `share` (0..1) of the commits between two snapshots did not exceed.
-
-    It is the upper bound of a class; classes are 19 % apart. None without commits.
-    """
-    counts = {late: after[late] - before.get(late, 0) for late in sorted(after)}
-    left = share * sum(counts.values())
-    for late, count in counts.items():
-        left -= count
-        if count > 0 and left <= 0:
-            return float(2 ** (late / 4))
-    return None
+    return time if math.isfinite(time) else otherwise

@@ -4,11 +4,9 @@ from typing import Any
 
 import click
 import msgspec
-from celery import Celery
 
-from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.cli.access import Access, FailedError, find_app, open_access
+from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
 from rowcache_tasks.ops.failure import parse_failure
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
@@ -23,14 +21,13 @@ COMMAND = "celery -A rowcache_tasks rowcache"
 @click.argument("table")
 @click.argument("row_id")
 @click.option("--age", is_flag=True, help="Print the age of the row and its next refresh on stderr.")
-@click.pass_context
-def get(ctx: click.Context, table: str, row_id: str, age: bool) -> None:
+def get(table: str, row_id: str, age: bool) -> None:
     """Print the JSON of a cached row. Exit status 1, and the reason, when it is not cached."""
     with open_access() as access:
         settings = access.settings.table(table)
         value, state, is_scheduled = read_row(access, settings, parse_row_id(row_id))
         if value is None:
-            reasons = [state, *explain_absence(access, settings, is_scheduled, find_app(ctx))]
+            reasons = [state, *explain_absence(access, settings, is_scheduled)]
             raise FailedError(f"row {show_text(row_id)} of {table} is not cached: {'; '.join(reasons)}")
         if not is_row(value):
             raise FailedError(
@@ -74,10 +71,9 @@ def read_row(access: Access, table: Table, row_id: str) -> tuple[bytes | None, s
     return value, "; ".join(words), due is not None
 
 
-def explain_absence(access: Access, table: Table, is_scheduled: bool, app: Celery | None) -> list[str]:
+def explain_absence(access: Access, table: Table, is_scheduled: bool) -> list[str]:
     """Return the faults that keep a row from being scheduled, or from being refreshed."""
-    settings = access.settings
-    found = read_overview(access.client, settings, BrokerState(app) if app else None)
+    found = read_overview(access.client, access.settings, access.broker)
     if not is_scheduled:
         return [problem.text for problem in schedule_queue_problems(found)]
     now = found.tables[table.name]

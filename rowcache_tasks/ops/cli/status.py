@@ -8,10 +8,8 @@ from collections.abc import Callable
 import click
 import redis
 
-from rowcache_tasks.celery.broker_state import BrokerState
-from rowcache_tasks.ops.cli.access import Access, describe_redis_error, find_app, open_access
-from rowcache_tasks.ops.cli.columns import align
-from rowcache_tasks.ops.cli.table_status import HEADER, Status, read_status
+from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_access
+from rowcache_tasks.ops.cli.table_status import Status, read_status
 from rowcache_tasks.text import one_line
 
 HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -30,27 +28,24 @@ Show = Callable[[Status], None]
     help="Repeat every SECONDS (2) until Ctrl-C; rates and lateness are those since the last time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object each time.")
-@click.pass_context
-def status(ctx: click.Context, interval_s: float | None, as_json: bool) -> None:
+def status(interval_s: float | None, as_json: bool) -> None:
     """Show the rows, the rate and the lateness of each table."""
-    app = find_app(ctx)
-    broker = BrokerState(app) if app else None
     with open_access() as access:
         if interval_s is None:
-            (print_json if as_json else print_table)(read_status(access, None, broker))
+            (print_json if as_json else print_table)(read_status(access, None))
             return
         show = print_json if as_json else redraw if sys.stdout.isatty() else print_lines()
         wait_s = interval_s
-        watch(access, show, lambda: time.sleep(wait_s), broker)
+        watch(access, show, lambda: time.sleep(wait_s))
 
 
-def watch(access: Access, show: Show, wait: Callable[[], None], broker: BrokerState | None = None) -> None:
+def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
     """Read and show until Ctrl-C; an error of Redis is printed, and Redis is read again."""
     last: Status | None = None
     try:
         while True:
             try:
-                last = read_status(access, last, broker)
+                last = read_status(access, last)
             except redis.RedisError as error:
                 click.echo(f"rowcache_tasks: {one_line(describe_redis_error(error, access.settings))}", err=True)
             else:
@@ -60,19 +55,14 @@ def watch(access: Access, show: Show, wait: Callable[[], None], broker: BrokerSt
         return
 
 
-def lines_of(found: Status) -> list[str]:
-    """Return the table and the notes."""
-    return [*(align(cells, found.widths) for cells in [HEADER, *found.rows()]), *found.notes()]
-
-
 def print_table(found: Status) -> None:
     """Print the table and the notes."""
-    click.echo("\n".join(lines_of(found)))
+    click.echo("\n".join([*found.lines(), *found.notes()]))
 
 
 def redraw(found: Status) -> None:
     """Draw the table over the last one; clearing the screen would flicker."""
-    lines = "\n".join([found.clock, *lines_of(found)]).splitlines()
+    lines = "\n".join([found.clock, *found.lines(), *found.notes()]).splitlines()
     click.echo(HOME + "".join(f"{line}{END_OF_LINE}\n" for line in lines) + BELOW, nl=False, color=True)
 
 
@@ -82,11 +72,12 @@ def print_lines() -> Show:
 
     def show(found: Status) -> None:
         nonlocal is_first
+        header, *lines = found.lines()
         if is_first:
-            click.echo(f"{'TIME':<8}  {align(HEADER, found.widths)}")
+            click.echo(f"{'TIME':<8}  {header}")
         is_first = False
-        for cells in found.rows():
-            click.echo(f"{found.clock}  {align(cells, found.widths)}")
+        for line in lines:
+            click.echo(f"{found.clock}  {line}")
 
     return show
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+import msgspec
 
 from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
-from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.ops.cli.access import Access
+from rowcache_tasks.ops.cli.columns import align
 from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
-from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s, percentile
-from rowcache_tasks.schedule.process import DISPATCHER, WORKER
+from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
@@ -28,102 +29,51 @@ MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class TableStatus:
-    """One table, and its previous snapshot."""
-
-    now: Snapshot
-    before: Snapshot | None
-    """None: the first."""
-    is_stalled: bool
-
-    @property
-    def rate(self) -> float | None:
-        """Commits a second since the previous snapshot; None without one, or if the statistics were reset since."""
-        if self.before is None or self.now.at <= self.before.at or self.now.committed < self.before.committed:
-            return None
-        return (self.now.committed - self.before.committed) / (self.now.at - self.before.at)
-
-    def late_ms(self, share: float) -> float | None:
-        """Return the lateness that `share` of the commits did not exceed, since the previous snapshot or in all."""
-        return percentile(self.before.lateness if self.before else {}, self.now.lateness, share)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return every figure; None: not known."""
-        now = self.now
-        figures = {
-            "scheduled": now.scheduled,
-            "overdue": now.overdue,
-            "overdue_s": now.overdue_s,
-            "waiting_s": now.waiting_s,
-            "failing": now.failing,
-            "failing_share": now.failing_share,
-            "committed": now.committed,
-            "rate": self.rate,
-            "late_p50_ms": self.late_ms(0.5),
-            "late_p99_ms": self.late_ms(0.99),
-            "committed_at": now.committed_at,
-            "paused_at": now.paused_at,
-            "stalled": self.is_stalled,
-            **now.counters,
-        }
-        # A due time of a foreign client may be infinite, which JSON does not have.
-        return {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
-
-    def cells(self, name: str) -> list[str]:
-        """Return the cells below HEADER."""
-        now, rate, p50, p99 = self.now, self.rate, self.late_ms(0.5), self.late_ms(0.99)
-        return [
-            show_text(name),
-            show_number(now.scheduled),
-            show_number(now.overdue),
-            show_duration(now.overdue_s) if now.overdue else NONE,
-            show_number(now.failing),
-            show_number(now.committed),
-            NONE if rate is None else f"{rate:,.1f}" if rate < 1000 else f"{rate:,.0f}",
-            NONE if p50 is None else show_duration(p50 / 1000),
-            NONE if p99 is None else show_duration(p99 / 1000),
-            "never" if now.committed_at is None else show_duration(max(0.0, now.at - now.committed_at)),
-        ]
-
-
-@dataclass(frozen=True, slots=True)
 class Status:
-    """All tables at one moment."""
+    """All tables at one moment, and the previous one; rates and lateness are those between them."""
 
-    overview: Overview
-    tables: dict[str, TableStatus]
+    now: Overview
+    before: Overview | None
+    """None: the first."""
     problems: list[Finding]
+    max_overdue_s: float
 
     @property
     def clock(self) -> str:
         """The time of day in the time zone of this machine."""
-        return time.strftime("%H:%M:%S", time.localtime(self.overview.at))
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """The widths of the columns; the first one fits the names of the tables."""
-        longest = max(len(show_text(name)) for name in self.tables)
-        return max(WIDTHS[0], min(MAX_NAME, longest) + 1), *WIDTHS[1:]
+        return time.strftime("%H:%M:%S", time.localtime(self.now.at))
 
     def as_json(self) -> dict[str, Any]:
         """Return every figure; None: not known."""
+        found = self.now
         return {
-            "at": self.overview.at,
-            "tables": {name: table.as_json() for name, table in self.tables.items()},
-            "queue": self.overview.length(REFRESH_QUEUE),
-            **self.overview.as_json(),
-            "problems": [{"level": problem.level, "text": one_line(problem.text)} for problem in self.problems],
+            "at": found.at,
+            "tables": {name: self._figures(table) for name, table in found.tables.items()},
+            "queue": found.length(REFRESH_QUEUE),
+            "dispatchers": [process_as_json(process) for process in found.alive(DISPATCHER)],
+            "workers": [process_as_json(process) for process in found.alive(WORKER)],
+            "queues": {
+                name: {
+                    "length": found.length(name),
+                    "oldest_s": found.oldest_s(name),
+                    "consumers": found.consumers(name),
+                }
+                for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)
+            },
+            "problems": [{"level": level, "text": one_line(text)} for level, text in self.problems],
         }
 
-    def rows(self) -> list[list[str]]:
-        """Return the cells of each table."""
-        return [table.cells(name) for name, table in self.tables.items()]
+    def lines(self) -> list[str]:
+        """Return the header, and the line of each table; the first column fits the names of the tables."""
+        longest = max(len(show_text(name)) for name in self.now.tables)
+        widths = (max(WIDTHS[0], min(MAX_NAME, longest) + 1), *WIDTHS[1:])
+        return [align(cells, widths) for cells in (HEADER, *map(self._cells, self.now.tables.values()))]
 
     def notes(self) -> list[str]:
         """Return the lines below the table: processes, queues, and each problem with its remedy."""
-        found = self.overview
+        found = self.now
         alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
-        lines = [f"{problem.level.upper():<4}  {one_line(problem.text)}" for problem in self.problems]
+        lines = [f"{level.upper():<4}  {one_line(text)}" for level, text in self.problems]
         lines.append(f"alive: {', '.join(alive)}")
         if found.broker_error:
             lines.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
@@ -131,16 +81,49 @@ class Status:
             lines += [describe_queue(found, name) for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)]
         return [click.wrap_text(line, COLUMNS, subsequent_indent="      ") for line in lines]
 
+    def _previous(self, table: Snapshot) -> Snapshot | None:
+        return self.before.tables.get(table.table) if self.before else None
 
-def read_status(access: Access, before: Status | None, broker: BrokerState | None = None) -> Status:
+    def _figures(self, now: Snapshot) -> dict[str, Any]:
+        before = self._previous(now)
+        names = ("scheduled", "overdue", "overdue_s", "waiting_s", "failing", "failing_share", "committed")
+        figures = {name: getattr(now, name) for name in (*names, "committed_at", "paused_at")} | {
+            "rate": now.rate_since(before),
+            "late_p50_ms": now.late_ms(before, 0.5),
+            "late_p99_ms": now.late_ms(before, 0.99),
+            "stalled": now.is_stalled(self.max_overdue_s),
+            **now.counters,
+        }
+        # A due time of a foreign client may be infinite, which JSON does not have.
+        return {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
+
+    def _cells(self, now: Snapshot) -> list[str]:
+        before = self._previous(now)
+        rate, *late = now.rate_since(before), now.late_ms(before, 0.5), now.late_ms(before, 0.99)
+        return [
+            show_text(now.table),
+            show_number(now.scheduled),
+            show_number(now.overdue),
+            show_duration(now.overdue_s) if now.overdue else NONE,
+            show_number(now.failing),
+            show_number(now.committed),
+            NONE if rate is None else f"{rate:,.1f}" if rate < 1000 else f"{rate:,.0f}",
+            *(NONE if late_ms is None else show_duration(late_ms / 1000) for late_ms in late),
+            "never" if now.committed_at is None else show_duration(max(0.0, now.at - now.committed_at)),
+        ]
+
+
+def read_status(access: Access, before: Status | None) -> Status:
     """Read Redis in four round trips, and the broker."""
-    overview = read_overview(access.client, access.settings, broker)
-    limit_s = default_max_overdue_s(access.settings)
-    tables = {}
-    for name, now in overview.tables.items():
-        last = before.tables.get(name) if before else None
-        tables[name] = TableStatus(now, last.now if last else None, now.is_stalled(limit_s))
-    return Status(overview, tables, list(find_problems(overview, access.settings)))
+    settings = access.settings
+    now = read_overview(access.client, settings, access.broker)
+    problems = list(find_problems(now, settings))
+    return Status(now, before.now if before else None, problems, default_max_overdue_s(settings))
+
+
+def process_as_json(process: Process) -> dict[str, Any]:
+    """Return the figures of a process; None: not known."""
+    return msgspec.structs.asdict(process) | {"batch_at": process.batch_at or None}
 
 
 def show_number(count: int) -> str:

@@ -24,11 +24,10 @@ from rowcache_tasks.worker.seed import seed_query, seed_table
 def schedule_table(table: str, delay: str) -> None:
     """Cache every row of TABLE, refreshed every DELAY seconds. The first refreshes are spread over that time."""
     with open_access() as access:
-        schedule, delay_s = access.schedule(table), read_delay(delay)
-        with access.open_source(table) as source:
-            source.load()
-            with show_progress(f"{table}: scheduling", count_rows(source)) as progress:
-                changed = seed_table(schedule, source, delay_s, access.stamp(), progress.report)
+        schedule, delay_s, source = access.schedule(table), read_delay(delay), access.source(table)
+        source.load()
+        with show_progress(f"{table}: scheduling", count_rows(source)) as progress:
+            changed = seed_table(schedule, source, delay_s, access.new_stamp(), progress.report)
     click.echo(describe(table, changed))
 
 
@@ -46,13 +45,12 @@ def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None
         raise click.UsageError("give TABLE QUERY DELAY, or TABLE DELAY --sql 'SELECT …'")
     *names, delay = query_and_delay
     with open_access() as access:
-        schedule, settings = access.schedule(table), access.settings.table(table)
-        query = settings.query(names[0]) if sql is None else parse_query("--sql", "--sql", sql)
-        delay_s = read_delay(delay)
-        with access.open_source(table) as source:
-            source.check_query(query)
-            with show_progress(f"{table}: scheduling", None) as progress:
-                changed = seed_query(schedule, source, query, delay_s, access.stamp(), progress.report)
+        schedule = access.schedule(table)
+        query = schedule.table.query(names[0]) if sql is None else parse_query("--sql", "--sql", sql)
+        delay_s, source = read_delay(delay), access.source(table)
+        source.check_query(query)
+        with show_progress(f"{table}: scheduling", None) as progress:
+            changed = seed_query(schedule, source, query, delay_s, access.new_stamp(), progress.report)
     click.echo(describe(table, changed))
 
 
@@ -67,13 +65,13 @@ def reconcile(table: str, delay: str) -> None:
     """
     with open_access() as access:
         schedule, state, delay_s = access.schedule(table), access.table_state(table), read_delay(delay)
-        with access.open_source(table) as source:
-            source.load()
-            total, scheduled = count_rows(source), state.count_rows()
-            with show_progress(f"{table}: comparing", total and total + max(total, scheduled)) as progress:
-                found = reconcile_table(
-                    schedule, state, source, delay_s, access.stamp(), lambda count, *_: progress.report(count)
-                )
+        source = access.source(table)
+        source.load()
+        total, scheduled = count_rows(source), state.count_rows()
+        with show_progress(f"{table}: comparing", total and total + max(total, scheduled)) as progress:
+            found = reconcile_table(
+                schedule, state, source, delay_s, access.new_stamp(), lambda count, *_: progress.report(count)
+            )
     click.echo(
         f"{table}: {show_count(found.added, 'row')} added, every {delay_s:g} s; "
         f"{found.dropped:,} dropped; {found.kept:,} kept"
@@ -91,7 +89,9 @@ def drop_table(table: str, yes: bool) -> None:
         if not yes:
             click.confirm(f"{table}: drop {show_count(scheduled, 'row')} and their values?", abort=True, err=True)
         with show_progress(f"{table}: dropping", scheduled) as progress:
-            found = drop_rows_of(schedule, state, access.stamp(), lambda dropped, kept: progress.report(dropped + kept))
+            found = drop_rows_of(
+                schedule, state, access.new_stamp(), lambda dropped, kept: progress.report(dropped + kept)
+            )
     left = f", {found.kept:,} left alone: scheduled meanwhile" if found.kept else ""
     click.echo(f"{table}: {show_count(found.dropped, 'row')} not cached any more{left}")
 

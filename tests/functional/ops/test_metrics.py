@@ -16,7 +16,7 @@ from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.ops.cli import rowcache
-from rowcache_tasks.ops.metrics import MetricsServer, RowCacheCollector
+from rowcache_tasks.ops.metrics import RowCacheCollector
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff
 
@@ -114,15 +114,6 @@ def test_redis_that_is_down_is_a_metric_and_not_an_error(caplog):
     assert "Redis could not be read" in caplog.text
 
 
-def test_server_answers_scrapes_until_it_is_closed(client, schedule):
-    commit(schedule, "1")
-    server = MetricsServer(RowCacheCollector(client, settings_of(INV)), "127.0.0.1", 0)
-    with urlopen(server.url) as answer:
-        assert b'rowcache_scheduled_rows{table="inv"} 1.0' in answer.read()
-    server.close()
-    server.wait()
-
-
 @pytest.fixture
 def settings_file(valkey, client, tmp_path, monkeypatch):
     write_settings(monkeypatch, tmp_path, valkey.url_for(9))
@@ -156,6 +147,6 @@ def test_command_serves_until_it_is_told_to_stop(settings_file, schedule, valkey
         line = child.stdout.readline()
         assert line.startswith("metrics of inv on http://127.0.0.1:")
         with urlopen(line.split()[-1]) as answer:
-            assert b"rowcache_up 1.0" in answer.read()
+            assert b'rowcache_scheduled_rows{table="inv"} 1.0' in answer.read()
         child.send_signal(stop)
     assert child.returncode == 0

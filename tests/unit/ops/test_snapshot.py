@@ -1,19 +1,24 @@
 from rowcache_tasks.ops.failure import parse_failure
-from rowcache_tasks.ops.snapshot import percentile
+from rowcache_tasks.ops.snapshot import Snapshot
+
+
+def late_ms(before, after, share):
+    then, now = (Snapshot("inv", 0, 0, None, lateness=counts) for counts in (before, after))
+    return now.late_ms(then, share)
 
 
 def test_percentile_is_the_bound_of_the_class_that_holds_the_row():
-    assert percentile({}, {0: 50, 4: 49, 40: 1}, 0.5) == 1
-    assert percentile({}, {0: 50, 4: 49, 40: 1}, 0.99) == 2
-    assert percentile({}, {0: 50, 4: 49, 40: 1}, 1) == 1024
+    assert late_ms({}, {0: 50, 4: 49, 40: 1}, 0.5) == 1
+    assert late_ms({}, {0: 50, 4: 49, 40: 1}, 0.99) == 2
+    assert late_ms({}, {0: 50, 4: 49, 40: 1}, 1) == 1024
 
 
 def test_percentile_counts_only_what_came_between():
-    assert percentile({0: 1000}, {0: 1000, 8: 1}, 0.5) == 4
+    assert late_ms({0: 1000}, {0: 1000, 8: 1}, 0.5) == 4
 
 
 def test_percentile_of_nothing_is_none():
-    assert percentile({0: 5}, {0: 5}, 0.5) is None
+    assert late_ms({0: 5}, {0: 5}, 0.5) is None
 
 
 def test_failure_written_by_another_client_is_shown_as_it_is():
