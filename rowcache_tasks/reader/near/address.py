@@ -9,18 +9,11 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.retry import Retry
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.schedule.role import Role
 
 AnyClient = redis.Redis | redis.asyncio.Redis
 
-CLASSES: dict[Any, Any] = {
-    Connection: Connection,
-    SSLConnection: SSLConnection,
-    UnixDomainSocketConnection: UnixDomainSocketConnection,
-    redis.asyncio.Connection: Connection,
-    redis.asyncio.SSLConnection: SSLConnection,
-    redis.asyncio.UnixDomainSocketConnection: UnixDomainSocketConnection,
-}
+CLASSES: dict[str, Any] = {kind.__name__: kind for kind in (Connection, SSLConnection, UnixDomainSocketConnection)}
+"""Name of a class of redis-py, sync or asyncio -> the sync class."""
 
 KEPT = frozenset(
     {
@@ -38,10 +31,9 @@ def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
     """
     pool = client.connection_pool
     kind = pool.connection_class
-    connection_class = CLASSES.get(kind.__bases__[-1] if issubclass(kind, Role) else kind)
-    if connection_class is None:
+    if (connection_class := CLASSES.get(kind.__name__)) is None:
         raise ArgumentError(
-            f"the near cache was given a client with {pool.connection_class.__name__}: it needs one with the address "
+            f"the near cache was given a client with {kind.__name__}: it needs one with the address "
             "of one server (redis://, rediss:// or unix://); leave near out, or give url="
         )
     options: dict[str, Any] = {

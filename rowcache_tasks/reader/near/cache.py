@@ -9,14 +9,15 @@ it old. All that was read on a connection is forgotten when it is lost. docs/nea
 import asyncio
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.near.address import AnyClient, connection_maker
 from rowcache_tasks.reader.near.connection import TrackingThread
-from rowcache_tasks.reader.near.session import Counters, TrackingSession
+from rowcache_tasks.reader.near.session import Counters
 from rowcache_tasks.reader.server import PIECE
 from rowcache_tasks.schedule.rows import cut
 
@@ -80,32 +81,20 @@ class NearCache:
 
         One round trip; values in the order asked. Waits for wait_s at most.
         """
-        session, future = self._start_fetch(keys)
-        if session is None or future is None:
-            return None
-        try:
-            return future.result(self._wait_s)
-        except TimeoutError:
-            session.clear()  # the client's reply may be newer than the rows kept, and this one may come later
-            return None
+        with self._start_fetch(keys) as future:
+            return None if future is None else future.result(self._wait_s)
+        return None
 
     async def fetch_many_async(self, keys: Sequence[bytes]) -> list[bytes] | None:
         """Read rows as `fetch_many` does, awaited."""
-        session, future = self._start_fetch(keys)
-        if session is None or future is None:
-            return None
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self._wait_s)
-        except TimeoutError:
-            session.clear()
-            return None
+        with self._start_fetch(keys) as future:
+            return None if future is None else await asyncio.wait_for(asyncio.wrap_future(future), self._wait_s)
+        return None
 
     def read_many(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """Return the values of rows, kept here or fetched, None for no row. No list at all: read with the client."""
-        kept = self._get_many(keys)
-        missing = [key for key, value in zip(keys, kept, strict=True) if value is None]
-        fetched: list[bytes] = []
-        for piece in cut(missing, PIECE):
+        kept, fetched = self._get_many(keys), list[bytes]()
+        for piece in pieces_of(keys, kept):
             if (values := self.fetch_many(piece)) is None:
                 return None
             fetched += values
@@ -113,10 +102,8 @@ class NearCache:
 
     async def read_many_async(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """Read rows as `read_many` does, awaited."""
-        kept = self._get_many(keys)
-        missing = [key for key, value in zip(keys, kept, strict=True) if value is None]
-        fetched: list[bytes] = []
-        for piece in cut(missing, PIECE):
+        kept, fetched = self._get_many(keys), list[bytes]()
+        for piece in pieces_of(keys, kept):
             if (values := await self.fetch_many_async(piece)) is None:
                 return None
             fetched += values
@@ -124,9 +111,8 @@ class NearCache:
 
     def statistics(self) -> NearStatistics:
         """Return the counts of this process."""
-        session, counters = self._thread.session, self._counters
-        rows = 0 if session is None else session.row_count
-        return NearStatistics(rows, counters.hits, counters.misses, counters.invalidations, counters.sessions)
+        session = self._thread.session
+        return NearStatistics(rows=0 if session is None else session.row_count, **asdict(self._counters))
 
     def forget(self, keys: Sequence[bytes]) -> None:
         """Forget rows that this process has written, so that its next read is not older than that.
@@ -147,13 +133,19 @@ class NearCache:
         session = self._thread.session
         return [None] * len(keys) if session is None else session.get_many(keys)
 
-    def _start_fetch(self, keys: Sequence[bytes]) -> "tuple[TrackingSession | None, Future[list[bytes] | None] | None]":
+    @contextmanager
+    def _start_fetch(self, keys: Sequence[bytes]) -> "Iterator[Future[list[bytes] | None] | None]":
+        """Queue a fetch, None without a session; forget all rows after a time-out, and go on behind the block."""
         thread = self._thread
         thread.start()
         session = thread.session
         future = None if session is None else session.fetch(keys)
         thread.wake()
-        return session, future
+        try:
+            yield future
+        except TimeoutError:
+            if session is not None:
+                session.clear()  # the client's reply may be newer than the rows kept, and this one may come later
 
     def _renew(self, counters: Counters | None = None) -> None:
         self._counters = counters or Counters()
@@ -168,6 +160,11 @@ class NearCache:
 
 
 caches: "weakref.WeakSet[NearCache]" = weakref.WeakSet()
+
+
+def pieces_of(keys: Sequence[bytes], kept: Sequence[bytes | None]) -> Iterator[list[bytes]]:
+    """Cut the keys without a value into pieces of one MGET each."""
+    return cut((key for key, value in zip(keys, kept, strict=True) if value is None), PIECE)
 
 
 def merge(kept: Sequence[bytes | None], fetched: Sequence[bytes]) -> list[bytes | None]:

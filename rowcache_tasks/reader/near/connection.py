@@ -3,6 +3,7 @@
 import logging
 import random
 import selectors
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,7 +14,6 @@ from typing import Any
 import redis
 
 from rowcache_tasks.reader.near.session import PUSHED, Counters, PendingFetch, TrackingSession
-from rowcache_tasks.reader.near.waker import Waker
 from rowcache_tasks.schedule.role import role_of
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,34 @@ PROBE_S = 5.0
 
 MAX_TAKEN = 1000
 """Messages taken before something is sent again."""
+
+
+class Waker:
+    """Self-pipe: any thread calls wake(); the selecting thread drains it."""
+
+    def __init__(self) -> None:
+        self._inner, self._outer = socket.socketpair()
+        for end in (self._inner, self._outer):
+            end.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the file descriptor for a selector."""
+        return self._inner.fileno()
+
+    def wake(self) -> None:
+        """Wake the thread, now or at its next select; nothing once it is closed."""
+        with suppress(OSError):  # full, so that the thread wakes anyway; or closed
+            self._outer.send(b"\0")
+
+    def drain(self) -> None:
+        """Forget all calls of wake() so far."""
+        with suppress(BlockingIOError):
+            self._inner.recv(4096)
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._inner.close()
+        self._outer.close()
 
 
 class TrackingThread:
@@ -146,9 +174,8 @@ class TrackingThread:
                 if is_hello_due:
                     next_hello = monotonic() + self._max_silence_s / QUESTIONS
                 send(connection, session.send(with_hello=is_hello_due))
-                ready = {
-                    key.fileobj for key, _ in selector.select(0 if is_more else max(0.0, next_hello - monotonic()))
-                }
+                wait_s = 0 if is_more else max(0.0, next_hello - monotonic())
+                ready = {key.fileobj for key, _ in selector.select(wait_s)}
                 # Each system call hands the interpreter to threads that compute: there are few on this way.
                 if is_more or sock in ready:
                     is_more = take(connection, session)

@@ -121,10 +121,8 @@ class TrackingSession:
     def send(self, with_hello: bool) -> list[PendingFetch]:
         """Return the fetches to send now, in this order."""
         with self._lock:
-            fetches = [*self._queued]
+            fetches = [*self._queued, PendingFetch()] if with_hello else [*self._queued]
             self._queued.clear()
-            if with_hello:
-                fetches.append(PendingFetch())
             now = monotonic()
             for fetch in fetches:
                 fetch.sent_at = now
@@ -173,10 +171,8 @@ class TrackingSession:
         if keys is None:
             self._counters.invalidations += len(rows)
             rows.clear()
-            return PUSHED
-        for key in keys:
-            if rows.pop(key, None) is not None:
-                self._counters.invalidations += 1
+        else:
+            self._counters.invalidations += sum(rows.pop(key, None) is not None for key in keys)
         return PUSHED
 
     def forget(self, keys: Sequence[bytes]) -> None:
@@ -201,8 +197,7 @@ class TrackingSession:
             self._sent.clear()
             self._queued.clear()
         for fetch in fetches:
-            if fetch.future is not None:
-                settle(fetch.future, None)
+            settle(fetch.future, None)
 
 
 def fits(reply: Any, fetch: PendingFetch) -> bool:
@@ -214,7 +209,7 @@ def fits(reply: Any, fetch: PendingFetch) -> bool:
     return isinstance(reply, list) and len(reply) == len(fetch.keys)
 
 
-def settle(future: "Future[list[bytes] | None]", values: list[bytes] | None) -> None:
-    """Set the result, unless the waiter has cancelled."""
-    if future.set_running_or_notify_cancel():
+def settle(future: "Future[list[bytes] | None] | None", values: list[bytes] | None) -> None:
+    """Set the result, unless the waiter has cancelled, or there is none."""
+    if future is not None and future.set_running_or_notify_cancel():
         future.set_result(values)

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, cast, get_origin, overload
+from typing import TYPE_CHECKING, Any, Generic, cast, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -47,12 +47,6 @@ class RowDecoder(Generic[Row]):
 
     Raises ArgumentError for a type that no row can have.
     """
-
-    @overload
-    def __init__(self: "RowDecoder[dict[str, Any]]", table: str, type: None = None) -> None: ...
-
-    @overload
-    def __init__(self, table: str, type: type[Row] | None) -> None: ...
 
     def __init__(self, table: str, type: type[Row] | None = None) -> None:  # noqa: A002 - the reader's option
         wanted: Any = dict[str, Any] if type is None or type is dict else type
