@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import psycopg
 from support.fork_server import run_forked
+from support.forked_child import python_child
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Child
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
@@ -65,7 +65,7 @@ class Deployment:
         """Start `celery -A rowcache_tasks <arguments>`; its log is <folder>/<name>.log."""
         log = self.folder / f"{name}.log"
         role = None if "-B" in arguments else ROLES.get(arguments[0])
-        child = Child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=ROOT)
+        child = python_child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=ROOT)
         child.start()
         self.children.append(child)
         return child

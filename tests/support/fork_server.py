@@ -4,6 +4,8 @@ The package itself and its configuration are imported by each program anew.
 """
 
 import atexit
+import ctypes
+import gc
 import json
 import os
 import runpy
@@ -22,8 +24,10 @@ from support.project import ROOT
 LIBRARIES = (
     *("celery.app.amqp", "celery.app.control", "celery.app.log", "celery.apps.beat", "celery.apps.worker"),
     *("celery.bin.base", "celery.concurrency.prefork", "celery.events.state", "celery.worker.consumer"),
-    *("kombu.transport.redis", "msgspec", "psycopg", "redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg"),
+    *("celery.fixups.django", "kombu.transport.pyamqp", "kombu.transport.redis", "msgspec", "psycopg"),
+    *("redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg"),
 )
+PR_SET_PDEATHSIG = 1
 
 
 def run_forked(argv, *, env, cwd=ROOT, timeout_s=180):
@@ -38,7 +42,54 @@ def run_forked(argv, *, env, cwd=ROOT, timeout_s=180):
 
 def run_all_forked(commands, *, env, cwd=ROOT, timeout_s=180):
     """Run programs at the same time; the return code of a program that was killed after timeout_s is None."""
-    return fork_server().run(commands, dict(env), cwd, timeout_s)
+    with tempfile.TemporaryDirectory(prefix="forked-") as folder:
+        outputs = [(f"{folder}/{number}.out", f"{folder}/{number}.err") for number in range(len(commands))]
+        started = [
+            ForkedProcess(argv, env=env, cwd=cwd, stdout=out, stderr=err)
+            for argv, (out, err) in zip(commands, outputs, strict=True)
+        ]
+        deadline = time.monotonic() + timeout_s
+        codes = [process.finish(deadline) for process in started]
+        return [
+            subprocess.CompletedProcess(argv, code, *(Path(path).read_text(errors="replace") for path in paths))
+            for argv, code, paths in zip(commands, codes, outputs, strict=True)
+        ]
+
+
+class ForkedProcess:
+    """Program in a fork, in its own session; what subprocess.Popen has, as far as it is used."""
+
+    def __init__(self, argv, *, env, cwd, stdout, stderr):
+        self.returncode = None
+        self.pid = fork_server().ask(
+            {"argv": argv, "env": dict(env), "cwd": str(cwd), "stdout": str(stdout), "stderr": str(stderr)}
+        )
+
+    def poll(self):
+        if self.returncode is None:
+            self.returncode = fork_server().ask(self.pid)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("a forked program", timeout)
+            time.sleep(0.005)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def finish(self, deadline):
+        """Return its exit status; kill it, with its children, at the deadline and return None."""
+        try:
+            return self.wait(max(0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.wait()
+            return None
 
 
 @cache
@@ -49,7 +100,7 @@ def fork_server():
 
 
 class ForkServer:
-    """Process that forks programs on request, one list of them at a time."""
+    """Process that forks programs on request, and reaps them. They die with it."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -62,17 +113,11 @@ class ForkServer:
             text=True,
         )
 
-    def run(self, commands, env, cwd, timeout_s):
-        with tempfile.TemporaryDirectory(prefix="forked-") as folder:
-            outputs = [(f"{folder}/{number}.out", f"{folder}/{number}.err") for number in range(len(commands))]
-            request = {"commands": commands, "outputs": outputs, "env": env, "cwd": str(cwd), "timeout_s": timeout_s}
-            with self._lock:
-                print(json.dumps(request), file=self._process.stdin, flush=True)
-                codes = json.loads(self._process.stdout.readline())
-            return [
-                subprocess.CompletedProcess(argv, code, *(Path(path).read_text(errors="replace") for path in paths))
-                for argv, code, paths in zip(commands, codes, outputs, strict=True)
-            ]
+    def ask(self, request):
+        """Start the program of a request and return its pid; of a pid, return the exit status, None while it runs."""
+        with self._lock:
+            print(json.dumps(request), file=self._process.stdin, flush=True)
+            return json.loads(self._process.stdout.readline())
 
     def close(self):
         self._process.stdin.close()
@@ -81,28 +126,34 @@ class ForkServer:
 
 
 def serve():
-    """Fork the programs of each request; return the program to run in a child, None at the end of the input."""
+    """Answer each request; return the program to run in a child, None at the end of the input."""
     for name in LIBRARIES:
         import_module(name)
     assert "rowcache_tasks" not in sys.modules
+    gc.collect()
+    gc.freeze()  # else the first collection of each child copies the pages of all objects
+    own_pid = os.getpid()
     for line in sys.stdin:
         request = json.loads(line)
-        children = []
-        for argv, outputs in zip(request["commands"], request["outputs"], strict=True):
-            if (pid := os.fork()) == 0:
-                return become(argv, outputs, request["env"], request["cwd"])
-            children.append(pid)
-        deadline = time.monotonic() + request["timeout_s"]
-        print(json.dumps([wait_for(pid, deadline) for pid in children]), flush=True)
+        if isinstance(request, int):
+            ended, status = os.waitpid(request, os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if ended else None
+        elif (answer := os.fork()) == 0:
+            return become(own_pid, **request)
+        print(json.dumps(answer), flush=True)
     return None
 
 
-def become(argv, outputs, env, cwd):
+def become(parent, argv, env, cwd, stdout, stderr):
     """Take the environment, the folder and the streams of a program; return a function that runs it."""
     os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, path in enumerate(outputs, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    for number, path in enumerate((stdout, stderr), start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), number)
     sys.stdin = open(0)  # noqa: SIM115 the old one has read ahead
     os.environ.clear()
     os.environ.update(env)
@@ -115,18 +166,6 @@ def become(argv, outputs, env, cwd):
     if option == "-m":
         return lambda: runpy.run_module(program, run_name="__main__", alter_sys=True)
     return lambda: exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
-
-
-def wait_for(pid, deadline):
-    """Return the exit status of a child; kill it, with its children, at the deadline and return None."""
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return None
 
 
 if __name__ == "__main__" and (run := serve()):
