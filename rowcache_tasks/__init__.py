@@ -15,6 +15,7 @@ from rowcache_tasks.errors import (
 )
 from rowcache_tasks.reader import AsyncRowCache, CachedRow, ReadThrough, RowCache
 from rowcache_tasks.schedule.refresher import Refresher
+from rowcache_tasks.schedule.row_id import row_id
 
 __version__ = "0.1.0"
 
@@ -33,4 +34,5 @@ __all__ = [
     "RowTypeError",
     "SourceError",
     "__version__",
+    "row_id",
 ]

@@ -28,6 +28,9 @@ from rowcache_tasks.text import one_line, shorten, suggest
 MAX_BATCH_SIZE = 1000
 """Claiming one batch keeps the server busy: 1000 rows take about 5 ms."""
 
+BOOK_TABLE = "inv"
+"""Table whose namespace is empty unless it is given: the keys of *Redis in Action*. Of all others it is the name."""
+
 MAX_LISTED = 400
 """Characters of a list of names in an error."""
 
@@ -212,6 +215,8 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
             raise ConfigError(f"{setting}: unknown option {shorten(option)}{suggest(option, TABLE_OPTIONS)}")
         target, parse = TABLE_OPTIONS[option]
         values[target] = parse(f"{setting}[{option!r}]", value)
+    if "namespace" not in values and name != BOOK_TABLE:
+        values["namespace"] = parse_namespace(f"{setting}: 'namespace' is not given, and the name", name)
     return Table(name, **values)
 
 

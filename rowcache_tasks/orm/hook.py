@@ -14,7 +14,9 @@ from rowcache_tasks.orm.delivery import Delivery, send_tasks
 from rowcache_tasks.orm.mapped_key import MappedKey, base_table
 from rowcache_tasks.orm.pending import Changes, PendingChanges, Row
 from rowcache_tasks.orm.session import hooked_sessions, sync_session
-from rowcache_tasks.schedule.refresher import Refresher, list_row_ids
+from rowcache_tasks.schedule.arguments import parse_row_ids
+from rowcache_tasks.schedule.refresher import Refresher
+from rowcache_tasks.schedule.row_id import Key, Many
 from rowcache_tasks.text import shorten
 
 INFO_KEY = "rowcache_tasks"
@@ -76,7 +78,7 @@ def _mapped_keys(classes: Mapping[type, str | Sequence[str]], settings: Settings
             yield MappedKey(mapped, settings.table(name))
 
 
-def touched(session: Any, table: str, row_ids: Any) -> None:
+def touched(session: Any, table: str, row_ids: Many[Key]) -> None:
     """Add rows to those that the current transaction changes, for changes that the hook does not see.
 
     With several hooks on the session, each that has the table in its settings takes them.
@@ -84,7 +86,7 @@ def touched(session: Any, table: str, row_ids: Any) -> None:
     Raises ArgumentError outside of a transaction, for a session without a hook, and for a wrong table or row id.
     """
     found = sync_session(session)
-    wanted = list_row_ids(row_ids)
+    wanted = parse_row_ids(row_ids)
     pending: dict[CommitHook, PendingChanges] = found.info.get(INFO_KEY, {})
     current = {hook: ours.current(found) for hook, ours in pending.items() if hook.listeners}
     changes = {hook: ours for hook, ours in current.items() if ours}

@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -13,11 +13,13 @@ import redis.asyncio
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
-from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_missed, is_object, row_id_text
-from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
+from rowcache_tasks.reader.operations import CachedRow, K, Reader, is_missed, is_object, texts_of
+from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadOptions, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import forget_closed, shared_async_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
+from rowcache_tasks.schedule.arguments import Delay
+from rowcache_tasks.schedule.row_id import Key, Many, key_text
 
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader
@@ -71,14 +73,14 @@ class AsyncRowCache(Reader[Row]):
         self._running: set[asyncio.Task[Any]] = set()
 
     async def get(
-        self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
+        self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
     ) -> Row | None:
         """Return the row; see RowCache.get."""
         if max_age is None and delay is None:
             request = FILLED if fill else AS_CACHED
         else:
             request = parse_request(max_age, delay, fill=fill)
-        text = row_id if type(row_id) is str and row_id and row_id.isascii() else row_id_text(row_id)
+        text = row_id if type(row_id) is str and row_id and row_id.isascii() else key_text(row_id)
         if request.max_age is not None:
             found = (await self._aged([text], request))[text]
             return self._row(row_id, self._fresh_value(found, request))
@@ -102,12 +104,20 @@ class AsyncRowCache(Reader[Row]):
                 value = (await self._fill([text], request))[text][0]
         return None if value is None else self._row(row_id, value)
 
+    @overload
+    async def get_many(self, row_ids: Many[K], **options: Unpack[ReadOptions]) -> dict[K, Row | None]: ...
+
+    @overload  # of a literal with keys of several types, mypy infers no K
+    async def get_many(  # type: ignore[overload-cannot-match]
+        self, row_ids: Many[Key], **options: Unpack[ReadOptions]
+    ) -> dict[Key, Row | None]: ...
+
     async def get_many(
-        self, row_ids: Iterable[K], *, max_age: float | None = None, fill: bool = False, delay: float | None = None
-    ) -> dict[K, Row | None]:
+        self, row_ids: Many[Any], *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
+    ) -> dict[Any, Row | None]:
         """Return row id -> row or None; see RowCache.get_many."""
         request = parse_request(max_age, delay, fill=fill)
-        asked = {row_id: row_id_text(row_id) for row_id in row_ids}
+        asked = texts_of(row_ids)
         texts = list(asked.values())
         if not texts:
             return {}
@@ -117,21 +127,21 @@ class AsyncRowCache(Reader[Row]):
         return self._rows(asked, [self._fresh_value(found[text], request) for text in texts])
 
     async def get_with_age(
-        self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
+        self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
     ) -> CachedRow[Row] | None:
         """Return the row with its age; see RowCache.get_with_age."""
-        request, text = parse_request(max_age, delay, fill=fill), row_id_text(row_id)
+        request, text = parse_request(max_age, delay, fill=fill), key_text(row_id)
         return self._cached_row(row_id, (await self._aged([text], request))[text], request)
 
-    async def age(self, row_id: RowId) -> float | None:
+    async def age(self, row_id: Key) -> float | None:
         """Return the age of the cached value in seconds; see RowCache.age."""
-        commands = self._age_commands(row_id_text(row_id))
+        commands = self._age_commands(key_text(row_id))
         with self._server:
             return self._read_age(await send(self._here().client, commands))
 
-    async def exists(self, row_id: RowId) -> bool:
+    async def exists(self, row_id: Key) -> bool:
         """Return whether the row is cached; one EXISTS."""
-        keys = self._keys([row_id_text(row_id)])
+        keys = self._keys([key_text(row_id)])
         with self._server:
             return bool(await self._here().client.exists(*keys))
 

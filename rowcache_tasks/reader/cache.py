@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Unpack, overload
 
@@ -11,11 +11,13 @@ import redis
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
-from rowcache_tasks.reader.operations import CachedRow, K, Reader, RowId, is_missed, is_object, row_id_text
-from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadRequest, parse_request
+from rowcache_tasks.reader.operations import CachedRow, K, Reader, is_missed, is_object, texts_of
+from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadOptions, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
+from rowcache_tasks.schedule.arguments import Delay
+from rowcache_tasks.schedule.row_id import Key, Many, key_text
 
 
 class RowCache(Reader[Row]):
@@ -69,7 +71,7 @@ class RowCache(Reader[Row]):
         self._fills = Fill(self._settings.table, self._settings.read_through, threading.Event)
 
     def get(
-        self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
+        self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
     ) -> Row | None:
         """Return the row, or None when it is not cached: one GET.
 
@@ -82,7 +84,7 @@ class RowCache(Reader[Row]):
             request = FILLED if fill else AS_CACHED
         else:
             request = parse_request(max_age, delay, fill=fill)
-        text = row_id if type(row_id) is str and row_id and row_id.isascii() else row_id_text(row_id)
+        text = row_id if type(row_id) is str and row_id and row_id.isascii() else key_text(row_id)
         if request.max_age is not None:
             found = self._aged([text], request)[text]
             return self._row(row_id, self._fresh_value(found, request))
@@ -106,9 +108,17 @@ class RowCache(Reader[Row]):
                 value = self._fill([text], request)[text][0]
         return None if value is None else self._row(row_id, value)
 
+    @overload
+    def get_many(self, row_ids: Many[K], **options: Unpack[ReadOptions]) -> dict[K, Row | None]: ...
+
+    @overload  # of a literal with keys of several types, mypy infers no K
+    def get_many(  # type: ignore[overload-cannot-match]
+        self, row_ids: Many[Key], **options: Unpack[ReadOptions]
+    ) -> dict[Key, Row | None]: ...
+
     def get_many(
-        self, row_ids: Iterable[K], *, max_age: float | None = None, fill: bool = False, delay: float | None = None
-    ) -> dict[K, Row | None]:
+        self, row_ids: Many[Any], *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
+    ) -> dict[Any, Row | None]:
         """Return row id -> row or None for each id asked, in the order asked: one round trip.
 
         One MGET for each 500 ids, and with `fill` one SELECT.
@@ -117,7 +127,7 @@ class RowCache(Reader[Row]):
         the rows that do fit: docs/reading.md.
         """
         request = parse_request(max_age, delay, fill=fill)
-        asked = {row_id: row_id_text(row_id) for row_id in row_ids}
+        asked = texts_of(row_ids)
         texts = list(asked.values())
         if not texts:
             return {}
@@ -127,27 +137,27 @@ class RowCache(Reader[Row]):
         return self._rows(asked, [self._fresh_value(found[text], request) for text in texts])
 
     def get_with_age(
-        self, row_id: RowId, *, max_age: float | None = None, fill: bool = False, delay: float | None = None
+        self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
     ) -> CachedRow[Row] | None:
         """Return the row with its age, None when it is not cached: one round trip.
 
         A value older than `max_age` seconds is marked as stale; with `fill` it is read from the database instead.
         """
-        request, text = parse_request(max_age, delay, fill=fill), row_id_text(row_id)
+        request, text = parse_request(max_age, delay, fill=fill), key_text(row_id)
         return self._cached_row(row_id, self._aged([text], request)[text], request)
 
-    def age(self, row_id: RowId) -> float | None:
+    def age(self, row_id: Key) -> float | None:
         """Return how many seconds ago a refresh last confirmed the cached value, by the server's clock.
 
         None when the row is not cached, or another client wrote it. One round trip.
         """
-        commands = self._age_commands(row_id_text(row_id))
+        commands = self._age_commands(key_text(row_id))
         with self._server:
             return self._read_age(send(self._client, commands))
 
-    def exists(self, row_id: RowId) -> bool:
+    def exists(self, row_id: Key) -> bool:
         """Return whether the row is cached; one EXISTS."""
-        keys = self._keys([row_id_text(row_id)])
+        keys = self._keys([key_text(row_id)])
         with self._server:
             return bool(self._client.exists(*keys))
 

@@ -15,14 +15,13 @@ from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import PIECE, Command, Server
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.connection import check_timeout
-from rowcache_tasks.schedule.row_id import encode_row_id
+from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_list, key_text
 from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.text import shorten
 
 logger = logging.getLogger(__name__)
 
-RowId = str | int
-K = TypeVar("K", bound=RowId)
+K = TypeVar("K", bound=Key)
 
 OPENINGS = (b"{", "{")
 """First characters of an object; a text comes from a client with decode_responses."""
@@ -121,7 +120,7 @@ class Reader(Generic[Row]):
         """Return the value unless it is stale."""
         return None if is_stale(found, request) else found[0]
 
-    def _row(self, row_id: RowId, value: bytes | None) -> Row | None:
+    def _row(self, row_id: Key, value: bytes | None) -> Row | None:
         """Decode a value. Raises FillError for a row that the database has and cannot give, and RowTypeError."""
         if value is None:
             return None
@@ -129,7 +128,7 @@ class Reader(Generic[Row]):
             raise FillError(self._bad_row(row_id, value))
         return self._decode(row_id, value)
 
-    def _cached_row(self, row_id: RowId, found: Found, request: ReadRequest) -> CachedRow[Row] | None:
+    def _cached_row(self, row_id: Key, found: Found, request: ReadRequest) -> CachedRow[Row] | None:
         """Decode a value with its age, however old. Raises as `_row` does."""
         value, age = found
         row = self._row(row_id, value)
@@ -159,22 +158,18 @@ class Reader(Generic[Row]):
             raise RowTypeError(message, self.table.name, errors[0].row_id, found) from errors[0]
         return found
 
-    def _bad_row(self, row_id: RowId, value: bytes) -> str:
+    def _bad_row(self, row_id: Key, value: bytes) -> str:
         return f"row {shorten(row_id)} of {self.table.name} cannot be filled: {reason_of(value, BAD_ROW)}"
 
 
-def row_id_text(row_id: object) -> str:
-    """Return a row id as text. Raises ArgumentError for one that no row can have."""
-    if type(row_id) is str and row_id and row_id.isascii():  # as nearly all
-        return row_id
-    if row_id == "" or not isinstance(row_id, str | int):
-        raise ArgumentError(f"row id is {shorten(row_id)}: it must be a non-empty string or an integer")
-    try:
-        text = str(row_id)
-        encode_row_id(text)
-    except ValueError as error:  # a lone surrogate, or an integer of thousands of digits
-        raise ArgumentError(f"row id is {shorten(row_id)}: no row can have it") from error
-    return text
+def texts_of(keys: "Many[K]") -> dict[K, str]:
+    """Return key -> text for each key asked. Raises ArgumentError, also for equal keys with different texts."""
+    listed: list[Any] = key_list(keys)
+    texts = list(map(key_text, listed))
+    asked: dict[Any, str] = dict(zip(listed, texts, strict=True))
+    if len(asked) < len(texts) and list(map(asked.__getitem__, listed)) != texts:  # 1 and True, 1.5 and 1.50
+        raise ArgumentError("row_ids has keys that are equal in Python, and different row ids: ask one after the other")
+    return asked
 
 
 def is_object(value: Any) -> bool:

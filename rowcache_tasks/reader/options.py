@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from rowcache_tasks.config.settings import Table, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.schedule.arguments import is_finite, parse_delay
+from rowcache_tasks.schedule.arguments import Delay, parse_delay, parse_seconds
 from rowcache_tasks.text import shorten
 
 MAX_CONCURRENCY = 10
@@ -59,6 +59,14 @@ class Options(TypedDict, total=False):
     read_through: ReadThrough | None
 
 
+class ReadOptions(TypedDict, total=False):
+    """The options of a read, for type checkers."""
+
+    max_age: Delay | None
+    fill: bool
+    delay: Delay | None
+
+
 @dataclass(frozen=True, slots=True)
 class ReaderSettings:
     """The table of a reader, and its servers."""
@@ -93,7 +101,7 @@ def find_settings(
         table = settings.table(name)
         options = replace(options, database_url=options.database_url or settings.url_of(table))
         return ReaderSettings(table, settings.redis_url, options)
-    tables = {name: {"table": name, "namespace": namespace or ""}}
+    tables = {name: {"table": name, **({} if namespace is None else {"namespace": namespace})}}
     raw = {"rowcache_redis_url": url or "redis://localhost", "rowcache_tables": tables}
     if options.database_url is not None:
         raw["rowcache_database_url"] = options.database_url
@@ -130,10 +138,9 @@ def parse_request(max_age: object, delay: object, *, fill: bool) -> ReadRequest:
     """Check the options of a read. Raises ArgumentError."""
     if max_age is None and delay is None:
         return FILLED if fill else AS_CACHED
-    if max_age is not None and (
-        isinstance(max_age, bool) or not isinstance(max_age, int | float) or not is_finite(max_age) or max_age < 0
-    ):
-        raise ArgumentError(f"max_age is {shorten(max_age)}: it must be a number of seconds from 0 on, or None")
+    max_age_s = None if max_age is None else parse_seconds("max_age", max_age)
+    if max_age_s is not None and max_age_s < 0:
+        raise ArgumentError(f"max_age is {shorten(max_age)}: it must be 0 or more seconds, or None")
     if delay is not None and not fill:
         raise ArgumentError("delay is given without fill=True: it is the delay of a row that had to be filled")
-    return ReadRequest(None if max_age is None else float(max_age), fill, None if delay is None else parse_delay(delay))
+    return ReadRequest(max_age_s, fill, None if delay is None else parse_delay(delay))

@@ -3,11 +3,14 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.schedule.row_id import encode_row_id
+from rowcache_tasks.schedule.row_id import encode_row_id, key_list, key_text
 from rowcache_tasks.text import shorten
 
+Delay = float | timedelta
+"""Seconds, or a timedelta."""
 MAX_ROW_ID_BYTES = 1024
 MIN_DELAY_S = 0.05
 """A row with a shorter delay keeps a dispatcher and a worker busy; most likely it is in another unit."""
@@ -17,46 +20,44 @@ TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")
 
 
 def parse_row_id(value: object) -> str:
-    """Accept a non-empty text of up to MAX_ROW_ID_BYTES, or an integer."""
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 3 * MAX_ROW_ID_BYTES:
-        return int.__repr__(value)
-    if not isinstance(value, str) or not value:
-        raise ArgumentError(f"row id is {shorten(value)}: it must be a non-empty string or an integer")
-    try:
-        size = len(encode_row_id(value))
-    except UnicodeEncodeError as error:
-        raise ArgumentError(f"row id is {shorten(value)}: it has a lone surrogate, which is no character") from error
+    """Accept a key whose text has up to MAX_ROW_ID_BYTES; return the text."""
+    text = key_text(value)
+    size = len(encode_row_id(text))
     if size > MAX_ROW_ID_BYTES:
         raise ArgumentError(f"row id is {shorten(value)}: found {size} bytes, allowed are {MAX_ROW_ID_BYTES}")
-    return value
+    return text
 
 
 def parse_row_ids(value: object) -> list[str]:
-    """Accept a list of row ids, or a single one; each is returned once, in order."""
-    if isinstance(value, str | int):
-        return [parse_row_id(value)]
-    if not isinstance(value, list | tuple):
-        raise ArgumentError(f"row_ids is {shorten(value)}: it must be a list of row ids")
-    return list(dict.fromkeys(map(parse_row_id, value)))
+    """Accept an iterable of keys; return the text of each once, in order."""
+    return list(dict.fromkeys(map(parse_row_id, key_list(value))))
+
+
+def parse_seconds(name: str, value: object) -> float:
+    """Accept a finite number of seconds, or a timedelta."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
+        raise ArgumentError(f"{name} is {shorten(value)}: it must be a finite number of seconds or a timedelta")
+    return value
 
 
 def parse_delay(value: object) -> float:
-    """Accept a number of seconds from MIN_DELAY_S to MAX_DELAY_S."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
-        raise ArgumentError(f"delay is {shorten(value)}: it must be a finite number of seconds")
-    if not MIN_DELAY_S <= value <= MAX_DELAY_S:
+    """Accept a number of seconds, or a timedelta, from MIN_DELAY_S to MAX_DELAY_S seconds."""
+    seconds = parse_seconds("delay", value)
+    if not MIN_DELAY_S <= seconds <= MAX_DELAY_S:
         raise ArgumentError(
             f"delay is {shorten(value)}: it must be from {MIN_DELAY_S} to {MAX_DELAY_S} seconds; "
             "to stop caching a row, use unschedule_row"
         )
-    return float(value)
+    return float(seconds)
 
 
 def parse_delays(value: object) -> dict[str, float]:
-    """Accept a dictionary of row id -> delay."""
+    """Accept a dictionary of key -> delay; of equal texts ("42" and 42) the last counts."""
     if not isinstance(value, Mapping):
-        raise ArgumentError(f'delays is {shorten(value)}: it must be a dictionary of row id -> seconds, {{"42": 10}}')
-    return {parse_row_id(row_id): parse_delay(delay) for row_id, delay in value.items()}
+        raise ArgumentError(f"delays is {shorten(value)}: it must be a dictionary of key -> seconds: {{42: 10}}")
+    return {parse_row_id(key): parse_delay(delay) for key, delay in value.items()}
 
 
 def parse_stamp(value: object) -> str:

@@ -1,7 +1,7 @@
 """Refreshes requested straight in Redis, without Celery."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -13,6 +13,7 @@ from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, connection_options
 from rowcache_tasks.schedule.role import NotPrimaryError
+from rowcache_tasks.schedule.row_id import Key, Many
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
 from rowcache_tasks.schedule.script import Call, load_script
 from rowcache_tasks.text import shorten
@@ -62,7 +63,7 @@ class Refresher:
             retry=Retry(NoBackoff(), retries=1, supported_errors=(NotPrimaryError,)),
         )
 
-    def refresh_now(self, table: str, row_ids: str | int | Iterable[str | int]) -> int:
+    def refresh_now(self, table: str, row_ids: Many[Key]) -> int:
         """Refresh scheduled rows at once, as after a change; return how many of them are scheduled.
 
         A value that is read from the database after this call will be cached. Rows that are not scheduled lose the
@@ -70,14 +71,12 @@ class Refresher:
         """
         return self.refresh_tables({self.settings.table(table).name: row_ids})
 
-    def refresh_tables(self, rows: Mapping[str, str | int | Iterable[str | int]]) -> int:
+    def refresh_tables(self, rows: Mapping[str, Many[Key]]) -> int:
         """Do the same for rows of several tables (table -> row ids), all in one round trip of up to 2000 rows."""
         deadline = time.monotonic() + self._timeout_s
         if not isinstance(rows, Mapping):
-            raise ArgumentError(
-                f'rows is {shorten(rows)}: it must be a dictionary of table -> row ids: {{"inv": "42"}}'
-            )
-        return self._touch({table: list_row_ids(row_ids) for table, row_ids in rows.items()}, deadline)
+            raise ArgumentError(f'rows is {shorten(rows)}: it must be a dictionary of table -> keys: {{"inv": [42]}}')
+        return self._touch({table: parse_row_ids(row_ids) for table, row_ids in rows.items()}, deadline)
 
     def touch_rows(self, rows: Mapping[str, Sequence[str]]) -> int:
         """Do the same for row ids that are not checked: the hook makes them from keys of the database."""
@@ -120,12 +119,6 @@ class Refresher:
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         self._client.close()
-
-
-def list_row_ids(value: object) -> list[str]:
-    """Check row ids as parse_row_ids does; accept sets, generators and other iterables, too. Raises ArgumentError."""
-    is_other = isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | memoryview | Mapping)
-    return parse_row_ids(list(value) if is_other else value)  # type: ignore[call-overload]
 
 
 def failure(rows: Mapping[str, Sequence[str]], left: Mapping[str, int], reason: str) -> CacheError:

@@ -4,18 +4,24 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from inspect import signature
-from typing import Any
+from inspect import BoundArguments, signature
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import redis
 from celery import Task
 from celery.exceptions import Reject
 
-from rowcache_tasks.celery import SCHEDULE_QUEUE
+from rowcache_tasks.celery import SCHEDULE_QUEUE, app
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import ArgumentError, RowCacheError
 from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
 from rowcache_tasks.schedule.rows import Schedule
+
+if TYPE_CHECKING:
+    from celery.result import AsyncResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PARSERS: dict[str, Callable[[Any], Any]] = {
     "row_id": parse_row_id,
@@ -37,7 +43,7 @@ RETRY_PAUSE_S = 1.0
 logger = logging.getLogger(__name__)
 
 
-class ScheduleChange(Task):  # type: ignore[type-arg]
+class ScheduleChange(Task, Generic[P, R]):  # type: ignore[type-arg]
     """A task that changes the schedule: checked and stamped when enqueued, kept when Redis is away or a worker dies.
 
     It may run twice without harm: the second run carries the same stamp.
@@ -50,26 +56,39 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
     ignore_result = True
     throws = (RowCacheError,)
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """Check the arguments, add the time, send. Raises ArgumentError; redis.RedisError when Redis is away."""
-        args, kwargs = args or (), kwargs or {}
-        stamp = self.parse(args, kwargs).get("stamp") or now_stamp()
-        return super().apply_async(args, {**kwargs, "stamp": stamp}, *rest, **options)
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "AsyncResult[R]":
+        """Send the task: apply_async without options."""
+        return self.apply_async(args, kwargs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, *rest: Any, **options: Any
+    ) -> "AsyncResult[R]":
+        """Check the arguments, write keys as row ids and delays as seconds, add the time, send.
+
+        Raises ArgumentError; redis.RedisError when Redis is away.
+        """
+        bound = self.parse(args or (), kwargs or {})
+        bound.arguments["stamp"] = bound.arguments.get("stamp") or now_stamp()
+        return super().apply_async(bound.args, bound.kwargs, *rest, **options)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Check the arguments again, and run: any program may send a message."""
-        return self.run(**self.parse(args, kwargs))
+        bound = self.parse(args, kwargs)
+        result: R = self.run(*bound.args, **bound.kwargs)
+        return result
 
-    def parse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the checked arguments by name. Raises ArgumentError."""
+    def parse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundArguments:
+        """Return the arguments, checked and as a message has them. Raises ArgumentError."""
         try:
-            arguments = signature(self.run).bind(*args, **kwargs).arguments
+            bound = signature(self.run).bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(f"{self.run.__name__}: {error}") from error
+        arguments = bound.arguments
         table = current_runtime().settings.table(arguments["table"])
         if "query" in arguments:
             table.query(arguments["query"])
-        return {name: PARSERS[name](value) if name in PARSERS else value for name, value in arguments.items()}
+        arguments.update({name: PARSERS[name](value) for name, value in arguments.items() if name in PARSERS})
+        return bound
 
     def progress(self, form: str) -> Callable[..., None]:
         """Return a function that shows numbers as the state PROGRESS, at most twice a second.
@@ -85,6 +104,26 @@ class ScheduleChange(Task):  # type: ignore[type-arg]
                 self.send_event("task-progress", result=form.format(*numbers))
 
         return report
+
+
+Change = ScheduleChange[..., Any]
+"""The task that a function gets which is one."""
+
+
+def change(function: Callable[P, R]) -> ScheduleChange[P, R]:
+    """Make a function a task that changes the schedule."""
+    return _task(function, bind=False)
+
+
+def long_change(function: Callable[Concatenate[Any, P], R]) -> ScheduleChange[P, R]:
+    """Do the same with a function that gets the task, for its progress, as the first argument."""
+    return _task(function, bind=True)
+
+
+def _task(function: Callable[..., R], *, bind: bool) -> ScheduleChange[P, R]:
+    name = f"rowcache_tasks.tasks.{function.__name__}"
+    task: Any = app.task(name=name, base=ScheduleChange, bind=bind)(function)
+    return cast("ScheduleChange[P, R]", task)
 
 
 @contextmanager

@@ -1,51 +1,62 @@
-"""Tasks that change the schedule of named rows."""
+"""Tasks that change the schedule of named rows. ScheduleChange writes keys as row ids, and delays as seconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
 
-from rowcache_tasks.celery import app
-from rowcache_tasks.tasks.change import ScheduleChange, changing
+from rowcache_tasks.schedule.arguments import Delay
+from rowcache_tasks.schedule.row_id import Key, Many
+from rowcache_tasks.tasks.change import change, changing
 
 
-@app.task(name="rowcache_tasks.tasks.schedule_row", base=ScheduleChange)
-def schedule_row(table: str, row_id: str, delay: float, *, stamp: str = "") -> dict[str, int]:
-    """Cache a row from now on, refreshed every `delay` seconds; return {"applied": n, "ignored": n}."""
+class Delays(Protocol):
+    """Dictionary of key -> delay, for type checkers: the key type of a Mapping is invariant."""
+
+    def items(self) -> AbstractSet[tuple[Key, Delay]]:
+        """Return the pairs."""
+        ...
+
+
+@change
+def schedule_row(table: str, row_id: Key, delay: Delay, *, stamp: str = "") -> dict[str, int]:
+    """Cache a row from now on, refreshed every `delay`; return {"applied": n, "ignored": n}."""
     return put_delays(table, {row_id: delay}, stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.schedule_rows", base=ScheduleChange)
-def schedule_rows(table: str, delays: Mapping[str, float], *, stamp: str = "") -> dict[str, int]:
-    """Cache rows from now on: row id -> seconds between refreshes; return {"applied": n, "ignored": n}."""
+@change
+def schedule_rows(table: str, delays: Delays, *, stamp: str = "") -> dict[str, int]:
+    """Cache rows from now on: key -> time between refreshes; return {"applied": n, "ignored": n}."""
     return put_delays(table, delays, stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.unschedule_row", base=ScheduleChange)
-def unschedule_row(table: str, row_id: str, *, stamp: str = "") -> dict[str, int]:
+@change
+def unschedule_row(table: str, row_id: Key, *, stamp: str = "") -> dict[str, int]:
     """Stop caching a row and remove its value at once; return {"applied": n, "ignored": n}."""
     return drop(table, [row_id], stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.unschedule_rows", base=ScheduleChange)
-def unschedule_rows(table: str, row_ids: Sequence[str], *, stamp: str = "") -> dict[str, int]:
+@change
+def unschedule_rows(table: str, row_ids: Many[Key], *, stamp: str = "") -> dict[str, int]:
     """Stop caching rows and remove their values at once; return {"applied": n, "ignored": n}."""
     return drop(table, row_ids, stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.refresh_now", base=ScheduleChange)
-def refresh_now(table: str, row_ids: Sequence[str], *, stamp: str = "") -> dict[str, int]:
+@change
+def refresh_now(table: str, row_ids: Many[Key], *, stamp: str = "") -> dict[str, int]:
     """Refresh scheduled rows at once, as after a change; return {"touched": n, "unscheduled": n}."""
+    listed: Any = row_ids
     with changing(table) as schedule:
-        touched = schedule.touch_rows(row_ids)
-    return {"touched": touched, "unscheduled": len(row_ids) - touched}
+        touched = schedule.touch_rows(listed)
+    return {"touched": touched, "unscheduled": len(listed) - touched}
 
 
-def put_delays(table: str, delays: Mapping[str, float], stamp: str) -> dict[str, int]:
-    """Schedule rows, due now."""
+def put_delays(table: str, delays: Any, stamp: str) -> dict[str, int]:
+    """Schedule rows, row id -> seconds, due now."""
     with changing(table) as schedule:
         rows = {row_id: (delay, 0.0) for row_id, delay in delays.items()}
         return schedule.put_rows(rows, stamp).as_result()
 
 
-def drop(table: str, row_ids: Sequence[str], stamp: str) -> dict[str, int]:
+def drop(table: str, row_ids: Any, stamp: str) -> dict[str, int]:
     """Unschedule rows."""
     with changing(table) as schedule:
         return schedule.drop_rows(row_ids, stamp).as_result()

@@ -2,17 +2,17 @@
 
 from dataclasses import asdict
 
-from rowcache_tasks.celery import app
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import SourceError
-from rowcache_tasks.tasks.change import ScheduleChange, changing, now_stamp
+from rowcache_tasks.schedule.arguments import Delay, parse_delay
+from rowcache_tasks.tasks.change import Change, change, changing, long_change, now_stamp
 from rowcache_tasks.worker.drop import drop_table as drop_all
 from rowcache_tasks.worker.reconcile import reconcile_table as reconcile
 from rowcache_tasks.worker.seed import seed_query, seed_table
 
 
-@app.task(name="rowcache_tasks.tasks.schedule_table", base=ScheduleChange, bind=True)
-def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str = "") -> dict[str, int]:
+@long_change
+def schedule_table(self: Change, table: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
     """Cache every row of the table, the first refreshes spread over one delay; return {"applied": n, "ignored": n}."""
     stamp = stamp or now_stamp()
     source = current_runtime().source(table)
@@ -21,12 +21,14 @@ def schedule_table(self: ScheduleChange, table: str, delay: float, *, stamp: str
     except SourceError:
         total = "many"  # A count may take longer than a statement is allowed to; the keys are streamed all the same.
     with changing(table) as schedule:
-        changed = seed_table(schedule, source, delay, stamp, self.progress("{:,} of " + total + " rows scheduled"))
+        changed = seed_table(
+            schedule, source, parse_delay(delay), stamp, self.progress("{:,} of " + total + " rows scheduled")
+        )
     return changed.as_result()
 
 
-@app.task(name="rowcache_tasks.tasks.schedule_query", base=ScheduleChange, bind=True)
-def schedule_query(self: ScheduleChange, table: str, query: str, delay: float, *, stamp: str = "") -> dict[str, int]:
+@long_change
+def schedule_query(self: Change, table: str, query: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
     """Cache the rows that a query of the settings names; return {"applied": n, "ignored": n}.
 
     `delay` is for rows to which the query gives none. The first refreshes are spread over the delay of each row.
@@ -35,12 +37,12 @@ def schedule_query(self: ScheduleChange, table: str, query: str, delay: float, *
     with changing(table) as schedule:
         source = current_runtime().source(table)
         chosen, report = schedule.table.query(query), self.progress("{:,} rows scheduled")
-        changed = seed_query(schedule, source, chosen, delay, stamp, report)
+        changed = seed_query(schedule, source, chosen, parse_delay(delay), stamp, report)
     return changed.as_result()
 
 
-@app.task(name="rowcache_tasks.tasks.reconcile_table", base=ScheduleChange, bind=True)
-def reconcile_table(self: ScheduleChange, table: str, delay: float, *, stamp: str = "") -> dict[str, int]:
+@long_change
+def reconcile_table(self: Change, table: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
     """Schedule the rows that the database has, drop those that it does not have; return {"added", "dropped", "kept"}.
 
     Rows that are scheduled already keep their delay and their due time.
@@ -49,24 +51,26 @@ def reconcile_table(self: ScheduleChange, table: str, delay: float, *, stamp: st
     with changing(table) as schedule:
         runtime = current_runtime()
         report = self.progress("{:,} rows compared, {:,} added, {:,} dropped")
-        found = reconcile(schedule, runtime.table_state(table), runtime.source(table), delay, stamp, report)
+        found = reconcile(
+            schedule, runtime.table_state(table), runtime.source(table), parse_delay(delay), stamp, report
+        )
         return asdict(found)
 
 
-@app.task(name="rowcache_tasks.tasks.pause_table", base=ScheduleChange)
+@change
 def pause_table(table: str, *, stamp: str = "") -> dict[str, int]:
     """Let no dispatcher claim rows of the table until resume_table; return {"applied": n, "ignored": n}."""
     return set_paused(table, True, stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.resume_table", base=ScheduleChange)
+@change
 def resume_table(table: str, *, stamp: str = "") -> dict[str, int]:
     """Let dispatchers claim rows of the table again; return {"applied": n, "ignored": n}."""
     return set_paused(table, False, stamp)
 
 
-@app.task(name="rowcache_tasks.tasks.drop_table", base=ScheduleChange, bind=True)
-def drop_table(self: ScheduleChange, table: str, *, stamp: str = "") -> dict[str, int]:
+@long_change
+def drop_table(self: Change, table: str, *, stamp: str = "") -> dict[str, int]:
     """Stop caching the table: unschedule every row and remove every value; return {"dropped": n, "kept": n}.
 
     Rows that were scheduled after this task was enqueued are kept.

@@ -95,12 +95,12 @@ def test_rows_stay_fresh_when_the_old_primary_lives_on_as_a_replica(deployment, 
     readers = [RowCache("inv", url=pair.url(), namespace="", near=near) for near in (0, 10)]
     refresher = Refresher(url=pair.url(), tables={"inv": {"table": "inventory"}})
     assert [reader.get("1")["stock"] for reader in readers] == [0, 0]
-    assert refresher.refresh_now("inv", "1") == 1
+    assert refresher.refresh_now("inv", ["1"]) == 1
     fail_over(pair)
     deployment.sql("UPDATE inventory SET stock = 1")
     wait_until(lambda: stocks(pair, pair.primary) == {1}, "hot rows are fresh", FRESH_S)
     wait_until(lambda: [r.get("1")["stock"] for r in readers] == [1, 1], "readers see it", FRESH_S)
-    assert refresher.refresh_now("inv", "1") == 1
+    assert refresher.refresh_now("inv", ["1"]) == 1
     assert all(len(lines) <= 1 for lines in warnings(deployment).values()), warnings(deployment)
     for reader in (*readers, refresher):
         reader.close()

@@ -20,17 +20,17 @@ def test_rows_changed_in_a_way_that_cannot_be_seen_are_named_by_hand(db, touched
         session.execute(text("UPDATE inventory SET stock = 1"))
         touched(session, "inv", ["1", 2])
         with session.begin_nested() as savepoint:
-            touched(session, "inv", "3")
+            touched(session, "inv", ["3"])
             savepoint.rollback()
         session.commit()
         assert touched_rows.touched() == {"inv": ["1", "2"]}
         with pytest.raises(ArgumentError, match="call it between the change and the commit"):
-            touched(session, "inv", "1")
+            touched(session, "inv", ["1"])
         session.begin()
         with pytest.raises(ArgumentError, match="table 'nope' is not in rowcache_tables"):
-            touched(session, "nope", "1")
+            touched(session, "nope", ["1"])
     with Session() as other, other.begin(), pytest.raises(ArgumentError, match="found no transaction of a session"):
-        touched(other, "inv", "1")
+        touched(other, "inv", ["1"])
 
 
 def test_rows_named_by_hand_go_to_each_hook_that_knows_their_table(session_maker, listen, touched_rows):
@@ -41,8 +41,8 @@ def test_rows_named_by_hand_go_to_each_hook_that_knows_their_table(session_maker
         session.execute(text("UPDATE staff SET name = 'x'"))
         touched(session, "staff", {"1"})
         touched(session, "inv", (n for n in (1, 2)))
-        for wrong in ({"table": "users"}, {"table": []}, {"row_ids": [None]}, {"row_ids": [""]}):
-            with pytest.raises(ArgumentError, match=r"table .* is not in rowcache_tables|row id is (None|'')"):
+        for wrong in ({"table": "users"}, {"table": []}, {"row_ids": [None]}, {"row_ids": [""]}, {"row_ids": "3"}):
+            with pytest.raises(ArgumentError, match=r"table .* is not in rowcache_tables|row id is (None|'')|one key"):
                 touched(session, **{"table": "inv", "row_ids": ["3"]} | wrong)
         session.commit()
     assert touched_rows.touched() == {"inv": ["1", "2"], "staff": ["1"]}

@@ -50,7 +50,7 @@ def test_commits_of_an_async_session_are_touched_and_rollbacks_are_not(postgres_
                 await savepoint.rollback()
             await sell(session, 3)
             await session.execute(update(Inventory).where(Inventory.id == 1).values(stock=1))
-            touched(session, "inv", "9")
+            touched(session, "inv", ["9"])
             assert touched_rows.touched() == {}
             await session.commit()
         finally:

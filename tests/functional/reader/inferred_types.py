@@ -1,10 +1,11 @@
-"""Every public call of the readers, with the type that type checkers infer; test_inferred_types.py compares.
+"""Every public call of readers and tasks, with the type that type checkers infer; test_inferred_types.py compares.
 
 `# refused`: an error. Where the two differ: `# mypy: …; pyright: …`.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import TypedDict, reveal_type
 
 import msgspec
@@ -12,7 +13,8 @@ import redis
 import redis.asyncio
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache
+from rowcache_tasks import AsyncRowCache, ReadThrough, Refresher, RowCache, row_id
+from rowcache_tasks.tasks import pause_table, refresh_now, schedule_row, schedule_rows, schedule_table, unschedule_rows
 
 
 class Struct(msgspec.Struct):
@@ -60,6 +62,10 @@ def untyped(client: redis.Redis, keys: list[str | int]) -> None:
     reveal_type(cache.get_many(["42", "43"]))  # dict[str, dict[str, Any] | None]
     reveal_type(cache.get_many(range(3), fill=True))  # dict[int, dict[str, Any] | None]
     reveal_type(cache.get_many(keys, max_age=1.5))  # dict[str | int, dict[str, Any] | None]
+    print(cache.get_many([42, "43"]), cache.get_many(["42", 43], max_age=5))
+    reveal_type(cache.get_many([(7, "a"), (8, "b")]))  # dict[tuple[int, str], dict[str, Any] | None]
+    reveal_type(cache.get_many(iter([date(2026, 1, 2)])))  # dict[date, dict[str, Any] | None]
+    reveal_type(cache.get((7, b"a", True), max_age=timedelta(seconds=5)))  # dict[str, Any] | None
     reveal_type(cache.get_with_age("42"))  # CachedRow[dict[str, Any]] | None
     reveal_type(cache.get_with_age(42, max_age=5, fill=True))  # CachedRow[dict[str, Any]] | None
     reveal_type(cache.age("42"))  # float | None
@@ -151,6 +157,20 @@ async def awaited(client: redis.asyncio.Redis, keys: list[str | int]) -> AsyncIt
     yield cache
 
 
+def tasked(delays: dict[str, int]) -> None:
+    reveal_type(schedule_row.delay("inv", 42, 10))  # AsyncResult[dict[str, int]]
+    reveal_type(schedule_row("inv", row_id=(7, "a"), delay=timedelta(seconds=5)))  # dict[str, int]
+    reveal_type(schedule_rows.delay("inv", delays))  # AsyncResult[dict[str, int]]
+    reveal_type(schedule_rows.delay("inv", {42: 10, "43": 60.5}))  # AsyncResult[dict[str, int]]
+    reveal_type(refresh_now.delay("inv", [42, "43"]))  # AsyncResult[dict[str, int]]
+    reveal_type(refresh_now.apply_async(("inv", {42}), countdown=3))  # AsyncResult[dict[str, int]]
+    reveal_type(unschedule_rows.delay("inv", (n for n in range(3))))  # AsyncResult[dict[str, int]]
+    reveal_type(schedule_table.delay("inv", timedelta(minutes=1)))  # AsyncResult[dict[str, int]]
+    reveal_type(pause_table.delay(table="inv"))  # AsyncResult[dict[str, int]]
+    reveal_type(row_id(7, date(2026, 1, 2)))  # str
+    reveal_type(Refresher().refresh_tables({"inv": [42, "43"], "seat": {(1, "a")}}))  # int
+
+
 def refused(client: redis.Redis) -> None:
     """Calls that a type checker must refuse."""
     RowCache()  # refused
@@ -163,6 +183,24 @@ def refused(client: redis.Redis) -> None:
     RowCache("inv").get(1.5)  # refused
     RowCache("inv").get_many([None])  # refused
     RowCache("inv").get("42", max_aeg=5)  # refused
+    RowCache("inv").get_many("42")  # refused
+    RowCache("inv").get_many([1.5], fill=True)  # refused
+    Refresher().refresh_now("inv", "42")  # refused
+    row_id(1.5)  # refused
+    schedule_row.delay("inv", 42)  # refused
+    schedule_row.delay("inv", 42, "10")  # refused
+    schedule_row.delay(42, "inv", 10)  # refused
+    schedule_row.delay("inv", None, 10)  # refused
+    schedule_row.delay("inv", [42], 10)  # refused
+    schedule_row.delay("inv", 42, dealy=10)  # refused
+    schedule_row.apply_async("inv", 42, 10)  # refused
+    schedule_rows.delay("inv", [42])  # refused
+    schedule_rows.delay("inv", {42: "10"})  # refused
+    refresh_now.delay("inv", "42")  # refused
+    refresh_now.delay("inv", 42)  # refused
+    unschedule_rows.delay("inv", [None])  # refused
+    schedule_table.delay("inv")  # refused
+    pause_table.delay(42)  # refused
     wrong: RowCache[Struct] = RowCache("inv")  # refused
     async_wrong: AsyncRowCache[Struct] = AsyncRowCache("inv")  # refused
     print(wrong, async_wrong)

@@ -4,6 +4,8 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
+from datetime import date, timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -21,6 +23,7 @@ from rowcache_tasks import (
     ReadThrough,
     RowCache,
     RowTypeError,
+    row_id,
 )
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.rows import Schedule
@@ -146,7 +149,7 @@ def test_value_of_unknown_age_is_stale_when_an_age_is_asked_for(inv, client):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_age": -1}, "max_age is -1: it must be a number of seconds from 0 on, or None"),
+        ({"max_age": -1}, "max_age is -1: it must be 0 or more seconds, or None"),
         ({"max_age": "5"}, "max_age is '5': it must be"),
         ({"max_age": float("nan")}, "max_age is nan: it must be"),
         ({"delay": 10}, "delay is given without fill=True"),
@@ -159,7 +162,7 @@ def test_wrong_option_is_a_clear_error(inv, options, message):
             read("42", **options)
 
 
-@pytest.mark.parametrize("row_id", [None, 1.5, b"42", ["42"], "\ud800", ""])
+@pytest.mark.parametrize("row_id", [None, 1.5, ["42"], "\ud800", "", (), (1, None)])
 def test_wrong_row_id_is_a_clear_error(inv, row_id):
     reads = (inv.get, inv.age, inv.exists, inv.get_with_age, lambda asked: inv.get(asked, fill=True))
     for read in reads:
@@ -232,10 +235,23 @@ def test_password_of_the_database_is_in_no_representation():
     assert "secret" not in repr(options)
 
 
-def test_namespace_selects_the_keys(open_reader, client):
+def test_namespace_of_a_table_is_its_name_but_of_inv(open_reader, client, schedule):
     commit(Schedule(client, Table("users", "users", namespace="users")), {"1": b'{"id":1}'})
-    assert open_reader("users", namespace="users").get("1") == {"id": 1}
-    assert open_reader("users").get("1") is None
+    commit(schedule, {"2": b'{"id":2}'})
+    assert open_reader("users").get(1) == open_reader("inv", namespace="users").get(1) == {"id": 1}
+    assert open_reader("inv").get(2) == open_reader("users", namespace="").get(2) == {"id": 2}
+    assert open_reader("users").get(2) is open_reader("inv").get(1) is None
+
+
+def test_key_is_of_any_type_and_several_columns_are_a_tuple(inv, schedule):
+    keys = [UUID(int=5), date(2026, 1, 2), (7, "a,b"), True, b"\0"]
+    commit(schedule, {row_id(key): b'{"n":%d}' % n for n, key in enumerate(keys)})
+    assert inv.get_many(keys) == {key: {"n": n} for n, key in enumerate(keys)}
+    assert [inv.get(key, max_age=timedelta(days=1)) for key in keys] == [{"n": n} for n in range(5)]
+    with pytest.raises(ArgumentError, match=r"one key of 2 columns.*: write \[\(7, 'a,b'\)\]"):
+        inv.get_many((7, "a,b"))
+    with pytest.raises(ArgumentError, match=r"this str is one key: write \['42'\]"):
+        inv.get_many("42")
 
 
 def test_settings_come_from_the_configuration_module(open_reader, valkey, schedule, tmp_path, monkeypatch):

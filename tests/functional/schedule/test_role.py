@@ -145,9 +145,9 @@ def test_refresher_leaves_a_replica(pair, client):
         pair.command(server, "ZADD", "schedule:", 5e9, "1")
     pair.demote(pair.replica)
     refresher = Refresher(url=pair.url(), tables={"inv": {"table": "inventory"}})
-    assert refresher.refresh_now("inv", "1") == 1
+    assert refresher.refresh_now("inv", ["1"]) == 1
     pair.fail_over()
-    assert refresher.refresh_now("inv", "1") == 1
+    assert refresher.refresh_now("inv", ["1"]) == 1
     refresher.close()
 
 

@@ -1,10 +1,17 @@
-"""Errors of a schedule change: which of them put it back into its queue."""
+"""Schedule changes: the form of their messages, and which errors put them back into their queue."""
+
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 import redis
 from celery.exceptions import Reject
+from kombu import Connection
 from support.in_process_worker import in_process_worker
 
+from rowcache_tasks import row_id, tasks
+from rowcache_tasks.celery import SCHEDULE_QUEUE
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.tasks.change import changing
 
@@ -37,3 +44,42 @@ def test_change_is_put_back_and_connections_of_other_threads_are_left_alone(runt
 def test_change_that_no_waiting_mends_fails(runtime, error):
     with pytest.raises(type(error)), changing("inv"):
         raise error
+
+
+UUID_5 = "00000000-0000-0000-0000-000000000005"
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "kwargs", "sent"),
+    [
+        (tasks.schedule_row, (UUID(int=5), timedelta(minutes=1)), {}, [UUID_5, 60]),
+        (tasks.schedule_row, (), {"delay": 5, "row_id": (7, "a,b")}, ["7,a%2Cb", 5]),
+        (tasks.schedule_rows, ({date(2026, 1, 2): 5, Decimal("1.50"): timedelta(seconds=6)},), {}, None),
+        (tasks.unschedule_row, (MOMENT,), {}, ["2026-01-02T01:04:05Z"]),
+        (tasks.unschedule_rows, ({(1, True)},), {}, [["1,true"]]),
+        (tasks.refresh_now, ((key for key in (b"\0", 42)),), {}, [["AA==", "42"]]),
+        (tasks.schedule_table, (timedelta(minutes=1),), {}, [60]),
+    ],
+)
+def test_message_has_keys_as_row_ids_and_delays_as_seconds(runtime, valkey, task, args, kwargs, sent):
+    sent = [{"2026-01-02": 5, "1.50": 6}] if sent is None else sent
+    with Connection(valkey.broker_url(8)) as broker:
+        task.apply_async(("inv", *args), kwargs, connection=broker, serializer="json")
+        message = broker.default_channel.basic_get(SCHEDULE_QUEUE, no_ack=True)
+    (got, options, _embed) = message.decode()
+    assert got == ["inv", *sent]
+    assert options.keys() == {"stamp"}
+
+
+def test_rows_named_by_keys_of_any_type_are_scheduled_touched_and_dropped(runtime, client):
+    key, other = (7, date(2026, 1, 2)), UUID(int=5)
+    assert tasks.schedule_row("inv", key, timedelta(seconds=60)) == {"applied": 1, "ignored": 0}
+    assert tasks.schedule_rows("inv", {other: 60}) == {"applied": 1, "ignored": 0}
+    assert client.zrange("delay:", 0, -1) == [UUID_5.encode(), b"7,2026-01-02"]
+    assert tasks.refresh_now("inv", iter([key, other])) == {"touched": 2, "unscheduled": 0}
+    assert tasks.unschedule_row("inv", row_id(7, date(2026, 1, 2)))["applied"] == 1
+    assert tasks.unschedule_rows("inv", [other])["applied"] == 1
+    for wrong in ("42", b"42", key):
+        with pytest.raises(ArgumentError, match="is one key"):
+            tasks.refresh_now("inv", wrong)

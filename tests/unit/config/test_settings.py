@@ -55,6 +55,15 @@ def test_every_setting_is_read():
     )
 
 
+def test_namespace_is_the_name_but_of_the_table_of_the_book():
+    tables = {"inv": {"table": "a"}, "users": {"table": "b"}, "old": {"table": "c", "namespace": "x"}}
+    found = parse_settings(GOOD | {"rowcache_tables": tables}).tables
+    assert {name: table.namespace for name, table in found.items()} == {"inv": "", "users": "users", "old": "x"}
+    assert (
+        parse_settings(GOOD | {"rowcache_tables": {"a": {"table": "a", "namespace": ""}}}).tables["a"].namespace == ""
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -91,8 +100,16 @@ def test_every_setting_is_read():
             "rowcache_tables['inv']: unknown option 'colums': did you mean columns?",
         ),
         (
-            {"rowcache_tables": {"a": {"table": "a"}, "b": {"table": "b"}}},
-            "rowcache_tables: 'a' and 'b' are on the same Redis keys (namespace '')",
+            {"rowcache_tables": {"a": {"table": "a"}, "b": {"table": "b", "namespace": "a"}}},
+            "rowcache_tables: 'a' and 'b' are on the same Redis keys (namespace 'a')",
+        ),
+        (
+            {"rowcache_tables": {"a b": {"table": "a"}}},
+            "rowcache_tables['a b']: 'namespace' is not given, and the name is 'a b': allowed are letters",
+        ),
+        (
+            {"rowcache_tables": {"queue": {"table": "a"}}},
+            "rowcache_tables['queue']: 'namespace' is not given, and the name is 'queue': this name is a Redis key of",
         ),
         (
             {"rowcache_tables": {"inv": {"table": "a", "namespace": "a:b"}}},
