@@ -7,11 +7,11 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from itertools import product
+
+import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Valkey
-from rowcache_tasks.schedule.connection import connect
 
 from .explorer import CounterexampleError, Explorer
 from .program import LARGE, SMALL
@@ -20,30 +20,22 @@ from .world import World
 PROGRAMS = SMALL | LARGE
 
 
-def explore(name, first):
-    """Run the interleavings of a program that begin with these actors; return name, explorer and failure."""
+def explore(name):
+    """Run the interleavings of a program; return name, explorer and failure."""
     before, program = PROGRAMS[name]
-    with Valkey() as valkey:
-        client = connect(valkey.url_for(0), "test")
+    with Valkey() as valkey, redis.Redis.from_url(valkey.url_for(0), single_connection_client=True) as client:
         explorer = Explorer(World(client, Table("inv", "inventory", missing_limit=2)), program)
         try:
-            explorer.run(before, first)
+            explorer.run(before)
         except CounterexampleError as error:
             return name, explorer, str(error)
         finally:
-            client.close()
             explorer.world = None
         return name, explorer, ""
 
 
-def openings(program):
-    """Return each pair of first moves of a program; no moves for a small one, which is not divided."""
-    moves = [actor for actor, steps in program.items() for _ in steps]
-    if len(moves) < 9:
-        return [()]
-    return [
-        pair for pair in product(program, program) if all(len(program[actor]) >= pair.count(actor) for actor in pair)
-    ]
+def size(name):
+    return sum(map(len, PROGRAMS[name][1].values()))
 
 
 def main():
@@ -51,11 +43,11 @@ def main():
     totals = dict.fromkeys(PROGRAMS, (0, 0))
     failures = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(explore, name, first) for name, (_, one) in PROGRAMS.items() for first in openings(one)]
+        jobs = [pool.submit(explore, name) for name in sorted(PROGRAMS, key=size, reverse=True)]
         for done, job in enumerate(as_completed(jobs), 1):
             name, explorer, failure = job.result()
             print(
-                f"{done} of {len(jobs)} parts, {time.monotonic() - started:.0f} s",
+                f"{done} of {len(jobs)} programs, {time.monotonic() - started:.0f} s",
                 end="\r",
                 file=sys.stderr,
                 flush=True,

@@ -34,7 +34,7 @@ def begin(world, actor, max_age_s):
     return begun
 
 
-@step
+@step(redis=False)
 def fill_read(world: World, actor):
     if actor in world.model.fills:
         fill = world.model.fills[actor]
@@ -53,12 +53,12 @@ def fill_read_and_end(world: World, actor):
     fill_end(world, actor)
 
 
-@step
+@step(reads=False)
 def fill_end(world: World, actor):
     end(world, actor, None)
 
 
-@step
+@step(reads=False)
 def fill_end_scheduling(world: World, actor):
     end(world, actor, DELAY)
 
@@ -96,7 +96,7 @@ def end(world, actor, delay_s):
         model.wanted, model.asked, model.stamp = True, fill.asked, max(model.stamp, float(fill.begun.began_at))
 
 
-@step
+@step(reads=False)
 def fill_expires(world: World, _):
     """Let the note in the fill key expire: a token, or the absence of the row."""
     token = world.client.get(FILL)

@@ -1,17 +1,17 @@
 """Steps of the database, an application, a foreign client, and the clock."""
 
-from .registry import STEPS, step
+from .registry import STEPS, Step, step
 from .world import DELAY, FILL, HOUR, KEYS, ROW, World
 
 # The database
 
 
-@step
+@step(redis=False, reads=False, writes=True)
 def change(world: World, _):
     world.model.version, world.model.exists = world.model.version + 1, True
 
 
-@step
+@step(redis=False, reads=False, writes=True)
 def delete(world: World, _):
     world.model.version, world.model.exists = world.model.version + 1, False
 
@@ -24,7 +24,7 @@ def put(world: World, _):
     apply(world, "", world.schedule.put_rows({ROW: (DELAY, 0)}), wanted=True)
 
 
-@step
+@step(reads=False)
 def drop(world: World, _):
     apply(world, "", world.schedule.drop_rows([ROW]), wanted=False)
 
@@ -37,7 +37,7 @@ def stamped(name, wanted, second):
         change = world.schedule.put_rows({ROW: (DELAY, 0)}, str(stamp)) if wanted else None
         apply(world, stamp, change or world.schedule.drop_rows([ROW], str(stamp)), wanted=wanted)
 
-    STEPS[name] = run
+    STEPS[name] = Step(run)
 
 
 for number in (1, 2, 3):
@@ -75,19 +75,19 @@ def touch(world: World, _):
 # A foreign client
 
 
-@step
+@step(reads=False)
 def delay_on(world: World, _):
     world.client.zadd("delay:", {ROW: DELAY})
     world.model.wanted = True if world.score("schedule:") is not None else None
 
 
-@step
+@step(reads=False)
 def delay_off(world: World, _):
     world.client.zadd("delay:", {ROW: -1})
     world.model.wanted = None
 
 
-@step
+@step(reads=False)
 def delay_gone(world: World, _):
     world.client.zrem("delay:", ROW)
     world.model.wanted = None
@@ -109,18 +109,18 @@ def reschedule(world):
 # The clock
 
 
-@step
+@step(reads=False)
 def clock_back(world: World, _):
     world.move_clock(-HOUR)
 
 
-@step
+@step(reads=False)
 def clock_forward(world: World, _):
     """Let the clock step forward, or an hour pass: nothing else tells the two apart."""
     world.move_clock(HOUR)
 
 
-@step
+@step(reads=False)
 def check(world: World, _):
     """Look at the clock, as each dispatcher does about once a second."""
     world.schedule.check_clock()

@@ -7,13 +7,13 @@ from .registry import step
 from .world import LONG, PAUSE, ROW, World
 
 
-@step
+@step(reads=False)
 def claim(world: World, actor):
     """Claim with a lease that has ended as soon as anybody else looks: so it ends at any point."""
     take(world, actor, 0)
 
 
-@step
+@step(reads=False)
 def claim_long(world: World, actor):
     """Claim with a lease that does not end: only a reschedule lets anybody else have the row."""
     take(world, actor, LONG)
@@ -33,7 +33,7 @@ def take(world, actor, lease_s):
         model.cancel_fills()
 
 
-@step
+@step(reads=False)
 def lease(world: World, actor):
     """Refresh by hand: claim the row, due or not."""
     found = world.schedule.lease_rows([ROW], LONG)
@@ -51,14 +51,14 @@ def keep(world, actor, found, lease_s):
         fill.is_outdated = True
 
 
-@step
+@step(redis=False)
 def read(world: World, actor):
     if actor in world.model.work:
         work = world.model.work[actor]
         work.read, work.found = world.model.version, world.model.exists
 
 
-@step
+@step(reads=False)
 def commit(world: World, actor):
     """Commit the outcome of the read: a value, or its absence."""
     delay, due = world.score("delay:"), world.score("schedule:")
@@ -124,12 +124,12 @@ def read_and_commit(world: World, actor):
     commit(world, actor)
 
 
-@step
+@step(reads=False)
 def fail(world: World, actor):
     hand_back(world, actor, "cannot be read")
 
 
-@step
+@step(reads=False)
 def give_back(world: World, actor):
     hand_back(world, actor, "")
 
