@@ -2,6 +2,7 @@
 
     RowCacheError
     ├── ConfigError      a setting is wrong; the process must not start
+    │   └── MissingExtraError  a part of the package is not installed
     ├── ArgumentError    an argument of a call is wrong; nothing was changed
     ├── SourceError      the database cannot be read at the moment
     ├── EncodingError    a row or a value has no faithful JSON form
@@ -24,6 +25,16 @@ class RowCacheError(Exception):
 
 class ConfigError(RowCacheError):
     """A setting is wrong. One line: the setting, the value found, the values allowed."""
+
+
+class MissingExtraError(ConfigError, ImportError):
+    """A part of the package needs a module that is not installed. One line with the command that installs it."""
+
+    @classmethod
+    def of(cls, part: str, extra: str, error: ImportError) -> "MissingExtraError":
+        """Make the error from that of the import. `part`: the part of the package, as the user calls it."""
+        found = f"needs the module {error.name!r}, which is not installed" if error.name else f"cannot start: {error}"
+        return cls(f"{part} {' '.join(found.split())}: pip install 'rowcache-tasks[{extra}]'")
 
 
 class ArgumentError(RowCacheError, ValueError):

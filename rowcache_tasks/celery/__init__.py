@@ -7,23 +7,28 @@ package are behind them (defaults.py). The application never becomes the current
 import os
 from typing import Any
 
-import click
-from celery import Celery
+from rowcache_tasks.errors import ConfigError, MissingExtraError
+
+try:
+    import click
+    from celery import Celery
+except ModuleNotFoundError as error:
+    raise MissingExtraError.of("rowcache_tasks.tasks", "worker", error) from None
 from celery.signals import celeryd_init
 from kombu.transport import resolve_transport
 from kombu.utils.url import url_to_parts
 
 from rowcache_tasks.celery.defaults import SCHEDULE_QUEUE, all_queues, package_defaults
 from rowcache_tasks.celery.flower import add_flower_defaults
-from rowcache_tasks.celery.kombu.presence import Presence
-from rowcache_tasks.celery.kombu.shutdown import GiveBack
 from rowcache_tasks.celery.kombu.transport import REFRESH_QUEUE
 from rowcache_tasks.celery.startup import check_worker, print_line, unreadable
 from rowcache_tasks.config.settings import import_configuration
-from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.text import redact
 
 __all__ = ["REFRESH_QUEUE", "SCHEDULE_QUEUE", "app"]
+
+STEPS = ("shutdown:GiveBack", "presence:Presence")
+"""Names, so that a process that only sends imports no worker."""
 
 
 def refuse(line: str) -> ConfigError:
@@ -63,7 +68,7 @@ app = Celery(
     amqp="rowcache_tasks.celery.kombu.transport:RowCacheAMQP",
 )
 app.config_from_object(configuration)
-app.steps["consumer"].update([GiveBack, Presence])
+app.steps["consumer"].update(f"rowcache_tasks.celery.kombu.{step}" for step in STEPS)
 add_flower_defaults()
 
 

@@ -5,18 +5,21 @@ Made on first use in each process: no socket is shared across a fork.
 
 import os
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import redis
-from sqlalchemy import Engine
 
 from rowcache_tasks.config.settings import Settings, load_settings
-from rowcache_tasks.database.engine import create_source_engine
-from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from rowcache_tasks.database.source import Source
 
 
 class Runtime:
@@ -34,11 +37,13 @@ class Runtime:
         """The client of the cache's Redis."""
         return connect(self.settings.redis_url, "tasks")
 
-    def engine(self, url: str | None) -> Engine:
+    def engine(self, url: str | None) -> "Engine":
         """Return the engine of a database; no statement outlives the lease of the rows that it reads."""
         if url is None:
             raise ConfigError("rowcache_database_url is not set: a worker needs it, e.g. postgresql+psycopg://host/db")
         if url not in self._engines:
+            from rowcache_tasks.database.engine import create_source_engine  # noqa: PLC0415 an extra
+
             self._engines[url] = create_source_engine(url, statement_timeout_s=self.settings.lease_s)
         return self._engines[url]
 
@@ -55,9 +60,11 @@ class Runtime:
         """Return the state of a table as a whole; raises ArgumentError for an unknown one."""
         return TableState(self.client, self.settings.table(table))
 
-    def source(self, table: str) -> Source:
+    def source(self, table: str) -> "Source":
         """Return the source of a table; raises ArgumentError for an unknown one."""
         if table not in self._sources:
+            from rowcache_tasks.database.source import Source  # noqa: PLC0415 an extra
+
             found = self.settings.table(table)
             self._sources[table] = Source(self.engine(self.settings.url_of(found)), found)
         return self._sources[table]

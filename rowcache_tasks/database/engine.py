@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from rowcache_tasks.database.dialects import Dialect, dialect_of
-from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.errors import ConfigError, MissingExtraError
 from rowcache_tasks.text import redact
 
 logger = logging.getLogger(__name__)
@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 ALLOWED = (
     "allowed is postgresql+psycopg://…, mysql+pymysql://…, mariadb+pymysql://…, sqlite:///… or another of SQLAlchemy's"
 )
+EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
+"""Driver -> extra of the package."""
 
 warned_urls: set[str] = set()
 """URLs that led to a replica. A forked child has those of its parent, and is silent about them."""
@@ -46,9 +48,12 @@ def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int
     except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is not a number
         raise ConfigError(f"rowcache_database_url is not a URL that SQLAlchemy can open: {ALLOWED}") from error
     except ImportError as error:
+        if error.name in EXTRAS or error.name is None:
+            extra = EXTRAS.get(str(error.name), "postgresql")
+            raise MissingExtraError.of("rowcache_database_url", extra, error) from error
         raise ConfigError(
-            f"rowcache_database_url needs the module {error.name!r}, which is not installed: "
-            "install it, or name psycopg (rowcache-tasks[postgresql]) or pymysql (rowcache-tasks[mysql])"
+            f"rowcache_database_url needs the module {error.name!r}, which is not installed: install it, or name "
+            "psycopg (pip install 'rowcache-tasks[postgresql]') or pymysql (pip install 'rowcache-tasks[mysql]')"
         ) from error
     if engine.dialect.is_async:
         raise ConfigError(f"rowcache_database_url names the asyncio driver {engine.driver!r}: {ALLOWED}")

@@ -3,11 +3,10 @@
 import signal
 import sys
 
-import click
-
 from rowcache_tasks.errors import RowCacheError
 
 try:
+    import click
     from rich.console import Console
 
     from rowcache_tasks.demo.accounts import COUNT

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import redis
-from sqlalchemy.util import await_
 from sqlalchemy.util.concurrency import in_greenlet
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
@@ -18,6 +17,11 @@ from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.reader.server import Breaker
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.rows import cut
+
+try:
+    from sqlalchemy.util import await_
+except ImportError:  # SQLAlchemy 2.0
+    from sqlalchemy.util import await_only as await_
 
 logger = logging.getLogger(__name__)
 

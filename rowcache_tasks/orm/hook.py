@@ -52,6 +52,8 @@ def refresh_on_commit(
     timeout_s = DEFAULT_TIMEOUT_S if timeout is None else timeout
     if via == "task":
         _refuse_with_task(url=url, tables=tables, timeout=timeout)
+        import rowcache_tasks.tasks  # noqa: F401, PLC0415 an extra: an error now, and none after a commit
+
         refresher, settings = None, load_settings()
     else:
         refresher = Refresher(url=url, tables=tables, timeout=timeout_s)

@@ -7,6 +7,7 @@ changes of a row, the last one enqueued stands.
 The name of a task in messages is rowcache_tasks.tasks.<function>, in whatever module the function is.
 """
 
+import rowcache_tasks.celery  # noqa: F401 first: without Celery, it raises the error that says so
 from rowcache_tasks.tasks.change import ScheduleChange, changing, now_stamp
 from rowcache_tasks.tasks.refresh import refresh_row
 from rowcache_tasks.tasks.row import refresh_now, schedule_row, schedule_rows, unschedule_row, unschedule_rows

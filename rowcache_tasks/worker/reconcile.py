@@ -5,12 +5,15 @@ Only batches are in memory. A repetition after a failure goes on with the rest.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.rows import Schedule, cut
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.seed import SEED_BATCH, spread
+
+if TYPE_CHECKING:
+    from rowcache_tasks.database.source import Source
 
 GRACE_S = 60.0
 """A row that was scheduled so long before the commit of its transaction is not dropped."""
@@ -31,7 +34,7 @@ class Reconciled:
 def reconcile_table(
     schedule: Schedule,
     state: TableState,
-    source: Source,
+    source: "Source",
     delay: float,
     stamp: str,
     report: Callable[[int, int, int], None],

@@ -3,13 +3,16 @@
 import logging
 import time
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
-from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.text import one_line, shorten
 from rowcache_tasks.worker.warning import warn_once
+
+if TYPE_CHECKING:
+    from rowcache_tasks.database.source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +23,7 @@ unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
 
 
-def refresh_claim(schedule: Schedule, source: Source, claim: Claim, backoff: Backoff) -> dict[str, int]:
+def refresh_claim(schedule: Schedule, source: "Source", claim: Claim, backoff: Backoff) -> dict[str, int]:
     """Refresh the rows of a claim; return counts: refreshed, unchanged, superseded, dropped, missing, failed.
 
     One SELECT and one commit for the batch. Rows that are missing, unreadable or not encodable cost one call more and

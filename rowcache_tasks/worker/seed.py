@@ -4,11 +4,14 @@ Row ids are streamed, a batch in memory at a time. A repetition after a failure 
 """
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from rowcache_tasks.config.query import Query
-from rowcache_tasks.database.source import Source
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
+
+if TYPE_CHECKING:
+    from rowcache_tasks.database.source import Source
 
 GOLDEN_RATIO = 0.6180339887498949
 
@@ -25,13 +28,13 @@ Report = Callable[[int], None]
 """Called with the number of rows so far, after each batch."""
 
 
-def seed_table(schedule: Schedule, source: Source, delay: float, stamp: str, report: Report) -> Changed:
+def seed_table(schedule: Schedule, source: "Source", delay: float, stamp: str, report: Report) -> Changed:
     """Schedule all rows with the same delay, the first refreshes spread evenly over one delay."""
     batches = (dict.fromkeys(row_ids, delay) for row_ids in source.stream_row_ids(SEED_BATCH))
     return seed_batches(schedule, batches, stamp, report)
 
 
-def seed_query(schedule: Schedule, source: Source, query: Query, delay: float, stamp: str, report: Report) -> Changed:
+def seed_query(schedule: Schedule, source: "Source", query: Query, delay: float, stamp: str, report: Report) -> Changed:
     """Schedule the rows that a query returns with their own delay, or else with `delay`; spread likewise."""
     batches = (
         {row_id: delay if own is None else own for row_id, own in rows}

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import redis
 from celery import Celery
-from sqlalchemy import Engine
 
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.process import Runtime
@@ -15,6 +14,9 @@ from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ConfigError, RowCacheError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.text import one_line, redact
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 class FailedError(click.ClickException):
@@ -34,7 +36,7 @@ class Access(Runtime):
         self.broker = broker
         """None within the celery command of another application."""
 
-    def engine(self, url: str | None) -> Engine:
+    def engine(self, url: str | None) -> "Engine":
         """Return the engine of a database; raises ConfigError without a database URL."""
         if url is None:
             raise ConfigError(

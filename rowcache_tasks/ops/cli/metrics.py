@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from rowcache_tasks.errors import MissingExtraError
 from rowcache_tasks.ops.cli.access import FailedError, open_access
 
 
@@ -19,9 +20,7 @@ def metrics(port: int, address: str) -> None:
 
         from rowcache_tasks.ops.metrics import RowCacheCollector  # noqa: PLC0415
     except ImportError as error:
-        raise FailedError(
-            f"metrics needs the module {error.name!r}, which is not installed: pip install 'rowcache-tasks[metrics]'"
-        ) from error
+        raise FailedError(str(MissingExtraError.of("metrics", "metrics", error))) from error
     # Process 1 of a container ignores SIGTERM without a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with open_access() as access:

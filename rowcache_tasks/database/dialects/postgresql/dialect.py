@@ -50,10 +50,12 @@ class PostgreSQL(Dialect):
     session_id = "SELECT pg_backend_pid()"
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
-        """Require psycopg; detect a dead network within seconds unless the URL has other options.
+        """Require psycopg, also for postgresql://; detect a dead network within seconds unless the URL says otherwise.
 
         No statement is prepared unless the URL asks: a pooler may run the next one in another session.
         """
+        if url.drivername == "postgresql":  # psycopg2 in SQLAlchemy 2.0
+            url = url.set(drivername="postgresql+psycopg")
         if url.get_driver_name() != "psycopg":
             raise ConfigError(
                 f"rowcache_database_url asks for the driver {url.get_driver_name()!r}: "
