@@ -4,7 +4,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import redis
@@ -29,19 +28,34 @@ class Ages(NamedTuple):
     max: float
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """State of the demo at one moment."""
+class Sample(NamedTuple):
+    """State of the table, and the rows asked for since the start."""
 
-    snapshot: Snapshot
-    refreshed_per_s: float
-    p50_ms: float | None
-    p99_ms: float | None
-    rows_read_per_s: float
-    tps: float | None
-    """Transactions of pgbench a second; None: it does not run."""
+    table: Snapshot
+    rows_read: int
+
+
+class Measurement(NamedTuple):
+    """Change of the demo between two samples."""
+
+    before: Sample
+    now: Sample
     ages: Mapping[int, Ages | None]
     """Interval -> ages; None: no value was read lately."""
+
+    @property
+    def refreshed_per_s(self) -> float:
+        """Accepted refreshes a second."""
+        return self.now.table.rate_since(self.before.table) or 0.0
+
+    @property
+    def rows_read_per_s(self) -> float:
+        """Rows asked for a second."""
+        return (self.now.rows_read - self.before.rows_read) / max(self.now.table.at - self.before.table.at, 1e-3)
+
+    def late_ms(self, share: float) -> float | None:
+        """Return the lateness that `share` of the refreshes did not exceed; None without one."""
+        return self.now.table.late_ms(self.before.table, share)
 
 
 class SampleReader:
@@ -70,44 +84,29 @@ class SampleReader:
     def _read(self) -> None:
         for _ in range(SINGLE_READS):
             aid = random.randint(1, COUNT)  # noqa: S311 - not a secret
-            age = None if self._cache.get(aid) is None else self._cache.age(aid)
-            if age is not None:
-                self._ages.append((time.monotonic(), delay_of(aid), age))
+            if (row := self._cache.get_with_age(aid)) and row.age is not None:
+                self._ages.append((time.monotonic(), delay_of(aid), row.age))
         self.rows += SINGLE_READS + len(self._cache.get_many(random.sample(range(1, COUNT + 1), MANY)))
 
 
 class Meter:
-    """Differences between samples of the statistics."""
+    """Differences between samples."""
 
     def __init__(self, client: "redis.Redis", reader: SampleReader) -> None:
         self._client = client
         self._reader = reader
-        self._first = self._take()
-        self._samples = deque([self._first], maxlen=SAMPLES)
+        self.restart()
 
-    def measure(self, tps: float | None) -> Measurement:
-        """Measure the time since the oldest kept sample; two round trips."""
-        then = self._samples[0]
+    def restart(self) -> None:
+        """Forget all samples."""
+        self.first = self._take()
+        self._samples = deque([self.first], maxlen=SAMPLES)
+
+    def measure(self, since: Sample | None = None) -> Measurement:
+        """Measure the time since a sample, by default the oldest kept one; two round trips."""
+        before = since or self._samples[0]
         self._samples.append(self._take())
-        return self._compare(then, tps)
+        return Measurement(before, self._samples[-1], {delay: self._reader.ages(delay) for delay in DELAYS})
 
-    def total(self) -> Measurement:
-        """Measure the whole time since the meter was made."""
-        self._samples.append(self._take())
-        return self._compare(self._first, None)
-
-    def _take(self) -> tuple[Snapshot, int]:
-        return read_snapshots(self._client, [TABLE], lease_s=0)[0], self._reader.rows
-
-    def _compare(self, then: tuple[Snapshot, int], tps: float | None) -> Measurement:
-        (before, rows_before), (after, rows_after) = then, self._samples[-1]
-        elapsed_s = max(after.at - before.at, 1e-3)
-        return Measurement(
-            snapshot=after,
-            refreshed_per_s=(after.committed - before.committed) / elapsed_s,
-            p50_ms=after.late_ms(before, 0.50),
-            p99_ms=after.late_ms(before, 0.99),
-            rows_read_per_s=(rows_after - rows_before) / elapsed_s,
-            tps=tps,
-            ages={delay: self._reader.ages(delay) for delay in DELAYS},
-        )
+    def _take(self) -> Sample:
+        return Sample(read_snapshots(self._client, [TABLE], lease_s=0)[0], self._reader.rows)

@@ -46,30 +46,31 @@ class Run:
         intervals = ", ".join(map(str, DELAYS[:-1]))
         self._view.say(f"scheduling all accounts by tasks, every {intervals} or {LONGEST_DELAY} s")
         deadline, phase = time.monotonic() + START_TIMEOUT_S, "scheduling all accounts"
-        while (found := self._tick(phase).snapshot.scheduled) < COUNT:
+        while (found := self._tick(phase).now.table.scheduled) < COUNT:
             if time.monotonic() > deadline:
                 raise DemoError(f"only {found:,} accounts were scheduled within {START_TIMEOUT_S:.0f} s")
-        self._meter = Meter(self._client, self._reader)
+        self._meter.restart()
         deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
-        while (self._tick(phase).p99_ms or NORMAL_MS) >= NORMAL_MS and time.monotonic() < deadline:
-            self._meter = Meter(self._client, self._reader)
+        while (self._tick(phase).late_ms(0.99) or NORMAL_MS) >= NORMAL_MS and time.monotonic() < deadline:
+            self._meter.restart()
 
     def write(self, seconds: int, rate: int) -> None:
         """Change rows with pgbench, and show measurements."""
         self._view.say(f"starting pgbench: {rate} transactions/s for {seconds} s")
         self._processes.start_pgbench(seconds, rate)
-        started, self._meter = time.monotonic(), Meter(self._client, self._reader)
+        self._meter.restart()
+        started = time.monotonic()
         while self._processes.pgbench_runs:
             elapsed_s = time.monotonic() - started
             if elapsed_s > seconds + PGBENCH_GRACE_S:
                 raise DemoError(f"pgbench did not end within {PGBENCH_GRACE_S:.0f} s of its time: overloaded")
             self._tick(f"pgbench writes, {min(elapsed_s, seconds):.0f} of {seconds} s")
         self._processes.check()
-        total = self._meter.total()
+        total = self._meter.measure(self._meter.first)
         self._view.say(f"pgbench has ended after {self._processes.transactions:,} transactions; meanwhile:")
         self._view.say(
             f"{total.refreshed_per_s:,.0f} refreshes/s, "
-            f"lateness p50 {milliseconds(total.p50_ms)}, p99 {milliseconds(total.p99_ms)}"
+            f"lateness p50 {milliseconds(total.late_ms(0.50))}, p99 {milliseconds(total.late_ms(0.99))}"
         )
 
     def refresh(self) -> None:
@@ -95,8 +96,9 @@ class Run:
         """Read for a moment, then show a measurement."""
         self._reader.read_for(TICK_S)
         self._processes.check()
-        found = self._meter.measure(self._processes.tps)
-        self._view.show(found, phase, f"Flower: {self._processes.flower_url}    Ctrl-C stops everything")
+        found = self._meter.measure()
+        hint = f"Flower: {self._processes.flower_url}    Ctrl-C stops everything"
+        self._view.show(found, self._processes.tps, phase, hint)
         return found
 
     def _wait_until(self, is_true: Callable[[], bool], failure: str) -> None:

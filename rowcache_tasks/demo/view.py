@@ -29,15 +29,15 @@ class View:
         stamp = Text(f"{time.monotonic() - self._started:6.1f} s  ", style="dim")
         self._console.print(stamp + Text(text), soft_wrap=True)
 
-    def show(self, now: Measurement, phase: str, hint: str) -> None:
-        """Draw the figures anew, or print them every few seconds."""
+    def show(self, now: Measurement, tps: float | None, phase: str, hint: str) -> None:
+        """Draw the figures anew, or print them every few seconds. `tps`: of pgbench; None: it does not run."""
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live.start()
-            self._live.update(panel(now, phase, hint), refresh=True)
+            self._live.update(panel(now, tps, phase, hint), refresh=True)
         elif time.monotonic() - self._shown_at >= PLAIN_PAUSE_S:
             self._shown_at = time.monotonic()
             oldest = [f"{found.max:.1f} s of {delay} s" for delay, found in now.ages.items() if found]
-            values = ", ".join(f"{name} {value}" for name, value in figures(now).items())
+            values = ", ".join(f"{name} {value}" for name, value in figures(now, tps).items())
             self.say(f"{phase}: {values}, oldest value read {', '.join(oldest) or '-'}")
 
     def stop(self) -> None:
@@ -45,13 +45,13 @@ class View:
         self._live.stop()
 
 
-def panel(now: Measurement, phase: str, hint: str) -> Panel:
+def panel(now: Measurement, tps: float | None, phase: str, hint: str) -> Panel:
     """Draw the figures, and how old the values are that readers get; a red border if rows fail."""
     grid = Table.grid(padding=(0, 2), expand=True)
     for _ in range(2):
         grid.add_column(style="dim", ratio=1)
         grid.add_column(justify="right", ratio=1)
-    cells = list(figures(now).items())
+    cells = list(figures(now, tps).items())
     for left, right in zip(cells[:4], cells[4:], strict=True):
         grid.add_row(*left, *right)
     return Panel(
@@ -60,23 +60,24 @@ def panel(now: Measurement, phase: str, hint: str) -> Panel:
         title_align="left",
         subtitle=Text(f" {hint} ", style="default"),
         subtitle_align="left",
-        border_style="red" if now.snapshot.failing else "dim",
+        border_style="red" if now.now.table.failing else "dim",
         padding=(1, 2),
         width=WIDTH,
     )
 
 
-def figures(now: Measurement) -> dict[str, str]:
+def figures(now: Measurement, tps: float | None) -> dict[str, str]:
     """Write the counts and rates."""
+    table = now.now.table
     return {
-        "scheduled": f"{now.snapshot.scheduled:,} rows",
+        "scheduled": f"{table.scheduled:,} rows",
         "refreshed": f"{now.refreshed_per_s:,.0f}/s",
-        "pgbench": "-" if now.tps is None else f"{now.tps:,.0f} tps",
+        "pgbench": "-" if tps is None else f"{tps:,.0f} tps",
         "readers": f"{now.rows_read_per_s:,.0f} rows/s",
-        "lateness p50": milliseconds(now.p50_ms),
-        "lateness p99": milliseconds(now.p99_ms),
-        "overdue": f"{now.snapshot.overdue:,} rows",
-        "failures": f"{now.snapshot.failing:,}",
+        "lateness p50": milliseconds(now.late_ms(0.50)),
+        "lateness p99": milliseconds(now.late_ms(0.99)),
+        "overdue": f"{table.overdue:,} rows",
+        "failures": f"{table.failing:,}",
     }
 
 
