@@ -12,8 +12,7 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.orm.bulk import BulkStatement
 from rowcache_tasks.orm.delivery import Delivery, send_tasks
 from rowcache_tasks.orm.mapped_key import MappedKey, base_table
-from rowcache_tasks.orm.pending import Changes, PendingChanges, Row
-from rowcache_tasks.orm.session import hooked_sessions, sync_session
+from rowcache_tasks.orm.session import Changes, PendingChanges, Row, hooked_sessions, sync_session
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.row_id import Key, Many

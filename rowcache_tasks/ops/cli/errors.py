@@ -7,7 +7,7 @@ import click
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.ops.cli.access import Access, open_access
-from rowcache_tasks.ops.failure import Failure, read_failures
+from rowcache_tasks.ops.snapshot import Failure, read_failures
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 

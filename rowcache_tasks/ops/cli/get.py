@@ -7,9 +7,9 @@ import msgspec
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
-from rowcache_tasks.ops.failure import parse_failure
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
+from rowcache_tasks.ops.snapshot import parse_failure
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.text import show_count, show_duration, show_text

@@ -1,16 +1,142 @@
-"""Command status: once, or again and again with --watch."""
+"""Command status: cells, notes and JSON; once, or again with --watch."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import click
+import msgspec
 import redis
 
+from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_access
-from rowcache_tasks.ops.cli.table_status import Status, read_status
-from rowcache_tasks.text import one_line
+from rowcache_tasks.ops.cli.columns import align
+from rowcache_tasks.ops.finding import Finding
+from rowcache_tasks.ops.overview import Overview, read_overview
+from rowcache_tasks.ops.problem import describe_queue, find_problems
+from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
+from rowcache_tasks.text import one_line, show_count, show_duration, show_text
+
+HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
+WIDTHS = (6, 10, 8, 7, 8, 10, 7, 9, 7, 7)
+"""79 columns in all, with names of tables of up to 5 characters."""
+COLUMNS = 80
+MAX_NAME = 24
+"""A longer name moves its own line."""
+NONE = "-"
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All tables at one moment, and the previous one; rates and lateness are those between them."""
+
+    now: Overview
+    before: Overview | None
+    """None: the first."""
+    problems: list[Finding]
+    max_overdue_s: float
+
+    @property
+    def clock(self) -> str:
+        """The time of day in the time zone of this machine."""
+        return time.strftime("%H:%M:%S", time.localtime(self.now.at))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every figure; None: not known."""
+        found = self.now
+        return {
+            "at": found.at,
+            "tables": {name: self._figures(table) for name, table in found.tables.items()},
+            "queue": found.length(REFRESH_QUEUE),
+            "dispatchers": [process_as_json(process) for process in found.alive(DISPATCHER)],
+            "workers": [process_as_json(process) for process in found.alive(WORKER)],
+            "queues": {
+                name: {
+                    "length": found.length(name),
+                    "oldest_s": found.oldest_s(name),
+                    "consumers": found.consumers(name),
+                }
+                for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)
+            },
+            "problems": [{"level": level, "text": one_line(text)} for level, text in self.problems],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the header, and the line of each table; the first column fits the names of the tables."""
+        longest = max(len(show_text(name)) for name in self.now.tables)
+        widths = (max(WIDTHS[0], min(MAX_NAME, longest) + 1), *WIDTHS[1:])
+        return [align(cells, widths) for cells in (HEADER, *map(self._cells, self.now.tables.values()))]
+
+    def notes(self) -> list[str]:
+        """Return the lines below the table: processes, queues, and each problem with its remedy."""
+        found = self.now
+        alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
+        lines = [f"{level.upper():<4}  {one_line(text)}" for level, text in self.problems]
+        lines.append(f"alive: {', '.join(alive)}")
+        if found.broker_error:
+            lines.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
+        elif found.queues is not None:
+            lines += [describe_queue(found, name) for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)]
+        return [click.wrap_text(line, COLUMNS, subsequent_indent="      ") for line in lines]
+
+    def _previous(self, table: Snapshot) -> Snapshot | None:
+        return self.before.tables.get(table.table) if self.before else None
+
+    def _figures(self, now: Snapshot) -> dict[str, Any]:
+        before = self._previous(now)
+        names = ("scheduled", "overdue", "overdue_s", "waiting_s", "failing", "failing_share", "committed")
+        figures = {name: getattr(now, name) for name in (*names, "committed_at", "paused_at")} | {
+            "rate": now.rate_since(before),
+            "late_p50_ms": now.late_ms(before, 0.5),
+            "late_p99_ms": now.late_ms(before, 0.99),
+            "stalled": now.is_stalled(self.max_overdue_s),
+            **now.counters,
+        }
+        # A due time of a foreign client may be infinite, which JSON does not have.
+        return {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
+
+    def _cells(self, now: Snapshot) -> list[str]:
+        before = self._previous(now)
+        rate, *late = now.rate_since(before), now.late_ms(before, 0.5), now.late_ms(before, 0.99)
+        return [
+            show_text(now.table),
+            show_number(now.scheduled),
+            show_number(now.overdue),
+            show_duration(now.overdue_s) if now.overdue else NONE,
+            show_number(now.failing),
+            show_number(now.committed),
+            NONE if rate is None else f"{rate:,.1f}" if rate < 1000 else f"{rate:,.0f}",
+            *(NONE if late_ms is None else show_duration(late_ms / 1000) for late_ms in late),
+            "never" if now.committed_at is None else show_duration(max(0.0, now.at - now.committed_at)),
+        ]
+
+
+def read_status(access: Access, before: Status | None) -> Status:
+    """Read Redis in four round trips, and the broker."""
+    settings = access.settings
+    now = read_overview(access.client, settings, access.broker)
+    problems = list(find_problems(now, settings))
+    return Status(now, before.now if before else None, problems, default_max_overdue_s(settings))
+
+
+def process_as_json(process: Process) -> dict[str, Any]:
+    """Return the figures of a process; None: not known."""
+    return msgspec.structs.asdict(process) | {"batch_at": process.batch_at or None}
+
+
+def show_number(count: int) -> str:
+    """Write a count in at most nine characters: 9,999,999, then 10.0M."""
+    if count < 10 * MILLION:
+        return f"{count:,}"
+    # Whole numbers: a counter of a foreign client may be too large for a float.
+    return f"{count // MILLION:,}.{count % MILLION // (MILLION // 10)}M"
+
 
 HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 

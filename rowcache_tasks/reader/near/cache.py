@@ -9,17 +9,60 @@ it old. All that was read on a connection is forgotten when it is lost. docs/nea
 import asyncio
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
+
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.retry import Retry
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.reader.near.address import AnyClient, connection_maker
 from rowcache_tasks.reader.near.connection import TrackingThread
 from rowcache_tasks.reader.near.session import Counters
 from rowcache_tasks.reader.server import PIECE
 from rowcache_tasks.schedule.rows import cut
+
+AnyClient = redis.Redis | redis.asyncio.Redis
+
+CLASSES: dict[str, Any] = {kind.__name__: kind for kind in (Connection, SSLConnection, UnixDomainSocketConnection)}
+"""Name of a class of redis-py, sync or asyncio -> the sync class."""
+
+KEPT = frozenset(
+    {
+        *("host", "port", "path", "db", "username", "password", "credential_provider"),
+        *("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "socket_type"),
+    }
+)
+"""The options of a client that name its server; its retries, protocol and decoding are not taken over."""
+
+
+def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
+    """Return a function that makes connections to the client's server, each for one thread, not connected yet.
+
+    Raises ArgumentError for a client whose server is not one address.
+    """
+    pool = client.connection_pool
+    kind = pool.connection_class
+    if (connection_class := CLASSES.get(kind.__name__)) is None:
+        raise ArgumentError(
+            f"the near cache was given a client with {kind.__name__}: it needs one with the address "
+            "of one server (redis://, rediss:// or unix://); leave near out, or give url="
+        )
+    options: dict[str, Any] = {
+        name: value for name, value in pool.connection_kwargs.items() if name in KEPT or name.startswith("ssl_")
+    }
+    options |= {
+        "client_name": f"{pool.connection_kwargs.get('client_name') or 'rowcache-reader'}-near",
+        "protocol": 3,  # in RESP2 the server cannot push
+        "socket_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),  # a new connection does not track the old one's keys
+    }
+    return lambda: connection_class(**options)
+
 
 MAX_SILENCE_S = 1.0
 """No hit is older than this; while the connection is well, it is older by the way of one message."""

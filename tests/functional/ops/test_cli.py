@@ -19,8 +19,7 @@ from support.settings_module import write_settings
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.cli.access import Access
-from rowcache_tasks.ops.cli.status import print_lines, redraw, watch
-from rowcache_tasks.ops.cli.table_status import read_status
+from rowcache_tasks.ops.cli.status import print_lines, read_status, redraw, watch
 from rowcache_tasks.schedule.arguments import MAX_DELAY_S
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff

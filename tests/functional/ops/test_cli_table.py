@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
-from rowcache_tasks.ops.cli import progress, rowcache
+from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.ops.cli import schedule as commands
 from rowcache_tasks.ops.cli.access import FailedError
 
 TABLES = {"inv": {"table": "inventory", "queries": {"hot": "SELECT id FROM inventory WHERE sold > 10"}}}
@@ -168,7 +169,7 @@ def test_redis_that_is_away_is_one_line(run, monkeypatch, tmp_path, command):
 
 
 def test_without_a_terminal_it_prints_a_line_from_time_to_time(run, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_S", 0)
+    monkeypatch.setattr(commands, "LINE_S", 0)
     done = run("schedule-table", "inv", "10")
     assert done.stdout == "inv: 20 rows scheduled\n"
     assert done.stderr == "inv: scheduling: 20 of about 20 rows\n"
@@ -176,8 +177,8 @@ def test_without_a_terminal_it_prints_a_line_from_time_to_time(run, monkeypatch)
 
 
 def interrupted():
-    with progress.show_progress("inv: dropping", 5000) as shown:
-        shown.report(1200)
+    with commands.show_progress("inv: dropping", 5000) as shown:
+        shown(1200)
         raise KeyboardInterrupt
 
 

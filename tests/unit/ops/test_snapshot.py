@@ -1,5 +1,4 @@
-from rowcache_tasks.ops.failure import parse_failure
-from rowcache_tasks.ops.snapshot import Snapshot
+from rowcache_tasks.ops.snapshot import Snapshot, parse_failure
 
 
 def late_ms(before, after, share):
