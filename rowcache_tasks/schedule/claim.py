@@ -32,6 +32,10 @@ class Claim:
     """The table's part of every key: a worker that does not have the table in its settings can release the rows."""
     behind: int = 0
     """Batches that no worker had started yet when it was claimed; a million when that is not known."""
+    unproven: int = 0
+    """Rows of the batch that were never refreshed, and rows of the table that fail."""
+    go_on_at: str = ""
+    """Due time at which the next look for proven rows goes on; "" after the last due row."""
 
     def to_message(self) -> dict[str, Any]:
         """Return the part of a message beside the row ids: the argument `claim` of the task refresh_row."""

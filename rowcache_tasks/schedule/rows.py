@@ -46,8 +46,13 @@ class Schedule:
         self._keys = table.keys
         self._prefix = encode_row_id(self._keys.value_prefix)
 
-    def claim_rows(self, limit: int, lease_s: float) -> tuple[Claim | None, float | None]:
+    def claim_rows(
+        self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf"
+    ) -> tuple[Claim | None, float | None]:
         """Claim up to `limit` due rows, earliest first; also return the next due time, None when no row is scheduled.
+
+        With `looks`, claim proven rows only: rows that were refreshed before and do not fail, among the first `looks`
+        rows due since `due_since` (Claim.go_on_at of the last look).
 
         Rows without a delay, or with one <= 0, and the row id "" are removed from every key instead. If the process
         dies after this call, the claimed rows are due again when the lease ends.
@@ -55,17 +60,19 @@ class Schedule:
         No Claim: a batch that was claimed half a lease ago is not started yet, so that due rows may be in the queue
         already (dispatch/backpressure.py).
         """
-        reply = self._run("claim_rows", self._prefix, Keys.fill_prefix, lease_s, limit, lease_s / 2)
+        reply = self._run("claim_rows", self._prefix, Keys.fill_prefix, lease_s, limit, lease_s / 2, looks, due_since)
         if len(reply) == 1:
             return None, None
         claim = Claim(
             claimed_at=reply[0].decode(),
             lease_until=reply[1].decode(),
-            row_ids=[decode_row_id(row_id) for row_id in reply[6:]],
+            row_ids=[decode_row_id(row_id) for row_id in reply[8:]],
             epoch=reply[2].decode(),
             late_ms=reply[5],
             namespace=self.table.namespace,
             behind=reply[4],
+            unproven=reply[6],
+            go_on_at=reply[7].decode(),
         )
         return claim, float(reply[3]) if reply[3] else None
 

@@ -60,3 +60,19 @@ def test_overload_makes_rows_late_and_piles_up_nothing(deployment, overload):
         wait_until(lambda: overload.sample().queued == 0, "the queue is empty")
         let_rows_be_committed(deployment, ROWS)
         wait_until(lambda: late_s(deployment, observer) < 0.5, "lateness is back to normal")
+
+
+def test_ids_that_do_not_exist_take_no_more_than_their_share(deployment):
+    deployment.start_worker()
+    deployment.start_beat(ROWCACHE_MAX_QUEUE="5", ROWCACHE_BATCH_SIZE="100")
+    rows = [str(n) for n in range(1, 101)]
+    deployment.schedule.put_rows(dict.fromkeys(rows, (0.2, 0)))
+    let_rows_be_committed(deployment, 200)
+    unknown = range(100_000, 120_000)
+    with Observer(deployment, dict.fromkeys(rows, 0.2), pause_s=0.05) as observer:
+        deployment.client.zadd("delay:", dict.fromkeys(unknown, 1000))
+        deployment.client.zadd("schedule:", dict.fromkeys(unknown, 1))
+        observer.commits.clear()
+        wait_until(lambda: deployment.stat("missing") >= 15_000, "most ids were looked up", timeout_s=120)
+        commits = dict(observer.commits)
+    assert min(commits.get(row_id.encode(), 0) for row_id in rows) >= 3, "the rows are refreshed meanwhile"

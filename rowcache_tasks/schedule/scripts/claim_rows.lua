@@ -1,12 +1,16 @@
--- Claims the due rows, earliest first: moves the due time of each to the end of a lease.
+-- Claims due rows, earliest first: moves the due time of each to the end of a lease.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, queue ZSET
--- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds
+-- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds,
+--      looks rows, due_since time: 0 and "-inf" claim any due rows; else only rows are claimed that
+--      were refreshed before and do not fail, among the first `looks` rows due since then
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
---         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
---         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
---         max_wait_s ago is not started yet
+--         new and failing rows, due time at which the next look goes on or "", row id...}; no row
+--         id when the table is paused; late_ms of the row that was due first, so that no row of
+--         the batch is later; {claimed_at}, no claim, when a batch that was claimed max_wait_s ago
+--         is not started yet
 local schedule, delay, refreshed, failures, stats, state, queue = unpack(KEYS)
-local value_prefix, fill_prefix, lease_s, limit, max_wait_s = unpack(ARGV)
+local value_prefix, fill_prefix, lease_s, limit, max_wait_s, looks, due_since = unpack(ARGV)
+limit, looks = tonumber(limit), tonumber(looks)
 -- @include now
 -- @include scored
 -- @include epoch
@@ -16,7 +20,7 @@ local lease_until = exact(now + lease_s)
 
 local waiting = tonumber(redis.pcall('ZCARD', queue)) or 1e6
 if tonumber(redis.pcall('HGET', state, 'paused')) then
-  return {claimed_at, lease_until, epoch, '', waiting, 0}
+  return {claimed_at, lease_until, epoch, '', waiting, 0, 0, ''}
 end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 -- mutant: ignore-queue
@@ -24,9 +28,30 @@ if oldest and now - oldest > tonumber(max_wait_s) then return {claimed_at} end
 -- mutant: claim-all -> local last = '+inf'
 local last = now
 local due = redis.call(
-  'ZRANGE', schedule, '-inf', last, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+  'ZRANGE', schedule, due_since, last, 'BYSCORE', 'LIMIT', 0, math.max(limit, looks), 'WITHSCORES')
 local row_ids = {}
 for i = 1, #due / 2 do row_ids[i] = due[2 * i - 1] end
+local go_on_at = ''
+if looks > 0 and #row_ids > 0 then
+  local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
+  local records = redis.call('HMGET', failures, unpack(row_ids))
+  if #row_ids == looks then go_on_at = due[2 * looks] end
+  local proven, scores = {}, {}
+  for i, row_id in ipairs(row_ids) do
+    -- mutant: look-at-all -> if true then
+    if fences[i] and not records[i] then
+      proven[#proven + 1] = row_id
+      scores[2 * #proven] = due[2 * i]
+      if #proven == limit then
+        go_on_at = due[2 * i]
+        break
+      end
+    end
+  end
+  -- All were due at one time: those that are not among them wait for a claim of any rows.
+  if go_on_at == due_since then go_on_at = '(' .. go_on_at end
+  row_ids, due = proven, scores
+end
 local delays = {}
 if #row_ids > 0 then delays = redis.call('ZMSCORE', delay, unpack(row_ids)) end
 
@@ -65,16 +90,18 @@ if #dropped > 0 then
   redis.call('ZREM', schedule, unpack(dropped))
   redis.pcall('HINCRBY', stats, 'dropped', #dropped)
 end
-local late_ms = 0
+local late_ms, new = 0, 0
 if #claimed > 0 then
   -- mutant: no-note
   note_clock()
   -- mutant: no-lease
   redis.call('ZADD', schedule, scored(claimed, lease_until))
-  fence_before(claimed)
+  new = fence_before(claimed) or 0
   redis.pcall('ZADD', queue, now, claimed_at)
   redis.pcall('HINCRBY', stats, 'claimed', #claimed)
   late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
 end
 local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
-return {claimed_at, lease_until, epoch, next_due, waiting, late_ms, unpack(claimed)}
+local unproven = new + (tonumber(redis.pcall('HLEN', failures)) or 0)
+return {
+  claimed_at, lease_until, epoch, next_due, waiting, late_ms, unproven, go_on_at, unpack(claimed)}

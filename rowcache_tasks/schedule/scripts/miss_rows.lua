@@ -14,6 +14,9 @@ missing_limit = tonumber(missing_limit)
 -- @include epoch
 -- @include refusal
 -- @include backoff
+-- At most about a thousand retries a second, as far as max_s allows: a hundred thousand ids that do
+-- not exist must not crowd out the rows that do.
+base_s = math.max(base_s, redis.call('HLEN', failures) / 1000)
 
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))

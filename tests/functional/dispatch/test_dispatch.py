@@ -72,6 +72,40 @@ def run_until(dispatcher, is_done, timeout_s=60):
         dispatcher.run(time.monotonic() + 0.02)
 
 
+def test_rows_refreshed_before_are_sent_beside_thousands_that_were_scheduled_at_once(build, schedule, broker, client):
+    known = [f"known {n}" for n in range(30)]
+    schedule.put_rows(dict.fromkeys(known, (100, 0)))
+    schedule.commit_rows(schedule.claim_rows(30, 30)[0], dict.fromkeys(known, b"{}"))
+    client.delete("queue:")
+    now = client.time()[0]
+    client.zadd("schedule:", {f"new {n}": now - 60 for n in range(3000)} | dict.fromkeys(known, now - 1))
+    client.zadd("delay:", {f"new {n}": 100 for n in range(3000)})
+    dispatcher = build(max_queue=10_000)
+    for _ in range(4):
+        dispatcher.run_once()
+    assert {row_id for row_id in broker.rows if row_id.startswith("known")} == set(known)
+    run_until(dispatcher, lambda: len(broker.rows) >= 3030)
+    assert len(set(broker.rows)) == 3030, "every row, and none twice"
+
+
+def test_look_that_takes_new_rows_for_proven_ones_is_found(client, schedule, broker, build):
+    mutant = Mutant("claim_rows", "look-at-all").infect(client, schedule.table).schedule
+    schedule.put_rows({"1": (100, 0)})
+    assert schedule.claim_rows(10, 30, 10)[0].row_ids == []
+    assert mutant.claim_rows(10, 30, 10)[0].row_ids == ["1"]
+
+
+def test_look_goes_on_after_rows_that_were_due_at_one_time(client, schedule):
+    client.zadd("schedule:", {f"new {n}": 1 for n in range(20)} | {"known": 2})
+    client.zadd("delay:", {f"new {n}": 100 for n in range(20)} | {"known": 100})
+    client.zadd("refreshed:", {"known": 1})
+    since, found = "-inf", []
+    for _ in range(3):
+        claim, _ = schedule.claim_rows(10, 30, 10, since)
+        since, found = claim.go_on_at, found + claim.row_ids
+    assert (since, found) == ("", ["known"])
+
+
 def test_due_rows_are_sent_in_batches(build, schedule, broker):
     schedule.put_rows({str(n): (100, 0) for n in range(25)})
     dispatcher = build()

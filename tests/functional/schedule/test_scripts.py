@@ -241,6 +241,14 @@ def test_missing_row_loses_its_value_and_is_retried_with_backoff(schedule, clien
     assert json.loads(client.hget("failures:", "1"))["missing"] == 1
 
 
+def test_many_missing_rows_are_retried_a_thousand_a_second(schedule, client):
+    client.hset("failures:", mapping={f"no {n}": "{}" for n in range(40_000)})
+    schedule.put_rows({"1": (100, 0)})
+    claim = claim_all(schedule)
+    schedule.miss_rows(claim, ["1"], BACKOFF)
+    assert 20 <= client.zscore("schedule:", "1") - float(claim.claimed_at) <= 60
+
+
 def test_missing_row_is_dropped_at_the_limit(client):
     schedule = Schedule(client, Table("inv", "inventory", missing_limit=3))
     schedule.put_rows({"1": (100, 0)})

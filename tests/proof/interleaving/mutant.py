@@ -205,7 +205,7 @@ FOUND_BY = {
 }
 """Script -> mark -> the program that finds it."""
 
-FOUND_ELSEWHERE = {"claim_rows": {"ignore-queue"}}
+FOUND_ELSEWHERE = {"claim_rows": {"ignore-queue", "look-at-all"}}
 """Script -> marks that no program finds, but tests/functional/dispatch/test_dispatch.py: the queue is of all rows."""
 
 MUTANTS = [Mutant(script, *found) for script, marks in FOUND_BY.items() for found in marks.items()]
