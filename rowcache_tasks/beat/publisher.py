@@ -64,9 +64,7 @@ class Publisher:
     def _call(self, work: Callable[[Any], Any]) -> Any:
         try:
             return self._try(work)
-        except (OperationalError, NotPrimaryError) as error:
-            if not isinstance(error.__cause__ or error, NotPrimaryError):
-                raise
+        except NotPrimaryError:
             return self._try(work)
 
     def _try(self, work: Callable[[Any], Any]) -> Any:
@@ -77,6 +75,9 @@ class Publisher:
                 self._connection.connect()
                 self._producer = self._app.amqp.Producer(self._connection)
             return work(self._producer)
+        except OperationalError as error:
+            self.close()
+            raise error.__cause__ or error from None
         except BaseException:
             self.close()
             raise

@@ -35,7 +35,7 @@ LOOKS = 5
 LOOK_ROWS = 1000
 """Rows of one look: about 1.5 ms of the server."""
 
-MAX_PAUSE_S = 2.0
+MAX_PAUSE_S = 1.0
 """Longest pause after a failure. Jitter keeps dispatchers from coming back all at once."""
 
 
@@ -89,6 +89,7 @@ class Dispatcher:
         self._look_at = self._resume_at = self._linger_until = 0.0
         self._failures = 0
         self._failing: set[str] = set()
+        self._unsent: list[tuple[Schedule, Claim]] = []
 
     def run(self, until: float) -> None:
         """Dispatch until a time of the monotonic clock. Logs an Exception, pauses and goes on."""
@@ -108,6 +109,8 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Make one pass; return the pause before the next in seconds. Raises the errors of claims and sends."""
+        while self._unsent:
+            self._release(*self._unsent.pop())
         due = self._find_due()
         if not due or self._backpressure.is_full():
             self._backpressure.note_progress()
@@ -130,7 +133,8 @@ class Dispatcher:
         except Exception as error:
             self._failures += 1
             if self._failures == 1:
-                logger.warning("dispatch_failed, trying again: %s: %s", type(error).__name__, error, exc_info=True)
+                is_foreseen, kind = isinstance(error, redis.RedisError | OSError), type(error).__name__
+                logger.warning("dispatch_failed, trying again: %s: %s", kind, error, exc_info=not is_foreseen)
             jitter = random.uniform(0.5, 1)  # noqa: S311 nothing secret
             return jitter * min(MAX_PAUSE_S, 0.05 * 2.0 ** min(self._failures, 10))
         if self._failures:
@@ -242,12 +246,20 @@ class Dispatcher:
                 self._backpressure.check_send(asked_at)
                 self._broker.send(schedule.table.name, claim)
         except BaseException:
-            schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
-            self._backpressure.note_unsent(claim)
+            self._release(schedule, claim)
             raise
         self._backpressure.note_sent(claim, asked_at)
         logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
         return claim
+
+    def _release(self, schedule: Schedule, claim: Claim) -> None:
+        """Make the rows of a batch that was not sent due at once; while Redis is away, note them for the next pass."""
+        try:
+            schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
+            self._backpressure.note_unsent(claim)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._unsent.append((schedule, claim))
+            raise
 
 
 def is_too_long(row_id: str) -> bool:

@@ -7,7 +7,6 @@ for the role now and then. docs/failover.md has the rules.
 
 import re
 import time
-from functools import cache
 from typing import Any
 
 import redis
@@ -18,15 +17,17 @@ from redis.connection import AbstractConnection
 CHECK_S = 2.0
 """A connection whose role was last seen so long ago asks before its next command: one HELLO, which every user may."""
 
-REFUSALS = re.compile(r"(^|-)(READONLY|MASTERDOWN|LOADING|UNBLOCKED)\b")
-"""Codes of errors of the role, also within the error of a script; redis-py removes those that have a class."""
+ROLE_CODES = re.compile(r"(^|-|because of: )(READONLY|MASTERDOWN|LOADING|UNBLOCKED)\b")
+"""Errors of the role, also of a script or a transaction; redis-py removes the codes that have a class."""
+WRITE_CODES = re.compile(r"(^|-|because of: )(MISCONF|NOREPLICAS|CLUSTERDOWN)\b")
+"""Errors of a primary that takes no writes: its disk is full, or it is cut off from its replicas."""
 
 left: dict[str, float] = {}
 """Server -> when it refused as a replica, by the monotonic clock. Older connections to it are replaced before use."""
 
 
 class NotPrimaryError(redis.ConnectionError):
-    """The server is a replica, so that it has done nothing: the command may be sent again, to the primary."""
+    """The server takes no writes, so that it has done nothing: the command may be sent again, to the primary."""
 
 
 class Role:
@@ -58,7 +59,7 @@ class Role:
     def _note_refusal(self, error: redis.ResponseError) -> bool:
         """Return whether an error means that the connection is lost: not if a replica will do, and was one before."""
         if not is_refused_by_role(error):
-            return False
+            return self.needs_primary and is_refused_write(error)
         if self._is_replica and not self.needs_primary:
             self._seen_at = -CHECK_S
             return False
@@ -67,6 +68,14 @@ class Role:
 
     def _moved(self, reason: object = "it is a replica") -> NotPrimaryError:
         return NotPrimaryError(f"the server at {self._server()} is not the primary: {reason}")
+
+    def _refusal_in(self, reply: Any) -> "redis.ResponseError | None":
+        """Return the error within the reply to a transaction that means a lost connection."""
+        if self.needs_primary and isinstance(reply, list):
+            for item in reply:
+                if isinstance(item, redis.ResponseError) and self._note_refusal(item):
+                    return item
+        return None
 
 
 class RoleConnection(Role, AbstractConnection):
@@ -87,13 +96,18 @@ class RoleConnection(Role, AbstractConnection):
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """Read a reply; a refusal of a replica is the end of the connection."""
+        refusal: redis.ResponseError | None
         try:
-            return super().read_response(*args, **options)
+            reply = super().read_response(*args, **options)
+            refusal = self._refusal_in(reply)
         except redis.ResponseError as error:
-            if not self._note_refusal(error):
+            refusal = error if self._note_refusal(error) else None
+            if refusal is None:
                 raise
-            self.disconnect()  # type: ignore[no-untyped-call]
-            raise self._moved(error) from error
+        if refusal is None:
+            return reply
+        self.disconnect()  # type: ignore[no-untyped-call]
+        raise self._moved(refusal) from refusal
 
     def _has_role(self) -> bool:
         try:
@@ -148,7 +162,6 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
             return None
 
 
-@cache
 def role_connection(kind: type, *, needs_primary: bool = True, is_rechecked: bool = True) -> Any:
     """Return a class of connections like `kind`, a class of redis-py, that leave a server of the wrong role."""
     base = AsyncRoleConnection if issubclass(kind, AbstractAsyncConnection) else RoleConnection
@@ -166,4 +179,9 @@ def role_of(hello: Any) -> str:
 def is_refused_by_role(error: Exception) -> bool:
     """Whether a server refuses a command because it is a replica, or not ready yet."""
     known = redis.exceptions.ReadOnlyError | redis.exceptions.MasterDownError | redis.exceptions.BusyLoadingError
-    return isinstance(error, known) or bool(REFUSALS.search(str(error)))
+    return isinstance(error, known) or bool(ROLE_CODES.search(str(error)))
+
+
+def is_refused_write(error: Exception) -> bool:
+    """Whether a primary takes no writes for now."""
+    return isinstance(error, redis.exceptions.ClusterDownError) or bool(WRITE_CODES.search(str(error)))

@@ -14,7 +14,7 @@ from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
-from rowcache_tasks.worker.refresh import refresh_claim, release_unknown
+from rowcache_tasks.worker.refresh import refresh_claim, release_unknown, repeat_in_outage
 
 
 @app.task(
@@ -36,18 +36,23 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     runtime = current_runtime()
     if claim is not None:
         sent = Claim.from_message(row_ids, claim)
-        if not SentBatches(runtime.client).start(sent):
-            return {"expired": len(sent.row_ids)}
-        known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
-        if known is None or known.namespace != sent.namespace:
-            unknown = Schedule(runtime.client, Table(table, table, sent.namespace))
-            return release_unknown(unknown, sent, str(refresh_row.request.hostname))
+        return repeat_in_outage(lambda: refresh_sent(table, sent), sent)
     schedule, source = runtime.schedule(table), runtime.source(table)
-    if claim is not None:
-        counts = Counter(refresh_claim(schedule, source, sent, runtime.backoff))
-    else:
-        counts = Counter()
-        for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):
-            leased = schedule.lease_rows(batch, runtime.settings.lease_s)
-            counts.update(refresh_claim(schedule, source, leased, runtime.backoff))
+    counts: Counter[str] = Counter()
+    for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):
+        leased = schedule.lease_rows(batch, runtime.settings.lease_s)
+        counts.update(refresh_claim(schedule, source, leased, runtime.backoff))
+    return {name: count for name, count in counts.items() if count}
+
+
+def refresh_sent(table: str, sent: Claim) -> dict[str, int]:
+    """Refresh the rows of a dispatcher's claim; return the counts above 0."""
+    runtime = current_runtime()
+    if not SentBatches(runtime.client).start(sent):
+        return {"expired": len(sent.row_ids)}
+    known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
+    if known is None or known.namespace != sent.namespace:
+        unknown = Schedule(runtime.client, Table(table, table, sent.namespace))
+        return release_unknown(unknown, sent, str(refresh_row.request.hostname))
+    counts = refresh_claim(runtime.schedule(table), runtime.source(table), sent, runtime.backoff)
     return {name: count for name, count in counts.items() if count}

@@ -1,9 +1,13 @@
 """Use case: refresh a claimed batch: fetch, encode, commit; release the rows that failed."""
 
 import logging
+import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
+
+import redis
 
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.claim import Claim
@@ -18,9 +22,26 @@ logger = logging.getLogger(__name__)
 
 UNKNOWN_PAUSE_S = 0.25
 """Longest pause of a row that met a worker without its table: another worker may have it."""
+RETRY_S = 0.5
+"""Longest pause between two tries of a batch while Redis is away."""
 MAX_UNKNOWN = 1000
 unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
+
+
+def repeat_in_outage(refresh: Callable[[], dict[str, int]], claim: Claim) -> dict[str, int]:
+    """Refresh the rows of a claim again while Redis is away, as in a failover; return the result.
+
+    For one lease at most: then the rows are due again, and the error of redis-py is raised.
+    """
+    deadline = time.monotonic() + float(claim.lease_until) - float(claim.claimed_at)
+    while True:
+        try:
+            return refresh()
+        except (redis.ConnectionError, redis.TimeoutError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.5, 1) * RETRY_S)  # noqa: S311 nothing secret
 
 
 def refresh_claim(schedule: Schedule, source: "Source", claim: Claim, backoff: Backoff) -> dict[str, int]:

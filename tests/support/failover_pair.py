@@ -5,6 +5,7 @@ import socket
 import threading
 
 import redis
+from support.listener import Listener
 from support.tls_proxy import forward
 from support.waiting import wait_until
 
@@ -17,7 +18,7 @@ def free_port():
 
 
 class FailoverPair:
-    """Two servers, `primary` and `replica`; `port` is the address of the pair.
+    """Two servers, `primary` and `replica`; `port` and the Unix socket `path` are the addresses of the pair.
 
     As with a virtual address or a name, `switch` moves new connections only; open ones stay at their server. With
     `is_split`, a replica never reaches its primary: its data stay as they are.
@@ -29,20 +30,20 @@ class FailoverPair:
         self.servers = [Valkey(args=("--port", str(port), "--repl-diskless-sync-delay", "0")) for port in self.ports]
         self.primary, self.replica = self.servers
         self._target = self.ports[0]
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self._listeners = [Listener(self._serve), Listener(self._serve, "pair")]
+        self.port, self.path = self._listeners[0].port, self._listeners[1].path
 
     def __enter__(self):
         for server in self.servers:
             server.start()
-        threading.Thread(target=self._accept, daemon=True).start()
+        for listener in self._listeners:
+            listener.__enter__()
         self.follow()
         return self
 
     def __exit__(self, *_):
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # ends accept()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.__exit__()
         for server in self.servers:
             server.stop()
 
@@ -85,19 +86,12 @@ class FailoverPair:
         self.switch(self.primary)
         self.demote(self.replica)
 
-    def _accept(self):
-        while True:
-            try:
-                inner, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(inner,), daemon=True).start()
-
     def _serve(self, inner):
         with inner, socket.socket() as outer, contextlib.suppress(OSError):
             outer.connect(("127.0.0.1", self._target))
             for end in (inner, outer):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if end.family == socket.AF_INET:
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             back = threading.Thread(target=forward, args=(outer, inner), daemon=True)
             back.start()
             forward(inner, outer)

@@ -5,6 +5,8 @@ import socket
 import ssl
 import threading
 
+from support.listener import Listener
+
 CHUNK = 65_536
 
 
@@ -16,25 +18,17 @@ class TlsProxy:
         self._target = str(target)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._context)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self._listener = Listener(self._serve)
+        self.port = self._listener.port
         self.handshakes = 0
         self.refusals = []
 
     def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener.__enter__()
         return self
 
     def __exit__(self, *_):
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        self._listener.__exit__()
 
     def _serve(self, connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

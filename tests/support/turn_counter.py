@@ -1,11 +1,11 @@
 """Link to a server's Unix socket that counts round trips."""
 
 import socket
-import tempfile
 import threading
 from contextlib import suppress
-from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
+
+from support.listener import Listener
 
 
 class TurnCounter:
@@ -18,36 +18,23 @@ class TurnCounter:
         address = parse_qs(urlsplit(url).query)
         name = f".s.PGSQL.{address['port'][0]}"
         self._target = f"{address['host'][0]}/{name}"
-        self._home = tempfile.TemporaryDirectory(prefix="turns-", dir="/tmp")  # a socket's path has at most 107 bytes
-        self.url = url.replace(quote(address["host"][0]), quote(self._home.name))
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(Path(self._home.name, name)))
-        self._server.listen()
+        self._listener = Listener(self._serve, name)
+        self.url = url.replace(quote(address["host"][0]), quote(str(self._listener.path.parent)))
         self.turns = 0
 
     def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener.__enter__()
         return self
 
     def __exit__(self, *_):
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self._home.cleanup()
+        self._listener.__exit__()
 
-    def _accept(self):
-        while True:
-            try:
-                caller, _ = self._server.accept()
-            except OSError:
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._target)
-            said_by_server = threading.Event()
-            said_by_server.set()
-            threading.Thread(target=self._ask, args=(caller, server, said_by_server), daemon=True).start()
-            threading.Thread(target=self._answer, args=(server, caller, said_by_server), daemon=True).start()
-
-    def _ask(self, caller, server, said_by_server):
+    def _serve(self, caller):
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._target)
+        said_by_server = threading.Event()
+        said_by_server.set()
+        threading.Thread(target=self._answer, args=(server, caller, said_by_server), daemon=True).start()
         with server, suppress(OSError):
             while words := caller.recv(65536):
                 self.turns += said_by_server.is_set()

@@ -7,12 +7,14 @@ docs/upstream.md has a section for each override.
 
 import json
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
-from celery.worker.consumer import Consumer
+from celery.worker.consumer import Consumer, Mingle
 
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.celery.kombu.message import check_task, describe
@@ -45,6 +47,7 @@ class ConsumerRejectsMalformed(Consumer):
     channel_errors: tuple[type[Exception], ...]
     loop: Callable[..., Any]
     controller: Any
+    steps: list[Any]
 
     def __init__(self, on_task_request: Callable[[Any], Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(on_task_request, *args, **kwargs)
@@ -147,9 +150,15 @@ class ReconnectSurvivesClose(ConsumerRejectsMalformed):
     """
 
     def on_connection_error_after_connected(self, error: Exception) -> None:
-        """Close a lost connection, whatever kombu raises."""
+        """Close a lost connection, whatever kombu raises; without Celery's warning of a change in its version 6.
+
+        Mingle, which waits a second for other workers, runs at the start only: a lost connection loses no state.
+        """
+        self.steps = [step for step in self.steps if not isinstance(step, Mingle)]
         try:
-            super().on_connection_error_after_connected(error)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CPendingDeprecationWarning)
+                super().on_connection_error_after_connected(error)
         except AttributeError as failure:
             logger.warning("fetched messages were not given back to the broker that is gone: %s", describe(failure))
 

@@ -9,6 +9,7 @@ import math
 import time
 from typing import Any
 
+import redis
 from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.transport import pyamqp, virtual
@@ -26,6 +27,8 @@ REFRESH_QUEUE = "rowcache.refresh"
 KOMBU = "kombu.transport.redis"
 CLOCK_S = 60
 """Seconds after which the clock of a server is read again."""
+RETRY_S, REPORT_S = 1.0, 30.0
+"""Seconds between two tries to connect, and between two reports that they fail."""
 
 
 @guarded(
@@ -138,13 +141,29 @@ class SkipsMalformed:
             logger.error("message_refused: not a message: %s", describe(error))
 
 
+class LeavesReplica:
+    """Part of a channel whose connections leave a server that became a replica, and that closes without a broker."""
+
+    def queue_delete(self, *args: Any, **kwargs: Any) -> Any:
+        """Delete a queue; if the broker is away while the channel closes, leave it."""
+        try:
+            return super().queue_delete(*args, **kwargs)  # type: ignore[misc]
+        except (redis.ConnectionError, redis.TimeoutError):
+            if not self._closing:  # type: ignore[attr-defined]
+                raise
+
+    def _connparams(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the options of connections: over TCP, TLS or a Unix socket, to a server or by way of Sentinel."""
+        options = super()._connparams(*args, **kwargs)  # type: ignore[misc]
+        # kombu calls connect() on a connection that is subscribed: a question would take a message for its answer.
+        watched = role_connection(options["connection_class"], is_rechecked=False)
+        return options | {"connection_class": watched}
+
+
 def of_redis(transport: type[Any]) -> type[Any]:
     """Return a Redis transport with the channels, the messages and the connections of this package."""
     fields = {"QoS": BatchQoS, "Message": refusing(transport.Channel.Message)}
-    for name in ("connection_class", "connection_class_ssl"):
-        # kombu calls connect() on a connection that is subscribed: a question would take a message for its answer.
-        fields[name] = role_connection(getattr(transport.Channel, name), is_rechecked=False)
-    channel = type("Channel", (SkipsUnreadable, transport.Channel), fields)
+    channel = type("Channel", (SkipsUnreadable, LeavesReplica, transport.Channel), fields)
     return type("Transport", (SkipsMalformed, transport), {"Channel": channel})
 
 
@@ -164,6 +183,23 @@ TRANSPORTS |= {kind: of_amqp(kind) for kind in (pyamqp.Transport, pyamqp.SSLTran
 
 class BrokerConnection(Connection):
     """Connection that uses the transports above in place of kombu's: no setting replaces the class for redis://."""
+
+    def ensure_connection(  # type: ignore[override]
+        self, errback: Any = None, max_retries: int | None = None, **options: Any
+    ) -> Any:
+        """Connect. Without a limit, try every RETRY_S, where kombu waits up to 30 s; report once in REPORT_S."""
+        if max_retries is not None:
+            return super().ensure_connection(errback, max_retries, **options)
+        reported_at = -math.inf
+
+        def report(error: Exception, pause_s: float) -> None:
+            nonlocal reported_at
+            if errback and time.monotonic() > reported_at + REPORT_S:
+                reported_at = time.monotonic()
+                errback(error, pause_s)
+
+        pauses = {"interval_start": RETRY_S, "interval_step": 0, "interval_max": RETRY_S}
+        return super().ensure_connection(report, **pauses | options)
 
     def get_transport_cls(self) -> Any:
         """Return the class of the transport."""

@@ -27,7 +27,7 @@ REFUSED_PAUSE_S = 60.0
 QUESTIONS = 4
 """HELLOs within the longest silence: each proves the server alive, and shows its role."""
 
-PROBE_S = 5.0
+PROBE_S = 2.0
 """Time on a replica after which a new connection shows whether the address leads to the primary now."""
 
 MAX_TAKEN = 1000

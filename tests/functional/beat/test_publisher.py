@@ -1,9 +1,11 @@
 """Broker connection of a dispatcher."""
 
 import pytest
+import trustme
 from celery import Celery
 from kombu.exceptions import EncodeError
 from support.failover_pair import FailoverPair
+from support.tls_proxy import TlsProxy
 
 from rowcache_tasks.beat.publisher import Publisher
 from rowcache_tasks.celery import app as our_app
@@ -39,9 +41,20 @@ def test_connection_is_closed_after_a_send_that_failed(valkey, client):
     publisher.close()
 
 
-def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary():
-    with FailoverPair(is_split=True) as pair:
-        publisher = make_publisher(pair.url(1))
+@pytest.mark.parametrize("kind", ["redis", "redis+socket", "rediss"])
+def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary(kind, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with (
+        FailoverPair(is_split=True) as pair,
+        TlsProxy(pair.path, authority.issue_cert("127.0.0.1")) as proxy,
+    ):
+        urls = {
+            "redis": pair.url(1),
+            "redis+socket": f"redis+socket://{pair.path}?virtual_host=1",
+            "rediss": f"rediss://127.0.0.1:{proxy.port}/1?ssl_cert_reqs=required&ssl_ca_certs={tmp_path}/ca.pem",
+        }
+        publisher = make_publisher(urls[kind])
         publisher.send("inv", claim("1"))
         pair.fail_over()
         publisher.send("inv", claim("2"))

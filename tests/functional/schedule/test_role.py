@@ -4,16 +4,19 @@ import asyncio
 
 import pytest
 import redis
+import trustme
 from support.failover_pair import FailoverPair
+from support.tls_proxy import TlsProxy
 from support.waiting import wait_until
 
-from rowcache_tasks import AsyncRowCache, Refresher, RowCache
+from rowcache_tasks import AsyncRowCache, CacheError, Refresher, RowCache
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.next_due import read_next_due
 from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.reader.near.connection import PROBE_S
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.role import CHECK_S, role_of
+from rowcache_tasks.schedule.role import CHECK_S, Role, role_of
 from rowcache_tasks.schedule.rows import Schedule
 
 SOON_S = CHECK_S + 2
@@ -57,6 +60,72 @@ def test_write_that_a_replica_refuses_is_sent_again_to_the_primary(pair, client)
     pair.fail_over()
     with client.pipeline(transaction=True) as pipeline:
         assert pipeline.get("a").set("b", 2).execute() == [None, True], "a transaction"
+
+
+@pytest.mark.parametrize("kind", ["unix", "rediss"])
+def test_write_is_sent_again_over_each_kind_of_connection(pair, kind, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with TlsProxy(pair.path, authority.issue_cert("127.0.0.1")) as proxy:
+        urls = {
+            "unix": f"unix://{pair.path}?db=0",
+            "rediss": f"rediss://127.0.0.1:{proxy.port}/0?ssl_ca_certs={tmp_path}/ca.pem",
+        }
+        with connect(urls[kind], "test") as client:
+            client.ping()
+            pair.fail_over()
+            assert client.set("a", 1)
+
+
+def test_write_within_a_transaction_is_sent_again(pair, client):
+    """The reply of a replica is a list, with the error in it."""
+    put = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])"
+    client.ping()
+    pair.fail_over()
+    with client.pipeline(transaction=True) as pipeline:
+        assert pipeline.eval(put, 1, "a", 1).get("a").execute() == [b"1", b"1"]
+
+
+def test_primary_that_is_cut_off_from_its_replicas_is_an_outage_for_writes_only(pair, client):
+    reader = RowCache("inv", url=pair.url(), namespace="")
+    pair.command(pair.primary, "CONFIG", "SET", "min-replicas-to-write", 1)
+    try:
+        with pytest.raises(redis.ConnectionError, match="not the primary: NOREPLICAS"):
+            Schedule(client, Table("inv", "inventory")).put_rows({"1": (10, 0)})
+        for _ in range(5):
+            with pytest.raises(CacheError, match="Redis refuses: NOREPLICAS"):
+                reader.get("2", fill=True)
+            assert reader.get("1") == {"v": "old"}
+        pair.fail_over()
+        assert client.set("a", 1)
+    finally:
+        for server in pair.servers:
+            pair.command(server, "CONFIG", "SET", "min-replicas-to-write", 0)
+        reader.close()
+
+
+def test_dispatcher_releases_a_batch_that_was_not_sent_when_redis_is_back(pair, client):
+    class Broker:
+        def send(self, table, claim):
+            sent.append(claim)
+            if len(sent) == 1:
+                pair.demote(pair.primary)
+                raise OSError("the broker is away as well")
+
+        def queue_length(self):
+            return 0
+
+    sent = []
+    schedule = Schedule(client, Table("inv", "inventory"))
+    schedule.put_rows({"1": (100, 0)})
+    dispatcher = Dispatcher(client, [schedule], Broker(), Limits(lease_s=600))
+    for _ in range(2):
+        with pytest.raises(redis.ConnectionError):
+            dispatcher.run_once()
+    pair.promote(pair.primary)
+    dispatcher.run_once()
+    assert [claim.row_ids for claim in sent] == [["1"], ["1"]]
+    dispatcher.close()
 
 
 def test_connections_that_are_idle_at_a_failover_are_replaced_before_their_next_command(pair, client):
@@ -149,6 +218,21 @@ def test_refresher_leaves_a_replica(pair, client):
     pair.fail_over()
     assert refresher.refresh_now("inv", ["1"]) == 1
     refresher.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_lost"),
+    [
+        ("MISCONF Errors writing to the AOF file: No space left on device", True),
+        ("Transaction discarded because of: READONLY You can't write against a read only replica.", True),
+        ("Error running script (call to f_1): @user_script:1: -NOREPLICAS Not enough good replicas to write.", True),
+        ("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)", True),
+        ("OOM command not allowed when used memory > 'maxmemory'.", False),
+        ("WRONGTYPE Operation against a key: READONLY", False),
+    ],
+)
+def test_errors_of_a_server_that_takes_no_writes_are_a_lost_connection(text, is_lost):
+    assert Role()._note_refusal(redis.ResponseError(text)) is is_lost
 
 
 @pytest.mark.parametrize(

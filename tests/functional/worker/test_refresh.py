@@ -4,12 +4,15 @@ import json
 import sqlite3
 
 import pytest
+from support.failover_pair import FailoverPair
+from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
-from rowcache_tasks.schedule.rows import Backoff
-from rowcache_tasks.worker.refresh import refresh_claim
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.worker.refresh import refresh_claim, repeat_in_outage
 
 BACKOFF = Backoff(base_s=1, max_s=60)
 
@@ -95,3 +98,20 @@ def test_rows_rescheduled_meanwhile_are_counted_as_superseded(schedule, source, 
     schedule.touch_rows(["abc"])
     counts = refresh_claim(schedule, source, first, BACKOFF)
     assert (counts["refreshed"], counts["failed"], counts["superseded"]) == (1, 0, 1)
+
+
+def test_batch_in_a_worker_during_a_failover_is_committed_at_the_new_primary(source, database):
+    with FailoverPair() as pair, connect(pair.url(), "test") as client:
+        schedule = Schedule(client, Table("inv", "inventory"))
+        sent = claim(schedule, ["1"])
+        happens = [lambda: pair.demote(pair.primary), lambda: pair.switch(pair.replica)]
+
+        def refresh():
+            happens.pop(0)()
+            database.execute("UPDATE inventory SET price = ?", [len(happens)])
+            return refresh_claim(schedule, source, sent, BACKOFF)
+
+        wait_until(lambda: pair.command(pair.replica, "ZCARD", "schedule:") == 1, "the claim is copied")
+        pair.promote(pair.replica)
+        assert repeat_in_outage(refresh, sent)["refreshed"] == 1
+        assert json.loads(client.get("inv:1"))["price"] == 0, "it is read anew"
