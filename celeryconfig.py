@@ -15,6 +15,7 @@ values allowed.
     ROWCACHE_MAX_QUEUE       tasks waiting in the queue above which dispatchers stop claiming
     ROWCACHE_MAX_BACKOFF     longest pause, in seconds, between two tries of a row that fails
     ROWCACHE_START_TIMEOUT   seconds to wait at start for Redis and the database
+    ROWCACHE_DEPLOYMENT      name of this deployment, where several share a Redis database or a broker
     ROWCACHE_ALIVE_FILE      file that a worker or dispatcher touches every few seconds while it works
     CELERY_BROKER_URL        the message broker; default: the same server as the cache
     CELERY_TASK_SEND_SENT_EVENT   off: Flower shows a task only when a worker has received it; sending is faster
@@ -57,6 +58,7 @@ rowcache_poll_interval = _number("ROWCACHE_POLL_INTERVAL", float)
 rowcache_max_queue = _number("ROWCACHE_MAX_QUEUE", int)
 rowcache_max_backoff = _number("ROWCACHE_MAX_BACKOFF", float)
 rowcache_start_timeout = _number("ROWCACHE_START_TIMEOUT", float)
+rowcache_deployment = os.environ.get("ROWCACHE_DEPLOYMENT") or None
 rowcache_alive_file = os.environ.get("ROWCACHE_ALIVE_FILE") or None
 
 # The broker is CELERY_BROKER_URL, which Celery reads, or the server of the cache. Its loss loses no row.

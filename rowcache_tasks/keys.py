@@ -28,6 +28,39 @@ NAMESPACE = re.compile(r"[A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentNames:
+    """Keys and queues of a deployment as a whole. Deployments of different names may share a database and a broker."""
+
+    queue: str
+    """ZSET: claimed_at of a batch -> the same time, from its claim until a worker starts it."""
+    beat: str
+    """HASH: name of a beat_schedule entry -> when it was last sent, and the token of that decision."""
+    processes: str
+    """ZSET: a running dispatcher or worker, as JSON -> when it noted that."""
+    refresh_queue: str
+    """Queue at the broker: batches of rows to refresh, sent by dispatchers."""
+    schedule_queue: str
+    """Queue at the broker: schedule changes, sent by applications; they never wait behind refreshes."""
+
+    @classmethod
+    def of(cls, deployment: str) -> "DeploymentNames":
+        """Return the names of a deployment that was validated with NAMESPACE; "" is the one without a name."""
+        prefix = f"rowcache.{deployment}." if deployment else "rowcache."
+        return cls(
+            queue=f"queue:{deployment}",
+            beat=f"beat:{deployment}",
+            processes=f"processes:{deployment}",
+            refresh_queue=f"{prefix}refresh",
+            schedule_queue=f"{prefix}schedule",
+        )
+
+    @property
+    def queues(self) -> tuple[str, str]:
+        """Both queues at the broker."""
+        return self.refresh_queue, self.schedule_queue
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one cached table. The empty namespace gives the keys of *Redis in Action*, section 2.4.
 
@@ -63,18 +96,14 @@ class Keys:
     """HASH: counters, and the histogram of lateness; deleting it sets them to 0 and changes nothing else."""
     expiring: str
     """STRING: present as long as a value of the table may have an expiry."""
+    queue: str
+    """As in DeploymentNames."""
 
     fill_prefix: ClassVar[str] = "fill:"
     """STRING at fill_prefix + the key of a value, expires: the reader that fills the row, or the outcome."""
-    queue: ClassVar[str] = "queue:"
-    """ZSET of all tables: claimed_at of a batch -> the same time, from its claim until a worker starts it."""
-    beat: ClassVar[str] = "beat:"
-    """HASH: name of a beat_schedule entry -> when it was last sent, and the token of that decision."""
-    processes: ClassVar[str] = "processes:"
-    """ZSET of all tables: a running dispatcher or worker, as JSON -> when it noted that."""
 
     @classmethod
-    def of(cls, namespace: str) -> "Keys":
+    def of(cls, namespace: str, deployment: str = "") -> "Keys":
         """Return the keys of a namespace that was validated with NAMESPACE and RESERVED_NAMESPACES."""
         return cls(
             schedule=f"schedule:{namespace}",
@@ -87,6 +116,7 @@ class Keys:
             state=f"state:{namespace}",
             stats=f"stats:{namespace}",
             expiring=f"expiring:{namespace}",
+            queue=DeploymentNames.of(deployment).queue,
         )
 
     def value(self, row_id: str) -> bytes:

@@ -7,7 +7,7 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from rowcache_tasks.celery import REFRESH_QUEUE
+from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.tasks import refresh_row
@@ -22,9 +22,10 @@ class Publisher:
     that a replica refused after a failover is sent a second time.
     """
 
-    def __init__(self, app: Celery, lease_s: float) -> None:
+    def __init__(self, app: Celery, settings: Settings) -> None:
         self._app = app
-        self._lease_s = lease_s
+        self._lease_s = settings.lease_s
+        self._queue = settings.names.refresh_queue
         self._connection: Connection | None = None
         self._producer: Any = None
 
@@ -51,7 +52,7 @@ class Publisher:
 
     def queue_length(self) -> int:
         """Count the batches in the queue. Batches that workers have fetched are not in it any more."""
-        queue = self._app.amqp.queues[REFRESH_QUEUE]
+        queue = self._app.amqp.queues[self._queue]
         declared = self._call(lambda producer: queue(producer.channel).queue_declare())
         return int(declared.message_count)
 

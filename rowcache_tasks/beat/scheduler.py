@@ -23,7 +23,6 @@ from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.dispatch.clock_repair import ClockRepair
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.signals import DeferredSignals
-from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.process import DISPATCHER, ProcessNote
 from rowcache_tasks.schedule.rows import Backoff, Schedule
@@ -45,11 +44,12 @@ class DispatchScheduler(Scheduler):
     _dispatcher: Dispatcher | None = None
     _note: ProcessNote | None = None
     _client: "redis.Redis"
+    _key: str
 
     def setup_schedule(self) -> None:
         """Check the configuration and the servers, or exit; then read when the entries were last sent."""
         settings = check_dispatcher(self.app)
-        self._client = connect(settings.redis_url, "dispatcher")
+        self._client, self._key = connect(settings.redis_url, "dispatcher"), settings.names.beat
         logging.getLogger("celery.beat").addFilter(shorten_mailbox_error)
         super().setup_schedule()
         for name, entry in self.schedule.items():
@@ -63,7 +63,7 @@ class DispatchScheduler(Scheduler):
     def _read_last_run(self, name: str, entry: ScheduleEntry) -> None:
         """Set the last run of an entry: so long ago by the clock of this process as it is by that of Redis."""
         try:
-            sent_at: Any = self._client.hget(Keys.beat, name)
+            sent_at: Any = self._client.hget(self._key, name)
             if sent_at is not None:
                 seconds, _ = self._client.time()
                 entry.last_run_at = datetime.now(UTC) - timedelta(seconds=int(seconds) - float(sent_at))
@@ -75,12 +75,12 @@ class DispatchScheduler(Scheduler):
         backoff = Backoff(max_s=settings.max_backoff_s)
         interval_s = float(len(schedules))  # about one check of a clock a second, however many tables there are
         self._clock_repairs = [ClockRepair(schedule, settings.lease_s, backoff, interval_s) for schedule in schedules]
-        self._publisher = Publisher(self.app, settings.lease_s)
+        self._publisher = Publisher(self.app, settings)
         self._signals = DeferredSignals()
         limits = Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue)
         self._dispatcher = Dispatcher(self._client, schedules, self._publisher, limits, self._signals)
         name = f"beat@{gethostname()}"
-        self._note = ProcessNote(settings.redis_url, DISPATCHER, name, settings.tables, settings.alive_file)
+        self._note = ProcessNote(settings, DISPATCHER, name)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send an ordinary entry if one is due; else dispatch rows until the next is due, for MAX_TICK_S at most."""
@@ -108,7 +108,7 @@ class DispatchScheduler(Scheduler):
         try:
             gap_s = 0.9 * self._pause_s(name, entry)
             arguments = [name, gap_s, secrets.token_hex(8)]
-            is_ours = load_script("claim_entry").run(self._client, [Keys.beat], arguments)
+            is_ours = load_script("claim_entry").run(self._client, [self._key], arguments)
         except Exception as error:  # noqa: BLE001 as in the base class: no entry may stop beat
             logger.warning("beat entry %s is sent without asking the others: %s", name, error)
             is_ours = True

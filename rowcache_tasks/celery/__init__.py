@@ -18,14 +18,11 @@ from celery.signals import celeryd_init
 from kombu.transport import resolve_transport
 from kombu.utils.url import url_to_parts
 
-from rowcache_tasks.celery.defaults import SCHEDULE_QUEUE, all_queues, package_defaults
+from rowcache_tasks.celery.defaults import all_queues, package_defaults
 from rowcache_tasks.celery.flower import add_flower_defaults
-from rowcache_tasks.celery.kombu.transport import REFRESH_QUEUE
 from rowcache_tasks.celery.startup import check_worker, print_line, unreadable
 from rowcache_tasks.config.settings import import_configuration
 from rowcache_tasks.text import redact
-
-__all__ = ["REFRESH_QUEUE", "SCHEDULE_QUEUE", "app"]
 
 STEPS = ("shutdown:GiveBack", "presence:Presence")
 """Names, so that a process that only sends imports no worker."""
@@ -85,7 +82,10 @@ def add_package_defaults(sender: Celery, **_: object) -> None:
     url = os.environ.get("CELERY_BROKER_URL") or sender.conf.get("broker_url")
     maps: Any = sender.conf.maps
     maps.insert(-1, package_defaults(sender.conf.get("rowcache_redis_url"), url))
-    sender.conf.task_queues = all_queues(sender.conf)
+    try:
+        sender.conf.task_queues = all_queues(sender.conf)
+    except ConfigError as error:
+        raise refuse(str(error)) from error
     sender.conf.broker_transport_options = maps[-2]["broker_transport_options"] | sender.conf.broker_transport_options
     if str(url).startswith("sentinel") and "master_name" not in sender.conf.broker_transport_options:
         raise refuse(

@@ -38,6 +38,11 @@ class BrokerState:
         self.error = ""
         """Reason why the broker could not be asked; empty when it could."""
 
+    @property
+    def beat_scheduler(self) -> str:
+        """Scheduler of `celery beat` in the settings of the application."""
+        return str(self._app.conf.beat_scheduler)
+
     def read(self, *names: str) -> Mapping[str, QueueState] | None:
         """Read the state of each queue; None when the broker does not answer. A queue that is not there is empty."""
         if time.monotonic() < self._ask_again_at:

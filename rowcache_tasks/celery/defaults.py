@@ -11,10 +11,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from kombu import Exchange, Queue
 
-from rowcache_tasks.celery.kombu.transport import REFRESH_QUEUE
+from rowcache_tasks.config.parse import parse_deployment
+from rowcache_tasks.keys import DeploymentNames
 
-SCHEDULE_QUEUE = "rowcache.schedule"
-"""Schedule changes, sent by applications: on a queue of their own, they never wait behind refreshes."""
+REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
+TASKS = "rowcache_tasks.tasks.*"
 REDIS = {"redis", "rediss", "redis+socket", "sentinel"}
 """Schemes of brokers with the options of Redis."""
 
@@ -103,13 +104,18 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     return defaults
 
 
+def names_of(conf: Mapping[str, Any]) -> DeploymentNames:
+    """Return the names of the deployment in the settings of an application. Raises ConfigError."""
+    return DeploymentNames.of(parse_deployment("rowcache_deployment", conf.get("rowcache_deployment") or ""))
+
+
 def all_queues(conf: Mapping[str, Any]) -> Any:
     """Return the queues of the user and those of the package that are missing; without any, the default queue too.
 
     With `task_default_queue_type` "quorum", those of the package are quorum queues of RabbitMQ as well.
     """
     theirs = conf["task_queues"]
-    names = [REFRESH_QUEUE, SCHEDULE_QUEUE] if theirs else [conf["task_default_queue"], REFRESH_QUEUE, SCHEDULE_QUEUE]
+    names = [*([] if theirs else [conf["task_default_queue"]]), *names_of(conf).queues]
     kind = conf.get("task_default_queue_type", "classic")
     arguments = {} if kind == "classic" else {"x-queue-type": kind}
     ours = {

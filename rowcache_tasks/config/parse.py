@@ -62,6 +62,14 @@ def parse_namespace(setting: str, value: object) -> str:
     return value
 
 
+def parse_deployment(setting: str, value: object) -> str:
+    """Accept the name of a deployment, which is a part of keys and of queues; "" is none."""
+    if not isinstance(value, str) or not NAMESPACE.fullmatch(value) or len(value) > MAX_NAME:
+        allowed = f"up to {MAX_NAME} letters, digits, '_', '.' and '-', or nothing"
+        raise ConfigError(f"{setting} is {shorten(value)}: allowed are {allowed}")
+    return value
+
+
 def seconds(low: float, high: float) -> Callable[[str, object], float]:
     """Make the parser of a duration in seconds."""
 

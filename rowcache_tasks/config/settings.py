@@ -4,12 +4,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rowcache_tasks.config.parse import (
+    parse_deployment,
     parse_name,
     parse_names,
     parse_namespace,
@@ -22,7 +23,7 @@ from rowcache_tasks.config.parse import (
 from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.errors import ArgumentError, ConfigError
-from rowcache_tasks.keys import Keys
+from rowcache_tasks.keys import DeploymentNames, Keys
 from rowcache_tasks.text import one_line, shorten, suggest
 
 MAX_BATCH_SIZE = 1000
@@ -57,11 +58,13 @@ class Table:
     """Name of its database in rowcache_databases; empty: that of rowcache_database_url."""
     queries: tuple[Query, ...] = ()
     """SELECTs that return rows to schedule."""
+    deployment: str = ""
+    """As in Settings."""
 
     @property
     def keys(self) -> Keys:
         """Names of the table's keys in Redis."""
-        return Keys.of(self.namespace)
+        return Keys.of(self.namespace, self.deployment)
 
     @property
     def setting(self) -> str:
@@ -94,6 +97,13 @@ class Settings:
     start_timeout_s: float = 30.0
     alive_file: str | None = None
     """File that a process touches every few seconds while it works."""
+    deployment: str = ""
+    """Part of the names of queues, and of keys that are of all tables; empty: none."""
+
+    @property
+    def names(self) -> DeploymentNames:
+        """Keys and queues of the deployment as a whole."""
+        return DeploymentNames.of(self.deployment)
 
     def url_of(self, table: Table) -> str | None:
         """Return the URL of a table's database; None when it is not set."""
@@ -168,6 +178,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     for required in ("redis_url", "tables"):
         if required not in values:
             raise ConfigError(f"rowcache_{required} is not set: it is required in the configuration module")
+    deployment = values.get("deployment", "")
+    values["tables"] = {name: replace(table, deployment=deployment) for name, table in values["tables"].items()}
     settings = Settings(**values)
     for table in settings.tables.values():
         if table.database and table.database not in settings.databases:
@@ -232,5 +244,6 @@ SETTINGS: Mapping[str, tuple[str, Parser]] = {
     "rowcache_max_backoff": ("max_backoff_s", seconds(0.1, 86400)),
     "rowcache_start_timeout": ("start_timeout_s", seconds(0, 3600)),
     "rowcache_alive_file": ("alive_file", parse_text),
+    "rowcache_deployment": ("deployment", parse_deployment),
 }
 """Setting -> field of Settings, parser."""

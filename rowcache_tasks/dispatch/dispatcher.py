@@ -79,7 +79,8 @@ class Dispatcher:
         self._limits = limits
         self._deferral = deferral or nullcontext()
         self._wakeup = Wakeup(client, [schedule.table.keys.wake for schedule in schedules])
-        self._backpressure = Backpressure(SentBatches(client), broker.queue_length, limits.lease_s, limits.max_queue)
+        batches = SentBatches(client, schedules[0].table.keys.queue)
+        self._backpressure = Backpressure(batches, broker.queue_length, limits.lease_s, limits.max_queue)
         # A little early: a change by another program is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
         # Times of the monotonic clock; the first by the wake key of a table.

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import redis
 
-from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Claim
 
 logger = logging.getLogger(__name__)
@@ -25,8 +24,9 @@ class SentBatches:
     one lies before it in the queue: a dispatcher that takes longer does not send, or adds the batch again.
     """
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", key: str) -> None:
         self._client = client
+        self._key = key
 
     def start(self, claim: Claim) -> bool:
         """Remove a batch that a worker has started, and those before it in the queue. Raises nothing of Redis's.
@@ -37,15 +37,15 @@ class SentBatches:
         sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
         pipeline = self._client.pipeline(transaction=False)
         pipeline.time()
-        pipeline.zrem(Keys.queue, claim.claimed_at)
-        pipeline.zremrangebyscore(Keys.queue, "-inf", f"({sent_before!r}")
+        pipeline.zrem(self._key, claim.claimed_at)
+        pipeline.zremrangebyscore(self._key, "-inf", f"({sent_before!r}")
         try:
             (seconds, _), *_ = pipeline.execute()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             logger.debug("start_lost", extra={"error": str(error)})  # the commit raises the error if it lasts
             return True
         except redis.RedisError as error:
-            logger.warning("the start of a batch could not be noted in %s: %s", Keys.queue, error)
+            logger.warning("the start of a batch could not be noted in %s: %s", self._key, error)
             return True
         return int(seconds) <= float(claim.lease_until) + EXPIRY_SLACK_S
 
@@ -54,28 +54,27 @@ class SentBatches:
 
         A batch that has been started meanwhile stays on the list until the queue is empty: claims may pause until then.
         """
-        with ignore_foreign_key():
-            self._client.zadd(Keys.queue, {claim.claimed_at: float(claim.claimed_at)})
+        with self._ignore_foreign_key():
+            self._client.zadd(self._key, {claim.claimed_at: float(claim.claimed_at)})
 
     def remove(self, claim: Claim) -> None:
         """Remove a batch that was not sent."""
-        with ignore_foreign_key():
-            self._client.zrem(Keys.queue, claim.claimed_at)
+        with self._ignore_foreign_key():
+            self._client.zrem(self._key, claim.claimed_at)
 
     def forget(self, until: float) -> None:
         """Remove the batches claimed up to a time in Unix seconds."""
-        self._client.zremrangebyscore(Keys.queue, "-inf", until)
+        self._client.zremrangebyscore(self._key, "-inf", until)
 
     def now(self) -> float:
         """Return the time of the clock by which batches are claimed; Unix seconds."""
         seconds, microseconds = self._client.time()
         return int(seconds) + int(microseconds) / 1e6
 
-
-@contextmanager
-def ignore_foreign_key() -> Iterator[None]:
-    """Log that the key holds another type, made by another program: no reason not to refresh rows."""
-    try:
-        yield
-    except redis.ResponseError as error:
-        logger.warning("%s is not usable: %s", Keys.queue, error)
+    @contextmanager
+    def _ignore_foreign_key(self) -> Iterator[None]:
+        """Log that the key holds another type, made by another program: no reason not to refresh rows."""
+        try:
+            yield
+        except redis.ResponseError as error:
+            logger.warning("%s is not usable: %s", self._key, error)

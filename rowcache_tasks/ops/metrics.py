@@ -10,7 +10,6 @@ import redis
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.ops.overview import Overview, read_overview
@@ -110,7 +109,7 @@ def queues(found: Overview) -> Iterator[Metric]:
         ("oldest_seconds", "Age of the oldest message; absent when the queue is empty.", found.oldest_s),
         ("consumers", "Workers that consume the queue.", found.consumers),
     ):
-        values = {queue: value_of(queue) for queue in (REFRESH_QUEUE, SCHEDULE_QUEUE)}
+        values = {queue: value_of(queue) for queue in found.names.queues}
         yield labelled(GaugeMetricFamily, f"queue_{name}", text, "queue", values)
 
 

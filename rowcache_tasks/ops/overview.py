@@ -6,12 +6,11 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
 from rowcache_tasks.celery.broker_state import BrokerState, QueueState
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.keys import Keys
+from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.ops.snapshot import Snapshot, parse_time, read_snapshots
-from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process, client_role, parse_processes
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process, client_role, kind_prefix, parse_processes
 
 CLIENT_NAME = "rowcache-"
 
@@ -24,12 +23,15 @@ class Overview:
     """Unix time of the server, seconds."""
     tables: Mapping[str, Snapshot]
     processes: list[Process]
+    names: DeploymentNames
     frozen: list[str] = field(default_factory=list)
     """Names of connections of processes that are connected and have not noted themselves for a minute."""
     queues: Mapping[str, QueueState] | None = None
     """State of both queues; None: not known, or not asked."""
     broker_error: str = ""
     """Reason why the queues are not known; empty when they are, or were not asked."""
+    beat_scheduler: str = ""
+    """Scheduler of `celery beat` in the settings; empty: not known."""
     oldest_batch_s: float | None = None
     """Seconds since the claim of the oldest batch that no worker has started; None: there is none."""
 
@@ -50,7 +52,7 @@ class Overview:
 
     def oldest_s(self, queue: str) -> float | None:
         """Return the age of the oldest message of a queue; None: it is empty, or not known."""
-        if queue == REFRESH_QUEUE:
+        if queue == self.names.refresh_queue:
             return self.oldest_batch_s
         oldest_at = self.queues[queue].oldest_at if self.queues else None
         return None if oldest_at is None else max(0.0, self.at - oldest_at)
@@ -64,33 +66,39 @@ def read_overview(
     `with_clients`: also look for frozen processes with CLIENT LIST, which only the operator may.
     """
     snapshots = read_snapshots(client, [*settings.tables.values()], settings.lease_s)
+    names = settings.names
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
-    pipeline.zrange(Keys.processes, 0, -1, withscores=True)
-    pipeline.zrange(Keys.queue, 0, 0, withscores=True)
+    pipeline.zrange(names.processes, 0, -1, withscores=True)
+    pipeline.zrange(names.queue, 0, 0, withscores=True)
     # A key of another type, made by another program, is an empty one here.
     (seconds, microseconds), noted, first = pipeline.execute(raise_on_error=False)
     now = int(seconds) + int(microseconds) / 1e6
     processes = parse_processes(now, noted if isinstance(noted, list) else [])
     claimed_at = parse_time(first[0][1]) if isinstance(first, list) and first else None
-    queues = broker.read(REFRESH_QUEUE, SCHEDULE_QUEUE) if broker else None
+    queues = broker.read(*names.queues) if broker else None
     return Overview(
         at=now,
         tables={snapshot.table: snapshot for snapshot in snapshots},
         processes=processes,
-        frozen=find_frozen(client, processes) if with_clients else [],
+        names=names,
+        frozen=find_frozen(client, settings.deployment, processes) if with_clients else [],
         queues=queues,
         broker_error=broker.error if broker else "",
+        beat_scheduler=broker.beat_scheduler if broker else "",
         oldest_batch_s=None if claimed_at is None else max(0.0, now - claimed_at),
     )
 
 
-def find_frozen(client: "redis.Redis", processes: list[Process]) -> list[str]:
-    """Return processes that hold the connection of their note, and have no note."""
+def find_frozen(client: "redis.Redis", deployment: str, processes: list[Process]) -> list[str]:
+    """Return processes of the deployment that hold the connection of their note, and have no note."""
     try:
         clients: list[dict[str, Any]] = client.client_list(_type="normal")
     except redis.ResponseError:
         return []  # managed servers may refuse it; a process that was just frozen is silent all the same
-    noted = {client_role(process.kind, process.name, process.pid) for process in processes}
-    names = {str(entry.get("name", "")).removeprefix(CLIENT_NAME) for entry in clients if int(entry["age"]) > 5}
-    return sorted(name for name in names - noted if name.startswith((f"{DISPATCHER}:", f"{WORKER}:")))
+    noted = {client_role(deployment, process) for process in processes}
+    database = str(client.connection_pool.connection_kwargs.get("db") or 0)
+    ours = [entry for entry in clients if int(entry["age"]) > 5 and entry["db"] == database]
+    names = {str(entry.get("name", "")).removeprefix(CLIENT_NAME) for entry in ours}
+    prefixes = tuple(kind_prefix(deployment, kind) for kind in (DISPATCHER, WORKER))
+    return sorted(name for name in names - noted if name.startswith(prefixes))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.ops.finding import Finding, fail, warn
 from rowcache_tasks.ops.overview import Overview
@@ -11,8 +10,8 @@ from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 CELERY = "celery -A rowcache_tasks"
-SCHEDULER = "rowcache_tasks.beat:DispatchScheduler"
-QUEUES = f"-Q celery,{REFRESH_QUEUE},{SCHEDULE_QUEUE}"
+OURS = "rowcache"
+"""How the names of our beat scheduler begin, as a path and as an entry point."""
 OLD_CHANGE_S = 60.0
 """A schedule change that has waited for longer is a fault."""
 MOST = 0.5
@@ -42,10 +41,10 @@ def dispatcher_problems(found: Overview) -> Iterator[Finding]:
     needed = [name for name, table in found.tables.items() if table.scheduled]
     if not alive:
         level = fail if needed else warn
-        yield level(
-            f"dispatchers: none is alive, so nothing is refreshed: start {CELERY} beat "
-            f"(with another beat_scheduler than {SCHEDULER} it dispatches nothing)"
-        )
+        is_other = found.beat_scheduler and not found.beat_scheduler.startswith(OURS)
+        cause = f", and beat_scheduler {found.beat_scheduler} dispatches nothing" if is_other else ""
+        remedy = f"start {CELERY} beat" + (" -S rowcache" if is_other else "")
+        yield level(f"dispatchers: none is alive, so nothing is refreshed{cause}: {remedy}")
         return
     for name in needed:
         if not any(name in process.tables for process in alive):
@@ -59,45 +58,48 @@ def worker_problems(found: Overview) -> Iterator[Finding]:
     """Yield the lack of a worker, of all or of one table."""
     alive = found.alive(WORKER)
     needed = [name for name, table in found.tables.items() if table.scheduled]
-    if not found.consumers(REFRESH_QUEUE):
-        level = fail if needed or found.length(REFRESH_QUEUE) else warn
-        yield level(f"workers: {why_none(alive, REFRESH_QUEUE)}, so nothing is refreshed: {start_one(alive)}")
+    queue = found.names.refresh_queue
+    if not found.consumers(queue):
+        level = fail if needed or found.length(queue) else warn
+        yield level(f"workers: {why_none(alive, queue)}, so nothing is refreshed: {start_one(found, alive)}")
         return
     for name in found.tables:
-        without = [process for process in alive if REFRESH_QUEUE in process.queues and name not in process.tables]
+        without = [process for process in alive if queue in process.queues and name not in process.tables]
         if without:
             yield warn(
                 f"workers: {', '.join(process.name for process in without[:5])} "
                 f"{'has' if len(without) == 1 else 'have'} no table {show_text(name)} in the settings, and hand its "
-                "batches back: restart with the settings of this machine"
+                "batches back: restart with the settings of this machine, or name each deployment (rowcache_deployment)"
             )
 
 
 def refresh_queue_problems(found: Overview, settings: Settings) -> Iterator[Finding]:
     """Yield a full queue of batches."""
-    batches = found.length(REFRESH_QUEUE)
-    if batches is not None and batches >= settings.max_queue and found.consumers(REFRESH_QUEUE):
+    queue = found.names.refresh_queue
+    batches = found.length(queue)
+    if batches is not None and batches >= settings.max_queue and found.consumers(queue):
         yield warn(
-            f"queue {REFRESH_QUEUE}: {batches} batches wait, so dispatchers pause (rowcache_max_queue is "
+            f"queue {queue}: {batches} batches wait, so dispatchers pause (rowcache_max_queue is "
             f"{settings.max_queue}): start more workers"
         )
 
 
 def schedule_queue_problems(found: Overview) -> Iterator[Finding]:
     """Yield schedule changes that no worker takes."""
-    waiting, oldest_s = found.length(SCHEDULE_QUEUE), found.oldest_s(SCHEDULE_QUEUE)
+    queue = found.names.schedule_queue
+    waiting, oldest_s = found.length(queue), found.oldest_s(queue)
     changes = show_count(waiting or 0, "schedule change")
     since = "" if oldest_s is None else f", the oldest for {show_duration(oldest_s)}"
     waits = "waits" if waiting == 1 else "wait"
-    if not found.consumers(SCHEDULE_QUEUE):
+    if not found.consumers(queue):
         alive = found.alive(WORKER)
-        reason, remedy = why_none(alive, SCHEDULE_QUEUE), start_one(alive)
+        reason, remedy = why_none(alive, queue), start_one(found, alive)
         if waiting:
             yield fail(f"workers: {reason}, so {changes} {waits}{since}: {remedy}")
         elif alive:
             yield warn(f"workers: {reason}, so schedule changes would wait: {remedy}")
     elif waiting and oldest_s is not None and oldest_s > OLD_CHANGE_S:
-        yield warn(f"queue {SCHEDULE_QUEUE}: {changes} {waits}{since}: start more workers")
+        yield warn(f"queue {queue}: {changes} {waits}{since}: start more workers")
 
 
 def process_problems(process: Process, found: Overview, settings: Settings) -> Iterator[Finding]:
@@ -115,8 +117,8 @@ def process_problems(process: Process, found: Overview, settings: Settings) -> I
             )
     elif (
         process.kind == WORKER
-        and REFRESH_QUEUE in process.queues
-        and found.length(REFRESH_QUEUE)
+        and found.names.refresh_queue in process.queues
+        and found.length(found.names.refresh_queue)
         and oldest_s is not None
         and oldest_s > limit_s
         and max(process.batch_at, process.started_at) < found.at - oldest_s
@@ -154,14 +156,14 @@ def why_none(alive: list[Process], queue: str) -> str:
     return f"{len(alive)} {'is' if len(alive) == 1 else 'are'} alive, none consumes {queue}"
 
 
-def start_one(alive: list[Process]) -> str:
+def start_one(found: Overview, alive: list[Process]) -> str:
     """Return the remedy for a queue without a consumer."""
-    return f"start {CELERY} worker" + (f" with {QUEUES}" if alive else "")
+    return f"start {CELERY} worker" + (f" with -Q celery,{','.join(found.names.queues)}" if alive else "")
 
 
 def describe_queue(found: Overview, queue: str) -> str:
     """Return the length, the oldest message and the consumers of a queue in one line."""
-    noun, plural = ("batch", "batches") if queue == REFRESH_QUEUE else ("change", "changes")
+    noun, plural = ("batch", "batches") if queue == found.names.refresh_queue else ("change", "changes")
     length, oldest_s, consumers = found.length(queue), found.oldest_s(queue), found.consumers(queue)
     parts = ["length unknown" if length is None else f"{show_count(length, noun, plural)} waiting"]
     if length:

@@ -15,13 +15,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rowcache_tasks.keys import Keys
+from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.schedule.connection import connection_options
 
 logger = logging.getLogger(__name__)
 
 NOTE_INTERVAL_S = 3.0
-SILENT_S = 15.0
+SILENT_S = 10.0
 """A process without a note for so long hangs, or was killed."""
 FORGET_S = 60.0
 AHEAD_S = 1.0
@@ -67,11 +67,13 @@ class ProcessNote:
     `alive_file` is touched with each note, whether or not Redis answers: a check of a container can look at its age.
     """
 
-    def __init__(self, url: str, kind: str, name: str, tables: Iterable[str], alive_file: str | None = None) -> None:
-        self._process = Process(kind=kind, name=name, pid=os.getpid(), tables=tuple(tables))
-        self._alive_file = Path(alive_file) if alive_file else None
-        options = connection_options(url, client_role(kind, name, os.getpid()), TIMEOUT_S)
-        self._client = redis.Redis.from_url(url, **options, retry=Retry(NoBackoff(), 0))
+    def __init__(self, settings: Settings, kind: str, name: str) -> None:
+        self._process = Process(kind=kind, name=name, pid=os.getpid(), tables=tuple(settings.tables))
+        self._alive_file = Path(settings.alive_file) if settings.alive_file else None
+        self._key = settings.names.processes
+        role = client_role(settings.deployment, self._process)
+        options = connection_options(settings.redis_url, role, TIMEOUT_S)
+        self._client = redis.Redis.from_url(settings.redis_url, **options, retry=Retry(NoBackoff(), 0))
         self._member = b""
         self._next = 0.0
 
@@ -101,10 +103,10 @@ class ProcessNote:
     def _replace(self, member: bytes, now: float) -> None:
         pipeline = self._client.pipeline(transaction=True)
         if self._member not in {b"", member}:
-            pipeline.zrem(Keys.processes, self._member)
-        pipeline.zadd(Keys.processes, {member: now})
-        pipeline.zremrangebyscore(Keys.processes, "-inf", now - FORGET_S)
-        pipeline.zremrangebyscore(Keys.processes, now + FORGET_S, "inf")  # before a step back of the clock
+            pipeline.zrem(self._key, self._member)
+        pipeline.zadd(self._key, {member: now})
+        pipeline.zremrangebyscore(self._key, "-inf", now - FORGET_S)
+        pipeline.zremrangebyscore(self._key, now + FORGET_S, "inf")  # before a step back of the clock
         self._member = member
         pipeline.execute()
 
@@ -114,7 +116,7 @@ class ProcessNote:
             self._alive_file.unlink(missing_ok=True)
         try:
             if self._member:
-                self._client.zrem(Keys.processes, self._member)
+                self._client.zrem(self._key, self._member)
             self._client.close()
         except redis.RedisError as error:
             logger.debug("process_not_erased", extra={"error": str(error)})
@@ -128,9 +130,14 @@ def touch(path: Path) -> None:
         logger.warning("rowcache_alive_file cannot be written: %s", error)
 
 
-def client_role(kind: str, name: str, pid: int) -> str:
+def client_role(deployment: str, process: Process) -> str:
     """Return the role of a connection: CLIENT LIST shows rowcache-<role>. Spaces are not allowed in it."""
-    return f"{kind}:{''.join(name.split())}:{pid}"
+    return f"{kind_prefix(deployment, process.kind)}{''.join(process.name.split())}:{process.pid}"
+
+
+def kind_prefix(deployment: str, kind: str) -> str:
+    """Return how the roles of all processes of a kind begin, which those of another deployment do not."""
+    return f"{kind}.{deployment}:" if deployment else f"{kind}:"
 
 
 def parse_processes(now: float, reply: Iterable[tuple[bytes, float]]) -> list[Process]:

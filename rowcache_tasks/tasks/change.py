@@ -11,7 +11,7 @@ import redis
 from celery import Task
 from celery.exceptions import Reject
 
-from rowcache_tasks.celery import SCHEDULE_QUEUE, app
+from rowcache_tasks.celery import app
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import ArgumentError, RowCacheError
 from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
@@ -50,7 +50,6 @@ class ScheduleChange(Task, Generic[P, R]):  # type: ignore[type-arg]
     """
 
     abstract = True
-    queue = SCHEDULE_QUEUE
     acks_late = True
     reject_on_worker_lost = True
     ignore_result = True

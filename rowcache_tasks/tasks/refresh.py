@@ -6,7 +6,8 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.celery import REFRESH_QUEUE, app
+from rowcache_tasks.celery import app
+from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.sent_batches import SentBatches
@@ -18,8 +19,7 @@ from rowcache_tasks.worker.refresh import refresh_claim, release_unknown, repeat
 
 
 @app.task(
-    name="rowcache_tasks.tasks.refresh_row",
-    queue=REFRESH_QUEUE,
+    name=REFRESH_TASK,
     ignore_result=True,
     throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError),
 )
@@ -48,7 +48,7 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
 def refresh_sent(table: str, sent: Claim) -> dict[str, int]:
     """Refresh the rows of a dispatcher's claim; return the counts above 0."""
     runtime = current_runtime()
-    if not SentBatches(runtime.client).start(sent):
+    if not SentBatches(runtime.client, runtime.settings.names.queue).start(sent):
         return {"expired": len(sent.row_ids)}
     known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
     if known is None or known.namespace != sent.namespace:

@@ -87,7 +87,10 @@ def release_unknown(schedule: Schedule, claim: Claim, hostname: str) -> dict[str
     time for which the table has been unknown: when no worker has it, its rows must not fill the queue.
     """
     name = shorten(schedule.table.name)
-    reason = f"worker {hostname} has no table {name} on these keys: restart it with the settings of the dispatcher"
+    reason = (
+        f"worker {hostname} has no table {name} on these keys: restart it with the settings of the dispatcher, "
+        "or give each deployment on this broker a name (rowcache_deployment)"
+    )
     if len(unknown_since) > MAX_UNKNOWN:
         unknown_since.clear()
     unknown_s = time.monotonic() - unknown_since.setdefault(schedule.table.namespace, time.monotonic())

@@ -4,7 +4,6 @@ import psycopg
 import pytest
 from support.waiting import wait_until
 
-from rowcache_tasks.celery import REFRESH_QUEUE as QUEUE
 from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect
 
@@ -21,7 +20,7 @@ def test_worker_with_fetched_messages_survives_the_loss_of_its_broker(deployment
             database.execute("LOCK TABLE inventory IN ACCESS EXCLUSIVE MODE")
             # Two are being read; the third was fetched and waits for a process, and the worker asks for one more.
             deployment.schedule.put_rows({"1": (3600, 0), "2": (3600, 0), "3": (3600, 0)})
-            wait_until(lambda: readers(deployment) == 2 and not client.llen(QUEUE), "messages are fetched")
+            wait_until(lambda: readers(deployment) == 2 and not client.llen("rowcache.refresh"), "messages are fetched")
             broker.kill()
             wait_until(lambda: "Connection to broker lost" in deployment.log("worker"), "the worker noticed")
         broker.start()

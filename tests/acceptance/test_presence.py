@@ -8,7 +8,6 @@ from support.fork_server import run_forked
 from support.project import CELERY
 from support.waiting import wait_until
 
-from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, parse_processes
 
 pytestmark = pytest.mark.acceptance
@@ -17,7 +16,7 @@ ROWS = {str(n): (1, 0) for n in range(1, 21)}
 
 
 def processes(deployment):
-    noted = deployment.client.zrange(Keys.processes, 0, -1, withscores=True)
+    noted = deployment.client.zrange("processes:", 0, -1, withscores=True)
     return {found.name.partition("@")[0]: found for found in parse_processes(deployment.client.time()[0], noted)}
 
 
@@ -39,13 +38,13 @@ def test_processes_note_themselves_and_a_worker_that_hangs_among_several_is_name
     wait_until(lambda: health(deployment)[0] == 0, "all is well")
     hanging = processes(deployment)["two"].pid
     os.kill(hanging, signal.SIGSTOP)
-    for member, _ in deployment.client.zrange(Keys.processes, 0, -1, withscores=True):
+    for member, _ in deployment.client.zrange("processes:", 0, -1, withscores=True):
         if b'"two@' in member:
-            deployment.client.zincrby(Keys.processes, -20, member)  # instead of 20 seconds
+            deployment.client.zincrby("processes:", -20, member)  # instead of 20 seconds
     status, shown = health(deployment)
     assert status == 1
     assert f"worker two@{os.uname().nodename} (process {hanging}) is silent for " in shown
-    deployment.client.zremrangebyscore(Keys.processes, "-inf", deployment.client.time()[0] - 15)
+    deployment.client.zremrangebyscore("processes:", "-inf", deployment.client.time()[0] - 15)
     wait_until(lambda: "two@" in health(deployment)[1], "its connection is older than some seconds", timeout_s=20)
     os.kill(hanging, signal.SIGCONT)
     wait_until(lambda: "two" in processes(deployment), "it notes itself again")

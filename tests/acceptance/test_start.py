@@ -37,6 +37,7 @@ def refuse(deployment):
     ("settings", "message"),
     [
         ("rowcache_tabels = {}", "unknown setting rowcache_tabels: did you mean rowcache_tables?"),
+        ("rowcache_deployment = 'eu 1'", "rowcache_deployment is 'eu 1': allowed are up to 100 letters, digits"),
         ("task_compression = 'gzip'", "task_compression is 'gzip': allowed is None"),
         ("rowcache_lease = -5", "rowcache_lease is -5: allowed is a number of seconds from 1 to 3600"),
         ("rowcache_batch_size = 5000", "rowcache_batch_size is 5000: allowed is a whole number from 1 to 1000"),

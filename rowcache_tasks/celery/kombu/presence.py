@@ -11,13 +11,12 @@ from celery.bootsteps import StartStopStep
 from celery.worker import state
 from celery.worker.consumer import Tasks
 
+from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.schedule.process import WORKER, ProcessNote
 
 logger = logging.getLogger(__name__)
 
-REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
-PREFIX = "rowcache."
 TICK_S = 1.0
 
 
@@ -35,17 +34,16 @@ class Presence(StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Note the worker from now on; warn when it consumes no queue of the package."""
-        names = [queue.name for queue in consumer.task_consumer.queues]
-        self._wanted = self._wanted or [name for name in names if name.startswith(PREFIX)]
+        settings = load_settings()
+        ours, names = settings.names.queues, [queue.name for queue in consumer.task_consumer.queues]
+        self._wanted = self._wanted or [name for name in names if name in ours]
         if not self._wanted:
             logger.warning(
-                "no_queue: this worker consumes %s, so it refreshes nothing: "
-                "add rowcache.refresh and rowcache.schedule to its option -Q",
+                "no_queue: this worker consumes %s, so it refreshes nothing: add %s and %s to its option -Q",
                 ", ".join(names) or "no queue",
+                *ours,
             )
-        settings = load_settings()
-        name = str(consumer.hostname)
-        self._note = ProcessNote(settings.redis_url, WORKER, name, settings.tables, settings.alive_file)
+        self._note = ProcessNote(settings, WORKER, str(consumer.hostname))
         self._timer = consumer.timer.call_repeatedly(TICK_S, self._write, (consumer.task_consumer,))
 
     def stop(self, _consumer: Any) -> None:

@@ -11,18 +11,17 @@ from typing import Any
 
 import redis
 from celery.app.amqp import AMQP
+from celery.app.routes import MapRoute
 from kombu import Connection
 from kombu.transport import pyamqp, virtual
 from kombu.transport import redis as kombu_redis
 
+from rowcache_tasks.celery.defaults import REFRESH_TASK, TASKS, names_of
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.celery.kombu.message import describe, refusing
 from rowcache_tasks.schedule.role import role_connection
 
 logger = logging.getLogger(__name__)
-
-REFRESH_QUEUE = "rowcache.refresh"
-"""Batches of rows to refresh, sent by dispatchers."""
 
 KOMBU = "kombu.transport.redis"
 CLOCK_S = 60
@@ -103,7 +102,8 @@ class BatchQoS(kombu_redis.QoS):
 
 def is_batch(message: Any) -> bool:
     """Return whether a fetched message is a batch to refresh."""
-    return message is not None and message.delivery_info.get("routing_key") == REFRESH_QUEUE
+    headers = getattr(message, "headers", None)
+    return isinstance(headers, dict) and headers.get("task") == REFRESH_TASK
 
 
 class ChannelPart:
@@ -211,3 +211,11 @@ class RowCacheAMQP(AMQP):
     """Sends and receives for the Celery application."""
 
     Connection = BrokerConnection
+    _rtable: Any
+
+    def flush_routes(self) -> None:
+        """Set the routes: tasks of the package go to its queues, all others as the user says."""
+        super().flush_routes()
+        names = names_of(self.app.conf)
+        ours = MapRoute({REFRESH_TASK: {"queue": names.refresh_queue}, TASKS: {"queue": names.schedule_queue}})
+        self._rtable = [ours, *self._rtable]

@@ -12,7 +12,6 @@ import click
 import msgspec
 import redis
 
-from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_access
 from rowcache_tasks.ops.cli.columns import align
 from rowcache_tasks.ops.finding import Finding
@@ -53,7 +52,7 @@ class Status:
         return {
             "at": found.at,
             "tables": {name: self._figures(table) for name, table in found.tables.items()},
-            "queue": found.length(REFRESH_QUEUE),
+            "queue": found.length(found.names.refresh_queue),
             "dispatchers": [process_as_json(process) for process in found.alive(DISPATCHER)],
             "workers": [process_as_json(process) for process in found.alive(WORKER)],
             "queues": {
@@ -62,7 +61,7 @@ class Status:
                     "oldest_s": found.oldest_s(name),
                     "consumers": found.consumers(name),
                 }
-                for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)
+                for name in found.names.queues
             },
             "problems": [{"level": level, "text": one_line(text)} for level, text in self.problems],
         }
@@ -82,7 +81,7 @@ class Status:
         if found.broker_error:
             lines.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
         elif found.queues is not None:
-            lines += [describe_queue(found, name) for name in (REFRESH_QUEUE, SCHEDULE_QUEUE)]
+            lines += [describe_queue(found, name) for name in found.names.queues]
         return [click.wrap_text(line, COLUMNS, subsequent_indent="      ") for line in lines]
 
     def _previous(self, table: Snapshot) -> Snapshot | None:

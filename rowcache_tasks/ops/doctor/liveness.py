@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import redis
 
-from rowcache_tasks.celery import REFRESH_QUEUE, SCHEDULE_QUEUE
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.ops.finding import Finding, ok
@@ -22,7 +21,7 @@ def examine_processes(client: "redis.Redis", settings: Settings, broker: BrokerS
     for kind in (DISPATCHER, WORKER):
         if found.alive(kind):
             yield ok(f"{kind}s: {describe_alive(found, kind)}")
-    for queue in (REFRESH_QUEUE, SCHEDULE_QUEUE):
+    for queue in found.names.queues:
         if found.length(queue) is not None and found.consumers(queue):
             yield ok(describe_queue(found, queue))
     limit_s = default_max_overdue_s(settings)

@@ -49,7 +49,7 @@ def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:
 
 def wrong_types(client: "redis.Redis", keys: Keys) -> Iterator[Finding]:
     """Find keys of a wrong type."""
-    names = [field.name for field in fields(keys) if field.name != "value_prefix"]
+    names = [field.name for field in fields(keys) if field.name not in {"value_prefix", "queue"}]
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.type(getattr(keys, name))

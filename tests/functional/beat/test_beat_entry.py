@@ -16,7 +16,7 @@ class Dispatcher(DispatchScheduler):
 
     def setup_schedule(self):
         self.sent = 0
-        self._client = self.app.conf.test_client
+        self._client, self._key = self.app.conf.test_client, "beat:"
         self.merge_inplace(self.app.conf.beat_schedule)
 
     def apply_async(self, *args, **kwargs):

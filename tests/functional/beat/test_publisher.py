@@ -9,6 +9,7 @@ from support.tls_proxy import TlsProxy
 
 from rowcache_tasks.beat.publisher import Publisher
 from rowcache_tasks.celery import app as our_app
+from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.schedule.claim import Claim
 
 pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationW
 def make_publisher(url):
     app = Celery(broker=url, set_as_current=False, amqp=our_app.amqp_cls)
     app.conf.task_queues = our_app.conf.task_queues
-    return Publisher(app, 30.0)
+    return Publisher(app, Settings("redis://", {}))
 
 
 def claim(row_id):

@@ -10,8 +10,6 @@ from support.hostile_values import EXAMPLES
 from support.in_process_pipeline import KEYS, LEASE_S, TABLES, InProcessPipeline
 from support.in_process_worker import in_process_worker
 
-from rowcache_tasks.keys import Keys
-
 OURS = ("schedule", "delay", "refreshed", "changed", "failures", "state", "stats", "wake", "expiring")
 
 WRONG = {
@@ -67,12 +65,12 @@ def test_key_of_another_type_harms_only_its_table_and_only_until_it_is_mended(sh
 
 @pytest.mark.parametrize("kind", ["string", "list", "hash"])
 def test_key_that_all_tables_share_stops_them_until_it_is_mended_and_loses_nothing(shop, client, kind):
-    client.delete(Keys.queue)
-    WRONG[kind](client, Keys.queue)
+    client.delete("queue:")
+    WRONG[kind](client, "queue:")
     shop.sell(1)
     shop.run(timeout_s=0.2)
     assert None not in shop.caches["inv"].get_many(["1", "2"]).values(), "the last values stay readable"
-    client.delete(Keys.queue)
+    client.delete("queue:")
     shop.wait_for_stock("inv", 1)
     shop.wait_for_stock("note", 1)
 

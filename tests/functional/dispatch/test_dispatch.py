@@ -13,7 +13,6 @@ from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
-from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.rows import Schedule
 
 
@@ -164,7 +163,7 @@ def test_batch_that_is_not_full_is_followed_later_the_more_wait_for_a_worker():
 
 
 def test_queue_is_bounded_although_the_list_of_batches_is_not_usable(build, schedule, broker, client):
-    client.set(Keys.queue, "somebody else's")
+    client.set("queue:", "somebody else's")
     schedule.put_rows({str(n): (100, 0) for n in range(30)})
     dispatcher = build(batch_size=1)
     dispatcher.run_once()
@@ -176,7 +175,7 @@ def test_queue_is_bounded_although_the_list_of_batches_is_not_usable(build, sche
 
 
 def test_wakes_do_not_make_small_batches_follow_each_other_at_once(build, schedule, broker, client):
-    client.zadd(Keys.queue, {f"sent {n}": float(client.time()[0]) for n in range(50)})
+    client.zadd("queue:", {f"sent {n}": float(client.time()[0]) for n in range(50)})
     dispatcher = build(max_queue=1000, poll_interval_s=10)
     schedule.put_rows({"1": (100, 0)})
     run_until(dispatcher, lambda: broker.sent)
@@ -287,7 +286,7 @@ def test_list_of_batches_of_another_type_holds_nothing_up(build, schedule, broke
     client.set("queue:", "a string where a sorted set belongs")
     schedule.put_rows({"1": (100, 0)})
     build().run_once()
-    SentBatches(client).start(broker.sent[0][1])
+    SentBatches(client, "queue:").start(broker.sent[0][1])
     assert broker.rows == ["1"]
 
 
@@ -308,7 +307,7 @@ def test_batch_that_another_dispatcher_overtakes_stays_on_the_list(build, schedu
 
     def overtake():
         two.run_once()
-        SentBatches(client).start(broker.sent[0][1])
+        SentBatches(client, "queue:").start(broker.sent[0][1])
 
     broker.before_send = overtake
     one.run_once()
@@ -354,7 +353,7 @@ def test_batch_that_was_not_sent_is_not_on_the_list(build, schedule, broker, cli
 
 
 def test_batch_sent_after_the_queue_was_seen_empty_is_not_forgotten(build, client, schedule, broker):
-    batches, dispatcher = SentBatches(client), build(lease_s=0.03)
+    batches, dispatcher = SentBatches(client, "queue:"), build(lease_s=0.03)
     dispatcher._backpressure._unstarted = 0  # as after a claim, which would be late here
     schedule.put_rows({"1": (100, 0)})
     client.zadd("queue:", {"lost": batches.now() - 20})

@@ -84,10 +84,14 @@ def test_forgotten_beat_or_another_scheduler(commands, client, schedule):
     status, (line,) = commands.health()
     assert status == 1
     assert line == (
-        "dispatchers: none is alive, so nothing is refreshed: start celery -A rowcache_tasks beat "
-        "(with another beat_scheduler than rowcache_tasks.beat:DispatchScheduler it dispatches nothing)"
+        "dispatchers: none is alive, so nothing is refreshed, and beat_scheduler celery.beat:PersistentScheduler "
+        "dispatches nothing: start celery -A rowcache_tasks beat -S rowcache"
     )
     assert line in commands.run("get", "inv", "1").stderr
+    commands.app.conf.beat_scheduler = "rowcache_tasks.beat:DispatchScheduler"
+    assert commands.health()[1] == [
+        "dispatchers: none is alive, so nothing is refreshed: start celery -A rowcache_tasks beat"
+    ]
 
 
 def test_forgotten_worker(commands, client, schedule):
@@ -119,6 +123,21 @@ def test_worker_that_consumes_none_of_the_queues(commands, client, schedule):
     assert lines[0] in commands.run("get", "inv", "1").stderr
 
 
+def test_processes_and_queues_of_another_deployment_do_not_count(commands, client, monkeypatch, tmp_path):
+    note_both(client)
+    write_settings(monkeypatch, tmp_path, load_settings().redis_url, tables=TABLES, deployment="eu")
+    note(client, "dispatcher", "beat@a", of="eu")
+    note(client, queues=["rowcache.refresh"], of="eu")
+    commands.enqueue_change(90)
+    status, (refresh, _) = commands.health()
+    assert status == 0
+    assert refresh.endswith(
+        "none consumes rowcache.eu.refresh, so nothing is refreshed: start celery -A "
+        "rowcache_tasks worker with -Q celery,rowcache.eu.refresh,rowcache.eu.schedule"
+    )
+    assert list(json.loads(commands.run("status", "--json").stdout)["queues"]) == [*load_settings().names.queues]
+
+
 def test_worker_and_dispatcher_without_the_table(commands, client):
     note(client, "dispatcher", "beat@a", tables=["inv"])
     note(client, tables=["inv"])
@@ -142,9 +161,9 @@ def test_worker_that_hangs_among_several(commands, client):
     assert line.endswith(" s: it hangs or was killed: restart it")
 
 
-def test_worker_that_hangs_is_named_as_long_as_it_is_connected(commands, client, valkey):
+def test_worker_that_hangs_is_named_as_long_as_it_is_connected(commands, client):
     note_both(client)
-    hanging = ProcessNote(valkey.url_for(9), "worker", "celery@b", ["inv"])
+    hanging = ProcessNote(load_settings(), "worker", "celery@b")
     hanging.write()
     client.zremrangebyscore("processes:", "-inf", "inf")
     note_both(client)
@@ -169,7 +188,7 @@ def test_worker_that_is_idle_while_a_batch_waits(commands, client):
     commands.broker.lpush("rowcache.refresh", "batch")
     status, (line,) = commands.health()
     assert status == 1
-    assert line.startswith("worker celery@a (process 7) is idle while a batch waits for 50.")
+    assert line.startswith("worker celery@a (process 7) is idle while a batch waits for 5")
 
 
 def test_changes_that_wait_although_a_worker_runs(commands, client):

@@ -11,7 +11,6 @@ from kombu import Connection
 from support.in_process_worker import in_process_worker
 
 from rowcache_tasks import row_id, tasks
-from rowcache_tasks.celery import SCHEDULE_QUEUE
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.tasks.change import changing
 
@@ -66,7 +65,7 @@ def test_message_has_keys_as_row_ids_and_delays_as_seconds(runtime, valkey, task
     sent = [{"2026-01-02": 5, "1.50": 6}] if sent is None else sent
     with Connection(valkey.broker_url(8)) as broker:
         task.apply_async(("inv", *args), kwargs, connection=broker, serializer="json")
-        message = broker.default_channel.basic_get(SCHEDULE_QUEUE, no_ack=True)
+        message = broker.default_channel.basic_get("rowcache.schedule", no_ack=True)
     (got, options, _embed) = message.decode()
     assert got == ["inv", *sent]
     assert options.keys() == {"stamp"}

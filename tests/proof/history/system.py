@@ -101,7 +101,7 @@ class System:
     def dispatch(self):
         """Make one pass; return the messages that it sent."""
         before = len(self.messages)
-        self.client.delete(Keys.queue)
+        self.client.delete("queue:")
         self.dispatcher.run_once()
         return [json.loads(message) for message in self.messages[before:]]
 

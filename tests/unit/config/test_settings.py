@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,7 @@ def test_every_setting_is_read():
             "rowcache_max_backoff": 90,
             "rowcache_start_timeout": 1,
             "rowcache_alive_file": "/tmp/alive",
+            "rowcache_deployment": "eu",
             "rowcache_tables": {
                 "users": {
                     "table": "app.users",
@@ -44,7 +46,9 @@ def test_every_setting_is_read():
     assert settings == Settings(
         redis_url="redis://localhost/0",
         database_url="sqlite://",
-        tables={"users": Table("users", "app.users", "users", ("user_id",), ("user_id", "name"), 60.0, 2)},
+        tables={
+            "users": Table("users", "app.users", "users", ("user_id",), ("user_id", "name"), 60.0, 2, deployment="eu")
+        },
         batch_size=7,
         lease_s=12.0,
         poll_interval_s=0.02,
@@ -52,6 +56,7 @@ def test_every_setting_is_read():
         max_backoff_s=90.0,
         start_timeout_s=1.0,
         alive_file="/tmp/alive",
+        deployment="eu",
     )
 
 
@@ -64,6 +69,22 @@ def test_namespace_is_the_name_but_of_the_table_of_the_book():
     )
 
 
+def test_names_of_a_deployment_are_those_without_a_name_with_its_own_in_between():
+    plain, named = parse_settings(GOOD), parse_settings(GOOD | {"rowcache_deployment": "eu"})
+    names, keys = plain.names, plain.table("inv").keys
+    assert (names.beat, names.processes, names.queues) == (
+        "beat:",
+        "processes:",
+        ("rowcache.refresh", "rowcache.schedule"),
+    )
+    assert (names.queue, keys.queue) == ("queue:", "queue:")
+    names = named.names
+    assert (names.beat, names.processes) == ("beat:eu", "processes:eu")
+    assert names.queues == ("rowcache.eu.refresh", "rowcache.eu.schedule")
+    assert names.queue == named.table("inv").keys.queue == "queue:eu"
+    assert replace(named.table("inv").keys, queue="queue:") == keys, "the keys of a table have no deployment"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -73,6 +94,11 @@ def test_namespace_is_the_name_but_of_the_table_of_the_book():
         ({"rowcache_lease": "5"}, "rowcache_lease is '5': allowed is a number of seconds from 1 to 3600"),
         ({"rowcache_lease": float("nan")}, "rowcache_lease is nan: allowed"),
         ({"rowcache_lease": True}, "rowcache_lease is True: allowed"),
+        ({"rowcache_deployment": "eu 1"}, "rowcache_deployment is 'eu 1': allowed are up to 100 letters, digits, '_'"),
+        ({"rowcache_deployment": "a:b"}, "rowcache_deployment is 'a:b': allowed are"),
+        ({"rowcache_deployment": "a\nb"}, "rowcache_deployment is 'a\\nb': allowed are"),
+        ({"rowcache_deployment": "x" * 101}, "rowcache_deployment is 'xxx"),
+        ({"rowcache_deployment": 5}, "rowcache_deployment is 5: allowed are"),
         (
             {"rowcache_batch_size": MAX_BATCH_SIZE + 1},
             f"rowcache_batch_size is 1001: allowed is a whole number from 1 to {MAX_BATCH_SIZE}",

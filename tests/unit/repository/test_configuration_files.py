@@ -152,6 +152,11 @@ def test_queues_are_those_of_the_user_and_ours(conf, names):
     assert [queue if isinstance(queue, str) else queue.name for queue in queues] == names
 
 
+def test_queues_of_a_deployment_have_its_name():
+    queues = all_queues({"task_default_queue": "celery", "task_queues": None, "rowcache_deployment": "eu"})
+    assert [queue.name for queue in queues] == ["celery", "rowcache.eu.refresh", "rowcache.eu.schedule"]
+
+
 def test_quorum_queues_can_be_had():
     quorum = {"x-queue-type": "quorum"}
     queues = all_queues(OWN | {"task_default_queue_type": "quorum"})
