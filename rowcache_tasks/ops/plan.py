@@ -5,6 +5,7 @@ Arithmetic on the costs below, which one run of the benchmarks measured. docs/ca
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -90,6 +91,10 @@ class Workload:
         """Refreshes a second."""
         return sum(group.rows / group.every_s for group in self.groups)
 
+    def batch_cost(self, cost: Cost, rows: float) -> float:
+        """Return the use of a part for one batch."""
+        return cost.batch + rows * (cost.row + cost.byte * self.row_bytes + cost.changed * self.changed_share)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -118,6 +123,14 @@ class Deployment:
         """Return how many parts are needed when `busy` of them would be busy all the time."""
         return max(1, math.ceil(busy / self.utilisation - 1e-9))
 
+    def core_s(self, used_us: float) -> float:
+        """Return the processor time of work that takes so many microseconds of the measured core; seconds."""
+        return used_us / 1e6 / self.speed
+
+    def takes_s(self, used_us: float) -> float:
+        """Return the time of such work and its round trips; seconds."""
+        return self.core_s(used_us) + TRIPS * self.round_trip_s
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -145,12 +158,7 @@ class Batches:
 
     def use(self, cost: Cost, work: Workload) -> float:
         """Return the use of a part in one second, without Cost.second."""
-        return self.looks_per_s * cost.look + self.per_s * batch_cost(cost, self.rows, work)
-
-
-def batch_cost(cost: Cost, rows: float, work: Workload) -> float:
-    """Return the cost of one batch."""
-    return cost.batch + rows * (cost.row + cost.byte * work.row_bytes + cost.changed * work.changed_share)
+        return self.looks_per_s * cost.look + self.per_s * work.batch_cost(cost, self.rows)
 
 
 def fill_batches(work: Workload, on: Deployment, dispatchers: int) -> Batches:
@@ -160,20 +168,18 @@ def fill_batches(work: Workload, on: Deployment, dispatchers: int) -> Batches:
     is missed + exp(-missed). After a batch that is not full, the dispatcher pauses, and once more so long for each
     batch that no worker has started. Longer cycles make fuller batches, and fuller batches longer cycles.
     """
-    together = min(work.together, on.batch_size)
-    pass_s = PASS_US / 1e6 / on.speed + TRIPS * on.round_trip_s
+    together, pass_s, row_s = min(work.together, on.batch_size), on.takes_s(PASS_US), on.core_s(ROW_PASS_US)
 
     def after(cycle_s: float) -> tuple[float, float, float]:
         missed = work.refreshes_per_s / together * cycle_s / dispatchers
         moments = missed + math.exp(-missed)
         batches = work.tables * -math.expm1(-missed / work.tables) + math.exp(-missed)
         rows = min(on.batch_size, together * moments / batches)
-        behind = max(0.0, work.refreshes_per_s / rows * start_s(on) - 0.5)
+        behind = max(0.0, work.refreshes_per_s / rows * on.takes_s(START_US) - 0.5)
         pause_s = min(on.poll_interval_s, LINGER_S * (1 + behind))
-        next_s = pause_s + batches * (pass_s + rows * ROW_PASS_US / 1e6 / on.speed)
-        return next_s, rows, cycle_s / dispatchers / 2 * missed / moments
+        return pause_s + batches * (pass_s + rows * row_s), rows, cycle_s / dispatchers / 2 * missed / moments
 
-    low, high = 0.0, on.poll_interval_s + (1 + work.tables) * (pass_s + on.batch_size * ROW_PASS_US / 1e6 / on.speed)
+    low, high = 0.0, on.poll_interval_s + (1 + work.tables) * (pass_s + on.batch_size * row_s)
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if after(middle)[0] > middle else (low, middle)
@@ -181,21 +187,14 @@ def fill_batches(work: Workload, on: Deployment, dispatchers: int) -> Batches:
     return Batches(rows, work.refreshes_per_s / rows, dispatchers / on.poll_interval_s, wait_s)
 
 
-def start_s(on: Deployment) -> float:
-    """Return the time from the claim of a batch until a free worker process starts it; seconds."""
-    return START_US / 1e6 / on.speed + TRIPS * on.round_trip_s
-
-
 def dispatch_s(work: Workload, on: Deployment) -> float:
     """Return how long a dispatcher needs for a full batch; seconds."""
-    used = batch_cost(DISPATCHER, on.batch_size, work) + (REDIS.batch + REDIS.row * on.batch_size) / 2
-    return used / 1e6 / on.speed + TRIPS * on.round_trip_s
+    return on.takes_s(work.batch_cost(DISPATCHER, on.batch_size) + (REDIS.batch + REDIS.row * on.batch_size) / 2)
 
 
 def refresh_s(work: Workload, on: Deployment, rows: float) -> float:
     """Return how long a worker process needs for a batch; seconds."""
-    used = sum(batch_cost(cost, rows, work) for cost in (WORKER_POOL, DATABASE, REDIS))
-    return used / 1e6 / on.speed + TRIPS * on.round_trip_s
+    return on.takes_s(sum(work.batch_cost(cost, rows) for cost in (WORKER_POOL, DATABASE, REDIS)))
 
 
 def count_processes(work: Workload, on: Deployment) -> tuple[int, int, int]:
@@ -206,7 +205,7 @@ def count_processes(work: Workload, on: Deployment) -> tuple[int, int, int]:
         return dispatchers, math.ceil(on.processes / on.concurrency), on.processes
     made = fill_batches(work, on, dispatchers)
     refreshing = max(SPARE, on.needed(made.per_s * refresh_s(work, on, made.rows)))
-    fetching = on.needed((made.use(WORKER_MAIN, work) + WORKER_MAIN.second) / 1e6 / on.speed)
+    fetching = on.needed(on.core_s(made.use(WORKER_MAIN, work) + WORKER_MAIN.second))
     workers = max(math.ceil(refreshing / on.concurrency), fetching)
     return dispatchers, workers, workers * on.concurrency
 
@@ -216,30 +215,26 @@ def load_parts(
 ) -> dict[str, Part]:
     """Return the load of each part, and its limit with full batches."""
     full_per_s = work.refreshes_per_s / on.batch_size
-    full = Batches(on.batch_size, full_per_s, full_per_s)
+    full, gets_us = Batches(on.batch_size, full_per_s, full_per_s), work.gets_per_s * GET_US
 
-    def part(count: float, cost: Cost, seconds: int = 0, gets_us: float = 0.0) -> Part:
-        cores = (made.use(cost, work) + seconds * cost.second + gets_us) / 1e6 / on.speed
-        at_most = (full.use(cost, work) + gets_us) / 1e6 / on.speed
+    def part(count: float, cost: Cost, seconds: int = 0, extra_us: float = 0.0, cycle_s: float = 0.0) -> Part:
+        """`cycle_s`: time for a full batch when it is not the processor that limits."""
+        cores = on.core_s(made.use(cost, work) + seconds * cost.second + extra_us)
+        at_most = full_per_s * cycle_s or on.core_s(full.use(cost, work) + extra_us)
         return Part(count, cores / count, cores, count / at_most)
 
+    pool = part(processes, WORKER_POOL, cycle_s=refresh_s(work, on, full.rows))
     parts = {
-        "dispatchers": replace(
-            part(dispatchers, DISPATCHER), saturates_at=dispatchers / full_per_s / dispatch_s(work, on)
-        ),
+        "dispatchers": part(dispatchers, DISPATCHER, cycle_s=dispatch_s(work, on)),
         "worker main processes": part(workers, WORKER_MAIN, seconds=workers),
-        "worker processes": replace(
-            part(processes, WORKER_POOL),
-            busy=made.per_s * refresh_s(work, on, made.rows) / processes,
-            saturates_at=processes / full_per_s / refresh_s(work, on, full.rows),
-        ),
-        "Redis": part(1, REDIS, seconds=1, gets_us=work.gets_per_s * GET_US),
+        "worker processes": replace(pool, busy=made.per_s * refresh_s(work, on, made.rows) / processes),
+        "Redis": part(1, REDIS, seconds=1, extra_us=gets_us),
         "database": part(on.database_cores, DATABASE),
     }
     if on.cores is not None:
         cores = sum(part.cores for part in parts.values())
-        at_most = sum(full.use(cost, work) for cost in COSTS) + work.gets_per_s * GET_US
-        parts[MACHINE] = Part(on.cores, cores / on.cores, cores, on.cores / (at_most / 1e6 / on.speed))
+        at_most = on.core_s(sum(full.use(cost, work) for cost in COSTS) + gets_us)
+        parts[MACHINE] = Part(on.cores, cores / on.cores, cores, on.cores / at_most)
     return parts
 
 
@@ -250,7 +245,7 @@ def make_plan(work: Workload, on: Deployment) -> dict[str, Any]:
     parts = load_parts(work, on, made, dispatchers, workers, processes)
     first = min(parts, key=lambda name: parts[name].saturates_at)
     limit = parts[first].saturates_at
-    late_s = made.wait_s + start_s(on) + refresh_s(work, on, made.rows)
+    late_s = made.wait_s + on.takes_s(START_US) + refresh_s(work, on, made.rows)
     scheduling_s = work.rows / SCHEDULED_PER_S / on.speed
     catch_up_s = work.rows / work.refreshes_per_s / limit
     return {
@@ -281,11 +276,10 @@ def make_plan(work: Workload, on: Deployment) -> dict[str, Any]:
 
 def parse_group(text: str) -> Group:
     """Read ROWS@SECONDS: 1000000@60, 10k@1.5, 1M@60. Raises ArgumentError."""
-    match = GROUP.fullmatch(text)
-    try:
-        rows, every_s = (float(match[1]) * MULTIPLES[match[2]], float(match[3])) if match else (0.0, 0.0)
-    except ValueError:
-        rows = every_s = 0.0
+    rows = every_s = 0.0
+    if match := GROUP.fullmatch(text):
+        with suppress(ValueError):
+            rows, every_s = float(match[1]) * MULTIPLES[match[2]], float(match[3])
     if not (SMALLEST <= rows <= LARGEST and SMALLEST <= every_s <= LARGEST):
         raise ArgumentError(
             f"rows are {shorten(text)}: give ROWS@SECONDS, both from {SMALLEST:g} to {LARGEST:g}, "

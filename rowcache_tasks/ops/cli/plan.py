@@ -143,13 +143,7 @@ def advise(made: dict[str, Any], on: Deployment) -> list[str]:
 def lay_out(made: dict[str, Any], on: Deployment) -> list[str]:
     """Return the parts as a table, the other figures as lines, and the advice."""
     rows = [
-        (
-            name,
-            f"{part.count:g}",
-            f"{100 * part.busy:.0f} %",
-            f"{part.cores:.2f}",
-            f"{part.saturates_at:.1f} times",
-        )
+        (name, f"{part.count:g}", f"{100 * part.busy:.0f} %", f"{part.cores:.2f}", f"{part.saturates_at:.1f} times")
         for name, part in made["parts"].items()
     ]
     late_s, changed = made["late_s"], 100 * made["changed_share"]
