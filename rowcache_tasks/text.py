@@ -5,7 +5,7 @@ No function raises, whatever the value is.
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_VALUE = 80
 """Characters of a wrong value."""
@@ -77,3 +77,10 @@ def show_duration(seconds: float) -> str:
         if seconds < below:
             return form.format(seconds / unit_s)
     return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} d"
+
+
+def align(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Join cells to a line: the first to the left, the others to the right; a longer cell moves only its own line."""
+    first, *others = cells
+    numbers = (f" {cell:>{width - 1}}" for cell, width in zip(others, widths[1:], strict=True))
+    return first.ljust(widths[0]) + "".join(numbers)

@@ -1,5 +1,6 @@
-"""Command get: a cached row, or the reason why there is none."""
+"""Commands get, for a cached row, and errors, for the failing ones."""
 
+import heapq
 from typing import Any
 
 import click
@@ -9,10 +10,10 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
-from rowcache_tasks.ops.snapshot import parse_failure
+from rowcache_tasks.ops.snapshot import Failure, parse_failure, read_failures
 from rowcache_tasks.schedule.arguments import parse_row_id
-from rowcache_tasks.schedule.row_id import encode_row_id
-from rowcache_tasks.text import show_count, show_duration, show_text
+from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
+from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 COMMAND = "celery -A rowcache_tasks rowcache"
 
@@ -93,3 +94,45 @@ def describe_schedule(table: str, now: float, due: float | None, delay: float | 
     if due <= now:
         return f"{every}, due for {show_duration(now - due)}"
     return f"{every}, due or its lease ends in {show_duration(due - now)}"
+
+
+READ = 10_000
+"""Failing rows of one table that are read to find the worst."""
+
+
+@click.command()
+@click.argument("table", required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of each table to list.")
+@click.option("--release", is_flag=True, help="Make all failing rows due now, listed or not.")
+def errors(table: str | None, limit: int, release: bool) -> None:
+    """List rows whose last refresh failed, most failures first. A successful refresh removes a row."""
+    with open_access() as access:
+        settings = access.settings
+        for one in [settings.table(table)] if table else settings.tables.values():
+            list_failures(access, one, limit)
+            if release:
+                row_ids = (
+                    decode_row_id(row_id) for row_id, _ in access.client.hscan_iter(one.keys.failures, count=1000)
+                )
+                touched = access.schedule(one.name).touch_rows(row_ids)
+                click.echo(f"{one.name}: {show_count(touched, 'row')} due now")
+
+
+def list_failures(access: Access, table: Table, limit: int) -> None:
+    """Print the failing rows of a table."""
+    count: Any = access.client.hlen(table.keys.failures)
+    seconds, _ = access.client.time()
+    found = read_failures(access.client, table, READ)
+    worst = heapq.nlargest(limit, found, key=lambda failure: (failure.failures, failure.at))
+    among = f" among {len(found):,} of them" if count > len(found) else ""
+    shown = f", the worst {len(worst)}{among}:" if count > len(worst) else ":" if worst else ""
+    click.echo(f"{table.name}: {show_count(count, 'failing row')}{shown}")
+    for failure in worst:
+        click.echo(describe_failure(failure, int(seconds)))
+
+
+def describe_failure(failure: Failure, now: int) -> str:
+    """Return one printable line, whatever the failure holds."""
+    ago = show_duration(max(0.0, now - failure.at))
+    times = show_count(failure.failures, "time")
+    return f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {one_line(failure.error)}"
