@@ -146,7 +146,7 @@ def test_value_of_another_type_is_not_cached_for_readers(client, valkey, kind):
     cache.close()
 
 
-@pytest.mark.parametrize("row_id", [None, b"42", 1.5, "\ud800", pytest.param(10**5000, id="huge")])
+@pytest.mark.parametrize("row_id", [None, 1.5, "\ud800", pytest.param(10**5000, id="huge")])
 def test_reading_a_row_that_cannot_be_is_an_error(client, valkey, row_id):
     cache = RowCache("inv", url=valkey.url_for(9))
     for read in (cache.get, cache.age, lambda one: cache.get_many([one])):
