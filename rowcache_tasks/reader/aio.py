@@ -4,7 +4,6 @@ import asyncio
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -15,7 +14,7 @@ from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load
 from rowcache_tasks.reader.fill.scripts import Found
 from rowcache_tasks.reader.operations import CachedRow, K, Reader, is_missed, is_object, texts_of
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadOptions, ReadRequest, parse_request
-from rowcache_tasks.reader.pool import forget_closed, shared_async_client
+from rowcache_tasks.reader.pool import LoopState, forget_closed, shared_async_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
 from rowcache_tasks.schedule.arguments import Delay
@@ -23,15 +22,6 @@ from rowcache_tasks.schedule.row_id import Key, Many, key_text
 
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader
-
-
-@dataclass(slots=True)
-class LoopState:
-    """The part of a reader that cannot leave its event loop: connections and waiting tasks."""
-
-    client: Any
-    fills: Fill
-    loader: "Loader | None" = None
 
 
 class AsyncRowCache(Reader[Row]):

@@ -2,8 +2,9 @@
 
 import asyncio
 import weakref
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
@@ -14,6 +15,10 @@ from redis.retry import Retry
 
 from rowcache_tasks.schedule.connection import UNBOUND, connection_options
 
+if TYPE_CHECKING:
+    from rowcache_tasks.reader.fill.loader import Loader
+    from rowcache_tasks.reader.fill.protocol import Fill
+
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
 
@@ -21,6 +26,15 @@ RETRIED: Any = (redis.ConnectionError,)
 """A connection that the server has closed meanwhile is replaced once; a time-out is not retried."""
 
 loops: "weakref.WeakKeyDictionary[Any, dict[tuple[str, float], redis.asyncio.Redis]]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(slots=True)
+class LoopState:
+    """The part of a reader that cannot leave its event loop: connections and waiting tasks."""
+
+    client: Any
+    fills: "Fill"
+    loader: "Loader | None" = None
 
 
 class WaitingPool(redis.asyncio.BlockingConnectionPool):
