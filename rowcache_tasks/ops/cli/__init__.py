@@ -10,22 +10,12 @@ import click
 
 __all__ = ["rowcache"]
 
+CHANGES = ("schedule", "unschedule", "refresh", "schedule-table", "schedule-query", "reconcile", "pause", "resume")
 COMMANDS = {
     "status": "status",
-    "schedule": "schedule",
-    "unschedule": "schedule",
-    "refresh": "schedule",
-    "schedule-table": "schedule",
-    "schedule-query": "schedule",
-    "reconcile": "schedule",
-    "pause": "schedule",
-    "resume": "schedule",
-    "drop-table": "schedule",
-    "get": "row",
-    "errors": "row",
-    "doctor": "health",
-    "health": "health",
-    "metrics": "health",
+    **dict.fromkeys((*CHANGES, "drop-table"), "schedule"),
+    **dict.fromkeys(("get", "errors"), "row"),
+    **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     "plan": "plan",
 }
 """Command -> its module in this package."""
@@ -36,12 +26,10 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the help."""
-        del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
-        del ctx
         if cmd_name not in COMMANDS:
             return None
         command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_"))
