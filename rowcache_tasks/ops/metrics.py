@@ -78,7 +78,7 @@ class RowCacheCollector(Collector):
         up.add_metric([], 1)
         yield up
         yield from gauges(found.tables)
-        yield from processes(found, self._settings)
+        yield from processes(found)
         yield from queues(found)
         yield from counters(found.tables)
         yield lateness(found.tables)
@@ -91,14 +91,14 @@ def gauges(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
         yield labelled(GaugeMetricFamily, name, text, "table", values)
 
 
-def processes(found: Overview, settings: Settings) -> Iterator[Metric]:
+def processes(found: Overview) -> Iterator[Metric]:
     """Yield the number of living processes, those that have each table, and the faults that `health` names."""
     for kind in (DISPATCHER, WORKER):
         alive = found.alive(kind)
         yield GaugeMetricFamily(f"rowcache_{kind}s", f"{kind.title()}s that are alive.", value=len(alive))
         having = {table: sum(table in process.tables for process in alive) for table in found.tables}
         yield labelled(GaugeMetricFamily, f"table_{kind}s", "Those that have the table.", "table", having)
-    faults = sum(problem.level == "fail" for problem in find_problems(found, settings))
+    faults = sum(problem.level == "fail" for problem in find_problems(found))
     yield GaugeMetricFamily("rowcache_faults", "Faults that `rowcache health` names.", value=faults)
 
 

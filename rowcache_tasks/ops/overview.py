@@ -23,7 +23,7 @@ class Overview:
     """Unix time of the server, seconds."""
     tables: Mapping[str, Snapshot]
     processes: list[Process]
-    names: DeploymentNames
+    settings: Settings
     frozen: list[str] = field(default_factory=list)
     """Names of connections of processes that are connected and have not noted themselves for a minute."""
     queues: Mapping[str, QueueState] | None = None
@@ -34,6 +34,16 @@ class Overview:
     """Scheduler of `celery beat` in the settings; empty: not known."""
     oldest_batch_s: float | None = None
     """Seconds since the claim of the oldest batch that no worker has started; None: there is none."""
+
+    @property
+    def names(self) -> DeploymentNames:
+        """Names of the queues and of the keys of all tables."""
+        return self.settings.names
+
+    @property
+    def max_overdue_s(self) -> float:
+        """How many seconds a row may wait: one lease at least, as after the death of a worker."""
+        return max(10.0, self.settings.lease_s)
 
     def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have noted themselves lately."""
@@ -81,7 +91,7 @@ def read_overview(
         at=now,
         tables={snapshot.table: snapshot for snapshot in snapshots},
         processes=processes,
-        names=names,
+        settings=settings,
         frozen=find_frozen(client, settings.deployment, processes) if with_clients else [],
         queues=queues,
         broker_error=broker.error if broker else "",

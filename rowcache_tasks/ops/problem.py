@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.ops.finding import Finding, fail, warn
 from rowcache_tasks.ops.overview import Overview
-from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s
+from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
@@ -18,21 +17,20 @@ MOST = 0.5
 """A larger share of failing rows is a fault of the table, not of its rows."""
 
 
-def find_problems(found: Overview, settings: Settings, max_overdue_s: float | None = None) -> Iterator[Finding]:
+def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
     """Yield what is wrong, the cause before its effects."""
-    limit_s = default_max_overdue_s(settings) if max_overdue_s is None else max_overdue_s
     if found.broker_error:
         yield fail(f"broker: {one_line(found.broker_error, 200)}: start it, or correct broker_url")
     yield from dispatcher_problems(found)
     yield from worker_problems(found)
     yield from schedule_queue_problems(found)
-    yield from refresh_queue_problems(found, settings)
+    yield from refresh_queue_problems(found)
     for process in found.processes:
-        yield from process_problems(process, found, settings)
+        yield from process_problems(process, found)
     for name in found.frozen:
         yield fail(f"{name} is connected and silent for over a minute: it hangs: restart it")
     for table in found.tables.values():
-        yield from table_problems(table, limit_s)
+        yield from table_problems(table, found.max_overdue_s if max_overdue_s is None else max_overdue_s)
 
 
 def dispatcher_problems(found: Overview) -> Iterator[Finding]:
@@ -73,14 +71,14 @@ def worker_problems(found: Overview) -> Iterator[Finding]:
             )
 
 
-def refresh_queue_problems(found: Overview, settings: Settings) -> Iterator[Finding]:
+def refresh_queue_problems(found: Overview) -> Iterator[Finding]:
     """Yield a full queue of batches."""
     queue = found.names.refresh_queue
-    batches = found.length(queue)
-    if batches is not None and batches >= settings.max_queue and found.consumers(queue):
+    batches, allowed = found.length(queue), found.settings.max_queue
+    if batches is not None and batches >= allowed and found.consumers(queue):
         yield warn(
             f"queue {queue}: {batches} batches wait, so dispatchers pause (rowcache_max_queue is "
-            f"{settings.max_queue}): start more workers"
+            f"{allowed}): start more workers"
         )
 
 
@@ -102,15 +100,15 @@ def schedule_queue_problems(found: Overview) -> Iterator[Finding]:
         yield warn(f"queue {queue}: {changes} {waits}{since}: start more workers")
 
 
-def process_problems(process: Process, found: Overview, settings: Settings) -> Iterator[Finding]:
+def process_problems(process: Process, found: Overview) -> Iterator[Finding]:
     """Yield the faults of one process."""
-    limit_s, oldest_s = default_max_overdue_s(settings), found.oldest_batch_s
+    oldest_s = found.oldest_batch_s
     if process.is_silent:
         yield fail(
             f"{process.label} is silent for {show_duration(process.silent_s)}: it hangs or was killed: restart it"
         )
     elif process.running_s is not None:
-        if process.running_s > settings.lease_s:
+        if process.running_s > found.settings.lease_s:
             yield fail(
                 f"{process.label} runs one batch for {show_duration(process.running_s)}, longer than a lease: "
                 "look at the database, then restart the worker"
@@ -120,7 +118,7 @@ def process_problems(process: Process, found: Overview, settings: Settings) -> I
         and found.names.refresh_queue in process.queues
         and found.length(found.names.refresh_queue)
         and oldest_s is not None
-        and oldest_s > limit_s
+        and oldest_s > found.max_overdue_s
         and max(process.batch_at, process.started_at) < found.at - oldest_s
     ):
         yield fail(f"{process.label} is idle while a batch waits for {show_duration(oldest_s)}: restart it")

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.config.settings import Settings, Table
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.text import show_duration
@@ -147,11 +147,6 @@ def is_halted(tables: Sequence[Snapshot], max_overdue_s: float) -> bool:
     waiting_s = max((table.waiting_s for table in tables), default=0.0)
     silent_s = [table.silent_s for table in tables if table.silent_s is not None]
     return waiting_s > max_overdue_s and min(silent_s, default=waiting_s) > max_overdue_s
-
-
-def default_max_overdue_s(settings: Settings) -> float:
-    """Return how many seconds a row may wait: one lease at least, as after the death of a worker."""
-    return max(10.0, settings.lease_s)
 
 
 def read_snapshots(client: "redis.Redis", tables: Sequence[Table], lease_s: float) -> list[Snapshot]:

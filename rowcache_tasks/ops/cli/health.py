@@ -10,7 +10,7 @@ from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import find_problems
-from rowcache_tasks.ops.snapshot import default_max_overdue_s, is_halted
+from rowcache_tasks.ops.snapshot import is_halted
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.text import one_line, show_count
 
@@ -35,7 +35,7 @@ def health(max_overdue: float | None, liveness: bool) -> None:
         return
     with open_access() as access:
         found = read_overview(access.client, access.settings, access.broker)
-        problems = list(find_problems(found, access.settings, max_overdue))
+        problems = list(find_problems(found, max_overdue))
     is_bad = any(problem.level == "fail" for problem in problems)
     for problem in problems:
         prefix = "rowcache_tasks" if problem.level == "fail" else "warn"
@@ -53,8 +53,8 @@ def check_liveness(max_overdue_s: float | None) -> None:
     """Print one line; raise FailedError if nothing of any table was committed while the servers answer."""
     try:
         with open_access() as access:
-            limit_s = default_max_overdue_s(access.settings) if max_overdue_s is None else max_overdue_s
             found = read_overview(access.client, access.settings, with_clients=False)
+            limit_s = found.max_overdue_s if max_overdue_s is None else max_overdue_s
             is_bad = is_halted([*found.tables.values()], limit_s)
             if is_bad and access.broker and access.broker.read() is None:
                 raise FailedError(access.broker.error)

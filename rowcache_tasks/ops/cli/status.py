@@ -16,7 +16,7 @@ from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_acc
 from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
-from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s
+from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 from rowcache_tasks.text import align, one_line, show_count, show_duration, show_text
 
@@ -38,7 +38,6 @@ class Status:
     before: Overview | None
     """None: the first."""
     problems: list[Finding]
-    max_overdue_s: float
 
     @property
     def clock(self) -> str:
@@ -93,7 +92,7 @@ class Status:
             "rate": now.rate_since(before),
             "late_p50_ms": now.late_ms(before, 0.5),
             "late_p99_ms": now.late_ms(before, 0.99),
-            "stalled": now.is_stalled(self.max_overdue_s),
+            "stalled": now.is_stalled(self.now.max_overdue_s),
             **now.counters,
         }
         # A due time of a foreign client may be infinite, which JSON does not have.
@@ -117,10 +116,8 @@ class Status:
 
 def read_status(access: Access, before: Status | None) -> Status:
     """Read Redis in four round trips, and the broker."""
-    settings = access.settings
-    now = read_overview(access.client, settings, access.broker)
-    problems = list(find_problems(now, settings))
-    return Status(now, before.now if before else None, problems, default_max_overdue_s(settings))
+    now = read_overview(access.client, access.settings, access.broker)
+    return Status(now, before.now if before else None, list(find_problems(now)))
 
 
 def process_as_json(process: Process) -> dict[str, Any]:

@@ -7,17 +7,24 @@ from collections.abc import Generator, Iterator
 
 import redis
 from celery import Celery
+from kombu.exceptions import KombuError
 
+from rowcache_tasks.celery.broker_state import BrokerState
+from rowcache_tasks.celery.startup import check_broker, check_broker_url
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.ops.doctor.liveness import examine_processes
-from rowcache_tasks.ops.doctor.message_broker import examine_broker
+from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.ops.doctor.redis_server import examine_server
 from rowcache_tasks.ops.doctor.source_tables import examine_database
 from rowcache_tasks.ops.doctor.table_keys import examine_keys
-from rowcache_tasks.ops.finding import Finding, fail, ok
+from rowcache_tasks.ops.finding import Finding, fail, ok, warn
+from rowcache_tasks.ops.overview import read_overview
+from rowcache_tasks.ops.problem import describe_queue, find_problems
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.text import redact, show_count
 
 __all__ = ["Finding", "examine"]
+
+MAX_NAMES = 5
 
 
 def examine(settings: Settings, client: "redis.Redis", app: Celery | None) -> Iterator[Finding]:
@@ -50,3 +57,41 @@ def examine_redis(settings: Settings, findings: Iterator[Finding]) -> Generator[
     except redis.ResponseError as error:
         yield fail(f"Redis refuses a command: {error}: allow it (ACL SETUSER), or use the login of the operator")
     return True
+
+
+def examine_broker(app: Celery | None) -> Generator[Finding, None, BrokerState | None]:
+    """Connect to the broker of `app`; return None when its queues cannot be read."""
+    if app is None:
+        yield warn("broker: not checked: start this as celery -A rowcache_tasks rowcache doctor")
+        return None
+    where = redact(str(app.conf.broker_write_url))
+    try:
+        check_broker_url(app)
+        check_broker(app)
+    except ConfigError as error:
+        yield fail(f"broker: {error}")
+        return None
+    except (KombuError, redis.RedisError, OSError) as error:
+        yield fail(
+            f"broker at {where} cannot be reached: {str(error).rstrip('.')}: start it, or correct broker_url; "
+            "no row is lost, and workers and dispatchers reconnect by themselves"
+        )
+        return None
+    yield ok(f"broker at {where} answers")
+    return BrokerState(app)
+
+
+def examine_processes(client: "redis.Redis", settings: Settings, broker: BrokerState | None) -> Iterator[Finding]:
+    """Yield what is alive and in time, then the problems."""
+    found = read_overview(client, settings, broker)
+    for kind in (DISPATCHER, WORKER):
+        if names := [process.name for process in found.alive(kind)]:
+            more = ", …" if len(names) > MAX_NAMES else ""
+            yield ok(f"{kind}s: {len(names)} alive: {', '.join(names[:MAX_NAMES])}{more}")
+    for queue in found.names.queues:
+        if found.length(queue) is not None and found.consumers(queue):
+            yield ok(describe_queue(found, queue))
+    for table in found.tables.values():
+        if table.waiting_s <= found.max_overdue_s and table.paused_s is None:
+            yield ok(table.describe())
+    yield from find_problems(found)

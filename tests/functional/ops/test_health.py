@@ -1,7 +1,8 @@
 import pytest
 
 from rowcache_tasks.config.settings import Table, parse_settings
-from rowcache_tasks.ops.snapshot import Snapshot, default_max_overdue_s, is_halted, read_snapshots
+from rowcache_tasks.ops.overview import Overview
+from rowcache_tasks.ops.snapshot import Snapshot, is_halted, read_snapshots
 from rowcache_tasks.schedule.rows import Backoff
 
 INV = Table("inv", "inventory")
@@ -123,8 +124,9 @@ def test_tables_are_judged_by_themselves(client, schedule):
 
 def test_a_row_may_wait_one_lease_and_at_least_ten_seconds():
     raw = {"rowcache_redis_url": "redis://localhost", "rowcache_tables": {"inv": {"table": "inventory"}}}
-    assert default_max_overdue_s(parse_settings(raw | {"rowcache_lease": 2})) == 10
-    assert default_max_overdue_s(parse_settings(raw | {"rowcache_lease": 60})) == 60
+    for lease_s, longest_s in ((2, 10), (60, 60)):
+        settings = parse_settings(raw | {"rowcache_lease": lease_s})
+        assert Overview(0, {}, [], settings).max_overdue_s == longest_s
 
 
 def test_commit_time_in_the_future_is_not_taken_for_a_commit_just_now(client, schedule):

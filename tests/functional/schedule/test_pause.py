@@ -13,7 +13,7 @@ from support.settings_module import write_settings
 from rowcache_tasks.config.settings import Table, load_settings
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.ops.cli import rowcache
-from rowcache_tasks.ops.doctor.liveness import examine_processes
+from rowcache_tasks.ops.doctor import examine_processes
 from rowcache_tasks.ops.metrics import RowCacheCollector
 from rowcache_tasks.ops.snapshot import is_halted, read_snapshots
 from rowcache_tasks.schedule.rows import Schedule
