@@ -43,7 +43,7 @@ class Table:
     name: str
     """Name in the settings and in calls: RowCache("inv")."""
     table: str
-    """Table or view in the database, "inventory" or "app.users"."""
+    """Table or view in the database, "inventory" or "app.users"; with `schema`, its name alone."""
     namespace: str = ""
     """Part of every Redis key of the table."""
     key: tuple[str, ...] = ()
@@ -56,6 +56,8 @@ class Table:
     """Number of refreshes in a row that do not find the row in the database, after which it is dropped."""
     database: str = ""
     """Name of its database in rowcache_databases; empty: that of rowcache_database_url."""
+    schema: str = ""
+    """Schema of the table; empty: as `table` says, or the default one."""
     queries: tuple[Query, ...] = ()
     """SELECTs that return rows to schedule."""
     deployment: str = ""
@@ -137,6 +139,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "ttl": ("ttl_s", lambda setting, value: None if value is None else seconds(0.001, 315_360_000)(setting, value)),
     "missing_limit": ("missing_limit", whole(1, 1_000_000)),
     "database": ("database", parse_text),
+    "schema": ("schema", parse_text),
     "queries": ("queries", parse_queries),
 }
 """Option -> field of Table, parser."""

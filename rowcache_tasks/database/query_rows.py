@@ -1,18 +1,16 @@
 """Rows of a seed query, read as row ids and delays."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.database.keys import RowKey
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.schedule.arguments import parse_delay
+from rowcache_tasks.schedule.row_id import key_text
 from rowcache_tasks.text import shorten
-
-KEY_VALUES = (str, int, Decimal, date, UUID)
 
 
 class QueryRows:
@@ -33,19 +31,16 @@ class QueryRows:
         key, delay = row[: self._row_key.width], row[self._row_key.width :]
         if None in key:
             return None
-        for value in key:
-            if not isinstance(value, KEY_VALUES) or isinstance(value, bool):
-                raise ConfigError(
-                    f"{self._setting}: the statement returns {shorten(value)} for the key: "
-                    "allowed are whole numbers, decimals, text, UUIDs and dates"
-                )
-        row_id = self._row_key.write(
-            [format(value, "f") if isinstance(value, Decimal) else str(value) for value in key]
-        )
-        if not row_id:
+        if tuple(key) == ("",):
             return None
+        try:  # SQLite has floats for decimals
+            row_id = key_text(tuple(Decimal(repr(value)) if isinstance(value, float) else value for value in key))
+        except ArgumentError as error:
+            raise ConfigError(f"{self._setting}: the statement returns for the key: {error}") from error
         try:
-            self._row_key.parse(row_id)
+            row_id = self._row_key.text(self._row_key.parse(row_id))
+            if not row_id:
+                return None
             return row_id, _parse_number(delay[0]) if delay and delay[0] is not None else None
         except ArgumentError as error:
             raise ConfigError(f"{self._setting}: row {shorten(row_id)}: {error}") from error
@@ -58,7 +53,7 @@ class QueryRows:
 def _parse_number(value: Any) -> float:
     """Parse a delay; PostgreSQL's numeric arrives as text, MySQL's as Decimal. Raises ArgumentError."""
     try:
-        number = value if isinstance(value, bool) else float(value)
+        number = value if isinstance(value, bool | timedelta) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = value
     return parse_delay(number)

@@ -1,6 +1,7 @@
 """Columns, key and statements of a table, from its catalog entry."""
 
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,13 @@ from sqlalchemy import Connection, Select, TableClause, column, select, table
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import Dialect, SelectByKeys, SourceColumn
 from rowcache_tasks.database.encoding import RowEncoder
-from rowcache_tasks.database.keys import KeyType, RowKey
+from rowcache_tasks.database.key_type import KeyType
+from rowcache_tasks.database.keys import RowKey
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.text import suggest
+
+WORD = r'"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^."`]+'
+QUOTED_NAME = re.compile(rf"((?P<schema>{WORD})\.)?(?P<name>{WORD})")
 
 MAX_MESSAGE = 400
 """Characters of an error that lists columns or tables."""
@@ -39,11 +44,7 @@ class SourceTable:
 
 def load_table(settings: Table, dialect: Dialect, connection: Connection) -> SourceTable:
     """Read the catalog. Raises ConfigError, one line, when the settings do not fit it."""
-    schema, _, name = settings.table.rpartition(".")
-    relation = table(name, schema=schema or None)
-    columns = {column.name: column for column in dialect.columns(connection, relation)}
-    if not columns:
-        raise _unknown_table(settings, name, dialect.relation_names(connection, relation.schema))
+    relation, columns = _find(settings, dialect, connection)
     key_names = settings.key or tuple(dialect.primary_key(connection, relation))
     if not key_names:
         raise ConfigError(
@@ -56,7 +57,7 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
     read_names = list(dict.fromkeys((*names, *key_names)))
     read = [columns[name] for name in read_names]
     key = [columns[name] for name in key_names]
-    row_key = RowKey([_key_type_of(settings, part) for part in key])
+    row_key = RowKey([_key_type_of(settings, part, columns) for part in key])
 
     def statement(parts: Sequence[SourceColumn]) -> Select[*tuple[Any, ...]]:
         return select(*(part.expression for part in parts)).select_from(relation)
@@ -74,6 +75,34 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
     )
 
 
+def _find(settings: Table, dialect: Dialect, connection: Connection) -> tuple[TableClause, Mapping[str, SourceColumn]]:
+    """Return the table and its columns: the first that is there of those that its name may mean."""
+    places = _places(settings)
+    for schema, name in places:
+        relation = table(name, schema=schema or None)
+        columns = {column.name: column for column in dialect.columns(connection, relation)}
+        if columns:
+            return relation, columns
+    schema, name = places[0]
+    raise _unknown_table(settings, name, dialect.relation_names(connection, schema or None))
+
+
+def _places(settings: Table) -> list[tuple[str, str]]:
+    """Return the schemas and names that a name may mean: split at its last dot, at another, at none, or in quotes."""
+    if settings.schema:
+        return [(settings.schema, settings.table)]
+    words = settings.table.split(".")
+    places = [(".".join(words[:n]), ".".join(words[n:])) for n in range(len(words) - 1, -1, -1)]
+    if quoted := QUOTED_NAME.fullmatch(settings.table):
+        places.append((_unquoted(quoted["schema"] or ""), _unquoted(quoted["name"])))
+    return places
+
+
+def _unquoted(word: str) -> str:
+    mark = word[:1]
+    return word[1:-1].replace(mark * 2, mark) if mark in {'"', "`"} else word
+
+
 def _check_names(settings: Table, option: str, names: Sequence[str], columns: Collection[str]) -> None:
     for name in names:
         if name not in columns:
@@ -82,11 +111,12 @@ def _check_names(settings: Table, option: str, names: Sequence[str], columns: Co
             )
 
 
-def _key_type_of(settings: Table, part: SourceColumn) -> KeyType:
+def _key_type_of(settings: Table, part: SourceColumn, columns: Mapping[str, SourceColumn]) -> KeyType:
     if part.key_type is None:
+        others = ", ".join(name for name, column in columns.items() if column.key_type) or "those of a view"
         raise ConfigError(
-            f"{settings.setting}['key']: column {part.name!r} is {part.type_name}: allowed are whole numbers, "
-            "decimals, text, UUID, date and enum columns"
+            f"{settings.setting}: the key has the column {part.name!r} of type {part.type_name}, which has no exact "
+            f'text: name columns that identify a row, "key": one or more of {others}'[:MAX_MESSAGE]
         )
     return part.key_type
 

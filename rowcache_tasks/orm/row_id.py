@@ -8,8 +8,13 @@ from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CHAR, Dialect, Numeric, Uuid
+from sqlalchemy import BINARY, CHAR, TIMESTAMP, Boolean, DateTime, Dialect, Numeric, Uuid
 from sqlalchemy.types import TypeEngine
+
+from rowcache_tasks.database.dialects.sqlite import read_moment
+from rowcache_tasks.database.key_type import BOOLEAN_KEY
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.schedule.row_id import bytes_text, key_text
 
 EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
@@ -17,11 +22,16 @@ EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 def value_writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], str]:
     """Make the function that converts a value as for the driver, and then to text."""
     process = column_type.dialect_impl(dialect).bind_processor(dialect)
-    plain = getattr(column_type, "impl_instance", column_type)  # the database type of a TypeDecorator
+    chosen = column_type._variant_mapping.get(dialect.name, column_type)  # of with_variant()
+    plain = getattr(chosen, "impl_instance", chosen)  # the database type of a TypeDecorator
     scale = plain.scale if isinstance(plain, Numeric) else None
     padded = isinstance(plain, CHAR) and dialect.name != "sqlite"
     # Stored as text, a UUID stays as it was spelled.
     is_uuid = isinstance(plain, Uuid) and plain.native_uuid and dialect.supports_native_uuid
+    is_boolean = isinstance(plain, Boolean) and dialect.name == "sqlite"
+    is_moment = isinstance(plain, DateTime) and dialect.name == "sqlite"
+    zone = "Z" if isinstance(plain, TIMESTAMP) and dialect.name in ("mysql", "mariadb") else ""
+    width = plain.length or 0 if isinstance(plain, BINARY) else 0
 
     def write(value: Any) -> str:
         stored = value if process is None else process(value)
@@ -29,19 +39,31 @@ def value_writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[An
             return _write_uuid(stored)
         if scale is not None:
             return _write_decimal(stored, scale)
+        if is_boolean:
+            return BOOLEAN_KEY.write(stored)
+        if is_moment:
+            return str(read_moment(stored))
+        if width:
+            return bytes_text(_bytes_of(stored).ljust(width, b"\0"))
         text = _write_plain(stored)
-        return text.rstrip(" ") if padded else text
+        return text.rstrip(" ") if padded else text.removesuffix(zone) + zone
 
     return write
 
 
 def _write_plain(value: Any) -> str:
-    """Write a value for the driver; an enumeration of texts or numbers by its value."""
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__repr__(value)
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    """Write a value for the driver; one that no row has is left to the database."""
+    try:
+        return key_text(_bytes_of(value))
+    except ArgumentError:
+        return str(value)
+
+
+def _bytes_of(value: Any) -> Any:
+    """Return the bytes in a driver's wrapper of binary values, such as psycopg's Binary; others as they are."""
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    return getattr(value, "obj", getattr(value, "adapted", value))
 
 
 def _write_uuid(value: Any) -> str:

@@ -2,10 +2,11 @@
 
 import enum
 import uuid
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import CHAR, ForeignKey, Numeric, String, TypeDecorator, Uuid
+from sqlalchemy import CHAR, DateTime, ForeignKey, LargeBinary, Numeric, String, TypeDecorator, Uuid
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 TABLES = {
@@ -112,6 +113,21 @@ class Parcel(Base):
     __tablename__ = "parcel"
     id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
     n: Mapped[int] = mapped_column(default=0)
+
+
+class Reading(Base):
+    """Its key has types for which drivers have objects of their own."""
+
+    __tablename__ = "reading"
+    is_last: Mapped[bool] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql"), primary_key=True)
+    moment: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True).with_variant(mysql.TIMESTAMP(fsp=6), "mysql"), primary_key=True
+    )
+    token: Mapped[bytes] = mapped_column(LargeBinary().with_variant(mysql.VARBINARY(9), "mysql"), primary_key=True)
+    tag: Mapped[bytes] = mapped_column(LargeBinary().with_variant(mysql.BINARY(4), "mysql"), primary_key=True)
+
+    KEY = ("is_last", "at", "moment", "token", "tag")
 
 
 class Untold(Base):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, TableClause
 
 from rowcache_tasks.database.encoding import Converter, plain
-from rowcache_tasks.database.keys import KeyType, integer_key, text_key
+from rowcache_tasks.database.key_type import KeyType, integer_key, text_key
 
 AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
 """Arguments for create_engine: one statement is one transaction, with no round trip before or after it."""

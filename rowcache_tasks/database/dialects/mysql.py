@@ -7,23 +7,37 @@ import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import CHAR, URL, ColumnElement, Connection, TableClause, cast, column, text
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter, embedded
-from rowcache_tasks.database.keys import DATE_KEY, DECIMAL_KEY, UUID_KEY, KeyType, integer_key, text_key
+from rowcache_tasks.database.key_type import (
+    BOOLEANS,
+    DATE_KEY,
+    DECIMAL_KEY,
+    UUID_KEY,
+    KeyType,
+    bytes_key,
+    integer_key,
+    moment_key,
+    text_key,
+)
 
 COLUMNS = text("""
 SELECT column_name, data_type, column_type FROM information_schema.columns
 WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :table ORDER BY ordinal_position
 """)
 
+# The primary key of a system-versioned table has the end of the row's period too, in a column that may be hidden.
 PRIMARY_KEY = text("""
-SELECT column_name FROM information_schema.key_column_usage
-WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :table AND constraint_name = 'PRIMARY'
-ORDER BY ordinal_position
+SELECT k.column_name FROM information_schema.key_column_usage k
+JOIN information_schema.columns c USING (table_schema, table_name, column_name)
+WHERE k.table_schema = COALESCE(:schema, DATABASE()) AND k.table_name = :table AND k.constraint_name = 'PRIMARY'
+  AND COALESCE(c.generation_expression, '') <> 'ROW END'
+ORDER BY k.ordinal_position
 """)
 
 # MariaDB's JSON is LONGTEXT with this check.
@@ -133,10 +147,16 @@ def _describe(name: str, data_type: str, column_type: str) -> SourceColumn:
 
 
 def _key_type(data_type: str, column_type: str) -> KeyType | None:
+    if data_type == "binary":
+        return bytes_key(int(column_type[len("binary(") : -1]))
     if data_type not in BYTES:
         return KEY_TYPES.get(data_type)
     values = 2 ** (8 * BYTES[data_type])
-    return integer_key(0, values - 1) if "unsigned" in column_type else integer_key(-values // 2, values // 2 - 1)
+    low = 0 if "unsigned" in column_type else -values // 2
+    key = integer_key(low, low + values - 1)
+    if column_type == "tinyint(1)":  # BOOLEAN
+        return replace(key, parse=lambda text: int(BOOLEANS[text]) if text in BOOLEANS else key.parse(text))
+    return key
 
 
 def _iso_date(value: str) -> str:
@@ -175,7 +195,12 @@ CONVERTERS: Mapping[str, Converter] = {
 }
 
 KEY_TYPES = {
-    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"), text_key()),
+    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"), text_key()),
+    **dict.fromkeys(("varbinary", "tinyblob", "blob", "mediumblob", "longblob"), bytes_key()),
+    **dict.fromkeys(("inet4", "inet6"), text_key()),
+    "year": integer_key(0, 2155),
+    "datetime": moment_key(is_utc=False),
+    "timestamp": moment_key(is_utc=True),
     "decimal": DECIMAL_KEY,
     "date": DATE_KEY,
     "uuid": UUID_KEY,

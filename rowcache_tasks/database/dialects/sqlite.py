@@ -1,6 +1,10 @@
 """Dialect of SQLite, where types belong to values, not to columns."""
 
+import math
 import re
+from collections.abc import Collection, Iterator
+from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +13,16 @@ from sqlalchemy import URL, Connection, TableClause, column, text
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, INT64, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter, embedded, finite
-from rowcache_tasks.database.keys import integer_key, text_key
+from rowcache_tasks.database.key_type import (
+    BOOLEAN_KEY,
+    DECIMAL_KEY,
+    KeyType,
+    bytes_key,
+    integer_key,
+    parse_moment,
+    text_key,
+)
+from rowcache_tasks.schedule.row_id import datetime_text
 
 COLUMNS = text("SELECT name, type FROM pragma_table_xinfo(:table, :schema) WHERE hidden <> 1 ORDER BY cid")
 
@@ -38,6 +51,15 @@ class SQLite(Dialect):
         place = {"schema": relation.schema, "table": relation.name}
         return [_describe(name, declared) for name, declared in connection.execute(COLUMNS, place)]
 
+    def parameters(self, keys: Collection[Any]) -> dict[str, Any]:
+        """Ask for each spelling of a date and time."""
+        spelled: Iterator[Any] = (
+            spelling
+            for key in keys
+            for spelling in (product(*map(_spellings, key)) if isinstance(key, tuple) else _spellings(key))
+        )
+        return {"row_keys": list(spelled)}
+
     def is_row_error(self, error: BaseException) -> bool:
         """Go by the error code; code 1 is an error in a value unless a table or column is not there."""
         code = getattr(error, "sqlite_errorcode", None)
@@ -54,17 +76,19 @@ def _describe(name: str, catalog_type: str) -> SourceColumn:
     declared = catalog_type.partition("(")[0].strip().upper()
     kind = _affinity(declared)
     convert: Converter = _stored
-    key = {"INTEGER": integer_key(*INT64), "TEXT": text_key()}.get(kind)
-    if declared in ("BOOLEAN", "BOOL"):
-        convert = _boolean
+    key = {"INTEGER": integer_key(*INT64), "TEXT": text_key(), "BLOB": bytes_key()}.get(kind)
+    if not declared:  # a value of any type, as in most views
+        key = None
+    elif declared in ("BOOLEAN", "BOOL"):
+        convert, key = _boolean, BOOLEAN_KEY
     elif declared in ("JSON", "JSONB"):
-        convert = _json
+        convert, key = _json, None
     elif declared in TEMPORAL:
-        convert, key = _temporal, text_key()
+        convert, key = _temporal, text_key() if declared in ("DATE", "TIME") else MOMENT_KEY
     elif declared == "UUID":
         key = text_key()
     elif kind == "NUMERIC":
-        convert = _decimal
+        convert, key = _decimal, NUMERIC_KEY if declared in ("DECIMAL", "NUMERIC") else None
     return SourceColumn(name, catalog_type or "no declared type", column(name), convert, key)
 
 
@@ -76,6 +100,56 @@ def _affinity(declared: str) -> str:
     if not declared:
         return "BLOB"
     return "REAL" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
+class Moment(str):
+    """Date and time in the canonical spelling: as SQLite has no type for it, each program writes it in its own way."""
+
+    __slots__ = ()
+
+    @property
+    def spellings(self) -> list[str]:
+        """Usual spellings: with T or a blank; with a short fraction, one of 3 or 6 digits; in UTC with Z or +00:00."""
+        whole, _, fraction = self.removesuffix("Z").partition(".")
+        fractions = dict.fromkeys([fraction, fraction.ljust(3, "0"), fraction.ljust(6, "0")])
+        zones = ("Z", "+00:00") if self.endswith("Z") else ("",)
+        return [
+            f"{whole[:10]}{mark}{whole[11:]}{'.' if digits else ''}{digits}{zone}"
+            for mark in "T "
+            for digits in fractions
+            for zone in zones
+        ]
+
+
+def read_moment(text: Any) -> Any:
+    """Return the canonical spelling of a date and time, or the value itself, such as a Unix time."""
+    try:
+        moment = Moment(datetime_text(parse_moment(text)))
+    except (ValueError, TypeError, OverflowError):
+        return text
+    return moment if text in moment.spellings else text
+
+
+def _spellings(value: Any) -> list[Any]:
+    return value.spellings if isinstance(value, Moment) else [value]
+
+
+def _parse_number(text: str) -> float:
+    """Return the number that NUMERIC columns have: whole where possible, else a float, however many digits it has."""
+    value = DECIMAL_KEY.parse(text)
+    whole = int(value)  # type: ignore[call-overload]
+    number: float = whole if whole == value and INT64[0] <= whole <= INT64[1] else float(text)
+    if math.isinf(number):
+        raise ValueError("it is out of the column's range")
+    return number
+
+
+def _write_number(value: Any) -> str:
+    return format(Decimal(repr(value)), "f") if type(value) is float else str(value)
+
+
+MOMENT_KEY = KeyType(lambda text: read_moment(text_key().parse(text)), read_moment)
+NUMERIC_KEY = KeyType(_parse_number, write=_write_number)
 
 
 def _stored(value: Any) -> object:

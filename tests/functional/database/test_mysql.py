@@ -1,14 +1,21 @@
 """MariaDB, where it is installed: the table of docs/json.md, keys, errors and the session."""
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from uuid import UUID
+
 import pytest
 from sqlalchemy import create_engine, delete, update
 from sqlalchemy.dialects.mysql import insert, limit
 from sqlalchemy.orm import sessionmaker
 from support.mariadb import MariaDB, missing_programs
 from support.orm_models import Inventory
+from support.reading import AT, row_ids_of_a_reading
+from support.scratch_database import row_values
 from support.sent_sql import record_statements
 
-from rowcache_tasks.config.query import parse_queries
+from rowcache_tasks import row_id
+from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.server import is_pooled, is_replica
@@ -316,3 +323,81 @@ def test_update_with_a_limit_reads_no_other_rows_and_is_warned_of_once(server, l
     assert touched_rows.touched() == {}
     (line,) = [record.getMessage() for record in caplog.records if "LIMIT" in record.getMessage()]
     assert "touched(session, 'inv', row_ids)" in line
+
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 500000)
+JOB = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+TYPED_KEYS = [
+    ("BOOLEAN", "1", 1, "1"),
+    ("BINARY(16)", f"x'{JOB.hex}'", JOB.bytes, "a6e4EJ2tEdGAtADAT9QwyA=="),
+    ("BINARY(4)", "x'0061'", b"\0a\0\0", "AGEAAA=="),
+    ("VARBINARY(9)", "x'00ff2722'", b"\0\xff'\"", "AP8nIg=="),
+    ("DATETIME", "'2026-01-02 03:04:05'", MOMENT.replace(microsecond=0), "2026-01-02T03:04:05"),
+    ("DATETIME(3)", "'2026-01-02 03:04:05.5'", MOMENT, "2026-01-02T03:04:05.5"),
+    ("TIMESTAMP(6)", "'2026-01-02 05:04:05.5'", MOMENT.replace(tzinfo=UTC), "2026-01-02T03:04:05.5Z"),
+    ("DATE", "'2026-01-02'", date(2026, 1, 2), "2026-01-02"),
+    ("DECIMAL(9,2)", "12.3", Decimal("12.30"), "12.30"),
+    ("ENUM('so so','100%')", "'100%'", "100%", "100%"),
+    ("SET('a','b')", "'a,b'", "a,b", "a,b"),
+    ("UUID", f"'{JOB}'", JOB, str(JOB)),
+    ("INET6", "'::1'", "::1", "::1"),
+    ("YEAR", "2026", 2026, "2026"),
+]
+
+
+@pytest.mark.parametrize(("sql_type", "literal", "key", "text"), TYPED_KEYS)
+def test_row_is_found_by_a_key_of_each_type_alone_and_among_several(admin, engine, sql_type, literal, key, text):
+    admin(
+        "DROP TABLE IF EXISTS one, two",
+        f"CREATE TABLE one (k {sql_type} PRIMARY KEY, n INT)",
+        f"INSERT INTO one VALUES ({literal}, 1)",
+        f"CREATE TABLE two (n INT, k {sql_type}, PRIMARY KEY (n, k))",
+        f"INSERT INTO two VALUES (1, {literal})",
+    )
+    one, two = source_of(engine, "one", columns=("n",)), source_of(engine, "two", columns=("n",))
+    several = row_id(1, key)
+    assert row_id(key) == text
+    assert row_values(one.fetch([text, "nonsense"])) == {text: (1,)}
+    assert row_values(two.fetch([several, row_id(2, key)])) == {several: (1,)}
+    assert (list(one.stream_row_ids(9)), list(two.stream_row_ids(9))) == ([[text]], [[several]])
+    assert list(one.stream_query(Query("q", "queries['q']", "SELECT k FROM one"), 9)) == [[(text, None)]]
+    assert one.find_aliases([text]) == {}
+
+
+def test_boolean_is_found_by_true_as_well(admin, engine):
+    admin("DROP TABLE IF EXISTS one", "CREATE TABLE one (k BOOLEAN PRIMARY KEY)", "INSERT INTO one VALUES (1)")
+    source = source_of(engine, "one")
+    assert list(source.fetch(["true", "false", "1"]).rows) == ["true", "1"]
+    assert source.find_aliases(["true"]) == {"true": "1"}
+
+
+PERIOD = "s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED ALWAYS AS ROW END{}"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "",
+        f", {PERIOD.format('')}, PERIOD FOR SYSTEM_TIME (s, e)",
+        f", {PERIOD.format(' INVISIBLE')}, PERIOD FOR SYSTEM_TIME (s, e)",
+    ],
+)
+def test_system_versioned_table_has_the_key_that_was_declared(admin, engine, columns):
+    admin(
+        "DROP TABLE IF EXISTS versioned",
+        f"CREATE TABLE versioned (id INT PRIMARY KEY, n INT{columns}) WITH SYSTEM VERSIONING",
+        "INSERT INTO versioned (id, n) VALUES (7, 1)",
+        "UPDATE versioned SET n = 2",
+    )
+    source = source_of(engine, "versioned")
+    assert row_values(source.fetch(["7", "8"]))["7"][:2] == (7, 2)
+    assert list(source.stream_row_ids(9)) == [["7"]]
+
+
+def test_mapped_key_of_a_type_that_drivers_wrap_is_that_of_a_scan(server):
+    url = server.url("shop")
+    engine = create_engine(url, connect_args={"init_command": "SET time_zone = '+00:00'"})
+    hooked, scanned = row_ids_of_a_reading(engine, url, moment=AT)
+    engine.dispose()
+    assert scanned == [[hooked]]
+    assert hooked == "1,2026-01-02T03:04:05.5,2026-01-02T03:04:05.5Z,AP8=,YQAAAA=="

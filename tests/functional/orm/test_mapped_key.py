@@ -5,9 +5,10 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import event, select, text, update
+from sqlalchemy import create_engine, event, select, text, update
 from sqlalchemy.orm import defer
 from support.orm_models import TABLES, Boss, Inventory, Line, Mood, Parcel, Seat, Staff, Temp, Thing, User
+from support.reading import MOMENT, row_ids_of_a_reading
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
@@ -128,3 +129,13 @@ def test_deferred_columns_that_are_no_key_are_not_loaded(db, orm_engine, touched
     event.remove(orm_engine, "before_cursor_execute", listener)
     assert [sql.split()[0] for sql in sent] == ["SELECT", "UPDATE"]
     assert touched_rows.touched() == {"inv": ["1"]}
+
+
+@pytest.mark.parametrize(("server", "zone", "tag"), [("pg", "Z", "YQ=="), ("sqlite", "", "YQ==")])
+def test_key_of_a_type_that_drivers_wrap_is_that_of_a_scan(request, server, zone, tag):
+    url = request.getfixturevalue(server).url
+    engine = create_engine(url)
+    hooked, scanned = row_ids_of_a_reading(engine, url, moment=MOMENT)
+    engine.dispose()
+    assert scanned == [[hooked]]
+    assert hooked == f"true,2026-01-02T03:04:05.5,2026-01-02T03:04:05.5{zone},AP8=,{tag}"

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowcache_tasks.database.keys import DATE_KEY, DECIMAL_KEY, UUID_KEY, RowKey, integer_key, text_key
+from rowcache_tasks.database.key_type import (
+    DATE_KEY,
+    DECIMAL_KEY,
+    UUID_KEY,
+    integer_key,
+    text_key,
+)
+from rowcache_tasks.database.keys import RowKey
 
 BIGINT = integer_key(-(2**63), 2**63 - 1)
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)))

@@ -195,7 +195,7 @@ def _cast(expression: ColumnElement[Any], sql_type: str) -> ColumnElement[Any]:
 
 def _array(values: Collection[object]) -> str:
     """Write a one-dimensional array in PostgreSQL's text form, every element quoted."""
-    texts = list(map(str, values))
+    texts = [f"\\x{value.hex()}" if isinstance(value, bytes) else str(value) for value in values]
     joined = "".join(texts)
     if texts and '"' not in joined and "\\" not in joined:
         return '{"' + '","'.join(texts) + '"}'

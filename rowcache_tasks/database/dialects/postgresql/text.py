@@ -6,7 +6,18 @@ Types have their names in pg_type: timestamptz, bpchar.
 from collections.abc import Mapping
 
 from rowcache_tasks.database.encoding import Converter, embedded, finite
-from rowcache_tasks.database.keys import DATE_KEY, DECIMAL_KEY, UUID_KEY, integer_key, text_key
+from rowcache_tasks.database.key_type import (
+    BOOLEAN_KEY,
+    DATE_KEY,
+    DECIMAL_KEY,
+    INFINITE,
+    UUID_KEY,
+    bytes_key,
+    integer_key,
+    moment_key,
+    or_infinite,
+    text_key,
+)
 
 # Types whose loaders in psycopg are exact, and in C; every other type is read as text.
 NATIVE = {"bool", "int2", "int4", "int8", "oid", "float4", "float8", "bytea"}
@@ -16,9 +27,6 @@ ELEMENTS = NATIVE | {
     *("text", "varchar", "bpchar", "name", "char", "numeric", "uuid", "json", "jsonb", "inet", "cidr"),
     *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
 }
-
-
-INFINITE = ("infinity", "-infinity")
 
 
 def _iso_date(value: str) -> str:
@@ -81,5 +89,10 @@ KEY_TYPES = {
     "name": TEXT_KEY,
     "bpchar": text_key(nul=False, padded=True),
     "uuid": UUID_KEY,
-    "date": DATE_KEY,
+    "date": or_infinite(DATE_KEY),
+    "timestamp": or_infinite(moment_key(is_utc=False)),
+    "timestamptz": or_infinite(moment_key(is_utc=True)),
+    "bool": BOOLEAN_KEY,
+    "bytea": bytes_key(),
+    **dict.fromkeys(("inet", "cidr", "macaddr", "macaddr8", "time"), TEXT_KEY),
 }
