@@ -22,6 +22,8 @@ RESERVED_NAMESPACES = frozenset(
         "processes",
     ]
 )
+BOOK_TABLE = "inv"
+"""Table whose namespace is empty unless it is given: the keys of *Redis in Action*. Of all others it is the name."""
 BROKER_PREFIXES = ("rowcache.", "celery", "unacked", "_kombu")
 """How keys of the broker begin, which may be on the same server: other rights go with them."""
 NAMESPACE = re.compile(r"[A-Za-z0-9_.-]*")

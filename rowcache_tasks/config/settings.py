@@ -23,14 +23,11 @@ from rowcache_tasks.config.parse import (
 from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.errors import ArgumentError, ConfigError
-from rowcache_tasks.keys import DeploymentNames, Keys
+from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames, Keys
 from rowcache_tasks.text import one_line, shorten, suggest
 
 MAX_BATCH_SIZE = 1000
 """Claiming one batch keeps the server busy: 1000 rows take about 5 ms."""
-
-BOOK_TABLE = "inv"
-"""Table whose namespace is empty unless it is given: the keys of *Redis in Action*. Of all others it is the name."""
 
 MAX_LISTED = 400
 """Characters of a list of names in an error."""
