@@ -3,16 +3,20 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, TableClause
+from sqlalchemy.engine.default import DefaultDialect
 
 from rowcache_tasks.database.encoding import Converter, plain
 from rowcache_tasks.database.key_type import KeyType, integer_key, text_key
 
-AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+AUTOCOMMIT: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"}
 """Arguments for create_engine: one statement is one transaction, with no round trip before or after it."""
+if "skip_autocommit_rollback" in signature(DefaultDialect).parameters:  # since SQLAlchemy 2.0.43
+    AUTOCOMMIT["skip_autocommit_rollback"] = True
 
 SelectByKeys = Callable[[Connection, Collection[Any]], Sequence[Any]]
 """Prepared SELECT: returns the rows with some keys, as the driver's tuples."""
