@@ -61,7 +61,7 @@ class BulkStatement:
         for key, key_columns in returning.items():
             for row in rows:
                 self._add(key, [row._mapping[column] for column in key_columns])
-        if not is_from_select:
+        if not is_from_select and result.returns_rows:
             result.fetchall()  # the application has not asked for these rows
         return result
 
@@ -120,4 +120,4 @@ class BulkStatement:
 def _has_limit(statement: Any) -> bool:
     """Whether a statement has the LIMIT of MySQL or MariaDB: an extension, or the option of SQLAlchemy before 2.1."""
     options = (statement.kwargs.get(f"{name}_limit") for name in ("mysql", "mariadb"))
-    return statement._post_criteria_clause is not None or any(limit is not None for limit in options)
+    return getattr(statement, "_post_criteria_clause", None) is not None or any(limit is not None for limit in options)

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import create_engine, delete, update
-from sqlalchemy.dialects.mysql import insert, limit
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.orm import sessionmaker
 from support.mariadb import MariaDB, missing_programs
 from support.orm_models import Inventory
@@ -306,6 +307,13 @@ def test_table_that_changes_is_looked_up_again(admin, engine):
     assert list(source.fetch(["1"]).rows["1"]) == [1, 2]
 
 
+def limited(statement):
+    """Change one row at most; SQLAlchemy 2.0 has an option for it, and 2.1 an extension."""
+    if hasattr(mysql, "limit"):
+        return statement.ext(mysql.limit(1))
+    return statement.with_dialect_options(mysql_limit=1, mariadb_limit=1)
+
+
 def test_update_with_a_limit_reads_no_other_rows_and_is_warned_of_once(server, listen, touched_rows, caplog):
     engine = create_engine(server.url("other"))
     Inventory.__table__.create(engine, checkfirst=True)
@@ -316,8 +324,8 @@ def test_update_with_a_limit_reads_no_other_rows_and_is_warned_of_once(server, l
     listen(maker)
     sent = record_statements(engine)
     with maker.begin() as session:
-        assert session.execute(update(Inventory).values(stock=1).ext(limit(1))).rowcount == 1
-        assert session.execute(update(Inventory.__table__).values(stock=1).ext(limit(1))).rowcount <= 1
+        assert session.execute(limited(update(Inventory).values(stock=1))).rowcount == 1
+        assert session.execute(limited(update(Inventory.__table__).values(stock=1))).rowcount <= 1
     engine.dispose()
     assert not [statement for statement in sent if statement.startswith("SELECT")]
     assert touched_rows.touched() == {}

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+import sqlalchemy
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -61,6 +62,9 @@ def by_value(members):
     return [member.value for member in members]
 
 
+IS_2_1 = tuple(map(int, sqlalchemy.__version__.split(".")[:2])) >= (2, 1)
+"""A Session of SQLAlchemy 2.0.40 fails on a NULL among the members of an array of an Enum."""
+
 PORTABLE = {
     "boolean": (Boolean, "true"),
     "numeric_as_float": (Numeric(8, 2, asdecimal=False), "12.5"),
@@ -93,7 +97,7 @@ POSTGRESQL = {
     "jsonb": (postgresql.JSONB, "'[1, {}]'"),
     "numbers": (ARRAY(Integer), "'{1,NULL,3}'"),
     "matrix": (ARRAY(Numeric, dimensions=2), "'{{1.50,2},{3,4}}'"),
-    "moods": (ARRAY(Enum(Mood, name="by_name")), "'{GLAD,NULL}'"),
+    "moods": (ARRAY(Enum(Mood, name="by_name")), "'{GLAD,NULL}'" if IS_2_1 else "'{GLAD}'"),
     "tuples": (ARRAY(Text, as_tuple=True), "'{a,b}'"),
     "times": (ARRAY(DateTime(timezone=True)), "'{2026-11-22 19:39:19+00}'"),
     "cents_list": (ARRAY(Cents), "'{1,NULL}'"),
