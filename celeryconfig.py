@@ -6,7 +6,8 @@ Loaded from the current directory, or as the module that CELERY_CONFIG_MODULE na
 A wrong value is passed on unchanged: the package stops with one line that names the setting, the value found and the
 values allowed.
 
-    ROWCACHE_REDIS_URL       the cache: redis://[user:password@]host:port/db, rediss://… (TLS) or unix:///path?db=0
+    ROWCACHE_REDIS_URL       the cache: redis://[user:password@]host:port/db, rediss://… (TLS), unix:///path?db=0
+                             or redis+sentinel://[user:password@]host:port,host:port/master/db
     ROWCACHE_DATABASE_URL    an SQLAlchemy URL; only workers need it
     ROWCACHE_TABLES          JSON, in the form of rowcache_tables below
     ROWCACHE_BATCH_SIZE      rows in one task

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+import redis
 from kombu import Exchange, Queue
 
 from rowcache_tasks.config.parse import parse_deployment
+from rowcache_tasks.config.redis_url import split_sentinels
 from rowcache_tasks.keys import DeploymentNames
 
 REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
@@ -93,12 +95,16 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     if not broker_url and isinstance(redis_url, str):
         broker_url = defaults["broker_url"] = of_cache(redis_url)
     scheme = str(broker_url).partition("://")[0]
+    of_sentinel = sentinel_options(str(redis_url)) if scheme == "sentinel" else {}
     if scheme in REDIS:
-        defaults["broker_transport_options"] = SENDING | OF_REDIS
+        defaults["broker_transport_options"] = SENDING | OF_REDIS | of_sentinel
     # Without these options kombu verifies neither the certificate of rediss:// nor the host name of amqps://. The ssl_*
     # options of a rediss:// URL (ssl_ca_certs=/path for a private authority) replace them.
     if scheme == "rediss":
         defaults["broker_use_ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    elif "ssl" in of_sentinel.get("sentinel_kwargs", {}):
+        of_tls = {name: value for name, value in of_sentinel["sentinel_kwargs"].items() if name.startswith("ssl_")}
+        defaults["broker_use_ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED} | of_tls
     elif scheme == "amqps":
         defaults["broker_use_ssl"] = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}  # the host of the URL
     return defaults
@@ -134,9 +140,14 @@ def of_cache(cache_url: str) -> str:
     credentials, the database number and ssl_* are kept.
     """
     try:
-        url = urlsplit(cache_url)
+        url, sentinels = urlsplit(cache_url), split_sentinels(cache_url)
     except ValueError:
         return cache_url
+    if sentinels is not None:
+        first = urlsplit(of_cache(sentinels.server))
+        login = "".join(first.netloc.rpartition("@")[:2])
+        hosts = [(f"[{host}]" if ":" in host else host, port) for host, port in sentinels.nodes]
+        return ";".join(f"sentinel://{login}{host}:{port}{first.path}" for host, port in hosts)
     if url.scheme not in {"redis", "rediss", "unix"}:
         return cache_url
     query = dict(parse_qsl(url.query))
@@ -149,3 +160,17 @@ def of_cache(cache_url: str) -> str:
     database = query.get("db") or url.path.strip("/") or "0"
     tls = urlencode({name: value for name, value in query.items() if name.startswith("ssl_")})
     return f"{url.scheme}://{login}{server}/{database}" + (f"?{tls}" if tls else "")
+
+
+def sentinel_options(cache_url: str) -> dict[str, Any]:
+    """Return the options of kombu's transport for the Sentinels of a cache; none for a server, or an unreadable URL."""
+    try:
+        sentinels = split_sentinels(cache_url)
+        if sentinels is None:
+            return {}
+        server = redis.connection.parse_url(sentinels.server)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return {}
+    of_tls = {name: value for name, value in server.items() if name.startswith("ssl_")}
+    asking = sentinels.login | ({"ssl": True} | of_tls if sentinels.server.startswith("rediss") else {})
+    return {"master_name": sentinels.master, "sentinel_kwargs": asking}

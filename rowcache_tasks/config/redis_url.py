@@ -1,11 +1,12 @@
-"""Validation of the URL of a Redis server.
+"""URL of a Redis server, or of the Sentinels of a failover pair.
 
 redis-py ignores a database that is not a number. With an option that is unknown or not allowed, it fails when it
 connects, or never.
 """
 
 import re
-from urllib.parse import parse_qs, urlsplit
+from typing import NamedTuple
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 from rowcache_tasks.config.parse import parse_url, refusal
 from rowcache_tasks.text import redact
@@ -23,6 +24,8 @@ NUMBERS = {
     "socket_timeout": SECONDS,
     "timeout": SECONDS,
 }
+SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
+SENTINEL_PORT = 26379
 TEXTS = ("client_name", "password", "retry_on_timeout", "socket_keepalive", "username")
 TLS = (
     *("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname"),
@@ -34,14 +37,49 @@ def parse_redis_url(setting: str, value: object) -> str:
     """Accept the URL of one server. Raises ConfigError, without the password."""
     url = parse_url(setting, value)
     if not is_redis_url(url):
-        allowed = "redis://host:port/db, rediss://… or unix:///path?db=0"
+        allowed = (
+            "redis://host:port/db, rediss://…, unix:///path?db=0 or redis+sentinel://host:port,host:port/master/db"
+        )
         raise refusal(setting, redact(url), f"{allowed} (one server or a failover pair; not a Redis Cluster)")
     return url
+
+
+class Sentinels(NamedTuple):
+    """Parts of redis+sentinel://[user:password@]host:port,host:port/master/db, or rediss+sentinel:// for TLS."""
+
+    nodes: list[tuple[str, int]]
+    """Host and port of each Sentinel."""
+    master: str
+    """Name of the pair in Sentinel."""
+    server: str
+    """redis:// or rediss:// URL with the login, the database and the options of the servers; its host is not used."""
+    login: dict[str, str]
+    """Login at the Sentinels, as options of redis-py."""
+
+
+def split_sentinels(url: str) -> Sentinels | None:
+    """Return the parts of a URL of Sentinels; None: it is that of a server. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis+sentinel", "rediss+sentinel"):
+        return None
+    login, at, hosts = parts.netloc.rpartition("@")
+    found = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    nodes = [(node.hostname or "", node.port or SENTINEL_PORT) for node in found]
+    master, _, db = parts.path.removeprefix("/").partition("/")
+    if not all(host and not node.path for (host, _), node in zip(nodes, found, strict=True)) or not unquote(master):
+        raise ValueError("a host or the name of the master is missing")
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    query = urlencode([(name, value) for name, value in options if name not in SENTINEL_LOGIN])
+    server = f"{parts.scheme.partition('+')[0]}://{login}{at}{found[0].netloc}/{db}" + (f"?{query}" if query else "")
+    of_sentinel = {name.removeprefix("sentinel_"): value for name, value in options if name in SENTINEL_LOGIN}
+    return Sentinels(nodes, unquote(master), server, of_sentinel)
 
 
 def is_redis_url(url: str) -> bool:
     """Whether redis-py uses all parts of the URL."""
     try:
+        if (sentinels := split_sentinels(url)) is not None:
+            return is_redis_url(sentinels.server)
         parts = urlsplit(url)
         is_server = parts.scheme == "unix" or (parts.port or 1) > 0
         (parts.hostname or "").encode("idna")

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MaxConnectionsError
 from redis.retry import Retry
 
-from rowcache_tasks.schedule.connection import UNBOUND, connection_options
+from rowcache_tasks.schedule.connection import UNBOUND, open_client, open_pool
 
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader
@@ -84,8 +84,7 @@ def forget_closed(loops: "weakref.WeakKeyDictionary[Any, Any]") -> None:
 def shared_client(url: str, timeout_s: float) -> "redis.Redis":
     """Return this process's client of a server; no read takes longer than timeout_s. Fork-safe."""
     retry = Retry(NoBackoff(), retries=1, supported_errors=RETRIED)
-    options = connection_options(url, "reader", timeout_s / 2, needs_primary=False)
-    return redis.Redis.from_url(url, **options, retry=retry, max_connections=UNBOUND)
+    return open_client(url, "reader", timeout_s / 2, needs_primary=False, retry=retry, max_connections=UNBOUND)
 
 
 def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
@@ -96,9 +95,12 @@ def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
     forget_closed(loops)
     clients = loops.setdefault(asyncio.get_running_loop(), {})
     if (url, timeout_s) not in clients:
-        pool = WaitingPool.from_url(
+        pool = open_pool(
+            WaitingPool,
             url,
-            **connection_options(url, "reader", timeout_s / 2, needs_primary=False, is_async=True),
+            "reader",
+            timeout_s / 2,
+            needs_primary=False,
             retry=AsyncRetry(NoBackoff(), retries=1, supported_errors=RETRIED),
             max_connections=MAX_ASYNC_CONNECTIONS,
             timeout=timeout_s,

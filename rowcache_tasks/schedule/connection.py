@@ -4,9 +4,13 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from redis.backoff import ExponentialWithJitterBackoff
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
+from rowcache_tasks.config.redis_url import split_sentinels
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.role import role_connection
 from rowcache_tasks.text import shorten
@@ -24,29 +28,46 @@ def connect(url: str, role: str) -> "redis.Redis":
     A command that fails on a broken connection is sent again on a new one, twice, within a second: every script here
     may run twice without harm.
     """
-    return redis.Redis.from_url(
-        url,
-        **connection_options(url, role, SOCKET_TIMEOUT_S),
-        health_check_interval=30,
-        max_connections=UNBOUND,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=2),
-    )
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=2)
+    return open_client(url, role, SOCKET_TIMEOUT_S, retry=retry, health_check_interval=30, max_connections=UNBOUND)
 
 
-def connection_options(
-    url: str, role: str, timeout_s: float, *, needs_primary: bool = True, is_async: bool = False
-) -> dict[str, Any]:
-    """Return the options of every connection; `timeout_s` to connect, and for each answer.
+def open_client(url: str, role: str, timeout_s: float, **options: Any) -> "redis.Redis":
+    """Return a client with a pool of its own, as open_pool."""
+    return redis.Redis.from_pool(open_pool(redis.ConnectionPool, url, role, timeout_s, **options))
 
-    `role` shows in CLIENT LIST. Only readers may use a replica, until the address leads to the primary.
+
+def open_pool(
+    pool: type[Any], url: str, role: str, timeout_s: float, *, needs_primary: bool = True, **options: Any
+) -> Any:
+    """Return a pool of connections of redis-py to a server, or to the primary that Sentinels name.
+
+    `pool` is its class, of threads or of asyncio; `timeout_s` is to connect, and for each answer. `role` shows in
+    CLIENT LIST. Only readers may use a replica, until the address leads to the primary.
     """
-    module: Any = redis.asyncio.connection if is_async else redis.connection
-    kind = module.parse_url(url).get("connection_class", module.Connection)
-    # A Unix socket has no peer that could vanish silently, and redis-py refuses the option for it.
-    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
-    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-    watched = role_connection(kind, needs_primary=needs_primary)
-    return {"client_name": f"rowcache-{role}", "connection_class": watched, **timeouts, **keepalive}
+    is_async = issubclass(pool, redis.asyncio.ConnectionPool)
+    module: Any = redis.asyncio if is_async else redis
+    sentinels = split_sentinels(url)
+    server = module.connection.parse_url(sentinels.server if sentinels else url)
+    kind = server.pop("connection_class", module.Connection)
+    options |= {"client_name": f"rowcache-{role}", "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    if not issubclass(kind, module.UnixDomainSocketConnection):  # it has no peer that could vanish silently
+        options["socket_keepalive"] = True
+    options |= server
+    if sentinels is None:
+        return pool(connection_class=role_connection(kind, needs_primary=needs_primary), **options)
+    is_tls = issubclass(kind, module.SSLConnection)
+    kind = module.sentinel.SentinelManagedSSLConnection if is_tls else module.sentinel.SentinelManagedConnection
+    options["connection_class"] = role_connection(kind, needs_primary=needs_primary)
+    for name in ("host", "port"):
+        options.pop(name)
+    retry = (AsyncRetry if is_async else Retry)(NoBackoff(), 0)
+    asking = {"retry": retry, "socket_timeout": timeout_s / 2, "socket_connect_timeout": timeout_s / 2}
+    asking |= {"ssl": is_tls} | {name: value for name, value in server.items() if name.startswith("ssl_")}
+    manager = module.sentinel.Sentinel(sentinels.nodes, sentinel_kwargs=asking | sentinels.login)
+    return type("SentinelPool", (module.sentinel.SentinelConnectionPool, pool), {})(
+        sentinels.master, manager, **options
+    )
 
 
 def check_timeout(timeout: object) -> float:

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.schedule.connection import connection_options
+from rowcache_tasks.schedule.connection import open_client
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +72,7 @@ class ProcessNote:
         self._alive_file = Path(settings.alive_file) if settings.alive_file else None
         self._key = settings.names.processes
         role = client_role(settings.deployment, self._process)
-        options = connection_options(settings.redis_url, role, TIMEOUT_S)
-        self._client = redis.Redis.from_url(settings.redis_url, **options, retry=Retry(NoBackoff(), 0))
+        self._client = open_client(settings.redis_url, role, TIMEOUT_S, retry=Retry(NoBackoff(), 0))
         self._member = b""
         self._next = 0.0
 

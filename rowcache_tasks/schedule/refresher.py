@@ -11,7 +11,7 @@ from redis.retry import Retry
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
-from rowcache_tasks.schedule.connection import check_timeout, connection_options
+from rowcache_tasks.schedule.connection import check_timeout, open_client
 from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.row_id import Key, Many
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
@@ -56,9 +56,10 @@ class Refresher:
         self.settings: Settings = (
             load_settings() if url is None else parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables})
         )
-        self._client = redis.Redis.from_url(
+        self._client = open_client(
             self.settings.redis_url,
-            **connection_options(self.settings.redis_url, "refresher", self._timeout_s / 2),
+            "refresher",
+            self._timeout_s / 2,
             health_check_interval=0,  # redis-py notices a connection that the server has closed without one
             retry=Retry(NoBackoff(), retries=1, supported_errors=(NotPrimaryError,)),
         )

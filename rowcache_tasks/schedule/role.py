@@ -12,7 +12,9 @@ from typing import Any
 import redis
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as AbstractAsyncConnection
+from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.connection import AbstractConnection
+from redis.sentinel import MasterNotFoundError
 
 CHECK_S = 2.0
 """A connection whose role was last seen so long ago asks before its next command: one HELLO, which every user may."""
@@ -86,7 +88,10 @@ class RoleConnection(Role, AbstractConnection):
         is_checked = self._sock is not None and self.is_rechecked
         if is_checked and (self._is_left() or (self._is_old() and not self._has_role())):
             self.disconnect()  # type: ignore[no-untyped-call]
-        super().connect()  # type: ignore[no-untyped-call]
+        try:
+            super().connect()  # type: ignore[no-untyped-call]
+        except MasterNotFoundError as error:
+            raise unlisted(error) from None
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
@@ -130,7 +135,10 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
         """Connect, unless connected to a server of the right role."""
         if self.is_connected and (self._is_left() or (self._is_old() and not await self._has_role())):
             await self.disconnect()
-        await super().connect()  # type: ignore[no-untyped-call]
+        try:
+            await super().connect()  # type: ignore[no-untyped-call]
+        except AsyncMasterNotFoundError as error:
+            raise unlisted(error) from None
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
@@ -174,6 +182,11 @@ def role_of(hello: Any) -> str:
         hello = dict(zip(hello[::2], hello[1::2], strict=False))
     found = hello.get(b"role", hello.get("role", "")) if isinstance(hello, dict) else ""
     return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def unlisted(error: redis.ConnectionError) -> redis.ConnectionError:
+    """Return the error of Sentinels that name no primary; redis-py lists all their options in it."""
+    return type(error)(f"{str(error).partition(' : ')[0]}: its Sentinels are away, or elect a primary")
 
 
 def is_refused_by_role(error: Exception) -> bool:

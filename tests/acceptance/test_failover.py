@@ -1,5 +1,6 @@
 """Failover of a pair behind one address whose old primary lives on as a replica, under real processes."""
 
+import itertools
 import json
 import os
 import signal
@@ -8,14 +9,23 @@ from functools import partial
 import pytest
 from support.deployment import Deployment
 from support.failover_pair import FailoverPair
+from support.sentinels import Sentinels
 from support.waiting import wait_until
 
 from rowcache_tasks import CacheError, Refresher, RowCache
 
 pytestmark = pytest.mark.acceptance
 
+numbers = itertools.count()
 ROWS = [str(n) for n in range(1, 201)]
 FRESH_S = 5
+APPLICATION = """
+import asyncio
+from rowcache_tasks import AsyncRowCache
+from rowcache_tasks.tasks import refresh_now
+refresh_now.delay("inv", ["1"])
+print(asyncio.run(AsyncRowCache("inv").get("1")))
+"""
 
 
 @pytest.fixture
@@ -25,16 +35,22 @@ def pair():
 
 
 @pytest.fixture
-def deployment(pair, postgres, tmp_path):
-    """Deployment whose cache and broker are the pair."""
-    url = postgres.create_database(f"failover_{os.getpid()}")
-    deployment = Deployment(pair.primary, url, tmp_path)
-    # A server that is killed may lose a message of the broker, whose rows then wait for their lease.
-    deployment.env |= {"ROWCACHE_REDIS_URL": pair.url(), "CELERY_BROKER_URL": pair.url(1), "ROWCACHE_LEASE": "4"}
-    deployment.sql("CREATE TABLE inventory (id bigint PRIMARY KEY, name text, stock int NOT NULL)")
-    deployment.sql("INSERT INTO inventory SELECT n, 'item', 0 FROM generate_series(1, 1000) n")
-    yield deployment
-    deployment.stop()
+def deploy(postgres, tmp_path):
+    """Function that makes a deployment on the primary of a pair."""
+    deployments = []
+
+    def deploy(pair, redis_url, broker_url):
+        url = postgres.create_database(f"failover_{os.getpid()}_{next(numbers)}")
+        deployments.append(deployment := Deployment(pair.primary, url, tmp_path))
+        # A server that is killed may lose a message of the broker, whose rows then wait for their lease.
+        deployment.env |= {"ROWCACHE_REDIS_URL": redis_url, "CELERY_BROKER_URL": broker_url, "ROWCACHE_LEASE": "4"}
+        deployment.sql("CREATE TABLE inventory (id bigint PRIMARY KEY, name text, stock int NOT NULL)")
+        deployment.sql("INSERT INTO inventory SELECT n, 'item', 0 FROM generate_series(1, 1000) n")
+        return deployment
+
+    yield deploy
+    for deployment in deployments:
+        deployment.stop()
 
 
 def start(deployment, pair):
@@ -52,7 +68,7 @@ def stocks(pair, server):
 
 def warnings(deployment):
     """Lines of the logs above INFO, without those of Celery's own connections to the broker: one each."""
-    celery = ("Cannot connect to redis", "Error on restarting", "beat pidbox connection error")
+    celery = ("Cannot connect to", "beat pidbox connection error")
     return {
         name: [
             line
@@ -73,7 +89,7 @@ def fail_over_late(pair, deployment):
     pair.switch = lambda server: None
     pair.fail_over()
     wait_until(lambda: "dispatch_failed" in deployment.log("beat"), "the dispatcher noticed")
-    wait_until(lambda: "Cannot connect to redis" in deployment.log("worker"), "the worker noticed")
+    wait_until(lambda: "Cannot connect to" in deployment.log("worker"), "the worker noticed")
     del pair.switch
     pair.switch(pair.primary)
 
@@ -94,7 +110,8 @@ def fail_over_frozen(pair, deployment):
     pair.demote(old)
 
 
-def test_rows_stay_fresh_when_the_old_primary_lives_on_as_a_replica(deployment, pair):
+def test_rows_stay_fresh_when_the_old_primary_lives_on_as_a_replica(deploy, pair):
+    deployment = deploy(pair, pair.url(), pair.url(1))
     start(deployment, pair)
     readers = [RowCache("inv", url=pair.url(), namespace="", near=near) for near in (0, 10)]
     refresher = Refresher(url=pair.url(), tables={"inv": {"table": "inventory"}})
@@ -113,3 +130,25 @@ def test_rows_stay_fresh_when_the_old_primary_lives_on_as_a_replica(deployment, 
     assert not [name for name in ("beat", "worker") if "Traceback" in deployment.log(name)]
     for reader in (*readers, refresher):
         reader.close()
+
+
+def test_rows_stay_fresh_when_sentinels_promote_a_replica(deploy, tmp_path):
+    with Sentinels(tmp_path) as sentinels:
+        pair = sentinels.pair
+        deployment = deploy(pair, sentinels.url(), "")  # the broker is that of the cache
+        start(deployment, pair)
+        readers = [RowCache("inv", url=sentinels.url(), namespace="", near=near) for near in (0, 10)]
+        refresher = Refresher(url=sentinels.url(), tables={"inv": {"table": "inventory"}})
+        assert [reader.get("1")["stock"] for reader in readers] == [0, 0]
+        deployment.sql("UPDATE inventory SET stock = 1")
+        sentinels.fail_over()
+
+        def is_fresh():
+            return stocks(pair, pair.primary) == {1} and [reader.get("1")["stock"] for reader in readers] == [1, 1]
+
+        wait_until(is_fresh, "hot rows are fresh, and readers see it", 2)
+        assert "'stock': 1" in deployment.run(APPLICATION)
+        assert refresher.refresh_now("inv", ["1"]) == 1
+        assert all(len(lines) <= 2 for lines in warnings(deployment).values()), warnings(deployment)
+        assert not [name for name in ("beat", "worker") if "Traceback" in deployment.log(name)]
+        assert [child.poll() for child in deployment.children] == [None, None], "no process has ended"

@@ -10,11 +10,15 @@ import time
 from typing import Any
 
 import redis
+import redis.sentinel
 from celery.app.amqp import AMQP
 from celery.app.routes import MapRoute
 from kombu import Connection
+from kombu.connection import ConnectionPool, PooledConnection
 from kombu.transport import pyamqp, virtual
 from kombu.transport import redis as kombu_redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from rowcache_tasks.celery.defaults import REFRESH_TASK, TASKS, names_of
 from rowcache_tasks.celery.kombu.guard import guarded
@@ -159,6 +163,12 @@ class LeavesReplica:
         watched = role_connection(options["connection_class"], is_rechecked=False)
         return options | {"connection_class": watched}
 
+    def _sentinel_managed_pool(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the connections to the primary. A Sentinel that is away must not hold up the question to the next."""
+        asking = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
+        self.sentinel_kwargs = asking | (getattr(self, "sentinel_kwargs", None) or {})
+        return super()._sentinel_managed_pool(*args, **kwargs)  # type: ignore[misc]
+
 
 def of_redis(transport: type[Any]) -> type[Any]:
     """Return a Redis transport with the channels, the messages and the connections of this package."""
@@ -205,6 +215,22 @@ class BrokerConnection(Connection):
         """Return the class of the transport."""
         found: Any = super().get_transport_cls()
         return TRANSPORTS.get(found, found)
+
+    def Pool(self, limit: Any = None, **options: Any) -> ConnectionPool:  # noqa: N802 name of kombu
+        """Return a pool of such connections: senders and mailboxes use one. kombu's has plain connections."""
+        return BrokerPool(self, limit, **options)
+
+
+class PooledBrokerConnection(PooledConnection, BrokerConnection):  # type: ignore[misc]  # in the stubs
+    """BrokerConnection of a pool."""
+
+
+class BrokerPool(ConnectionPool):
+    """Pool of BrokerConnections."""
+
+    def new(self) -> Any:
+        """Make a connection."""
+        return PooledBrokerConnection(self, **dict(self.connection._info(resolve=False)))
 
 
 class RowCacheAMQP(AMQP):

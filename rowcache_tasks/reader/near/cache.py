@@ -19,21 +19,28 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.near.connection import TrackingThread
 from rowcache_tasks.reader.near.session import Counters
 from rowcache_tasks.reader.server import PIECE
+from rowcache_tasks.schedule.role import role_connection
 from rowcache_tasks.schedule.rows import cut
 
 AnyClient = redis.Redis | redis.asyncio.Redis
 
 CLASSES: dict[str, Any] = {kind.__name__: kind for kind in (Connection, SSLConnection, UnixDomainSocketConnection)}
 """Name of a class of redis-py, sync or asyncio -> the sync class."""
+SENTINEL_CLASSES: dict[str, Any] = {
+    kind.__name__: role_connection(kind, needs_primary=False, is_rechecked=False)
+    for kind in (SentinelManagedConnection, SentinelManagedSSLConnection)
+}
+"""The same for clients of threads that ask Sentinels: those of asyncio cannot be asked by a thread."""
 
 KEPT = frozenset(
     {
-        *("host", "port", "path", "db", "username", "password", "credential_provider"),
+        *("host", "port", "path", "connection_pool", "db", "username", "password", "credential_provider"),
         *("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "socket_type"),
     }
 )
@@ -47,10 +54,11 @@ def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
     """
     pool = client.connection_pool
     kind = pool.connection_class
-    if (connection_class := CLASSES.get(kind.__name__)) is None:
+    classes = CLASSES | SENTINEL_CLASSES if isinstance(client, redis.Redis) else CLASSES
+    if (connection_class := classes.get(kind.__name__)) is None:
         raise ArgumentError(
             f"the near cache was given a client with {kind.__name__}: it needs one with the address "
-            "of one server (redis://, rediss:// or unix://); leave near out, or give url="
+            "of one server (redis://, rediss:// or unix://) or of Sentinels; leave near out, or give url="
         )
     options: dict[str, Any] = {
         name: value for name, value in pool.connection_kwargs.items() if name in KEPT or name.startswith("ssl_")

@@ -9,6 +9,7 @@ from support.tls_proxy import TlsProxy
 
 from rowcache_tasks.beat.publisher import Publisher
 from rowcache_tasks.celery import app as our_app
+from rowcache_tasks.celery.kombu.transport import TRANSPORTS
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.schedule.claim import Claim
 
@@ -61,3 +62,10 @@ def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary(kind, tmp_pa
         publisher.send("inv", claim("2"))
         assert publisher.queue_length() == 1, "the new primary has the second message"
         publisher.close()
+
+
+@pytest.mark.parametrize("url", ["redis://", "sentinel://h1;sentinel://h2", "amqp://"])
+def test_senders_of_an_application_use_the_transports_of_the_package(url):
+    """Their connections are in a pool of kombu."""
+    with make_publisher(url)._app.producer_or_acquire() as producer:
+        assert producer.__connection__.get_transport_cls() in TRANSPORTS.values()

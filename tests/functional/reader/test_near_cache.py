@@ -584,6 +584,6 @@ def test_what_cannot_be_meant_is_refused(client):
     ):
         with pytest.raises(ArgumentError, match="allowed is a number"):
             NearCache(client, **options)
-    sentinel = redis.sentinel.Sentinel([("localhost", 1)]).master_for("mymaster")
+    sentinel = redis.asyncio.sentinel.Sentinel([("localhost", 1)]).master_for("mymaster")
     with pytest.raises(ArgumentError, match="SentinelManagedConnection: it needs one with the address of one server"):
         NearCache(sentinel)

@@ -115,6 +115,20 @@ def test_names_of_a_deployment_are_those_without_a_name_with_its_own_in_between(
         ({"rowcache_redis_url": "redis://host:99999/0"}, "rowcache_redis_url is 'redis://host:99999/0': allowed is"),
         ({"rowcache_redis_url": "unix:///run/a.sock?db=x"}, "rowcache_redis_url is 'unix:///run/a.sock?db=x': allowed"),
         ({"rowcache_redis_url": "localhost"}, "rowcache_redis_url is 'localhost': allowed is redis://"),
+        *[
+            (
+                {"rowcache_redis_url": f"redis+sentinel://{rest}"},
+                f"rowcache_redis_url is 'redis+sentinel://{shown}': allow",
+            )
+            for rest, shown in [
+                ("h1:26379,h2:26379", "h1:26379,h2:26379"),
+                ("h1:26379//0", "h1:26379//0"),
+                ("h1,,h2/main/0", "h1,,h2/main/0"),
+                ("h1:port/main/0", "h1:port/main/0"),
+                ("h1/main/shop", "h1/main/shop"),
+                ("u:secret@h1/main/0?sentinels=2", "***@h1/main/0?sentinels=2"),
+            ]
+        ],
         ({"rowcache_database_url": ""}, "rowcache_database_url is '': allowed is a non-empty string"),
         ({"rowcache_tables": {}}, "rowcache_tables is {}: allowed is a dictionary like"),
         ({"rowcache_tables": ["inv"]}, "rowcache_tables is ['inv']: allowed is a dictionary like"),

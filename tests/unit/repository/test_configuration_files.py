@@ -95,6 +95,8 @@ def test_wrong_value_ends_in_one_line_that_names_the_setting(load, variable):
         ("unix:///run/valkey.sock?db=2&password=p/w", "redis+socket://:p%2Fw@/run/valkey.sock?virtual_host=2"),
         ("unix://me:x@/run/valkey.sock", "redis+socket://me:x@/run/valkey.sock?virtual_host=0"),
         ("localhost:6379", "localhost:6379"),
+        ("redis+sentinel://h1:1,[::1]/main/2", "sentinel://h1:1/2;sentinel://[::1]:26379/2"),
+        ("redis+sentinel://me:p%2Fw@h1/main", "sentinel://me:p%2Fw@h1:26379/0"),
     ],
 )
 def test_broker_is_the_server_of_the_cache(cache, broker):
@@ -112,6 +114,18 @@ def test_certificates_are_verified():
     assert package_defaults("rediss://cache/0", None)["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     amqps = package_defaults("redis://cache/0", "amqps://rabbit//")["broker_use_ssl"]
     assert amqps == {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
+
+
+def test_broker_asks_the_sentinels_of_the_cache():
+    options = "ssl_ca_certs=/ca.pem&sentinel_username=me&sentinel_password=p%2Fw"
+    config = package_defaults(f"rediss+sentinel://h1,h2/main/0?{options}", None)
+    tls = {"ssl_ca_certs": "/ca.pem"}
+    assert config["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED} | tls
+    assert config["broker_transport_options"]["master_name"] == "main"
+    login = {"username": "me", "password": "p/w"}
+    assert config["broker_transport_options"]["sentinel_kwargs"] == login | {"ssl": True} | tls
+    named = package_defaults("redis+sentinel://h1/main", "sentinel://h1/1")["broker_transport_options"]
+    assert named["master_name"] == "main"
 
 
 def test_every_celery_setting_exists():
