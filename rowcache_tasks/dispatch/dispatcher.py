@@ -13,19 +13,17 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 import redis
 
 from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.next_due import read_next_due
+from rowcache_tasks.dispatch.sender import Broker, Sender
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
-from rowcache_tasks.schedule.arguments import MAX_ROW_ID_BYTES
 from rowcache_tasks.schedule.claim import Claim
-from rowcache_tasks.schedule.row_id import encode_row_id
-from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.rows import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +35,6 @@ LOOK_ROWS = 1000
 
 MAX_PAUSE_S = 1.0
 """Longest pause after a failure. Jitter keeps dispatchers from coming back all at once."""
-
-
-class Broker(Protocol):
-    """A message broker."""
-
-    def send(self, table: str, claim: Claim) -> None:
-        """Send a batch, or raise."""
-
-    def queue_length(self) -> int:
-        """Count the batches that wait for a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +63,12 @@ class Dispatcher:
     ) -> None:
         self._client = client
         self._schedules = schedules
-        self._broker = broker
         self._limits = limits
         self._deferral = deferral or nullcontext()
         self._wakeup = Wakeup(client, [schedule.table.keys.wake for schedule in schedules])
         batches = SentBatches(client, schedules[0].table.keys.queue)
         self._backpressure = Backpressure(batches, broker.queue_length, limits.lease_s, limits.max_queue)
+        self._sender = Sender(broker, self._backpressure)
         # A little early: a change by another program is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
         # Times of the monotonic clock; the first by the wake key of a table.
@@ -90,7 +78,6 @@ class Dispatcher:
         self._look_at = self._resume_at = self._linger_until = 0.0
         self._failures = 0
         self._failing: set[str] = set()
-        self._unsent: list[tuple[Schedule, Claim]] = []
 
     def run(self, until: float) -> None:
         """Dispatch until a time of the monotonic clock. Logs an Exception, pauses and goes on."""
@@ -110,8 +97,7 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Make one pass; return the pause before the next in seconds. Raises the errors of claims and sends."""
-        while self._unsent:
-            self._release(*self._unsent.pop())
+        self._sender.release_unsent()
         due = self._find_due()
         if not due or self._backpressure.is_full():
             self._backpressure.note_progress()
@@ -228,52 +214,9 @@ class Dispatcher:
             claim, next_due = schedule.claim_rows(self._limits.batch_size, self._limits.lease_s, looks, since)
             claimed_at = time.monotonic()
             if claim and claim.row_ids:
-                claim = self._send(schedule, claim, asked_at)
+                claim = self._sender.send(schedule, claim, asked_at)
         if claim is None:
             return None, math.inf
         if claim.row_ids or not looks:
             self._backpressure.note_claim(claim)
         return claim, math.inf if next_due is None else claimed_at + next_due - float(claim.claimed_at)
-
-    def _send(self, schedule: Schedule, claim: Claim, asked_at: float) -> Claim:
-        """Send a batch; if that fails, release its rows at once. Return the claim without the rows not to be sent.
-
-        A message that arrived all the same does no harm. If the process dies before the send, the rows wait one lease.
-        """
-        if any(map(is_too_long, claim.row_ids)):
-            claim = fail_too_long(schedule, claim)
-        try:
-            if claim.row_ids:
-                self._backpressure.check_send(asked_at)
-                self._broker.send(schedule.table.name, claim)
-        except BaseException:
-            self._release(schedule, claim)
-            raise
-        self._backpressure.note_sent(claim, asked_at)
-        logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
-        return claim
-
-    def _release(self, schedule: Schedule, claim: Claim) -> None:
-        """Make the rows of a batch that was not sent due at once; while Redis is away, note them for the next pass."""
-        try:
-            schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
-            self._backpressure.note_unsent(claim)
-        except (redis.ConnectionError, redis.TimeoutError):
-            self._unsent.append((schedule, claim))
-            raise
-
-
-def is_too_long(row_id: str) -> bool:
-    """Return whether a row id is longer than this package allows: another program may schedule any."""
-    return len(row_id) > MAX_ROW_ID_BYTES // 4 and len(encode_row_id(row_id)) > MAX_ROW_ID_BYTES
-
-
-def fail_too_long(schedule: Schedule, claim: Claim) -> Claim:
-    """Record rows whose ids would make huge messages as failures; return the claim of the others."""
-    reasons = {
-        row_id: f"row id of {len(encode_row_id(row_id)):,} bytes: allowed are {MAX_ROW_ID_BYTES:,}"
-        for row_id in claim.row_ids
-        if is_too_long(row_id)
-    }
-    schedule.release_rows(claim, reasons, Backoff())
-    return replace(claim, row_ids=[row_id for row_id in claim.row_ids if row_id not in reasons])
