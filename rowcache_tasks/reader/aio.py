@@ -5,15 +5,15 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 import redis.asyncio
 
-from rowcache_tasks.errors import CacheError
+from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
 from rowcache_tasks.reader.operations import CachedRow, K, Reader, is_missed, is_object, texts_of
-from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadOptions, ReadRequest, parse_request
+from rowcache_tasks.reader.options import AS_CACHED, FILLED, AsyncOptions, ReadOptions, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import LoopState, forget_closed, shared_async_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
@@ -36,31 +36,25 @@ class AsyncRowCache(Reader[Row]):
 
     @overload
     def __init__(
-        self: "AsyncRowCache[dict[str, Any]]",
-        table: str,
-        *,
-        type: None = None,
-        client: "redis.asyncio.Redis | None" = None,
-        **options: Unpack[Options],
+        self: "AsyncRowCache[dict[str, Any]]", table: str, *, type: None = None, **options: Unpack[AsyncOptions]
     ) -> None: ...
 
     @overload
-    def __init__(
-        self, table: str, *, type: type[Row], client: "redis.asyncio.Redis | None" = None, **options: Unpack[Options]
-    ) -> None: ...
+    def __init__(self, table: str, *, type: type[Row], **options: Unpack[AsyncOptions]) -> None: ...
 
-    def __init__(
-        self,
-        table: str,
-        *,
-        type: type[Row] | None = None,  # noqa: A002 - the option of RowCache
-        client: "redis.asyncio.Redis | None" = None,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(table, type, client, **options)
-        self._client = client
+    def __init__(self, table: str, *, type: type[Row] | None = None, **options: Unpack[AsyncOptions]) -> None:  # noqa: A002
+        super().__init__(table, type, **options)
+
+    def _open(self, *parts: Any) -> None:
+        super()._open(*parts)
         self._loops: weakref.WeakKeyDictionary[Any, LoopState] = weakref.WeakKeyDictionary()
         self._running: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def get(
         self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
@@ -137,30 +131,36 @@ class AsyncRowCache(Reader[Row]):
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next read opens new ones. See RowCache.close."""
+        here = self._here()
         if self._near is not None:
             await asyncio.to_thread(self._near.close)  # it waits for its thread
-        if self._client is None:
-            await self._here().client.connection_pool.disconnect(inuse_connections=False)
+        if self._given is None:
+            await here.client.connection_pool.disconnect(inuse_connections=False)
 
     def _here(self) -> LoopState:
         """Return the state of the running event loop."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ArgumentError(
+                "AsyncRowCache was awaited outside of asyncio, as in trio: it needs a running event loop of asyncio; "
+                "in trio, use RowCache in a thread: await trio.to_thread.run_sync(cache.get, 42)"
+            ) from None
         here = self._loops.get(loop)
         if here is None:
             forget_closed(self._loops)
-            client = self._client or shared_async_client(self._settings.url, self._timeout_s)
+            client = self._given or shared_async_client(self._settings.url, self._timeout_s)
             fills = Fill(self._settings.table, self._settings.read_through, asyncio.Event)
             here = self._loops[loop] = LoopState(client, fills)
         return here
 
     async def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
         """Read values in the order asked."""
-        keys = self._keys(row_ids)
+        keys, client = self._keys(row_ids), self._here().client
         values = None if self._near is None else await self._near.read_many_async(keys)
         if values is None:
             try:
                 with self._server:
-                    client = self._here().client
                     if len(keys) <= PIECE:
                         values = await client.mget(keys)
                     else:

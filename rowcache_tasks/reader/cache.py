@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Unpack, overload
+from typing import Any, Self, Unpack, overload
 
 import redis
 
@@ -12,7 +12,7 @@ from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
 from rowcache_tasks.reader.operations import CachedRow, K, Reader, is_missed, is_object, texts_of
-from rowcache_tasks.reader.options import AS_CACHED, FILLED, Options, ReadOptions, ReadRequest, parse_request
+from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, ReadRequest, SyncOptions, parse_request
 from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
 from rowcache_tasks.reader.types.decoder import Row
@@ -25,11 +25,12 @@ class RowCache(Reader[Row]):
 
     `RowCache("inv")` takes Redis and the keys from the configuration module that the workers use
     (CELERY_CONFIG_MODULE, default celeryconfig). With `url="redis://…"` or `namespace` it needs none: the keys are
-    those of the namespace. Thread-safe and fork-safe; make one and keep it. No connection is opened before the first
+    those of the namespace. Thread-safe and fork-safe; make one and keep it, or use it in a `with`. A copy made with
+    pickle has the settings and makes connections of its own. No connection is opened before the first
     read; all readers of a process share one pool for each server, except those with a `client` of the application.
 
-    type: of the rows: a TypedDict, a dataclass, a msgspec Struct or a class that SQLAlchemy maps; default: a
-    dictionary. docs/json.md has the JSON form of each SQL type.
+    type: of the rows: a TypedDict, a dataclass, a msgspec Struct, a Pydantic model or a class that SQLAlchemy maps;
+    default: a dictionary. docs/json.md has the JSON form of each SQL type.
     timeout: seconds after which a read raises CacheError when Redis does not answer; a client has its own.
     near: how many rows to keep in this process (docs/near-cache.md); 0: none.
     read_through: how to read the database (docs/reading.md).
@@ -44,31 +45,25 @@ class RowCache(Reader[Row]):
 
     @overload
     def __init__(
-        self: "RowCache[dict[str, Any]]",
-        table: str,
-        *,
-        type: None = None,
-        client: "redis.Redis | None" = None,
-        **options: Unpack[Options],
+        self: "RowCache[dict[str, Any]]", table: str, *, type: None = None, **options: Unpack[SyncOptions]
     ) -> None: ...
 
     @overload
-    def __init__(
-        self, table: str, *, type: type[Row], client: "redis.Redis | None" = None, **options: Unpack[Options]
-    ) -> None: ...
+    def __init__(self, table: str, *, type: type[Row], **options: Unpack[SyncOptions]) -> None: ...
 
-    def __init__(
-        self,
-        table: str,
-        *,
-        type: type[Row] | None = None,  # noqa: A002 - the option of RowCache
-        client: "redis.Redis | None" = None,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(table, type, client, **options)
-        self._is_shared = client is None
-        self._client: Any = client or shared_client(self._settings.url, self._timeout_s)
+    def __init__(self, table: str, *, type: type[Row] | None = None, **options: Unpack[SyncOptions]) -> None:  # noqa: A002
+        super().__init__(table, type, **options)
+
+    def _open(self, *parts: Any) -> None:
+        super()._open(*parts)
+        self._client: Any = self._given or shared_client(self._settings.url, self._timeout_s)
         self._fills = Fill(self._settings.table, self._settings.read_through, threading.Event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def get(
         self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
@@ -168,7 +163,7 @@ class RowCache(Reader[Row]):
         """
         if self._near is not None:
             self._near.close()
-        if self._is_shared:
+        if self._given is None:
             self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:

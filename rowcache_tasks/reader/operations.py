@@ -10,14 +10,14 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError, FillError, RowTypeError
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
-from rowcache_tasks.reader.options import ReadRequest, ReadThrough, find_settings
+from rowcache_tasks.reader.options import ReaderSettings, ReadRequest, ReadThrough, find_settings
 from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import PIECE, Command, Server
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.connection import check_timeout
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_list, key_text
 from rowcache_tasks.schedule.rows import cut
-from rowcache_tasks.text import shorten
+from rowcache_tasks.text import redact, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -47,25 +47,48 @@ class Reader(Generic[Row]):
         self,
         table: str,
         row_type: "type[Row] | None",
-        client: Any,
         *,
+        client: Any = None,
         url: str | None = None,
         namespace: str | None = None,
         timeout: float = 1.0,
         near: int = 0,
         read_through: ReadThrough | None = None,
     ) -> None:
-        self._settings = settings = find_settings(table, url, namespace, client, self._client_type, read_through)
-        self._timeout_s = check_timeout(timeout)
+        settings = find_settings(table, url, namespace, client, self._client_type, read_through)
+        self._open(settings, row_type, client, check_timeout(timeout), near)
+
+    def _open(
+        self, settings: ReaderSettings, row_type: "type[Row] | None", client: Any, timeout_s: float, near: int
+    ) -> None:
+        """Make the parts, none of which has a connection yet."""
+        self._settings, self._row_type, self._given, self._timeout_s = settings, row_type, client, timeout_s
         self._near = None
         if near:
-            address = client or shared_client(settings.url, self._timeout_s)
-            self._near = NearCache(address, max_rows=near, wait_s=self._timeout_s / 2)
+            address = client or shared_client(settings.url, timeout_s)
+            self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2)
         self._server = Server(settings.table.name)
         self._breaker = self._server.breaker
         self._prefix, self._refreshed = settings.table.keys.value_prefix, settings.table.keys.refreshed
         decoder: RowDecoder[Row] = RowDecoder(settings.table.name, row_type)
         self._decode, self._decode_all = decoder.decode, decoder.decode_all
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return the settings, with the login of Redis: a copy in another process has connections of its own."""
+        if self._given is not None:
+            raise TypeError(f"{self!r} cannot be pickled: it has a client of the application; give url instead")
+        near = 0 if self._near is None else self._near.max_rows
+        return self._settings, self._row_type, None, self._timeout_s, near
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._open(*state)
+
+    def __repr__(self) -> str:
+        server = (
+            f"url={redact(self._settings.url)!r}" if self._given is None else f"client={type(self._given).__name__}"
+        )
+        kind = "" if self._row_type is None else f", type={getattr(self._row_type, '__name__', self._row_type)}"
+        return f"{type(self).__name__}({self.table.name!r}, {server}, namespace={self.table.namespace!r}{kind})"
 
     @property
     def table(self) -> Table:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
+import redis.asyncio
+
 from rowcache_tasks.config.settings import Table, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.arguments import Delay, parse_delay, parse_seconds
@@ -57,6 +59,18 @@ class Options(TypedDict, total=False):
     timeout: float
     near: int
     read_through: ReadThrough | None
+
+
+class SyncOptions(Options, total=False):
+    """Those of RowCache."""
+
+    client: "redis.Redis | None"
+
+
+class AsyncOptions(Options, total=False):
+    """Those of AsyncRowCache."""
+
+    client: "redis.asyncio.Redis | None"
 
 
 class ReadOptions(TypedDict, total=False):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -16,7 +16,7 @@ from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.row_id import Key, Many
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
 from rowcache_tasks.schedule.script import Call, load_script
-from rowcache_tasks.text import shorten
+from rowcache_tasks.text import redact, shorten
 
 ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
 """Rows in one round trip, about 20 ms; the deadline is checked between two of them."""
@@ -35,9 +35,9 @@ class Refresher:
 
     `Refresher()` takes Redis and the tables from the configuration module that the workers use;
     `Refresher(url="redis://…", tables={"inv": {"table": "inventory"}})` needs none. Thread-safe and fork-safe; make
-    one and keep it. No connection is opened before the first call. No call takes longer than about `timeout` seconds:
-    half of it to connect, half for each answer. Nothing is sent after that time, or twice but to another server after a
-    failover.
+    one and keep it, or use it in a `with`. A copy made with pickle has the settings and makes connections of its own.
+    No connection is opened before the first call. No call takes longer than about `timeout` seconds: half of it to
+    connect, half for each answer. Nothing is sent after that time, or twice but to another server after a failover.
 
     Raises ConfigError for wrong settings, ArgumentError for an unknown table or a wrong row id, and CacheError when
     Redis does not answer, refuses, or is too slow for so many rows. `left` of that error is the number of rows of each
@@ -52,10 +52,18 @@ class Refresher:
                 f"tables is {shorten(tables)} and url is not given: give the url of Redis as well, or leave tables out "
                 "to take both from the configuration module"
             )
-        self._timeout_s = check_timeout(timeout)
-        self.settings: Settings = (
+        timeout_s = check_timeout(timeout)
+        settings = (
             load_settings() if url is None else parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables})
         )
+        self.__setstate__((settings, timeout_s))
+
+    def __getstate__(self) -> tuple[Settings, float]:
+        """Return the settings, with the login of Redis: a copy in another process has connections of its own."""
+        return self.settings, self._timeout_s
+
+    def __setstate__(self, state: tuple[Settings, float]) -> None:
+        self.settings, self._timeout_s = state
         self._client = open_client(
             self.settings.redis_url,
             "refresher",
@@ -63,6 +71,15 @@ class Refresher:
             health_check_interval=0,  # redis-py notices a connection that the server has closed without one
             retry=Retry(NoBackoff(), retries=1, supported_errors=(NotPrimaryError,)),
         )
+
+    def __repr__(self) -> str:
+        return f"Refresher(url={redact(self.settings.redis_url)!r}, tables={list(self.settings.tables)})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def refresh_now(self, table: str, row_ids: Many[Key]) -> int:
         """Refresh scheduled rows at once, as after a change; return how many of them are scheduled.

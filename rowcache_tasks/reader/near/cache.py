@@ -116,7 +116,7 @@ class NearCache:
         if isinstance(max_silence_s, bool) or not 0.05 <= max_silence_s <= 60:
             raise ArgumentError(f"max_silence_s is {max_silence_s!r:.100}: allowed is a number of seconds, 0.05 to 60")
         self._make_connection = connection_maker(client, max_silence_s)
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._max_silence_s = max_silence_s
         self._wait_s = max_silence_s if wait_s is None else wait_s
         self._renew()
@@ -200,7 +200,7 @@ class NearCache:
 
     def _renew(self, counters: Counters | None = None) -> None:
         self._counters = counters or Counters()
-        self._thread = TrackingThread(self._make_connection, self._max_rows, self._max_silence_s, self._counters)
+        self._thread = TrackingThread(self._make_connection, self.max_rows, self._max_silence_s, self._counters)
         # For a near cache that is never closed, and the end of the process.
         self._stop = weakref.finalize(self, self._thread.stop)
 

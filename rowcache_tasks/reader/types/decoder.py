@@ -10,6 +10,7 @@ import msgspec
 from msgspec import inspect
 
 from rowcache_tasks.errors import ArgumentError, RowTypeError
+from rowcache_tasks.reader.types.pydantic_row import is_pydantic, pydantic_decoder
 from rowcache_tasks.text import shorten
 
 if TYPE_CHECKING:  # PEP 696; in the standard library from Python 3.13 on
@@ -25,7 +26,9 @@ else:
 logger = logging.getLogger(__name__)
 
 OBJECTS = (inspect.StructType, inspect.DataclassType, inspect.TypedDictType)
-ALLOWED = "allowed are dict, a TypedDict, a dataclass, a msgspec.Struct and a class that SQLAlchemy maps"
+ALLOWED = (
+    "allowed are dict, a TypedDict, a dataclass, a msgspec.Struct, a Pydantic model and a class that SQLAlchemy maps"
+)
 
 MAX_REASON = 200
 """Characters of msgspec's message, or of that of a type's own check."""
@@ -61,10 +64,12 @@ class RowDecoder(Generic[Row]):
 
             mapped = MappedRow(wanted)
             self._columns, self._decode = mapped.columns, mapped.decode
+            return
+        if is_pydantic(wanted):
+            columns, self._decode = pydantic_decoder(wanted)
         else:
-            columns = check_type(wanted, self._type_name)
-            self._columns = lambda: columns
-            self._decode = msgspec.json.Decoder(wanted).decode
+            columns, self._decode = check_type(wanted, self._type_name), msgspec.json.Decoder(wanted).decode
+        self._columns = lambda: columns
 
     def decode(self, row_id: object, value: bytes | str) -> Row | None:
         """Return the row; None, with one line in the log, for a value that is not a JSON object.

@@ -11,6 +11,7 @@ from typing import TypedDict, reveal_type
 import msgspec
 import redis
 import redis.asyncio
+from pydantic import BaseModel
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from rowcache_tasks import AsyncRowCache, ReadThrough, Refresher, RowCache, row_id
@@ -27,6 +28,10 @@ class Plain:
 
 
 class Dict(TypedDict):
+    id: int
+
+
+class Model(BaseModel):
     id: int
 
 
@@ -102,6 +107,7 @@ def typed() -> None:
     reveal_type(for_dict.get("42"))  # Dict | None
     reveal_type(for_dict.get_many(["42"]))  # dict[str, Dict | None]
     reveal_type(for_dict.get_with_age("42"))  # CachedRow[Dict] | None
+    reveal_type(RowCache("inv", type=Model).get(42))  # Model | None
     for_mapped = RowCache("inv", type=Inventory)
     reveal_type(for_mapped.get("42"))  # Inventory | None
     reveal_type(for_mapped.get_many(["42"]))  # dict[str, Inventory | None]

@@ -1,7 +1,10 @@
 """RowCache and AsyncRowCache: the same tests for both."""
 
+import asyncio
+import copy
 import logging
 import os
+import pickle
 import threading
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -11,6 +14,7 @@ import msgspec
 import pytest
 import redis
 import redis.asyncio
+from pydantic import BaseModel
 from support.reader_kind import READER_KINDS
 
 from rowcache_tasks import (
@@ -27,6 +31,7 @@ from rowcache_tasks import (
 )
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.text import redact
 
 
 @pytest.fixture(params=READER_KINDS)
@@ -301,7 +306,14 @@ class Other:
     id: int
 
 
-@pytest.mark.parametrize("kind", [Item, Other])
+class Model(BaseModel):
+    id: int
+
+    def __init__(self, id=0, **fields):  # noqa: A002
+        super().__init__(id=id, **fields)
+
+
+@pytest.mark.parametrize("kind", [Item, Other, Model])
 def test_rows_are_of_the_type_asked_for(open_reader, schedule, kind):
     commit(schedule, {"42": b'{"id":42}'})
     cache = open_reader(type=kind)
@@ -398,3 +410,40 @@ def test_reading_works_in_a_forked_child(valkey, schedule):
         os._exit(0 if all(cache.get("42") == {"id": 42} for _ in range(100)) else 1)
     assert all(cache.get("42") == {"id": 42} for _ in range(100))
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("kind", [RowCache, AsyncRowCache])
+@pytest.mark.parametrize("copied", [lambda given: pickle.loads(pickle.dumps(given)), copy.copy], ids=["pickle", "copy"])
+def test_copy_of_a_reader_has_its_settings_and_connections_of_its_own(valkey, schedule, kind, copied):
+    commit(schedule, {"42": b'{"id":42}'})
+    url = valkey.url_for(9)
+
+    async def read():
+        near = kind("inv", url=url, type=Item, near=10, timeout=5, read_through=ReadThrough(ttl=7))
+        if kind is RowCache:
+            with near, copied(near) as copy:
+                return near.get(42), copy.get(42), copy
+        async with near, copied(near) as copy:
+            return await near.get(42), await copy.get(42), copy
+
+    first, second, copy = asyncio.run(read())
+    assert first == second == Item(42)
+    assert copy.near_statistics().sessions == 1
+    assert repr(copy) == f"{kind.__name__}('inv', url={redact(url)!r}, namespace='', type=Item)"
+
+
+def test_reader_with_a_client_is_not_pickled_and_shows_no_password():
+    with redis.Redis(password="s3cret") as mine, pytest.raises(TypeError, match="client of the application; give url"):
+        pickle.dumps(RowCache("inv", client=mine, namespace=""))
+    assert repr(RowCache("users", url="redis://me:s3cret@h/1")) == (
+        "RowCache('users', url='redis://***@h/1', namespace='users')"
+    )
+
+
+def test_read_outside_of_asyncio_is_one_line_of_error(valkey):
+    cache = AsyncRowCache("inv", url=valkey.url_for(9))
+    near = AsyncRowCache("inv", url=valkey.url_for(9), near=5)
+    reads = [cache.get(1), cache.get_many([1]), cache.age(1), cache.exists(1), cache.get(1, max_age=5), cache.close()]
+    for read in (*reads, cache.get_with_age(1), cache.get(1, fill=True), near.get(1), near.close()):
+        with pytest.raises(ArgumentError, match=r"outside of asyncio, as in trio: .* use RowCache in a thread"):
+            read.send(None)

@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import time
 
@@ -54,6 +55,15 @@ def test_keys_are_those_of_any_iterable(refresher, touched_rows):
     assert refresher.refresh_now("inv", {1, "2"}) == 2
     assert refresher.refresh_now("inv", {"3": "x"}.keys()) == 1
     assert touched_rows.touched() == {"inv": ["1", "2", "3"]}
+
+
+def test_copy_made_with_pickle_has_connections_of_its_own_and_no_password_is_shown(refresher, touched_rows):
+    with refresher, pickle.loads(pickle.dumps(refresher)) as copy:
+        assert (refresher.refresh_now("inv", [1]), copy.refresh_now("inv", [2])) == (1, 1)
+    assert touched_rows.touched() == {"inv": ["1", "2"]}
+    assert repr(Refresher(url="redis://:s3cret@h", tables={"inv": {"table": "t"}})) == (
+        "Refresher(url='redis://***@h', tables=['inv'])"
+    )
 
 
 @pytest.mark.parametrize(

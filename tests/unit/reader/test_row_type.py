@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -11,7 +12,9 @@ from ipaddress import IPv4Address
 from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 import msgspec
+import pydantic.dataclasses
 import pytest
+from pydantic import BaseModel, Field, field_validator
 
 from rowcache_tasks.errors import ArgumentError, RowTypeError
 from rowcache_tasks.reader.types.decoder import RowDecoder
@@ -61,9 +64,26 @@ def test_without_a_type_rows_are_dictionaries():
         assert decoder.decode("42", VALUE.decode()) == expected
 
 
-@pytest.mark.parametrize("wanted", [Struct, Dataclass])
+class Model(BaseModel):
+    id: int
+    name: str = Field(alias="name")
+    price: Decimal
+    due: date
+    tags: list[str]
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    id: int
+    name: str
+    price: Decimal
+    due: date
+    tags: list[str]
+
+
+@pytest.mark.parametrize("wanted", [Struct, Dataclass, Model, Checked])
 def test_row_is_of_the_type_asked_for_and_other_columns_are_ignored(wanted):
-    expected = wanted(42, "ball", Decimal("12.30"), date(2026, 11, 22), ["a"])
+    expected = wanted(id=42, name="ball", price=Decimal("12.30"), due=date(2026, 11, 22), tags=["a"])
     assert RowDecoder("inv", wanted).decode("42", VALUE) == expected
 
 
@@ -228,3 +248,45 @@ def test_typed_rows_need_no_sqlalchemy():
     )
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert shown.stdout.strip() == "[]"
+
+
+class Positive(BaseModel):
+    id: int = Field(gt=0)
+    tags: list[str] = []
+    size: int = Field(default=1, alias="size in cm")
+
+    @field_validator("size")
+    @classmethod
+    def check(cls, size):
+        if size > 100:
+            raise ValueError("too large")
+        return size
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({}, "column 'id': found none, and the field has no default"),
+        (
+            {"id": "s3cret"},
+            "column 'id': Input should be a valid integer, unable to parse string as an integer, found a",
+        ),
+        ({"id": 0}, "column 'id': Input should be greater than 0, found an integer"),
+        ({"id": 1, "tags": ["a", 5]}, "column 'tags': Input should be a valid string, found an array"),
+        ({"id": 1, "size in cm": 101}, "column 'size in cm': Value error, too large, found an integer"),
+    ],
+)
+def test_row_that_does_not_fit_a_pydantic_model_is_one_line_without_its_values(value, reason):
+    with pytest.raises(RowTypeError) as caught:
+        RowDecoder("inv", Positive).decode("1", json.dumps(value).encode())
+    assert f"does not fit Positive: {reason}" in str(caught.value)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_pydantic_model_that_is_not_complete_is_refused_and_what_is_no_object_is_not_cached():
+    class Half(BaseModel):
+        other: "Nowhere"  # noqa: F821
+
+    with pytest.raises(ArgumentError, match="type Half cannot be read from JSON: `Half` is not fully defined"):
+        RowDecoder("inv", Half)
+    assert RowDecoder("inv", Positive).decode("1", b"[1]") is None
