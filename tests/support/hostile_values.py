@@ -11,10 +11,10 @@ MAX_MESSAGE = 1000
 """Longest error message that quotes a value, in characters."""
 
 EXAMPLES = int(os.environ.get("ROWCACHE_EXAMPLES", "0"))
-"""Examples of each fuzz test, new ones at each run; 0 means 60 that are always the same."""
+"""Examples of each fuzz test, new ones at each run; 0 means 25 that are always the same."""
 
 reproducible = settings(
-    max_examples=EXAMPLES or 60,
+    max_examples=EXAMPLES or 25,
     derandomize=not EXAMPLES,
     database=None,
     deadline=None,

@@ -1,14 +1,14 @@
 """Overrides step aside, with one warning each, on upstream code that they were not tested with."""
 
 import os
-import subprocess
 import sys
 
 import pytest
-from support.deployment import ROOT
+from support.fork_server import run_forked
 from support.overrides import OVERRIDES, REPLACED_UPSTREAM
 
 SHOW = """
+import sitecustomize
 from rowcache_tasks.celery import app
 from rowcache_tasks.celery.kombu import consumer, shutdown, transport
 print(*[kind.__name__ for kind in consumer.WorkerConsumer.__mro__ if kind.__module__ == consumer.__name__])
@@ -21,8 +21,9 @@ print(*{part.__name__ for kind in channels for part in kind.Message.__mro__})
 
 def overrides_with(functions):
     """Name the overrides in effect, and those that a warning is about, in a process where functions are replaced."""
-    env = os.environ | {"PYTHONPATH": f"{ROOT}:{REPLACED_UPSTREAM}", "REPLACED": " ".join(functions)}
-    done = subprocess.run([sys.executable, "-c", SHOW], env=env, cwd=ROOT, capture_output=True, check=True, text=True)
+    env = os.environ | {"PYTHONPATH": str(REPLACED_UPSTREAM), "REPLACED": " ".join(functions)}
+    done = run_forked([sys.executable, "-c", SHOW], env=env)
+    assert done.returncode == 0, done.stderr
     warned = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("override_off: ")]
     return set(done.stdout.split()) & set(OVERRIDES), sorted(warned)
 
