@@ -1,6 +1,5 @@
 """Fixture of acceptance tests: a deployment of real processes."""
 
-import itertools
 import os
 import subprocess
 
@@ -11,12 +10,21 @@ from support.project import ROOT
 
 from rowcache_tasks.demo.servers import Valkey
 
-numbers = itertools.count()
-
 ROLES = ("reader", "application", "filler", "dispatcher", "worker", "operator")
 PASSWORDS = {role: f"{role}:p@ss/w%rd#?" for role in ROLES}
 """Each has the characters with a meaning in a URL."""
 
+EMPTY = """
+DO $$ DECLARE name text; BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$' LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', name);
+    END LOOP;
+    CREATE SCHEMA public;
+    GRANT USAGE ON SCHEMA public TO public;
+END $$
+"""
 READER = """
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rowcache_reader') THEN
@@ -39,8 +47,13 @@ def users():
     return "\n".join(["user default on nopass ~* &* +@all", *others, ""])
 
 
+@pytest.fixture(scope="session")
+def database_url(postgres):
+    return postgres.create_database("acceptance")
+
+
 @pytest.fixture
-def deployment(postgres, users, tmp_path):
+def deployment(database_url, users, tmp_path):
     """Deployment with an empty cache and a table inventory of the rows 1 to 1000; no process is started yet.
 
     Each process has the login of its role in Redis, and a role in the database that can only read.
@@ -48,9 +61,9 @@ def deployment(postgres, users, tmp_path):
     users_file = tmp_path / "users.acl"
     users_file.write_text(users)
     with Valkey(persistent=True, args=("--aclfile", str(users_file))) as valkey:
-        url = postgres.create_database(f"acceptance_{next(numbers)}")
-        reader_url = with_login(url.replace("postgres@", "", 1), "rowcache_reader", PASSWORDS["reader"])
-        deployment = Deployment(valkey, url, tmp_path, passwords=PASSWORDS, reader_url=reader_url)
+        reader_url = with_login(database_url.replace("postgres@", "", 1), "rowcache_reader", PASSWORDS["reader"])
+        deployment = Deployment(valkey, database_url, tmp_path, passwords=PASSWORDS, reader_url=reader_url)
+        deployment.sql(EMPTY)
         deployment.sql(READER)
         deployment.sql("CREATE TABLE inventory (id bigint PRIMARY KEY, name text, stock int NOT NULL)")
         deployment.sql("INSERT INTO inventory SELECT n, 'item ' || n, 0 FROM generate_series(1, 1000) n")

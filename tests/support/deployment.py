@@ -43,6 +43,7 @@ class Deployment:
         self.client = connect(valkey.url, "test")
         self.schedule = Schedule(self.client, Table("inv", "inventory"))
         self.children = []
+        self._connection = self._connected_to = None
         self.servers = {"ROWCACHE_REDIS_URL": valkey.url, "CELERY_BROKER_URL": valkey.broker_url(1)}
         self.env = os.environ | {
             **self.servers,
@@ -119,9 +120,22 @@ class Deployment:
         return done.stdout.strip() if check else done
 
     def sql(self, statement, *arguments):
-        with psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True) as connection:
-            cursor = connection.execute(statement, arguments or None)
+        """Run a statement as the administrator, on one connection as long as it lasts; return the rows."""
+        if self._connected_to != self.database_url or self._connection.broken:
+            self._disconnect()
+            self._connection = psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True)
+            self._connected_to = self.database_url
+        try:
+            cursor = self._connection.execute(statement, arguments or None)
             return cursor.fetchall() if cursor.description else None
+        except psycopg.OperationalError:
+            self._disconnect()
+            raise
+
+    def _disconnect(self):
+        if self._connection:
+            self._connection.close()
+        self._connection = self._connected_to = None
 
     def stat(self, name):
         return int(self.client.hget("stats:", name) or 0)
@@ -144,4 +158,5 @@ class Deployment:
     def stop(self):
         for child in reversed(self.children):
             child.kill()
+        self._disconnect()
         self.client.close()
