@@ -6,7 +6,7 @@ BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(DOCS),--docs)
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-exhaustive chaos lint format bench clean
+.PHONY: help install demo test test-unit test-long test-exhaustive chaos lint format bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,10 +17,13 @@ demo: .venv/.demo  ## run the main job on real servers, for SECONDS=60, and chec
 	@exec .venv/bin/python -m rowcache_tasks.demo --seconds $(SECONDS)
 
 test: .venv/.dev  ## run all tests, on servers that they start themselves
-	.venv/bin/python -m pytest -n 3 --dist worksteal
+	.venv/bin/python -m pytest -n 4 --dist worksteal -m "not long"
 
 test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
+
+test-long: .venv/.dev  ## run the tests of endurance, which `make test` leaves out; some minutes
+	.venv/bin/python -m pytest -m long
 
 test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand; half an hour
 	PYTHONPATH=tests .venv/bin/python -m proof.interleaving

@@ -7,7 +7,7 @@ import sys
 import pytest
 from support.project import ROOT
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 FAULTS = (
     "dispatcher killed",

@@ -9,8 +9,8 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
 
-LOAD_S = 12
-WRITES = 200
+LOAD_S = 4
+WRITES = 80
 
 
 def test_application_on_the_pool_of_the_workers_can_write_and_no_refresh_fails(deployment):

@@ -82,8 +82,10 @@ def test_wrong_password_or_address_is_named_without_a_password(deployment, what)
     env |= {name: urls.get(value, value) for name, value in WRONG[what].items()}
     if "ROWCACHE_DATABASE_URL" in WRONG[what]:
         programs = {name: PROGRAMS[name] for name in ("worker", "doctor", "report")}
-    else:
+    elif what in ("password of the cache", "unescaped password of the broker"):
         programs = PROGRAMS
+    else:
+        programs = {name: PROGRAMS[name] for name in ("worker", "doctor", "task", "reader")}
     passwords = [SECRET, DATABASE_SECRET]
     outputs = run_all(programs, env)
     found = {name: leaked(output, *passwords) for name, output in outputs.items()}

@@ -37,7 +37,8 @@ print(len({found.name for found in distributions()} - {"pip", "setuptools"}))
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     # Through the sdist, so that nothing is missing there either.
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, capture_output=True)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
     (found,) = folder.glob("*.whl")
     return found
 
@@ -51,9 +52,10 @@ def test_wheel_holds_the_scripts_and_the_type_marker(wheel):
 
 
 def test_installed_wheel_is_at_most_five_distributions_and_reads_and_refreshes(wheel, valkey, client, tmp_path):
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([str(python), "-m", "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile", str(wheel)]
+    subprocess.run(pip, check=True, capture_output=True)
     command = [str(python), "-c", PROGRAM, valkey.url_for(9)]
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.stderr == ""

@@ -30,8 +30,8 @@ EVENTS = ["change", "renew", "delete", "unschedule", "replace", "foreign drop"]
 class Histories(ChangeRules):
     """Dispatchers, a broker and workers act on what is wanted, as time passes.
 
-    A rule that finds nothing to work on does nothing. As a precondition, that would let what hypothesis draws next depend
-    on the times of real servers, and an example could not be drawn again.
+    A rule that finds nothing to work on does nothing. With a precondition, the next draw of hypothesis would depend on
+    the times of real servers, and an example could not be drawn again.
     """
 
     # dispatchers
