@@ -17,7 +17,7 @@ demo: .venv/.demo  ## run the main job on real servers, for SECONDS=60, and chec
 	@exec .venv/bin/python -m rowcache_tasks.demo --seconds $(SECONDS)
 
 test: .venv/.dev  ## run all tests, on servers that they start themselves
-	.venv/bin/python -m pytest -n 4 --dist worksteal -m "not long"
+	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit

@@ -24,6 +24,27 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+SLOWEST = [
+    "proof/test_interleavings.py",
+    "acceptance/test_main_job.py",
+    "acceptance/test_start.py",
+    "acceptance/test_security_",
+    "acceptance/",
+    "proof/",
+    "functional/demo/",
+    "functional/reader/",
+    "functional/",
+]
+"""Beginnings of paths; tests run in this order, so that no long file is left for the end."""
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        return next((place for place, words in enumerate(SLOWEST) if words in item.nodeid), len(SLOWEST))
+
+    items.sort(key=rank)
+
+
 class FailureNames:
     """Prints the name and the error of each failed test at once, also under xdist, whose summary comes at the end."""
 

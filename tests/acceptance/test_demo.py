@@ -114,9 +114,9 @@ def test_demo_compares_every_row_prints_plain_lines_and_leaves_nothing(demo):
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (signal.SIGINT, "starting a dispatcher"),
-        (signal.SIGTERM, "scheduling all accounts"),
+        (signal.SIGTERM, "starting a dispatcher"),
         (signal.SIGHUP, "starting PostgreSQL"),
+        pytest.param(signal.SIGINT, "starting pgbench", marks=pytest.mark.long),
     ],
 )
 def test_signal_leaves_no_process_and_no_directory(demo, number, moment):
@@ -139,6 +139,7 @@ def test_kill_leaves_no_process(demo):
     wait_until(lambda: not demo.processes(), "all processes are gone")
 
 
+@pytest.mark.long
 def test_process_that_dies_early_ends_the_demo_with_its_name_and_log(demo):
     demo.start()
     demo.read_until("scheduling all accounts")

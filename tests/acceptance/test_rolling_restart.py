@@ -115,7 +115,7 @@ def test_message_that_arrives_while_the_worker_stops_is_not_held_up(deployment, 
 
 
 def test_batch_that_a_pool_process_has_not_begun_yet_is_written_once(deployment, broker):
-    deployment.env["ROWCACHE_LEASE"] = "60"
+    deployment.env["ROWCACHE_LEASE"] = "10"
     deployment.start_beat()
     worker = deployment.start_worker("worker", "--concurrency=2")
     wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")

@@ -90,7 +90,8 @@ def broker(deployment):
     client.close()
 
 
-def test_signed_messages_do_the_main_job_and_answer_inspect(deployment, sign_as, worker):
+def test_signed_messages_do_the_main_job_and_answer_inspect_and_flower(deployment, sign_as, worker):
+    fetch = deployment.start_flower(**sign_as("operator"))
     deployment.start_beat(**sign_as("dispatcher"))
     deployment.run(SCHEDULE.format(1), **sign_as("application"))
     wait_until(lambda: deployment.client.get("inv:1"), "the row is cached")
@@ -99,6 +100,8 @@ def test_signed_messages_do_the_main_job_and_answer_inspect(deployment, sign_as,
         env=deployment.env_of("operator", **sign_as("operator")),
     )
     assert done.stdout.count("pong") == 2, done.stderr
+    wait_until(lambda: "schedule_row" in fetch("/api/tasks"), "Flower shows the task", pause_s=0.2)
+    wait_until(lambda: '"stats"' in fetch("/api/workers?refresh=1"), "Flower knows the worker", pause_s=0.5)
     assert worker.is_running
 
 
@@ -133,13 +136,6 @@ def test_control_command_that_is_not_signed_is_refused(deployment, sign_as, work
     assert worker.is_running
     deployment.run(code, role="operator", **sign_as("operator"))
     assert worker.wait(90) == 0, "a signed one is obeyed"
-
-
-def test_flower_shows_the_workers_that_answer_signed_questions(deployment, sign_as, worker):
-    fetch = deployment.start_flower(**sign_as("operator"))
-    deployment.run(SCHEDULE.format(1), **sign_as("application"))
-    wait_until(lambda: "schedule_row" in fetch("/api/tasks"), "Flower shows the task", pause_s=0.2)
-    wait_until(lambda: '"stats"' in fetch("/api/workers?refresh=1"), "Flower knows the worker", pause_s=0.5)
 
 
 @pytest.mark.parametrize("program", ["worker", "beat"])

@@ -76,9 +76,19 @@ def test_broker_is_derived_from_the_url_of_the_cache_with_its_authority(deployme
     wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
 
 
-@pytest.mark.parametrize("program", ["worker", "beat"])
-@pytest.mark.parametrize("variable", ["ROWCACHE_REDIS_URL", "CELERY_BROKER_URL"])
-@pytest.mark.parametrize("wrong", ["authority", "host", "no authority"])
+@pytest.mark.parametrize(
+    ("wrong", "variable", "program"),
+    [
+        ("authority", "ROWCACHE_REDIS_URL", "worker"),
+        ("authority", "CELERY_BROKER_URL", "worker"),
+        ("authority", "ROWCACHE_REDIS_URL", "beat"),
+        ("authority", "CELERY_BROKER_URL", "beat"),
+        ("host", "ROWCACHE_REDIS_URL", "beat"),
+        ("host", "CELERY_BROKER_URL", "worker"),
+        ("no authority", "ROWCACHE_REDIS_URL", "worker"),
+        ("no authority", "CELERY_BROKER_URL", "beat"),
+    ],
+)
 def test_server_that_cannot_be_trusted_is_refused_at_start_with_one_line(
     deployment, environment, tmp_path, program, variable, wrong
 ):
