@@ -130,6 +130,7 @@ def test_signal_leaves_no_process_and_no_directory(demo, number, moment):
     assert "\x1b" not in demo.output
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the death of its parent")
 def test_kill_leaves_no_process(demo):
     demo.start()
@@ -149,6 +150,7 @@ def test_process_that_dies_early_ends_the_demo_with_its_name_and_log(demo):
     assert demo.left() == []
 
 
+@pytest.mark.long
 def test_server_that_dies_ends_the_demo_with_the_ends_of_the_logs(demo):
     demo.start()
     demo.read_until("scheduling all accounts")
