@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import asdict
 
 import redis
 
@@ -37,10 +36,9 @@ class InProcessPipeline:
 
     def send(self, table, claim):
         """Run the task at once, and keep its error."""
-        fields = json.loads(json.dumps(asdict(claim)))
-        del fields["behind"]
+        row_ids, fields = json.loads(json.dumps([claim.row_ids, claim.to_message()]))
         try:
-            tasks.refresh_row(table, fields.pop("row_ids"), fields)
+            tasks.refresh_row(table, row_ids, fields)
         except redis.RedisError as error:
             self.errors.append(error)
 

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from dataclasses import asdict
 from decimal import Decimal
 
 import pytest
@@ -103,8 +102,8 @@ def refresh(client, source, row_ids):
     schedule = Schedule(client, Table("inv", "fuzz"))
     claim, _ = schedule.claim_rows(1000, 30)
     assert sorted(claim.row_ids) == sorted(row_ids), "a row id comes back from Redis as it was"
-    message = json.dumps(asdict(claim))
-    refresh_claim(schedule, source, Claim(**json.loads(message)), Backoff())
+    sent = json.loads(json.dumps([claim.row_ids, claim.to_message()]))
+    refresh_claim(schedule, source, Claim.from_message(*sent), Backoff())
 
 
 def check(client, kind, row_ids):

@@ -6,7 +6,6 @@ the times are near each other, so that differences stay exact to the last bit.
 
 import json
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from proof.history.row_model import LEASE_S, MISSING_LIMIT
 
@@ -90,9 +89,7 @@ class System:
         """Keep a message as JSON, as the publisher of the dispatcher would send it."""
         if self.is_broker_away:
             raise OSError("the broker is away")
-        fields = asdict(claim)
-        del fields["behind"]
-        self.messages.append(json.dumps({"table": table, "row_ids": fields.pop("row_ids"), "claim": fields}))
+        self.messages.append(json.dumps({"table": table, "row_ids": claim.row_ids, "claim": claim.to_message()}))
 
     def queue_length(self):
         """Return 0: workers have fetched every message."""
