@@ -62,7 +62,7 @@ class SampleReader:
     """Reader of random accounts at a steady pace, one by one and many at once."""
 
     def __init__(self, url: str) -> None:
-        self._cache = RowCache(TABLE.name, url=url)
+        self._cache = RowCache(TABLE.name, url=url, namespace=TABLE.namespace)
         self._ages: deque[tuple[float, int, float]] = deque(maxlen=5000)
         self.rows = 0
         """Rows asked for."""

@@ -127,7 +127,7 @@ class Processes:
         return env | {
             "ROWCACHE_REDIS_URL": self.valkey.url,
             "ROWCACHE_DATABASE_URL": self.postgres.url,
-            "ROWCACHE_TABLES": json.dumps({TABLE.name: {"table": TABLE.table}}),
+            "ROWCACHE_TABLES": json.dumps({TABLE.name: {"table": TABLE.table, "namespace": TABLE.namespace}}),
             "ROWCACHE_LEASE": str(LEASE_S),
             "CELERY_BROKER_URL": self.valkey.broker_url(1),
             "TMPDIR": str(self._directory),  # a killed worker leaves files there

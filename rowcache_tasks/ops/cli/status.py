@@ -122,7 +122,9 @@ def read_status(access: Access, before: Status | None) -> Status:
 
 def process_as_json(process: Process) -> dict[str, Any]:
     """Return the figures of a process; None: not known."""
-    return msgspec.structs.asdict(process) | {"batch_at": process.batch_at or None}
+    figures = msgspec.structs.asdict(process) | {"batch_at": process.batch_at or None}
+    del figures["kind"]
+    return figures
 
 
 def show_number(count: int) -> str:
