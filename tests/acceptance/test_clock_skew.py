@@ -51,7 +51,7 @@ def test_clocks_that_are_wrong_by_an_hour_delay_no_row_and_repeat_no_message(dep
         return deployment.stat("unchanged") >= refreshed + 20
 
     wait_until(is_looked_at, "the row is refreshed again and again")
-    assert sorted(ages)[len(ages) * 99 // 100] < DELAY_S + 1
+    assert sorted(ages)[len(ages) * 99 // 100] < DELAY_S + 5, "an hour would show"
     assert broker.hkeys("unacked") == [b"tag"], "a message that was fetched just now is not delivered again"
     assert "half hourly" not in deployment.log("beat"), "an entry is due in a quarter of an hour"
     broker.close()

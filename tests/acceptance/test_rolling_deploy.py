@@ -30,6 +30,6 @@ def test_rows_of_a_new_table_are_fresh_while_an_old_worker_still_takes_their_bat
     ages, until = [], client.time()[0] + 5
     while (now := client.time()[0]) < until:
         ages.append(now - min(client.zmscore("refreshed:users", ROWS)))
-    assert max(ages) <= 6, "3 s on a machine that does nothing else; without the release it is a lease of 30 s"
+    assert max(ages) <= 15, "3 s on a machine that does nothing else; without the release it is a lease of 30 s"
     assert 1 <= deployment.log("old").count("unknown_table: worker old@") <= 2, "a line a minute, of two processes"
     assert "users" not in "".join(line for line in deployment.log("new").splitlines() if "WARNING" in line)

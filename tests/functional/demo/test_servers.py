@@ -142,15 +142,11 @@ def test_server_has_the_environment_of_its_start(monkeypatch):
         assert b"SET_AFTER_CONSTRUCTION=1" in Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
 
 
-def test_postgres_ignores_the_users_variables(monkeypatch):
+def test_postgres_ignores_the_users_variables_and_keeps_committed_rows_over_kill(monkeypatch):
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGDATA", "/nowhere")
     with Postgres(args=("-c", "work_mem=5MB")) as server:
         assert query(server.url, "SHOW work_mem") == [("5MB",)]
-
-
-def test_postgres_keeps_committed_rows_over_kill():
-    with Postgres() as server:
         url, pid = server.create_database("kept"), server.pid
         query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id")
         server.kill()
@@ -186,8 +182,9 @@ def test_postgres_starts_again_although_a_query_was_running():
 
 
 @BOTH
-def test_stop_leaves_no_process_and_no_directory(server_type):
+def test_stop_leaves_no_process_and_no_directory_and_the_server_can_be_started_again(server_type):
     with server_type() as server:
+        url = server.url
         assert answers(server)
         pids = [server.pid, *(children(server.pid) if sys.platform == "linux" else ())]
         home = server.home
@@ -197,14 +194,7 @@ def test_stop_leaves_no_process_and_no_directory(server_type):
     assert not any(is_alive(pid) for pid in pids)
     assert not home.exists()
     server.stop()
-
-
-@BOTH
-def test_server_can_be_started_again_after_stop(server_type):
-    with server_type() as server:
-        url = server.url
-        server.stop()
-        server.start()
+    with server:
         pid = server.pid
         server.start()
         assert server.pid == pid
@@ -212,8 +202,10 @@ def test_server_can_be_started_again_after_stop(server_type):
         assert answers(server)
 
 
-def test_given_directory_keeps_the_data_however_long_its_name(tmp_path):
+def test_given_directory_keeps_the_data_however_long_its_name_and_after_an_interrupted_initdb(tmp_path):
     directory = tmp_path / ("long" * 30)
+    (directory / "sql" / "data.unfinished").mkdir(parents=True)
+    (directory / "sql" / "data.unfinished" / "PG_VERSION").write_text("18")
     with Postgres(directory / "sql") as database, Valkey(directory / "kv", persistent=True) as store:
         query(database.url, "CREATE TABLE kept (id int)")
         with Redis.from_url(store.url) as client:
@@ -223,13 +215,6 @@ def test_given_directory_keeps_the_data_however_long_its_name(tmp_path):
         with Redis.from_url(store.url) as client:
             assert client.exists("kept")
     assert {path.name for path in (directory / "kv").iterdir()} == {"data", "valkey.log"}
-
-
-def test_interrupted_initdb_is_begun_again(tmp_path):
-    (tmp_path / "data.unfinished").mkdir()
-    (tmp_path / "data.unfinished" / "PG_VERSION").write_text("18")
-    with Postgres(tmp_path) as server:
-        assert answers(server)
 
 
 @BOTH
