@@ -16,6 +16,7 @@ from rowcache_tasks.schedule.connection import connect
 pytestmark = pytest.mark.acceptance
 
 QUEUES = ("rowcache.refresh", "rowcache.schedule", "celery")
+FORGED = "\n[2026-01-01 00:00:00,000: CRITICAL/MainProcess] forged"
 NUMBER = str(uuid.uuid4())
 BATCH = [["inv", ["1"]], {}, {}]
 
@@ -175,6 +176,20 @@ def test_what_is_no_message_in_the_mailbox_of_all_processes_stops_none_of_them(d
     wait_until(lambda: deployment.client.get("inv:1"), "the row is cached")
     assert worker.is_running
     assert beat.is_running
+
+
+def test_commands_in_the_mailbox_of_all_processes_forge_no_line(deployment, broker, worker):
+    name = "rowcache_tasks.tasks.refresh_row"
+    for command in (
+        {"method": "rate_limit", "arguments": {"task_name": name, "rate_limit": f"1/s{FORGED}"}},
+        {"method": "nosuch", "arguments": {f"x{FORGED}": 1}},
+        {"method": f"nosuch{FORGED}", "arguments": {}},
+        {"method": "revoke", "arguments": {"task_id": [f"first{FORGED}", "second\x1b[2J"]}},
+    ):
+        broker.publish("/1.celery.pidbox", message(json.dumps(command).encode()))
+    wait_until(lambda: "Tasks flagged as revoked: " in deployment.log("worker"), "the commands ran")
+    assert not [line for line in deployment.log("worker").splitlines() if line.startswith("[2026-01-01")]
+    assert "\x1b" not in deployment.log("worker")
 
 
 def test_what_is_no_fetched_message_ends_no_worker(deployment, broker):
