@@ -6,7 +6,7 @@ BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(DOCS),--docs)
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-long test-exhaustive chaos lint format bench clean
+.PHONY: help install demo test test-oldest test-unit test-long test-exhaustive chaos lint format bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,12 @@ demo: .venv/.demo  ## run the main job on real servers, for SECONDS=60, and chec
 
 test: .venv/.dev  ## run all tests, on servers that they start themselves
 	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+
+test-oldest: .venv/.python  ## run them with the oldest supported versions of everything, in .venv-oldest
+	.venv/bin/python -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint .github/oldest.txt --editable '.[dev]'
+	.venv-oldest/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
@@ -49,7 +55,7 @@ bench: .venv/.dev  ## measure beside the alternatives, 20 minutes; QUICK=1 three
 	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks $(BENCH)
 
 clean:  ## remove .venv and everything else that was made here
-	rm -rf .venv bench-results dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-oldest bench-results dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, older than pyproject.toml when that has changed.

@@ -14,7 +14,7 @@ user() {
     name=$1 secret=$(hash "$2")
     shift 2
     echo "user $name on #$secret resetkeys resetchannels -@all" \
-        "+ping +select +time +multi +exec +discard +client|setname +client|setinfo $*"
+        "+@connection +@transaction -@admin -@dangerous +time $*"
 }
 
 # keys PERMISSION NAME...: key patterns with a permission: %R read, %W write, %RW both.
@@ -34,17 +34,16 @@ channel="/${VALKEY_BROKER_DATABASE:-0}."
 state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'state:*' 'stats:*' \
     'expiring:*' 'queue:*' 'processes:*' 'fill:*')
 scripts='+evalsha +eval'
-rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hgetall +hset +hdel +hlen +hincrby +del +persist'
+rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hgetall +hset +hdel +hlen +hincrby +del +persist +rpush +llen +exists'
 
+# The broker: a part (…) of a user, with its own keys and channels. All commands that read or write keys are allowed on
+# them, since each release of kombu may use others. Those without a key, or for all keys, are not.
+broker='+@read +@write +@blocking +@pubsub +@transaction -@admin -@dangerous -@scripting -scan -randomkey -dbsize'
 # Sending: find the queues that are bound to an exchange, put a message into one, publish an event for Flower.
-bindings=$(keys %RW '_kombu.*')
-send="$bindings &${channel}celeryev/* +sadd +smembers +lpush +llen +exists +publish"
-# `inspect` and Flower: a mailbox that all processes receive, and replies that only the sender reads.
-asked="$(keys %RW '*.celery.pidbox*') &${channel}celery.pidbox +psubscribe +punsubscribe +subscribe +unsubscribe"
-asked="$asked +srem +pexpire +evalsha +script|load +script|exists +zadd +zrem +zrangebyscore +brpop +del +hello"
-# Each process that waits for messages also restores the messages of killed workers (kombu 5.6: zrevrangebyscore).
-asked="$asked ($(keys %RW 'unacked*') +set +get +del +evalsha +zadd +zrange +zrevrangebyscore +zrem +hset +hget +hdel +watch)"
-asked="$asked +unwatch +rpush"
+send="$(keys %RW '_kombu.*') &${channel}celeryev/* $broker"
+# `inspect` and Flower: a mailbox that all processes receive, and replies that only the sender reads. Each process that
+# waits for messages also restores the messages of killed workers.
+asked="$(keys %RW '*.celery.pidbox*' 'unacked*') &${channel}celery.pidbox $send $scripts +script|load +script|exists"
 
 # administrator: for people.
 echo "user default on #$(hash "${VALKEY_PASSWORD:?}") ~* &* +@all"
@@ -54,23 +53,25 @@ read='+get +mget +exists +zscore +zmscore +hello +client|tracking'
 user reader "${VALKEY_READER_PASSWORD:?}" "$(keys %R $values 'refreshed:*') $read"
 
 # application: sends tasks, with the time of the server as stamp, and reads values. Changes no schedule and no value.
-user application "${VALKEY_APPLICATION_PASSWORD:?}" "$send $(keys %W 'rowcache.*')" \
-    "$(keys %R $values 'refreshed:*') $read"
+user application "${VALKEY_APPLICATION_PASSWORD:?}" "$(keys %R $values 'refreshed:*') $read" \
+    "($(keys %W 'rowcache.*') $send)"
 
 # filler: an application that also fills missing rows from the database (read-through) and touches rows without a task.
 # Writes values and the schedule.
-user filler "${VALKEY_FILLER_PASSWORD:?}" "$send $(keys %W 'rowcache.*') $state $(keys %RW $values)" \
-    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire"
+user filler "${VALKEY_FILLER_PASSWORD:?}" "$state $(keys %RW $values)" \
+    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire" \
+    "($(keys %W 'rowcache.*') $send)"
 
 # dispatcher: claims rows, sends messages, drops values. Reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \
-    "$scripts $rows +zscan +blpop +ltrim +info $send $asked $(keys %W 'celery*' 'rowcache.*')"
+    "$scripts $rows +zscan +blpop +ltrim +info" "($(keys %W 'celery*' 'rowcache.*') $asked)"
 
 # worker: takes messages, writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +exists +mget +set +mset +pexpire +zscan +info $send $asked $(keys %RW 'celery*' 'rowcache.*')" \
-    "&${channel}celeryev/worker.* +rpop"
+    "$scripts $rows +mget +set +mset +pexpire +zscan +info" \
+    "($(keys %RW 'celery*' 'rowcache.*') &${channel}celeryev/worker.* $asked)"
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
-user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values 'celery*') $(keys %W 'rowcache.*')" \
-    "$scripts $rows +get +hscan +zscan +type +info +client|list $send $asked ($(keys %R 'rowcache.*') +lindex)"
+user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values)" \
+    "$scripts $rows +get +hscan +zscan +type +info +client|list" \
+    "($(keys %RW 'celery*') $(keys %W 'rowcache.*') $asked)" "($(keys %R 'rowcache.*') +lindex)"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
 
+CONNECTS_UNDER_LOCK = tuple(map(int, redis.__version__.split(".")[:2])) < (7, 2)
+"""Whether ConnectionPool of redis-py opens connections one after another: while Redis hangs, time-outs would add up."""
+
 RETRIED: Any = (redis.ConnectionError,)
 """A connection that the server has closed meanwhile is replaced once; a time-out is not retried."""
 
@@ -49,7 +52,7 @@ class WaitingPool(redis.asyncio.BlockingConnectionPool):
 
         Raises redis.ConnectionError after `timeout` seconds.
         """
-        if not self._waiting and self.can_get_connection():
+        if not (CONNECTS_UNDER_LOCK or self._waiting) and self.can_get_connection():
             try:
                 return await redis.asyncio.ConnectionPool.get_connection(self)  # type: ignore[no-untyped-call]
             except MaxConnectionsError:

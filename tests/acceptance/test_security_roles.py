@@ -59,6 +59,15 @@ REFUSED = {
 }
 
 
+OF_ANOTHER_KOMBU = (
+    "ZPOPMIN unacked_index | ZRANGESTORE unacked unacked_index 0 -1 | SET unacked_mutex x | GETEX unacked_mutex | "
+    "HRANDFIELD unacked | SADD _kombu.binding.x y | SSCAN _kombu.binding.x 0 | RPOPLPUSH unacked unacked | "
+    "XADD _kombu.x * a b | EXPIRE reply.celery.pidbox 1 | TTL reply.celery.pidbox | COPY unacked unacked_index | "
+    "LPOS unacked x | WATCH unacked | CLIENT ID | LPUSHX rowcache.refresh x"
+)
+"""Commands on keys of the broker that some release may use."""
+
+
 def allowed(deployment, user, commands):
     """Return the commands that the user may run, out of those that he must not."""
     replies = {command: deployment.client.acl_dryrun(user, *command.split()) for command in commands}
@@ -72,6 +81,12 @@ def test_role_may_do_neither_the_administrators_work_nor_that_of_another_role(de
     assert len(allowed(deployment, "default", FOR_ADMINISTRATORS.split(" | "))) > 25, (
         "the check can see what is allowed"
     )
+
+
+@pytest.mark.parametrize("user", ["dispatcher", "worker", "operator"])
+def test_role_may_use_the_keys_of_the_broker_with_other_commands_than_this_kombu(deployment, user):
+    commands = OF_ANOTHER_KOMBU.split(" | ")
+    assert allowed(deployment, user, commands) == commands
 
 
 @pytest.mark.parametrize("role", ["filler", "dispatcher", "worker", "operator"])
@@ -234,15 +249,17 @@ def test_command_of_the_compose_file_starts_a_server_with_the_users(compose_valk
         finally:
             client.close()
 
-    wait_until(lambda: "authenticat" in answer("", "", "PING"), "it refuses who gives no password", pause_s=0.05)
+    wait_until(
+        lambda: "authenticat" in answer("", "", "PING").lower(), "it refuses who gives no password", pause_s=0.05
+    )
     assert "invalid username-password" in answer("worker", "secret of VALKEY_READER_PASSWORD", "PING")
     assert "invalid username-password" in answer("default", "secret of VALKEY_WORKER_PASSWORD", "PING")
     worker = ("worker", "secret of VALKEY_WORKER_PASSWORD")
     assert answer(*worker, "MSET", "inv:1", "{}") == answer(*worker, "MSET", "users:1", "{}") is True
     assert "No permissions" in answer(*worker, "MSET", "orders:1", "{}")
     administrator = ("", "secret of VALKEY_PASSWORD")  # as before there were users
-    assert answer(*administrator, "CONFIG", "GET", "maxmemory-policy") == {b"maxmemory-policy": b"noeviction"}
-    assert answer(*administrator, "CONFIG", "GET", "appendonly") == {b"appendonly": b"yes"}
+    assert answer(*administrator, "CONFIG GET", "maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    assert answer(*administrator, "CONFIG GET", "appendonly") == {"appendonly": "yes"}
 
 
 def test_missing_password_of_a_role_stops_the_server_with_one_line():

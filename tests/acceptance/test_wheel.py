@@ -1,5 +1,6 @@
 """What users install is the wheel, so the wheel is what is tested: in an environment that has nothing else."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -41,6 +42,17 @@ def wheel(tmp_path_factory):
     subprocess.run(command, check=True, capture_output=True)
     (found,) = folder.glob("*.whl")
     return found
+
+
+def test_page_on_pypi_renders_and_has_no_relative_link(wheel):
+    check = [sys.executable, "-m", "twine", "check", "--strict", *map(str, wheel.parent.iterdir())]
+    done = subprocess.run(check, capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout.count("PASSED")) == (0, 2), done.stdout
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    targets = re.findall(r"\]\(([^)]+)\)", archive.read(name).decode())
+    assert len(targets) > 10
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
 
 
 def test_wheel_holds_the_scripts_and_the_type_marker(wheel):

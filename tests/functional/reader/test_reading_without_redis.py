@@ -218,11 +218,12 @@ def test_client_of_the_application_fills(reader_kind, valkey, client, inv_table,
     cache.end(mine)
 
 
-def test_key_of_another_type_is_an_error_and_no_crash(open_reader, client):
+def test_key_of_another_type_is_an_error_and_no_crash(open_reader, reader_kind, client):
     cache = open_reader()
     client.set("refreshed:", "nonsense")
     client.set("inv:1", "{}")
     for ask in (lambda: cache.age("1"), lambda: cache.get("1", max_age=1), lambda: cache.get("2", fill=True)):
         text = raised(ask)
         assert "Redis refuses: " in text
-        assert "WRONGTYPE" in text
+        # A pipeline of asyncio leaves the reason out before redis-py 8: "caused error: {exception.args}".
+        assert "WRONGTYPE" in text or (reader_kind == "asyncio" and int(redis.__version__.split(".")[0]) < 8)

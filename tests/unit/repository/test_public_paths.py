@@ -20,6 +20,7 @@ PUBLIC = {
 }
 ENTRY_POINTS = {
     ("celery.beat_schedulers", "rowcache"): "rowcache_tasks.beat:DispatchScheduler",
+    ("celery.commands", "flower"): "rowcache_tasks.ops.cli.flower:flower",
     ("celery.commands", "rowcache"): "rowcache_tasks.ops.cli:rowcache",
 }
 
