@@ -12,7 +12,7 @@ import redis.asyncio
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
-from rowcache_tasks.reader.operations import CachedRow, K, Reader, is_missed, is_object, texts_of
+from rowcache_tasks.reader.operations import OPENINGS, CachedRow, K, Reader, is_missed, is_object, texts_of
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, AsyncOptions, ReadOptions, ReadRequest, parse_request
 from rowcache_tasks.reader.pool import LoopState, forget_closed, shared_async_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
@@ -82,9 +82,9 @@ class AsyncRowCache(Reader[Row]):
             else:
                 value = (await self._fill_without_redis(self._server.failure(error), [text]))[text][0]
         else:
-            if value is not None and not fill:
+            if value is not None and (not fill or value[:1] in OPENINGS):
                 return self._decode(row_id, value)
-            if fill and not is_object(value):
+            if fill:
                 value = (await self._fill([text], request))[text][0]
         return None if value is None else self._row(row_id, value)
 

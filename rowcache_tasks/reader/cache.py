@@ -11,7 +11,7 @@ import redis
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
 from rowcache_tasks.reader.fill.scripts import Found
-from rowcache_tasks.reader.operations import CachedRow, K, Reader, is_missed, is_object, texts_of
+from rowcache_tasks.reader.operations import OPENINGS, CachedRow, K, Reader, is_missed, is_object, texts_of
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, ReadRequest, SyncOptions, parse_request
 from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
@@ -97,9 +97,9 @@ class RowCache(Reader[Row]):
             else:
                 value = self._fill_without_redis(self._server.failure(error), [text])[text][0]
         else:
-            if value is not None and not fill:
+            if value is not None and (not fill or value[:1] in OPENINGS):
                 return self._decode(row_id, value)
-            if fill and not is_object(value):
+            if fill:
                 value = self._fill([text], request)[text][0]
         return None if value is None else self._row(row_id, value)
 
