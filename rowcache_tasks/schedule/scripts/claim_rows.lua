@@ -1,8 +1,8 @@
 -- Claims due rows, earliest first: moves the due time of each to the end of a lease.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, queue ZSET
 -- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds,
---      looks rows, due_since time: 0 and "-inf" claim any due rows; else only rows are claimed that
---      were refreshed before and do not fail, among the first `looks` rows due since then
+--      looks rows (0: any due rows are claimed; else only rows that were refreshed before and do
+--      not fail, among so many rows), due_since time ("-inf": the first that are due)
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
 --         new and failing rows, due time at which the next look goes on or "", row id...}; no row
 --         id when the table is paused; late_ms of the row that was due first, so that no row of
