@@ -50,14 +50,20 @@ class World:
         pipeline = self.client.pipeline(transaction=False)
         for key in KEYS:
             pipeline.dump(key)
+        dumps = self._observe(pipeline)
+        return dumps, self.model.copy()
+
+    def _observe(self, pipeline):
+        """Check the guarantees and note the state, in one round trip; return the replies to what `pipeline` has."""
         for key in ("schedule:", "delay:", "refreshed:"):
             pipeline.zscore(key, ROW)
-        pipeline.get(f"inv:{ROW}").hget("failures:", ROW).llen("wake:")
-        *dumps, due, delay, fence, cached, failure, wakes = pipeline.execute()
+        pipeline.get(f"inv:{ROW}").hget("failures:", ROW).llen("wake:").time()
+        *others, due, delay, fence, cached, failure, wakes, (seconds, microseconds) = pipeline.execute()
         self._check(due, delay, fence, cached, failure)
         assert wakes <= 4, "wake: holds more than a few entries"
         self.model.cached = cached
-        return dumps, self.model.copy()
+        self.due, self.delay, self.failure, self.seen_at = due, delay, failure, seconds + microseconds / 1e6
+        return others
 
     def _check(self, due, delay, fence, cached, failure):
         model = self.model
@@ -87,8 +93,11 @@ class World:
     # The end of all histories
 
     def settle(self):
-        """Let every process die: leases end, then one good dispatcher and worker do what is due. Check what is left."""
-        delay, due = self.score("delay:"), self.score("schedule:")
+        """Let every process die: leases end, then one good dispatcher and worker do what is due. Check what is left.
+
+        To be called right after look().
+        """
+        delay, due = self.delay, self.due
         if self.model.has_stepped and due is not None:
             self.schedule.repair_rows([ROW], 30, Backoff())
             due = self.score("schedule:")
@@ -96,12 +105,12 @@ class World:
         if not delay or delay < 0:
             self.client.zadd("schedule:", {ROW: 0}, xx=True)
             self.claim_long()
-            self.look()
-            assert self.score("schedule:") is None, "an unwanted row is never removed"
-            assert not self.client.exists(f"inv:{ROW}"), "G5: an unwanted value is never removed"
+            self._observe(self.client.pipeline(transaction=False))
+            assert self.due is None, "an unwanted row is never removed"
+            assert self.model.cached is None, "G5: an unwanted value is never removed"
         elif self.model.wanted:
-            is_waiting = due in self.model.leases or self.client.hexists("failures:", ROW) or self.model.is_retried
-            assert is_waiting or due <= self.now() + DELAY, "the row is due later than after its delay"
+            is_waiting = due in self.model.leases or self.failure is not None or self.model.is_retried
+            assert is_waiting or due <= self.seen_at + DELAY, "the row is due later than after its delay"
             if is_waiting or self.model.has_stepped:
                 self.client.zadd("schedule:", {ROW: 0})
             self._refresh_until_nothing_is_due()
@@ -113,6 +122,7 @@ class World:
             self.model.is_held = False
             claim = self.claim_long()
             if not claim:
+                self._observe(self.client.pipeline(transaction=False))
                 return
             if self.model.exists:
                 outcome = self.schedule.commit_rows(claim, {ROW: self.value(self.model.version)})
@@ -122,20 +132,19 @@ class World:
             assert not outcome.superseded, "a refresh is refused, although there is no other"
             if outcome.dropped:
                 self.model.wanted = False
-            self.look()
+            self._observe(self.client.pipeline(transaction=False))
         raise AssertionError("a row that was refreshed is due again at once")
 
     def _check_rest(self):
-        cached, due = self.client.get(f"inv:{ROW}"), self.score("schedule:")
+        cached, due = self.model.cached, self.due
         version = self.model.absent if cached is None else json.loads(cached)["v"]
         assert version >= self.model.asked, "G4: what is cached is older than the request"
         if cached is not None:
-            assert due > self.now() + PAUSE / 4, "the row is refreshed before it is due"
-        assert due <= self.now() + DELAY, "the row is refreshed later than after its delay"
+            assert due > self.seen_at + PAUSE / 4, "the row is refreshed before it is due"
+        assert due <= self.seen_at + DELAY, "the row is refreshed later than after its delay"
 
     def claim_long(self):
         claim, _ = self.schedule.claim_rows(10, LONG)
-        self.client.delete("queue:")
         return claim if claim.row_ids else None
 
     # The clock
