@@ -21,6 +21,21 @@ TIMES = ("schedule:", "refreshed:", "changed:")
 FILL = f"fill:inv:{ROW}"
 KEYS = (*TIMES, "delay:", "failures:", "wake:", "state:", f"inv:{ROW}", FILL)
 
+# In one command each, since most of the time goes into these.
+OBSERVE = f"""
+local dumps = {{}}
+for i, key in ipairs(KEYS) do dumps[i] = redis.call('DUMP', key) end
+local function score(key) return redis.call('ZSCORE', key, '{ROW}') end
+return {{dumps, score('schedule:'), score('delay:'), score('refreshed:'), redis.call('GET', 'inv:{ROW}'),
+    redis.call('HGET', 'failures:', '{ROW}'), redis.call('LLEN', 'wake:'), redis.call('TIME')}}
+"""
+RESTORE = """
+redis.call('DEL', 'queue:', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+    if ARGV[i] ~= '' then redis.call('RESTORE', key, 0, ARGV[i]) end
+end
+"""
+
 
 class World:
     """One row: the real state in Redis, the expected state in `model`. The limit of misses is two."""
@@ -28,6 +43,7 @@ class World:
     def __init__(self, client, table, load=load_script):
         self.schedule, self.client = Schedule(client, table, load), client
         self.fill = FillScripts(table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR), load)
+        self._observing, self._restoring = client.register_script(OBSERVE), client.register_script(RESTORE)
         client.flushdb()
         client.rpush("wake:", *"1111")  # as many as there may be: a script that does not look makes it too many
         self.model = Model()
@@ -47,23 +63,18 @@ class World:
 
     def look(self):
         """Check the guarantees as far as they hold at every moment; return the state, for `restore`."""
-        pipeline = self.client.pipeline(transaction=False)
-        for key in KEYS:
-            pipeline.dump(key)
-        dumps = self._observe(pipeline)
-        return dumps, self.model.copy()
+        return self._observe(KEYS), self.model.copy()
 
-    def _observe(self, pipeline):
-        """Check the guarantees and note the state, in one round trip; return the replies to what `pipeline` has."""
-        for key in ("schedule:", "delay:", "refreshed:"):
-            pipeline.zscore(key, ROW)
-        pipeline.get(f"inv:{ROW}").hget("failures:", ROW).llen("wake:").time()
-        *others, due, delay, fence, cached, failure, wakes, (seconds, microseconds) = pipeline.execute()
+    def _observe(self, dumped=()):
+        """Check the guarantees and note the state; return the dumps of keys."""
+        dumps, *scores, cached, failure, wakes, (seconds, microseconds) = self._observing(keys=dumped)
+        due, delay, fence = (None if score is None else float(score) for score in scores)
         self._check(due, delay, fence, cached, failure)
         assert wakes <= 4, "wake: holds more than a few entries"
         self.model.cached = cached
-        self.due, self.delay, self.failure, self.seen_at = due, delay, failure, seconds + microseconds / 1e6
-        return others
+        self.due, self.delay, self.failure = due, delay, failure
+        self.seen_at = int(seconds) + int(microseconds) / 1e6
+        return dumps
 
     def _check(self, due, delay, fence, cached, failure):
         model = self.model
@@ -82,12 +93,7 @@ class World:
     def restore(self, state):
         """Put everything back to how it was; the time goes on."""
         dumps, model = state
-        pipeline = self.client.pipeline(transaction=False)
-        pipeline.delete(*KEYS, "queue:")
-        for key, dump in zip(KEYS, dumps, strict=True):
-            if dump is not None:
-                pipeline.restore(key, 0, dump)
-        pipeline.execute()
+        self._restoring(keys=KEYS, args=[dump or b"" for dump in dumps])
         self.model = model.copy()
 
     # The end of all histories
@@ -105,7 +111,7 @@ class World:
         if not delay or delay < 0:
             self.client.zadd("schedule:", {ROW: 0}, xx=True)
             self.claim_long()
-            self._observe(self.client.pipeline(transaction=False))
+            self._observe()
             assert self.due is None, "an unwanted row is never removed"
             assert self.model.cached is None, "G5: an unwanted value is never removed"
         elif self.model.wanted:
@@ -122,7 +128,7 @@ class World:
             self.model.is_held = False
             claim = self.claim_long()
             if not claim:
-                self._observe(self.client.pipeline(transaction=False))
+                self._observe()
                 return
             if self.model.exists:
                 outcome = self.schedule.commit_rows(claim, {ROW: self.value(self.model.version)})
@@ -132,7 +138,7 @@ class World:
             assert not outcome.superseded, "a refresh is refused, although there is no other"
             if outcome.dropped:
                 self.model.wanted = False
-            self._observe(self.client.pipeline(transaction=False))
+            self._observe()
         raise AssertionError("a row that was refreshed is due again at once")
 
     def _check_rest(self):
