@@ -48,8 +48,8 @@ asked="$(keys %RW '*.celery.pidbox*' 'unacked*') &${channel}celery.pidbox $send 
 # administrator: for people.
 echo "user default on #$(hash "${VALKEY_PASSWORD:?}") ~* &* +@all"
 
-# reader: RowCache only. Reads values and their ages. CLIENT TRACKING is for the near cache.
-read='+get +mget +exists +zscore +zmscore +hello +client|tracking'
+# reader: RowCache only. Reads values and their ages.
+read='+get +mget +exists +zscore +zmscore'
 user reader "${VALKEY_READER_PASSWORD:?}" "$(keys %R $values 'refreshed:*') $read"
 
 # application: sends tasks, with the time of the server as stamp, and reads values. Changes no schedule and no value.
