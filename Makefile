@@ -31,7 +31,7 @@ test-unit: .venv/.dev  ## run the tests that need no server
 test-long: .venv/.dev  ## run the tests of endurance, which `make test` leaves out; some minutes
 	.venv/bin/python -m pytest -m long
 
-test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, some hundred thousand; half an hour
+test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, also in larger programs; some minutes
 	PYTHONPATH=tests .venv/bin/python -m proof.interleaving
 
 chaos: .venv/.dev  ## break a real deployment under load for SECONDS=60, in an order from SEED=1, and check every row

@@ -118,7 +118,7 @@ class Servers:
 
     def deployment(self, **env: str) -> Deployment:
         """Create a deployment of this package on the servers; the caller stops it."""
-        deployment = Deployment(self.valkey, self.database_url, self.folder)
+        deployment = Deployment(self.valkey, self.database_url, self.folder, child=Child)
         deployment.env |= {"ROWCACHE_LEASE": "30"} | env
         return deployment
 

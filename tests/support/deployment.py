@@ -32,10 +32,10 @@ class Deployment:
 
     `client`, `schedule`, `sql` and `env` have the rights of an administrator. With `passwords` (user -> password), each
     process logs in to Redis as the user of its role, unless the test names another server in `env` or at the start of
-    the process. With `reader_url`, processes read the database through that URL.
+    the process. With `reader_url`, processes read the database through that URL. `child` makes each process.
     """
 
-    def __init__(self, valkey, database_url, folder, *, passwords=None, reader_url=None):
+    def __init__(self, valkey, database_url, folder, *, passwords=None, reader_url=None, child=python_child):
         self.valkey = valkey
         self.folder = folder
         self.database_url = database_url
@@ -43,6 +43,7 @@ class Deployment:
         self.client = connect(valkey.url, "test")
         self.schedule = Schedule(self.client, Table("inv", "inventory"))
         self.children = []
+        self._child = child
         self._connection = self._connected_to = None
         self.servers = {"ROWCACHE_REDIS_URL": valkey.url, "CELERY_BROKER_URL": valkey.broker_url(1)}
         self.env = os.environ | {
@@ -66,7 +67,7 @@ class Deployment:
         """Start `celery -A rowcache_tasks <arguments>`; its log is <folder>/<name>.log."""
         log = self.folder / f"{name}.log"
         role = None if "-B" in arguments else ROLES.get(arguments[0])
-        child = python_child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=ROOT)
+        child = self._child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=ROOT)
         child.start()
         self.children.append(child)
         return child
@@ -120,17 +121,21 @@ class Deployment:
         return done.stdout.strip() if check else done
 
     def sql(self, statement, *arguments):
-        """Run a statement as the administrator, on one connection as long as it lasts; return the rows."""
-        if self._connected_to != self.database_url or self._connection.broken:
-            self._disconnect()
-            self._connection = psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True)
-            self._connected_to = self.database_url
-        try:
-            cursor = self._connection.execute(statement, arguments or None)
-            return cursor.fetchall() if cursor.description else None
-        except psycopg.OperationalError:
-            self._disconnect()
-            raise
+        """Run a statement as the administrator, on one connection as long as that lasts; return the rows."""
+        if self._connected_to == self.database_url:
+            try:
+                return self._execute(statement, arguments)
+            except psycopg.OperationalError:
+                if not self._connection.broken:
+                    raise
+        self._disconnect()
+        self._connection = psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True)
+        self._connected_to = self.database_url
+        return self._execute(statement, arguments)
+
+    def _execute(self, statement, arguments):
+        cursor = self._connection.execute(statement, arguments or None)
+        return cursor.fetchall() if cursor.description else None
 
     def _disconnect(self):
         if self._connection:
