@@ -4,7 +4,7 @@ from functools import cache
 
 from rowcache_tasks.config.settings import Table
 
-TABLE = Table("accounts", "pgbench_accounts")
+TABLE = Table("accounts", "pgbench_accounts", namespace="accounts")
 COUNT = 100_000
 """Accounts are numbered from 1 to COUNT."""
 
