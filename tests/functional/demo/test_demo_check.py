@@ -7,10 +7,16 @@ import pytest
 from rich.console import Console
 
 from rowcache_tasks.demo.__main__ import report
-from rowcache_tasks.demo.accounts import COUNT
+from rowcache_tasks.demo.accounts import COUNT, TABLE
 from rowcache_tasks.demo.comparison import Comparison, StaleRows, compare_rows
+from rowcache_tasks.schedule.rows import Schedule
 
 LEASE_S = 30
+
+
+@pytest.fixture
+def schedule(client):
+    return Schedule(client, TABLE)
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +37,13 @@ def cached(client):
     fillers = {1: " " * 84, 2: "naïve".ljust(84), 3: None}
     for aid, abalance in ((1, 0), (2, -70), (3, None)):
         row = {"aid": aid, "bid": 1, "abalance": abalance, "filler": fillers[aid]}
-        client.set(f"inv:{aid}", json.dumps(row, ensure_ascii=False))
+        client.set(f"accounts:{aid}", json.dumps(row, ensure_ascii=False))
     return client
 
 
 def changed(client, **columns):
-    row = json.loads(client.get("inv:2"))
-    client.set("inv:2", json.dumps({name: value for name, value in (row | columns).items() if value != "remove"}))
+    row = json.loads(client.get("accounts:2"))
+    client.set("accounts:2", json.dumps({name: value for name, value in (row | columns).items() if value != "remove"}))
 
 
 def test_same_rows_do_not_differ(cached, connection):
@@ -68,19 +74,19 @@ def test_every_difference_of_a_value_is_found(cached, connection, columns):
 
 @pytest.mark.parametrize("value", [b"", b"{", b"null", b"[]", b"\xff"])
 def test_value_that_is_no_row_is_found(cached, connection, value):
-    cached.set("inv:2", value)
+    cached.set("accounts:2", value)
     assert list(compare_rows(cached, connection).differing) == ["2"]
 
 
 def test_row_that_is_not_cached_is_found(cached, connection):
-    cached.delete("inv:2")
+    cached.delete("accounts:2")
     found = compare_rows(cached, connection)
     assert (found.compared, list(found.differing)) == (3, ["2"])
     assert "cache nothing" in found.differing["2"]
 
 
 def test_cached_row_that_the_database_has_not_is_found(cached, connection):
-    cached.set("inv:4", cached.get("inv:1"))
+    cached.set("accounts:4", cached.get("accounts:1"))
     found = compare_rows(cached, connection)
     assert (found.compared, list(found.differing)) == (4, ["4"])
 
