@@ -7,10 +7,10 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
+from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.role import NotPrimaryError
-from rowcache_tasks.tasks import refresh_row
 
 HANG_SLACK_S = 30
 
@@ -36,7 +36,7 @@ class Publisher:
         """
         row_ids = claim.row_ids
         shown = f"{table!r}, {len(row_ids)} rows: {row_ids[0]!r} … {row_ids[-1]!r}"
-        task: Any = refresh_row
+        task: Any = self._app.tasks[REFRESH_TASK]
         self._call(
             lambda producer: task.apply_async(
                 args=(table, row_ids),

@@ -4,11 +4,8 @@ Ordinary beat_schedule entries run as well, each sent by one of the dispatchers.
 kept in Redis: there is no schedule file, and a restart does not start an interval anew.
 """
 
-import gc
 import logging
 import secrets
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,32 +14,18 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.utils.nodenames import gethostname
 from celery.utils.time import maybe_make_aware
 
-from rowcache_tasks.beat.publisher import Publisher
+from rowcache_tasks.beat.loop import MAX_TURN_S, DispatchLoop
 from rowcache_tasks.celery.startup import check_dispatcher
-from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.dispatch.clock_repair import ClockRepair
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.signals import DeferredSignals
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.process import DISPATCHER, ProcessNote
-from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.script import load_script
 
 logger = logging.getLogger(__name__)
-
-MAX_TICK_S = 1.0
-"""Longest tick: the health check of beat counts ticks."""
-
-REPAIR_S = 0.02
-"""Length of the turns that dispatching and the repair after a clock step take."""
 
 
 class DispatchScheduler(Scheduler):
     """Dispatches rows within tick, between the ordinary entries. Any number may run, without a leader."""
 
-    _publisher: Publisher | None = None
-    _dispatcher: Dispatcher | None = None
-    _note: ProcessNote | None = None
+    _loop: DispatchLoop | None = None
     _client: "redis.Redis"
     _key: str
 
@@ -54,11 +37,7 @@ class DispatchScheduler(Scheduler):
         super().setup_schedule()
         for name, entry in self.schedule.items():
             self._read_last_run(name, entry)
-        self._build_dispatcher(settings)
-        # All objects so far stay: a full collection would stop the dispatcher for 50 ms or more to find nothing.
-        gc.collect()
-        gc.freeze()
-        logger.info("dispatching %s", ", ".join(settings.tables))
+        self._loop = DispatchLoop(self.app, settings, self._client, f"beat@{gethostname()}")
 
     def _read_last_run(self, name: str, entry: ScheduleEntry) -> None:
         """Set the last run of an entry: so long ago by the clock of this process as it is by that of Redis."""
@@ -70,37 +49,14 @@ class DispatchScheduler(Scheduler):
         except (redis.RedisError, ValueError, OverflowError) as error:
             logger.warning("beat entry %s starts anew: %s", name, error)
 
-    def _build_dispatcher(self, settings: Settings) -> None:
-        schedules = [Schedule(self._client, table) for table in settings.tables.values()]
-        backoff = Backoff(max_s=settings.max_backoff_s)
-        interval_s = float(len(schedules))  # about one check of a clock a second, however many tables there are
-        self._clock_repairs = [ClockRepair(schedule, settings.lease_s, backoff, interval_s) for schedule in schedules]
-        self._publisher = Publisher(self.app, settings)
-        self._signals = DeferredSignals()
-        limits = Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue)
-        self._dispatcher = Dispatcher(self._client, schedules, self._publisher, limits, self._signals)
-        name = f"beat@{gethostname()}"
-        self._note = ProcessNote(settings, DISPATCHER, name)
-
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send an ordinary entry if one is due; else dispatch rows until the next is due, for MAX_TICK_S at most."""
-        if threading.current_thread() is threading.main_thread():
-            self._signals.install()
-        if self._note is not None:
-            self._note.write()
+        """Send an ordinary entry if one is due; else dispatch rows until the next is due, for MAX_TURN_S at most."""
+        if self._loop is not None:
+            self._loop.begin_turn()
         idle_s = super().tick(*args, **kwargs)
-        if idle_s and self._dispatcher is not None:
-            longest_s = REPAIR_S if self._repair_after_clock_step() else MAX_TICK_S
-            self._dispatcher.run(time.monotonic() + min(idle_s, self.max_interval or MAX_TICK_S, longest_s))
+        if idle_s and self._loop is not None:
+            self._loop.run(min(idle_s, self.max_interval or MAX_TURN_S))
         return 0
-
-    def _repair_after_clock_step(self) -> bool:
-        """Repair for REPAIR_S, if the clock of Redis stepped back; return whether there is more to repair."""
-        until = time.monotonic() + REPAIR_S
-        while any(repair.run() for repair in self._clock_repairs):
-            if time.monotonic() > until:
-                return True
-        return False
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """Send a due entry unless another dispatcher has just sent it."""
@@ -126,11 +82,8 @@ class DispatchScheduler(Scheduler):
     def close(self) -> None:
         """Close the connections. Called twice at a stop, once from within the signal handler."""
         super().close()
-        for part in (self._dispatcher, self._publisher):
-            if part is not None:
-                part.close()
-        if self._note is not None:
-            self._note.erase()
+        if self._loop is not None:
+            self._loop.close()
 
     @property
     def info(self) -> str:

@@ -5,6 +5,8 @@ package are behind them (defaults.py). The application never becomes the current
 """
 
 import os
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 from rowcache_tasks.errors import ConfigError, MissingExtraError
@@ -14,18 +16,18 @@ try:
     from celery import Celery
 except ModuleNotFoundError as error:
     raise MissingExtraError.of("rowcache_tasks.tasks", "worker", error) from None
-from celery.signals import celeryd_init
+from celery.local import Proxy
 from kombu.transport import resolve_transport
 from kombu.utils.url import url_to_parts
 
-from rowcache_tasks.celery.defaults import all_queues, package_defaults
+from rowcache_tasks.celery.application import asked_app
+from rowcache_tasks.celery.defaults import package_defaults
 from rowcache_tasks.celery.flower import add_flower_defaults
-from rowcache_tasks.celery.startup import check_worker, print_line, unreadable
-from rowcache_tasks.config.settings import import_configuration
+from rowcache_tasks.celery.install import add_queues, install
+from rowcache_tasks.celery.startup import print_line, unreadable
+from rowcache_tasks.config.settings import SETTINGS
+from rowcache_tasks.config.source import hide_password, import_configuration, read_module
 from rowcache_tasks.text import redact
-
-STEPS = ("shutdown:GiveBack", "presence:Presence")
-"""Names, so that a process that only sends imports no worker."""
 
 
 def refuse(line: str) -> ConfigError:
@@ -50,30 +52,24 @@ def check_urls(urls: object) -> None:
             raise refuse(str(unreadable(redact(url), error))) from None
 
 
-check_urls(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
-configuration: Any = os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig"
-try:
-    configuration = import_configuration()
-except ConfigError as error:
-    if click.get_current_context(silent=True) is not None:
+def configuration() -> Any:
+    """Return the configuration module; nothing when the environment has all settings. Raises ConfigError."""
+    try:
+        read_module(SETTINGS)
+    except ConfigError as error:
         raise refuse(str(error)) from None
-    # An import alone needs no settings. Their first use raises.
-app = Celery(
-    "rowcache_tasks",
-    set_as_current=False,
-    include=["rowcache_tasks.tasks"],
-    amqp="rowcache_tasks.celery.kombu.transport:RowCacheAMQP",
-)
-app.config_from_object(configuration)
-app.steps["consumer"].update(f"rowcache_tasks.celery.kombu.{step}" for step in STEPS)
-add_flower_defaults()
+    with suppress(ConfigError):
+        return import_configuration()
+    return SimpleNamespace()
 
 
-@celeryd_init.connect(weak=False)
-def check_before_start(instance: object = None, **_: object) -> None:
-    """Refuse to start a worker of this application that cannot work."""
-    if getattr(instance, "app", None) is app:
-        check_worker(app)
+app = Celery("rowcache_tasks", set_as_current=False, amqp="rowcache_tasks.celery.kombu.amqp:RowCacheAMQP")
+app.config_from_object(Proxy(configuration))  # read at the first use: an import alone needs no settings
+install(app)
+if click.get_current_context(silent=True) is not None and asked_app().startswith("rowcache_tasks"):
+    check_urls(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
+    configuration()
+    add_flower_defaults()
 
 
 @app.on_after_configure.connect(weak=False)
@@ -81,9 +77,9 @@ def add_package_defaults(sender: Celery, **_: object) -> None:
     """Add the defaults of the package behind the settings of the user, and the queues of both."""
     url = os.environ.get("CELERY_BROKER_URL") or sender.conf.get("broker_url")
     maps: Any = sender.conf.maps
-    maps.insert(-1, package_defaults(sender.conf.get("rowcache_redis_url"), url))
+    maps.insert(-1, package_defaults(read_module(SETTINGS).get("rowcache_redis_url"), url))
     try:
-        sender.conf.task_queues = all_queues(sender.conf)
+        add_queues(sender)
     except ConfigError as error:
         raise refuse(str(error)) from error
     sender.conf.broker_transport_options = maps[-2]["broker_transport_options"] | sender.conf.broker_transport_options
@@ -95,15 +91,10 @@ def add_package_defaults(sender: Celery, **_: object) -> None:
 
 
 @app.on_after_configure.connect(weak=False)
-def hide_password(sender: Celery, **_: object) -> None:
-    """Keep a password out of `celery report`, `inspect conf` and Flower: Celery hides those in its own settings only.
-
-    The package reads its settings from the module, not from `conf`.
-    """
+def hide_passwords(sender: Celery, **_: object) -> None:
+    """Check the URL of the broker, and hide the password in that of the cache."""
     check_urls(sender.conf.broker_url)
-    url = sender.conf.get("rowcache_redis_url")
-    if isinstance(url, str):
-        sender.conf["rowcache_redis_url"] = redact(url)
+    hide_password(sender)
 
 
 @app.on_after_configure.connect(weak=False)

@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 import redis
 from kombu import Exchange, Queue
 
-from rowcache_tasks.config.parse import parse_deployment
 from rowcache_tasks.config.redis_url import split_sentinels
 from rowcache_tasks.keys import DeploymentNames
 
@@ -89,6 +88,24 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+OF_ALL = (
+    *("broker_connection_retry_on_startup", "broker_connection_max_retries", "broker_channel_error_retry"),
+    *("broker_pool_limit", "broker_pool_acquire_timeout", "beat_enable_remote_control", "worker_consumer"),
+    *("worker_soft_shutdown_timeout", "worker_proc_alive_timeout"),
+)
+"""Defaults for an application of the user as well. The others would change tasks, beat or Flower of its own."""
+
+
+def shared_defaults(broker_url: object) -> dict[str, Any]:
+    """Return the defaults for an application of the user, with this broker.
+
+    Not the visibility_timeout: a task of the user may run for longer, or have a countdown.
+    """
+    options = package_defaults(None, broker_url or "amqp://")["broker_transport_options"]
+    options = {name: value for name, value in options.items() if name != "visibility_timeout"}
+    return {name: DEFAULTS[name] for name in OF_ALL} | {"broker_transport_options": options}
+
+
 def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     """Return the settings of the package for a cache and a broker; `broker_url` None: the server of the cache."""
     defaults = dict(DEFAULTS)
@@ -110,22 +127,18 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     return defaults
 
 
-def names_of(conf: Mapping[str, Any]) -> DeploymentNames:
-    """Return the names of the deployment in the settings of an application. Raises ConfigError."""
-    return DeploymentNames.of(parse_deployment("rowcache_deployment", conf.get("rowcache_deployment") or ""))
-
-
-def all_queues(conf: Mapping[str, Any]) -> Any:
+def all_queues(conf: Mapping[str, Any], names: DeploymentNames) -> Any:
     """Return the queues of the user and those of the package that are missing; without any, the default queue too.
 
     With `task_default_queue_type` "quorum", those of the package are quorum queues of RabbitMQ as well.
     """
     theirs = conf["task_queues"]
-    names = [*([] if theirs else [conf["task_default_queue"]]), *names_of(conf).queues]
+    missing = [*([] if theirs else [conf["task_default_queue"]]), *names.queues]
     kind = conf.get("task_default_queue_type", "classic")
     arguments = {} if kind == "classic" else {"x-queue-type": kind}
     ours = {
-        name: Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments) for name in names
+        name: Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments)
+        for name in missing
     }
     if isinstance(theirs, Mapping):
         return ours | dict(theirs)

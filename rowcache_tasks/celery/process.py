@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from rowcache_tasks.config.settings import Settings, load_settings
+from rowcache_tasks.celery.application import active_app, settings_of
+from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
@@ -71,9 +72,14 @@ class Runtime:
 
 
 @cache
+def runtime_of(app: object) -> Runtime:
+    """Return the runtime of an application in this process; a forked child makes its own."""
+    return Runtime(settings_of(app))
+
+
 def current_runtime() -> Runtime:
-    """Return the runtime of this process; a forked child makes its own."""
-    return Runtime(load_settings())
+    """Return the runtime of the application that is used."""
+    return runtime_of(active_app())
 
 
-os.register_at_fork(after_in_child=current_runtime.cache_clear)
+os.register_at_fork(after_in_child=runtime_of.cache_clear)

@@ -17,8 +17,10 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from rowcache_tasks.celery.application import is_package, settings_of
 from rowcache_tasks.celery.process import Runtime
-from rowcache_tasks.config.settings import Settings, Table, load_settings
+from rowcache_tasks.config.settings import Settings, Table
+from rowcache_tasks.config.source import hide_password
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.text import redact, shorten
@@ -32,11 +34,13 @@ MIN_CONNECTIONS = 3
 def check_dispatcher(app: Celery) -> Settings:
     """Check the settings, Redis and the broker; return the settings or exit with status 1 and one line."""
     with exit_on_error():
-        settings = load_settings()
+        settings = settings_of(app)
+        hide_password(app)
         url, timeout_s = settings.redis_url, settings.start_timeout_s
         check_connections(url)
         check_broker_url(app)
-        check_compression(app)
+        if is_package(app):
+            check_compression(app)
         wait_for("Redis", url, lambda: check_redis(url), timeout_s)
         wait_for("the broker", str(app.conf.broker_write_url), lambda: check_broker(app), timeout_s)
     return settings

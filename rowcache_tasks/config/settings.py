@@ -1,12 +1,7 @@
 """Settings and tables, read from the configuration module."""
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rowcache_tasks.config.parse import (
@@ -22,6 +17,7 @@ from rowcache_tasks.config.parse import (
 )
 from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.redis_url import parse_redis_url
+from rowcache_tasks.config.source import read_module, read_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames, Keys
 from rowcache_tasks.text import one_line, shorten, suggest
@@ -142,27 +138,17 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
 """Option -> field of Table, parser."""
 
 
-def load_settings() -> Settings:
-    """Read the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory."""
-    return parse_settings(vars(import_configuration()))
+def load_settings(app: Any = None) -> Settings:
+    """Read the settings of an application, default the installed one; else the module named by CELERY_CONFIG_MODULE.
+
+    That module is celeryconfig in the current directory by default. Raises ConfigError.
+    """
+    return parse_settings(read_settings(SETTINGS, app))
 
 
-def import_configuration() -> ModuleType:
-    """Import the module of the settings. Raises ConfigError when there is none."""
-    name = os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig"
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ConfigError(
-            f"configuration module {name!r} was not found in {here} or on the Python path: "
-            "set CELERY_CONFIG_MODULE, or start in the directory that holds celeryconfig.py"
-        ) from error
-    finally:
-        sys.path.remove(here)
+def load_module() -> Settings:
+    """Read the configuration module, whatever application is installed. Raises ConfigError."""
+    return parse_settings(read_module(SETTINGS))
 
 
 def parse_settings(raw: Mapping[str, Any]) -> Settings:
@@ -177,7 +163,9 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         values[target] = parse(name, value)
     for required in ("redis_url", "tables"):
         if required not in values:
-            raise ConfigError(f"rowcache_{required} is not set: it is required in the configuration module")
+            raise ConfigError(
+                f"rowcache_{required} is not set: it is required in the configuration module or in the application"
+            )
     deployment = values.get("deployment", "")
     values["tables"] = {name: replace(table, deployment=deployment) for name, table in values["tables"].items()}
     settings = Settings(**values)

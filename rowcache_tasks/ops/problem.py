@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from rowcache_tasks.celery.application import celery_command
 from rowcache_tasks.ops.finding import Finding, fail, warn
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
-CELERY = "celery -A rowcache_tasks"
+CELERY = celery_command()
 OURS = "rowcache"
 """How the names of our beat scheduler begin, as a path and as an entry point."""
 OLD_CHANGE_S = 60.0
@@ -41,7 +42,7 @@ def dispatcher_problems(found: Overview) -> Iterator[Finding]:
         level = fail if needed else warn
         is_other = found.beat_scheduler and not found.beat_scheduler.startswith(OURS)
         cause = f", and beat_scheduler {found.beat_scheduler} dispatches nothing" if is_other else ""
-        remedy = f"start {CELERY} beat" + (" -S rowcache" if is_other else "")
+        remedy = f"start {CELERY} " + ("rowcache dispatch, or beat -S rowcache" if is_other else "beat")
         yield level(f"dispatchers: none is alive, so nothing is refreshed{cause}: {remedy}")
         return
     for name in needed:

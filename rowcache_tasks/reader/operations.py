@@ -43,7 +43,7 @@ class Reader(Generic[Row]):
 
     _client_type: type
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the options of RowCache
         self,
         table: str,
         row_type: "type[Row] | None",
@@ -54,8 +54,9 @@ class Reader(Generic[Row]):
         timeout: float = 1.0,
         near: int = 0,
         read_through: ReadThrough | None = None,
+        app: object = None,
     ) -> None:
-        settings = find_settings(table, url, namespace, client, self._client_type, read_through)
+        settings = find_settings(table, url, namespace, client, self._client_type, read_through, app)
         self._open(settings, row_type, client, check_timeout(timeout), near)
 
     def _open(

@@ -59,6 +59,7 @@ class Options(TypedDict, total=False):
     timeout: float
     near: int
     read_through: ReadThrough | None
+    app: object
 
 
 class SyncOptions(Options, total=False):
@@ -93,9 +94,15 @@ class ReaderSettings:
 
 
 def find_settings(
-    name: str, url: str | None, namespace: str | None, client: object, client_type: type, options: ReadThrough | None
+    name: str,
+    url: str | None,
+    namespace: str | None,
+    client: object,
+    client_type: type,
+    options: ReadThrough | None,
+    app: object = None,
 ) -> ReaderSettings:
-    """Take the table from the configuration module, or, with a URL or a namespace, from those alone.
+    """Take the table from the settings, of `app` if it is given, or, with a URL or a namespace, from those alone.
 
     Raises ConfigError for wrong settings, ArgumentError for a table that the settings do not have, a client of the
     wrong kind, or options that contradict each other.
@@ -110,8 +117,10 @@ def find_settings(
         raise ArgumentError(
             "ReadThrough when_redis_is_down is set, and no database is known: give database_url as well"
         )
+    if app is not None and (url is not None or namespace is not None):
+        raise ArgumentError("app is given, and url or namespace as well: an application has its own, leave them out")
     if url is None and namespace is None:
-        settings = load_settings()
+        settings = load_settings(app)
         table = settings.table(name)
         options = replace(options, database_url=options.database_url or settings.url_of(table))
         return ReaderSettings(table, settings.redis_url, options)

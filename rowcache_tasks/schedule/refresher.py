@@ -33,7 +33,8 @@ class Portion(NamedTuple):
 class Refresher:
     """Refreshes rows now, as after a change: the same as the task refresh_now, in one round trip for 2000 rows.
 
-    `Refresher()` takes Redis and the tables from the configuration module that the workers use;
+    `Refresher()` takes Redis and the tables from the settings that the workers use, `Refresher(app=…)` from those of a
+    Celery application;
     `Refresher(url="redis://…", tables={"inv": {"table": "inventory"}})` needs none. Thread-safe and fork-safe; make
     one and keep it, or use it in a `with`. A copy made with pickle has the settings and makes connections of its own.
     No connection is opened before the first call. No call takes longer than about `timeout` seconds: half of it to
@@ -45,16 +46,25 @@ class Refresher:
     """
 
     def __init__(
-        self, *, url: str | None = None, tables: Mapping[str, Mapping[str, Any]] | None = None, timeout: float = 1.0
+        self,
+        *,
+        url: str | None = None,
+        tables: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float = 1.0,
+        app: Any = None,
     ) -> None:
         if url is None and tables is not None:
             raise ArgumentError(
                 f"tables is {shorten(tables)} and url is not given: give the url of Redis as well, or leave tables out "
                 "to take both from the configuration module"
             )
+        if app is not None and url is not None:
+            raise ArgumentError("app and url are given: an application has its own, leave the url out")
         timeout_s = check_timeout(timeout)
         settings = (
-            load_settings() if url is None else parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables})
+            load_settings(app)
+            if url is None
+            else parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables})
         )
         self.__setstate__((settings, timeout_s))
 

@@ -8,11 +8,10 @@ from inspect import BoundArguments, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import redis
-from celery import Task
 from celery.exceptions import Reject
 
-from rowcache_tasks.celery import app
-from rowcache_tasks.celery.process import current_runtime
+from rowcache_tasks.celery.application import PackageTask, add_task
+from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.errors import ArgumentError, RowCacheError
 from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
 from rowcache_tasks.schedule.rows import Schedule
@@ -43,7 +42,7 @@ RETRY_PAUSE_S = 1.0
 logger = logging.getLogger(__name__)
 
 
-class ScheduleChange(Task, Generic[P, R]):  # type: ignore[type-arg]
+class ScheduleChange(PackageTask, Generic[P, R]):
     """A task that changes the schedule: checked and stamped when enqueued, kept when Redis is away or a worker dies.
 
     It may run twice without harm: the second run carries the same stamp.
@@ -52,7 +51,6 @@ class ScheduleChange(Task, Generic[P, R]):  # type: ignore[type-arg]
     abstract = True
     acks_late = True
     reject_on_worker_lost = True
-    ignore_result = True
     throws = (RowCacheError,)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> "AsyncResult[R]":
@@ -67,7 +65,7 @@ class ScheduleChange(Task, Generic[P, R]):  # type: ignore[type-arg]
         Raises ArgumentError; redis.RedisError when Redis is away.
         """
         bound = self.parse(args or (), kwargs or {})
-        bound.arguments["stamp"] = bound.arguments.get("stamp") or now_stamp()
+        bound.arguments["stamp"] = bound.arguments.get("stamp") or now_stamp(runtime_of(self.app))
         return super().apply_async(bound.args, bound.kwargs, *rest, **options)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -83,7 +81,7 @@ class ScheduleChange(Task, Generic[P, R]):  # type: ignore[type-arg]
         except TypeError as error:
             raise ArgumentError(f"{self.run.__name__}: {error}") from error
         arguments = bound.arguments
-        table = current_runtime().settings.table(arguments["table"])
+        table = runtime_of(self.app).settings.table(arguments["table"])
         if "query" in arguments:
             table.query(arguments["query"])
         arguments.update({name: PARSERS[name](value) for name, value in arguments.items() if name in PARSERS})
@@ -121,8 +119,7 @@ def long_change(function: Callable[Concatenate[Any, P], R]) -> ScheduleChange[P,
 
 def _task(function: Callable[..., R], *, bind: bool) -> ScheduleChange[P, R]:
     name = f"rowcache_tasks.tasks.{function.__name__}"
-    task: Any = app.task(name=name, base=ScheduleChange, bind=bind)(function)
-    return cast("ScheduleChange[P, R]", task)
+    return cast("ScheduleChange[P, R]", add_task(name, base=ScheduleChange, bind=bind)(function))
 
 
 @contextmanager
@@ -144,7 +141,7 @@ def changing(table: str) -> Iterator[Schedule]:
         raise Reject(str(error), requeue=True) from None
 
 
-def now_stamp() -> str:
+def now_stamp(runtime: Runtime | None = None) -> str:
     """Read the clock of Redis: the same for every application, whatever its own clock says."""
-    runtime = current_runtime()
+    runtime = runtime or current_runtime()
     return runtime.stamps.stamp(runtime.client.time())

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from rowcache_tasks.celery import app
+from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.config.settings import Table
@@ -18,9 +18,10 @@ from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
 from rowcache_tasks.worker.refresh import refresh_claim, release_unknown, repeat_in_outage
 
 
-@app.task(
-    name=REFRESH_TASK,
-    ignore_result=True,
+@add_task(
+    REFRESH_TASK,
+    base=PackageTask,
+    acks_late=False,
     throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError),
 )
 def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:

@@ -11,6 +11,8 @@ from support.reader_kind import READER_KINDS
 from support.scratch_database import ScratchDatabase
 from support.touched_rows import TouchedRows
 
+from rowcache_tasks import install
+from rowcache_tasks.celery.application import applications
 from rowcache_tasks.demo.servers import Postgres
 from rowcache_tasks.orm import refresh_on_commit
 
@@ -22,6 +24,13 @@ def pg(postgres_url):
     database.run("DROP SCHEMA public CASCADE", "DROP SCHEMA IF EXISTS app CASCADE", "CREATE SCHEMA public")
     yield database
     database.close()
+
+
+@pytest.fixture
+def install_in():
+    """`install(app)`, undone at the end of the test."""
+    yield install
+    del applications[1:]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from support.project import ROOT
 from support.settings_module import write_settings
 
 from rowcache_tasks.celery import app
-from rowcache_tasks.celery.process import current_runtime
+from rowcache_tasks.celery.process import current_runtime, runtime_of
 
 
 @contextmanager
@@ -18,11 +18,11 @@ def in_process_worker(monkeypatch, folder, redis_url, **settings):
         warnings.simplefilter("ignore")  # Celery deprecates a task's attribute `queue`
         app.finalize()  # reads celeryconfig.py before the settings change
     write_settings(monkeypatch, folder, redis_url, **settings)
-    current_runtime.cache_clear()
+    runtime_of.cache_clear()
     runtime = current_runtime()
     try:
         yield runtime
     finally:
         runtime.client.close()
         runtime.dispose()
-        current_runtime.cache_clear()
+        runtime_of.cache_clear()

@@ -11,8 +11,8 @@ from celery.bootsteps import StartStopStep
 from celery.worker import state
 from celery.worker.consumer import Tasks
 
+from rowcache_tasks.celery.application import is_package, names_of, settings_of
 from rowcache_tasks.celery.defaults import REFRESH_TASK
-from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.schedule.process import WORKER, ProcessNote
 
 logger = logging.getLogger(__name__)
@@ -31,19 +31,22 @@ class Presence(StartStopStep):
         self._timer: Any = None
         self._wanted: list[str] = []
         self._batches = 0
+        self._has_warned = False
 
     def start(self, consumer: Any) -> None:
         """Note the worker from now on; warn when it consumes no queue of the package."""
-        settings = load_settings()
-        ours, names = settings.names.queues, [queue.name for queue in consumer.task_consumer.queues]
+        ours, names = names_of(consumer.app).queues, [queue.name for queue in consumer.task_consumer.queues]
         self._wanted = self._wanted or [name for name in names if name in ours]
-        if not self._wanted:
+        if not self._wanted and not self._has_warned:
+            self._has_warned = True
             logger.warning(
                 "no_queue: this worker consumes %s, so it refreshes nothing: add %s and %s to its option -Q",
                 ", ".join(names) or "no queue",
                 *ours,
             )
-        self._note = ProcessNote(settings, WORKER, str(consumer.hostname))
+        if not self._wanted and not is_package(consumer.app):
+            return  # a worker of other tasks needs neither Redis nor the settings of the cache
+        self._note = ProcessNote(settings_of(consumer.app), WORKER, str(consumer.hostname))
         self._timer = consumer.timer.call_repeatedly(TICK_S, self._write, (consumer.task_consumer,))
 
     def stop(self, _consumer: Any) -> None:

@@ -7,12 +7,11 @@ import json
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import redis
 import redis.sentinel
-from celery.app.amqp import AMQP
-from celery.app.routes import MapRoute
 from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
 from kombu.transport import pyamqp, virtual
@@ -20,7 +19,7 @@ from kombu.transport import redis as kombu_redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rowcache_tasks.celery.defaults import REFRESH_TASK, TASKS, names_of
+from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.celery.kombu.message import describe, refusing
 from rowcache_tasks.schedule.role import role_connection
@@ -172,9 +171,15 @@ class LeavesReplica:
 
 def of_redis(transport: type[Any]) -> type[Any]:
     """Return a Redis transport with the channels, the messages and the connections of this package."""
-    fields = {"QoS": BatchQoS, "Message": refusing(transport.Channel.Message)}
-    channel = type("Channel", (SkipsUnreadable, LeavesReplica, transport.Channel), fields)
+    channel = type("Channel", (SkipsUnreadable, LeavesReplica, transport.Channel), {"QoS": BatchQoS})
     return type("Transport", (SkipsMalformed, transport), {"Channel": channel})
+
+
+def refusing_redis(transport: type[Any]) -> type[Any]:
+    """Return the same, with messages that are not inflated."""
+    found = of_redis(transport)
+    channel = type("Channel", (found.Channel,), {"Message": refusing(transport.Channel.Message)})
+    return type("Transport", (found,), {"Channel": channel})
 
 
 def of_amqp(transport: type[Any]) -> type[Any]:
@@ -185,14 +190,17 @@ def of_amqp(transport: type[Any]) -> type[Any]:
     return type("Transport", (transport,), {"Connection": connection})
 
 
-TRANSPORTS: dict[type[Any], type[Any]] = {
-    kind: of_redis(kind) for kind in (kombu_redis.Transport, kombu_redis.SentinelTransport)
-}
-TRANSPORTS |= {kind: of_amqp(kind) for kind in (pyamqp.Transport, pyamqp.SSLTransport)}
+REDIS = (kombu_redis.Transport, kombu_redis.SentinelTransport)
+OF_PACKAGE: dict[type[Any], type[Any]] = {kind: refusing_redis(kind) for kind in REDIS}
+OF_PACKAGE |= {kind: of_amqp(kind) for kind in (pyamqp.Transport, pyamqp.SSLTransport)}
+OF_USER = {kind: of_redis(kind) for kind in REDIS}
+"""For an application of the user, whose messages may be compressed."""
 
 
 class BrokerConnection(Connection):
     """Connection that uses the transports above in place of kombu's: no setting replaces the class for redis://."""
+
+    transports: Mapping[type[Any], type[Any]] = OF_PACKAGE
 
     def ensure_connection(  # type: ignore[override]
         self, errback: Any = None, max_retries: int | None = None, **options: Any
@@ -214,7 +222,7 @@ class BrokerConnection(Connection):
     def get_transport_cls(self) -> Any:
         """Return the class of the transport."""
         found: Any = super().get_transport_cls()
-        return TRANSPORTS.get(found, found)
+        return self.transports.get(found, found)
 
     def Pool(self, limit: Any = None, **options: Any) -> ConnectionPool:  # noqa: N802 name of kombu
         """Return a pool of such connections: senders and mailboxes use one. kombu's has plain connections."""
@@ -230,18 +238,13 @@ class BrokerPool(ConnectionPool):
 
     def new(self) -> Any:
         """Make a connection."""
-        return PooledBrokerConnection(self, **dict(self.connection._info(resolve=False)))
+        first: Any = self.connection
+        connection: Any = PooledBrokerConnection(self, **dict(first._info(resolve=False)))
+        connection.transports = first.transports
+        return connection
 
 
-class RowCacheAMQP(AMQP):
-    """Sends and receives for the Celery application."""
+class UserConnection(BrokerConnection):
+    """Connection of an application of the user."""
 
-    Connection = BrokerConnection
-    _rtable: Any
-
-    def flush_routes(self) -> None:
-        """Set the routes: tasks of the package go to its queues, all others as the user says."""
-        super().flush_routes()
-        names = names_of(self.app.conf)
-        ours = MapRoute({REFRESH_TASK: {"queue": names.refresh_queue}, TASKS: {"queue": names.schedule_queue}})
-        self._rtable = [ours, *self._rtable]
+    transports = OF_USER

@@ -16,6 +16,7 @@ COMMANDS = {
     **dict.fromkeys((*CHANGES, "drop-table"), "schedule"),
     **dict.fromkeys(("get", "errors"), "row"),
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
+    "dispatch": "dispatch",
     "plan": "plan",
 }
 """Command -> its module in this package."""

@@ -8,6 +8,7 @@ import click
 import redis
 from celery import Celery
 
+from rowcache_tasks.celery.application import PACKAGE, applications, celery_command, settings_of
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, load_settings
@@ -54,7 +55,8 @@ class Access(Runtime):
 def open_access() -> Iterator[Access]:
     """Read the settings and make a client, which connects at first use; errors within become FailedError."""
     try:
-        settings, app = load_settings(), find_app()
+        app = find_app()
+        settings = settings_of(app) if app in applications else load_settings()
         with connect(settings.redis_url, "cli") as client:
             access = Access(settings, client, BrokerState(app) if app else None)
             try:
@@ -74,10 +76,10 @@ def describe_redis_error(error: redis.RedisError, settings: Settings) -> str:
         return f"Redis at {where} refuses the login: {reason}: correct the password in rowcache_redis_url"
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return f"Redis at {where} does not answer: {reason}: start it, or correct rowcache_redis_url"
-    return f"Redis at {where} refuses: {reason}: run `celery -A rowcache_tasks rowcache doctor`"
+    return f"Redis at {where} refuses: {reason}: run `{celery_command()} rowcache doctor`"
 
 
 def find_app() -> Celery | None:
-    """Return the application of `celery -A rowcache_tasks`; None for another one, with a broker of its own."""
+    """Return the application of the command; None for one without `install`, with a broker of its own."""
     app = getattr(click.get_current_context().find_root().obj, "app", None)
-    return app if isinstance(app, Celery) and app.main == "rowcache_tasks" else None
+    return app if app in applications or getattr(app, "main", "") == PACKAGE else None

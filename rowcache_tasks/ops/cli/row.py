@@ -6,6 +6,7 @@ from typing import Any
 import click
 import msgspec
 
+from rowcache_tasks.celery.application import celery_command
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
 from rowcache_tasks.ops.overview import read_overview
@@ -15,7 +16,7 @@ from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
-COMMAND = "celery -A rowcache_tasks rowcache"
+COMMAND = f"{celery_command()} rowcache"
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

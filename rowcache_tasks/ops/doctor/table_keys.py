@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from rowcache_tasks.celery.application import celery_command
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
@@ -30,7 +31,7 @@ TYPES = {
 }
 HASH = "hash"
 
-COMMAND = "celery -A rowcache_tasks rowcache"
+COMMAND = f"{celery_command()} rowcache"
 
 
 def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:

@@ -9,24 +9,21 @@ from support.tls_proxy import TlsProxy
 
 from rowcache_tasks.beat.publisher import Publisher
 from rowcache_tasks.celery import app as our_app
-from rowcache_tasks.celery.kombu.transport import TRANSPORTS
+from rowcache_tasks.celery.kombu.transport import OF_PACKAGE
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.schedule.claim import Claim
 
-pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
 
-
-def make_publisher(url):
-    app = Celery(broker=url, set_as_current=False, amqp=our_app.amqp_cls)
-    app.conf.task_queues = our_app.conf.task_queues
-    return Publisher(app, Settings("redis://", {}))
+@pytest.fixture
+def make_publisher(install_in):
+    return lambda url: Publisher(install_in(Celery(broker=url, set_as_current=False)), Settings("redis://", {}))
 
 
 def claim(row_id):
     return Claim("100", "130", [row_id])
 
 
-def test_connection_is_closed_after_a_send_that_failed(valkey, client):
+def test_connection_is_closed_after_a_send_that_failed(valkey, client, make_publisher):
     publisher = make_publisher(valkey.broker_url(5))
 
     def connections():
@@ -44,7 +41,7 @@ def test_connection_is_closed_after_a_send_that_failed(valkey, client):
 
 
 @pytest.mark.parametrize("kind", ["redis", "redis+socket", "rediss"])
-def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary(kind, tmp_path):
+def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary(kind, tmp_path, make_publisher):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with (
@@ -67,5 +64,6 @@ def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary(kind, tmp_pa
 @pytest.mark.parametrize("url", ["redis://", "sentinel://h1;sentinel://h2", "amqp://"])
 def test_senders_of_an_application_use_the_transports_of_the_package(url):
     """Their connections are in a pool of kombu."""
-    with make_publisher(url)._app.producer_or_acquire() as producer:
-        assert producer.__connection__.get_transport_cls() in TRANSPORTS.values()
+    app = Celery(broker=url, set_as_current=False, amqp=our_app.amqp_cls)
+    with app.producer_or_acquire() as producer:
+        assert producer.__connection__.get_transport_cls() in OF_PACKAGE.values()

@@ -13,7 +13,7 @@ from rowcache_tasks.celery import app
 from rowcache_tasks.celery.kombu import consumer, shutdown, transport
 print(*[kind.__name__ for kind in consumer.WorkerConsumer.__mro__ if kind.__module__ == consumer.__name__])
 print(consumer.WorkerConsumer.Blueprint.__name__, shutdown.GiveBack.__name__)
-channels = [kind.Channel for kind in transport.TRANSPORTS.values() if hasattr(kind, "Channel")]
+channels = [kind.Channel for kind in transport.OF_PACKAGE.values() if hasattr(kind, "Channel")]
 print(*{kind.QoS.__name__ for kind in channels}, *{part.__name__ for kind in channels for part in kind.__mro__})
 print(*{part.__name__ for kind in channels for part in kind.Message.__mro__})
 """

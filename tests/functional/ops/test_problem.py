@@ -85,7 +85,7 @@ def test_forgotten_beat_or_another_scheduler(commands, client, schedule):
     assert status == 1
     assert line == (
         "dispatchers: none is alive, so nothing is refreshed, and beat_scheduler celery.beat:PersistentScheduler "
-        "dispatches nothing: start celery -A rowcache_tasks beat -S rowcache"
+        "dispatches nothing: start celery -A rowcache_tasks rowcache dispatch, or beat -S rowcache"
     )
     assert line in commands.run("get", "inv", "1").stderr
     commands.app.conf.beat_scheduler = "rowcache_tasks.beat:DispatchScheduler"

@@ -17,6 +17,7 @@ from kombu.transport.redis import Channel
 from rowcache_tasks.celery.defaults import DEFAULTS, all_queues, package_defaults
 from rowcache_tasks.config.settings import parse_settings
 from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.keys import DeploymentNames
 
 ROOT = Path(__file__).parents[3]
 SINCE_CELERY_5_7 = {"beat_enable_remote_control", "broker_pool_acquire_timeout"}
@@ -162,18 +163,18 @@ OWN = {"task_queues": [Queue("shop"), Queue("rowcache.refresh", queue_arguments=
     ],
 )
 def test_queues_are_those_of_the_user_and_ours(conf, names):
-    queues = all_queues({"task_default_queue": "celery"} | conf)
+    queues = all_queues({"task_default_queue": "celery"} | conf, DeploymentNames.of(""))
     assert [queue if isinstance(queue, str) else queue.name for queue in queues] == names
 
 
 def test_queues_of_a_deployment_have_its_name():
-    queues = all_queues({"task_default_queue": "celery", "task_queues": None, "rowcache_deployment": "eu"})
+    queues = all_queues({"task_default_queue": "celery", "task_queues": None}, DeploymentNames.of("eu"))
     assert [queue.name for queue in queues] == ["celery", "rowcache.eu.refresh", "rowcache.eu.schedule"]
 
 
 def test_quorum_queues_can_be_had():
     quorum = {"x-queue-type": "quorum"}
-    queues = all_queues(OWN | {"task_default_queue_type": "quorum"})
+    queues = all_queues(OWN | {"task_default_queue_type": "quorum"}, DeploymentNames.of(""))
     assert [queue.queue_arguments for queue in queues[1:]] == [quorum, quorum]
 
 

@@ -1,0 +1,116 @@
+"""Places of the settings: a Celery application, the configuration module, the environment."""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.text import redact, shorten
+
+PREFIX = "rowcache_"
+REDIS_URL = "rowcache_redis_url"
+REQUIRED = (REDIS_URL, "rowcache_tables")
+TEXTS = {REDIS_URL, "rowcache_database_url", "rowcache_alive_file", "rowcache_deployment"}
+"""Settings that are texts: in the environment, all others are JSON."""
+
+_hidden: "WeakKeyDictionary[Any, str]" = WeakKeyDictionary()
+"""Application -> URL of Redis, when its settings have the URL without the password."""
+_finders: list[Callable[[], Any]] = []
+
+
+def set_application(find: Callable[[], Any]) -> None:
+    """Let settings come from the application that `find` returns; None: from the configuration module."""
+    _finders[:] = [find]
+
+
+def read_settings(known: Iterable[str], app: Any = None) -> dict[str, Any]:
+    """Return the settings of an application, default the installed one; else those of the configuration module.
+
+    The environment (ROWCACHE_*, only of `known` names) has the settings that are set there and nowhere else. Raises
+    ConfigError when there is no module and no application, and the environment lacks one of REQUIRED.
+    """
+    if app is None and _finders:
+        app = _finders[0]()
+    found = {} if app is None else read_application(app)
+    return found | read_environment(known, found) if found else read_module(known)
+
+
+def read_application(app: Any) -> dict[str, Any]:
+    """Return the rowcache_* settings of a Celery application: CELERY_ROWCACHE_* with the namespace CELERY."""
+    if not hasattr(app, "conf"):
+        raise ConfigError(f"app is {shorten(app)}: allowed is a Celery application")
+    found = {name: app.conf.get(name) for name in names_in(app).values() if name.startswith(PREFIX)}
+    if app in _hidden and found.get(REDIS_URL) == redact(_hidden[app]):
+        found[REDIS_URL] = _hidden[app]
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def names_in(app: Any) -> dict[str, str]:
+    """Return the settings of an application: as it has them -> without the namespace, in lower case."""
+    keys = [key for key in app.conf if isinstance(key, str)]  # reads the configuration
+    prefix = f"{app.namespace}_".lower() if getattr(app, "namespace", None) else ""
+    return {key: key.lower().removeprefix(prefix) if prefix else key for key in keys}
+
+
+def hide_password(app: Any) -> None:
+    """Keep a password out of `celery report`, `inspect conf` and Flower: Celery hides those in its own settings."""
+    url = read_application(app).get(REDIS_URL)
+    if isinstance(url, str):
+        _hidden[app] = url
+        for key in [REDIS_URL, *(key for key, name in names_in(app).items() if name == REDIS_URL)]:
+            app.conf[key] = redact(url)
+
+
+def read_module(known: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the settings of the configuration module, and of the environment."""
+    try:
+        found, missing = vars(import_configuration()), None
+    except ConfigError as error:
+        if os.environ.get("CELERY_CONFIG_MODULE"):
+            raise
+        found, missing = {}, error
+    found = dict(found) | read_environment(known, found)
+    if missing and any(found.get(name) is None for name in REQUIRED):
+        raise missing
+    return found
+
+
+def read_environment(known: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are in the environment and not given. An empty variable counts as unset."""
+    texts = {name: os.environ.get(name.upper()) for name in known if given.get(name) is None}
+    return {name: text if name in TEXTS else parse_json(text) for name, text in texts.items() if text}
+
+
+def parse_json(text: str) -> Any:
+    """Parse a value; a text that is not JSON is the value, which its setting refuses."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def import_configuration() -> ModuleType:
+    """Import the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory.
+
+    Raises ConfigError when there is none.
+    """
+    name = os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig"
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ConfigError(
+            f"configuration module {name!r} was not found in {here} or on the Python path: set CELERY_CONFIG_MODULE, "
+            "or start in the directory that holds celeryconfig.py"
+        ) from error
+    finally:
+        sys.path.remove(here)

@@ -1,0 +1,192 @@
+"""`install(app)` at each moment at which an application may call it."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery, Task
+from kombu import Connection, Queue
+
+from rowcache_tasks import ArgumentError, ConfigError, RowCache, install
+from rowcache_tasks.celery import app as package
+from rowcache_tasks.celery.install import is_consumer
+from rowcache_tasks.config.settings import load_settings
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.tasks import refresh_row, schedule_row
+
+OURS = ["rowcache.refresh", "rowcache.schedule"]
+
+
+@pytest.fixture
+def settings(valkey):
+    """Settings of an application with a password in the URL of the cache, which this server does not look at."""
+    return {
+        "broker_url": valkey.broker_url(8),
+        "rowcache_redis_url": valkey.url_for(9),
+        "rowcache_tables": {"shop": {"table": "inventory"}},
+    }
+
+
+@pytest.fixture
+def broker(valkey):
+    with connect(valkey.url_for(8), "test") as broker:
+        broker.flushdb()
+        yield broker
+        broker.flushdb()
+
+
+def mine(argument=None):
+    """A task of the application."""
+
+
+def build(install_in, settings, moment="before", name="proj"):
+    """Make an application with a task of its own, and install at a moment."""
+    app = Celery(name, set_as_current=False)
+    app.task(name=f"{name}.mine", shared=False)(mine)
+    if moment == "before":
+        install_in(app)
+    if moment == "namespace":
+        names = {f"CELERY_{name.upper()}": value for name, value in settings.items()}
+        app.config_from_object(SimpleNamespace(**names, OTHER=1), namespace="CELERY")
+    elif moment == "lazily":
+        app.config_from_object(SimpleNamespace(**settings))
+    else:
+        app.conf.update(settings)
+    if moment == "after":
+        assert app.conf.broker_url == settings["broker_url"]
+    if moment == "finalized":
+        app.finalize()
+        assert "proj.mine" in app.tasks
+        assert list(app.amqp.queues) == ["celery"]
+    if moment != "before":
+        install_in(app)
+    return install_in(app)
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "finalized", "lazily", "namespace"])
+def test_tasks_queues_routes_and_settings_are_there_whenever_it_is_called(install_in, settings, broker, moment):
+    app = build(install_in, settings, moment)
+    assert schedule_row.app is app
+    schedule_row.delay("shop", 1, 5)
+    app.tasks["proj.mine"].delay()
+    assert (broker.llen("rowcache.schedule"), broker.llen("celery")) == (1, 1)
+    assert list(app.amqp.queues) == ["celery", *OURS] == [queue.name for queue in app.conf.task_queues]
+    assert load_settings().tables.keys() == {"shop"}
+    assert RowCache("shop").get(1) is None
+    names = {name for name in app.tasks if name.startswith("rowcache_tasks.")}
+    assert names == {name for name in package.tasks if name.startswith("rowcache_tasks.")}
+    assert len(app.steps["consumer"]) == 2
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "namespace"])
+def test_password_of_the_cache_is_not_in_what_flower_shows(install_in, settings, moment):
+    url = "redis://:hunter2@localhost/0"
+    app = build(install_in, settings | {"rowcache_redis_url": url}, moment)
+    assert "hunter2" not in str(app.conf.table(with_defaults=True))
+    assert load_settings().redis_url == url
+
+
+def test_what_is_the_users_stays(install_in, settings, broker):
+    base = type("Base", (Task,), {"abstract": True})
+    app = Celery("proj", set_as_current=False, task_cls=base)
+    own = {
+        "task_queues": [Queue("shop")],
+        "task_routes": {"*": {"queue": "shop"}},
+        "task_serializer": "pickle",
+        "accept_content": ["json", "pickle"],
+        "task_compression": "gzip",
+        "task_default_rate_limit": "1/m",
+        "task_acks_late": True,
+        "worker_prefetch_multiplier": 4,
+        "broker_connection_max_retries": 7,
+        "beat_schedule": {"nightly": {"task": "mine", "schedule": 60.0}},
+    }
+    app.conf.update(settings | own)
+    own_task = app.task(name="mine", shared=False)(mine)
+    install_in(app)
+    untouched = Celery("untouched", set_as_current=False)
+    untouched.conf.update(settings | own)
+    ours = {"task_queues", "broker_transport_options", "rowcache_redis_url", "deprecated_settings"}
+    changed = {name for name in untouched.conf if app.conf[name] != untouched.conf[name]} - ours
+    assert changed == {
+        *("broker_channel_error_retry", "broker_connection_retry_on_startup", "broker_pool_acquire_timeout"),
+        *("broker_pool_limit", "worker_consumer", "worker_proc_alive_timeout", "worker_soft_shutdown_timeout"),
+        *({"beat_enable_remote_control"} & set(untouched.conf)),
+    } - {name for name in ("broker_connection_retry_on_startup",) if untouched.conf[name] == app.conf[name]}
+    assert "visibility_timeout" not in app.conf.broker_transport_options
+    own_task.delay({1, 2})
+    schedule_row.delay("shop", 1, 5)
+    assert (broker.llen("shop"), broker.llen("rowcache.schedule")) == (1, 1)
+    assert [queue.name for queue in app.conf.task_queues] == ["shop", *OURS]
+    with Connection(settings["broker_url"]) as connection:
+        message = connection.default_channel.basic_get("rowcache.schedule", no_ack=True)
+    assert message.content_type == "application/json", "workers of other applications need no pickle"
+    assert (own_task.rate_limit, own_task.acks_late, isinstance(own_task, base)) == ("1/m", True, True)
+    task = app.tasks[refresh_row.name]
+    assert (task.rate_limit, task.acks_late, task.serializer, isinstance(task, base)) == (0, False, "json", False)
+
+
+def test_queues_that_the_user_sets_after_the_configuration_was_read_get_ours_as_well(install_in, settings):
+    app = build(install_in, settings, "after")
+    app.conf.task_queues = [Queue("late")]
+    assert list(app.amqp.queues) == ["late", *OURS]
+
+
+def test_each_of_two_applications_in_one_process_has_its_own(install_in, settings, broker):
+    first = build(install_in, settings, name="first")
+    second = build(install_in, settings | {"rowcache_tables": {"b": {"table": "b"}}, "rowcache_deployment": "two"})
+    schedule_row.delay("b", 1, 5)
+    first.tasks[schedule_row.name].delay("shop", 1, 5)
+    assert (broker.llen("rowcache.two.schedule"), broker.llen("rowcache.schedule")) == (1, 1)
+    install_in(first)
+    assert schedule_row.app is first
+    assert RowCache("b", app=second).get(1) is None
+    with pytest.raises(ConfigError, match="app is 5: allowed is a Celery application"):
+        RowCache("b", app=5)
+
+
+def test_application_without_install_has_none_of_our_tasks(install_in, settings):
+    other = Celery("other", set_as_current=False)
+    assert [name for name in other.tasks if name.startswith("rowcache_tasks.")] == []
+    assert schedule_row.app is package
+
+
+def test_settings_come_from_the_module_then_from_the_environment(install_in, settings, monkeypatch, tmp_path):
+    install_in(Celery("bare", set_as_current=False))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CELERY_CONFIG_MODULE", raising=False)
+    monkeypatch.setitem(sys.modules, "celeryconfig", None)
+    monkeypatch.setenv("ROWCACHE_REDIS_URL", "redis://env/1")
+    with pytest.raises(ConfigError, match="configuration module 'celeryconfig' was not found"):
+        load_settings()
+    monkeypatch.setenv("ROWCACHE_TABLES", '{"env": {"table": "t"}}')
+    monkeypatch.setenv("ROWCACHE_LEASE", "12.5")
+    assert (load_settings().redis_url, load_settings().lease_s, list(load_settings().tables)) == (
+        "redis://env/1",
+        12.5,
+        ["env"],
+    )
+    monkeypatch.setenv("ROWCACHE_LEASE", "soon")
+    with pytest.raises(ConfigError, match="rowcache_lease is 'soon': allowed is a number of seconds"):
+        load_settings()
+    monkeypatch.setitem(sys.modules, "celeryconfig", SimpleNamespace(rowcache_redis_url="redis://module/1"))
+    monkeypatch.setenv("ROWCACHE_LEASE", "9")
+    assert (load_settings().redis_url, load_settings().lease_s) == ("redis://module/1", 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_checked"),
+    [
+        ({}, True),
+        ({"queues": "celery"}, False),
+        ({"queues": ["celery", "rowcache.refresh"]}, True),
+        ({"queues": None, "exclude_queues": "rowcache.refresh,rowcache.schedule"}, False),
+    ],
+)
+def test_start_is_checked_of_workers_that_consume_our_queues(install_in, settings, options, is_checked):
+    assert is_consumer(build(install_in, settings), options) is is_checked
+
+
+def test_install_takes_an_application_only():
+    with pytest.raises(ArgumentError, match="install: app is 'proj': it must be a Celery application"):
+        install("proj")
