@@ -35,12 +35,13 @@ SLOWEST = [
     "functional/reader/",
     "functional/",
 ]
-"""Beginnings of paths; tests run in this order, so that no long file is left for the end."""
+"""Parts of paths; tests run in this order, so that no long file is left for the end."""
 
 
 def pytest_collection_modifyitems(items):
     def rank(item):
-        return next((place for place, words in enumerate(SLOWEST) if words in item.nodeid), len(SLOWEST))
+        path = item.path.as_posix()
+        return next((place for place, words in enumerate(SLOWEST) if words in path), len(SLOWEST))
 
     items.sort(key=rank)
 
