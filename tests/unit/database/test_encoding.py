@@ -136,6 +136,7 @@ def test_unknown_database_is_encoded_by_python_type(value, expected):
 )
 def test_text_that_a_reader_cannot_decode_is_not_embedded(text):
     assert encode("kept", convert=lambda _: embedded('{"a": 1.10}')) == b'{"c0":{"a": 1.10}}'
+    assert embedded("[" + r'["[\"["],' * 900 + "1]") is not None
     with pytest.raises(EncodingError, match=r"^column 'c0': the (text|value) "):
         encode(text, convert=embedded)
 
