@@ -1,5 +1,6 @@
 """Base of the tasks that change a schedule: checked and stamped when enqueued, kept until applied."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ import redis
 from celery.exceptions import Reject
 
 from rowcache_tasks.celery.application import PackageTask, add_task
+from rowcache_tasks.celery.kombu.message import MAX_BODY_BYTES
 from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.errors import ArgumentError, RowCacheError
 from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
@@ -30,6 +32,10 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "stamp": parse_stamp,
 }
 """Name of an argument of a task -> its check."""
+
+FEW_ROWS = 700
+"""Fit into a message whatever their ids are."""
+MAX_ROWS_BYTES = MAX_BODY_BYTES - 100_000
 
 PROGRESS_INTERVAL_S = 0.5
 
@@ -85,6 +91,11 @@ class ScheduleChange(PackageTask, Generic[P, R]):
         if "query" in arguments:
             table.query(arguments["query"])
         arguments.update({name: PARSERS[name](value) for name, value in arguments.items() if name in PARSERS})
+        rows = arguments.get("row_ids") or arguments.get("delays") or ()
+        if len(rows) > FEW_ROWS and (size := len(json.dumps(rows))) > MAX_ROWS_BYTES:
+            raise ArgumentError(
+                f"{len(rows):,} rows take {size:,} bytes of a message: send them in parts of up to {MAX_ROWS_BYTES:,}"
+            )
         return bound
 
     def progress(self, form: str) -> Callable[..., None]:

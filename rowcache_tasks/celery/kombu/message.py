@@ -16,6 +16,9 @@ from rowcache_tasks.text import MAX_TEXT, one_line, shorten
 MAX_DEPTH = 50
 """Levels of nesting. pickle, which hands a task to a process of the pool, fails at some hundred."""
 
+MAX_BODY_BYTES = 10_000_000
+"""Of a task of the package. To decode more takes a second or more, for which no row is refreshed."""
+
 Text = Annotated[str, msgspec.Meta(max_length=10_000)] | None
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Limit = Annotated[float, msgspec.Meta(ge=0.1, le=10_000_000)] | None
@@ -92,6 +95,8 @@ def check_task(message: Any) -> None:
     """Raise an Exception unless a message is a task of protocol 1 or 2 that can run and be logged."""
     if is_deep(message.headers) or is_deep(message.properties):
         raise ValueError("headers are nested too deeply")
+    if is_oversized(message):
+        raise ValueError(f"its body has {len(message.body):,} bytes: allowed are {MAX_BODY_BYTES:,}")
     payload, headers = message.payload, message.headers
     # A flat batch has a few brackets, and counting them costs little.
     if count_brackets(message.body) > MAX_DEPTH and is_deep(payload):
@@ -109,6 +114,14 @@ def check_task(message: Any) -> None:
     texts = [value for value in fields if isinstance(value, str)]
     if not "".join([*texts, *(told.stamped_headers or ()), *arguments]).isprintable():
         raise ValueError("a header or the name of an argument is not printable")
+
+
+def is_oversized(message: Any) -> bool:
+    """Return whether a task of the package, or a message that names no task, is too long to be decoded."""
+    if len(message.body or ()) <= MAX_BODY_BYTES:
+        return False
+    name = message.headers.get("task") if isinstance(message.headers, dict) else None
+    return not isinstance(name, str) or name.startswith("rowcache_tasks.")
 
 
 def count_brackets(body: Any) -> int:

@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.celery.kombu.guard import guarded
-from rowcache_tasks.celery.kombu.message import describe, refusing
+from rowcache_tasks.celery.kombu.message import describe, is_oversized, refusing
 from rowcache_tasks.schedule.role import role_connection
 
 logger = logging.getLogger(__name__)
@@ -104,9 +104,9 @@ class BatchQoS(kombu_redis.QoS):
 
 
 def is_batch(message: Any) -> bool:
-    """Return whether a fetched message is a batch to refresh."""
+    """Return whether a fetched message is a batch to refresh, or will be refused: neither is delivered again."""
     headers = getattr(message, "headers", None)
-    return isinstance(headers, dict) and headers.get("task") == REFRESH_TASK
+    return isinstance(headers, dict) and (headers.get("task") == REFRESH_TASK or is_oversized(message))
 
 
 class ChannelPart:

@@ -45,6 +45,13 @@ def test_change_that_no_waiting_mends_fails(runtime, error):
         raise error
 
 
+def test_rows_beyond_the_size_of_a_message_are_refused_in_the_caller(runtime):
+    with pytest.raises(ArgumentError, match="600,000 rows take 11,400,000 bytes of a message: send them in parts"):
+        tasks.schedule_rows.delay("inv", dict.fromkeys(range(1_000_000, 1_600_000), 3600))
+    with pytest.raises(ArgumentError, match=r"2,000 rows take 12,[\d,]+ bytes of a message"):
+        tasks.refresh_now.delay("inv", [f"{n:04}{1020 * chr(1)}" for n in range(2000)])
+
+
 UUID_5 = "00000000-0000-0000-0000-000000000005"
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 
