@@ -28,7 +28,7 @@ from rowcache_tasks.schedule.rows import Schedule
 logger = logging.getLogger(__name__)
 
 LOOKS = 5
-"""Looks for proven rows after a claim in which half of the rows or more are new, while more are due."""
+"""Looks for proven rows after a claim in which half of the rows or more are new or fail, while more are due."""
 
 LOOK_ROWS = 1000
 """Rows of one look: about 1.5 ms of the server."""
@@ -181,37 +181,38 @@ class Dispatcher:
 
         That is a time of the monotonic clock; inf: nothing is scheduled, or the table is paused.
         """
-        claim, due_at = self._claim_and_send(schedule)
+        claim, due_at = self._claim_and_send(schedule, self._limits.batch_size)
         if claim and due_at <= time.monotonic() and claim.unproven >= self._limits.batch_size / 2:
-            self._dispatch_proven(schedule, claim)
+            self._dispatch_proven(schedule)
         else:
             self._proven_since[schedule.table.keys.wake] = "-inf"
         return claim, due_at
 
-    def _dispatch_proven(self, schedule: Schedule, claim: Claim) -> None:
-        """Send a batch of rows that were refreshed before, past new and failing ones that were due earlier.
+    def _dispatch_proven(self, schedule: Schedule) -> None:
+        """Send up to a batch of rows that were refreshed before, past new and failing ones that were due earlier.
 
         A hundred thousand rows that are scheduled at once, or that do not exist, thus take half of what the workers can
         do. A look goes on where the last one ended; at the end it goes back by half a lease, since a refresh that was
-        in flight for so long may be due again from that time on.
+        in flight for so long may be due again from that time on. The queue takes these rows whenever it took the batch
+        before: else it would be full of that kind.
         """
-        wake = schedule.table.keys.wake
+        wake, left = schedule.table.keys.wake, self._limits.batch_size
         for _ in range(LOOKS):
-            if claim.behind >= self._limits.max_queue:
+            claim, _ = self._claim_and_send(schedule, left, LOOK_ROWS, self._proven_since[wake])
+            if claim is None:
                 return
-            found, _ = self._claim_and_send(schedule, LOOK_ROWS, self._proven_since[wake])
-            if found is None:
-                return
-            claim = found
             restart = repr(float(claim.claimed_at) - self._limits.lease_s / 2)
             self._proven_since[wake] = claim.go_on_at or restart
-            if not claim.go_on_at or len(claim.row_ids) == self._limits.batch_size:
+            left -= len(claim.row_ids)
+            if not claim.go_on_at or left <= 0:
                 return
 
-    def _claim_and_send(self, schedule: Schedule, looks: int = 0, since: str = "-inf") -> tuple[Claim | None, float]:
+    def _claim_and_send(
+        self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf"
+    ) -> tuple[Claim | None, float]:
         with self._deferral:
             asked_at = time.monotonic()
-            claim, next_due = schedule.claim_rows(self._limits.batch_size, self._limits.lease_s, looks, since)
+            claim, next_due = schedule.claim_rows(limit, self._limits.lease_s, looks, since)
             claimed_at = time.monotonic()
             if claim and claim.row_ids:
                 claim = self._sender.send(schedule, claim, asked_at)

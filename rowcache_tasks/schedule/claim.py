@@ -33,7 +33,7 @@ class Claim:
     behind: int = 0
     """Batches that no worker had started yet when it was claimed; a million when that is not known."""
     unproven: int = 0
-    """Rows of the batch that were never refreshed, and rows of the table that fail."""
+    """Rows of the batch that were never refreshed, or that fail."""
     go_on_at: str = ""
     """Due time at which the next look for proven rows goes on; "" after the last due row."""
 

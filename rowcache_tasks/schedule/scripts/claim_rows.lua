@@ -4,10 +4,10 @@
 --      looks rows (0: any due rows are claimed; else only rows that were refreshed before and do
 --      not fail, among so many rows), due_since time ("-inf": the first that are due)
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
---         new and failing rows, due time at which the next look goes on or "", row id...}; no row
---         id when the table is paused; late_ms of the row that was due first, so that no row of
---         the batch is later; {claimed_at}, no claim, when a batch that was claimed max_wait_s ago
---         is not started yet
+--         new and failing rows among them, due time at which the next look goes on or "",
+--         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
+--         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
+--         max_wait_s ago is not started yet
 local schedule, delay, refreshed, failures, stats, state, queue = unpack(KEYS)
 local value_prefix, fill_prefix, lease_s, limit, max_wait_s, looks, due_since = unpack(ARGV)
 limit, looks = tonumber(limit), tonumber(looks)
@@ -102,6 +102,11 @@ if #claimed > 0 then
   late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
 end
 local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
-local unproven = new + (tonumber(redis.pcall('HLEN', failures)) or 0)
+local unproven = new
+if #claimed > 0 and (tonumber(redis.pcall('HLEN', failures)) or 0) > 0 then
+  for _, record in ipairs(redis.call('HMGET', failures, unpack(claimed))) do
+    if record then unproven = unproven + 1 end
+  end
+end
 return {
   claimed_at, lease_until, epoch, next_due, waiting, late_ms, unproven, go_on_at, unpack(claimed)}

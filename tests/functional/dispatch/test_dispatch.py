@@ -71,7 +71,9 @@ def run_until(dispatcher, is_done, timeout_s=60):
         dispatcher.run(time.monotonic() + 0.02)
 
 
-def test_rows_refreshed_before_are_sent_beside_thousands_that_were_scheduled_at_once(build, schedule, broker, client):
+@pytest.fixture
+def flood(schedule, client):
+    """3,000 new rows that were due before 30 rows with a value; return the ids of the latter."""
     known = [f"known {n}" for n in range(30)]
     schedule.put_rows(dict.fromkeys(known, (100, 0)))
     schedule.commit_rows(schedule.claim_rows(30, 30)[0], dict.fromkeys(known, b"{}"))
@@ -79,12 +81,39 @@ def test_rows_refreshed_before_are_sent_beside_thousands_that_were_scheduled_at_
     now = client.time()[0]
     client.zadd("schedule:", {f"new {n}": now - 60 for n in range(3000)} | dict.fromkeys(known, now - 1))
     client.zadd("delay:", {f"new {n}": 100 for n in range(3000)})
+    return set(known)
+
+
+def test_rows_refreshed_before_are_sent_beside_thousands_that_were_scheduled_at_once(build, broker, flood):
     dispatcher = build(max_queue=10_000)
     for _ in range(4):
         dispatcher.run_once()
-    assert {row_id for row_id in broker.rows if row_id.startswith("known")} == set(known)
+    assert flood <= set(broker.rows)
     run_until(dispatcher, lambda: len(broker.rows) >= 3030)
     assert len(set(broker.rows)) == 3030, "every row, and none twice"
+
+
+def test_rows_refreshed_before_are_sent_although_workers_hold_as_many_batches_as_the_queue_takes(
+    build, broker, flood, client
+):
+    now = client.time()[0]
+    client.zadd("queue:", {f"{now}.{n}": now for n in range(5)})
+    dispatcher = build(max_queue=2)
+    broker.length = 1
+    for _ in range(4):
+        dispatcher.run_once()
+    assert flood <= set(broker.rows)
+
+
+def test_rows_that_fail_since_long_cost_no_look(build, schedule, broker, client):
+    client.hset("failures:", mapping={f"bad {n}": "{}" for n in range(1000)})
+    schedule.put_rows({str(n): (100, 0) for n in range(30)})
+    client.zadd("refreshed:", {str(n): 1 for n in range(30)})
+    claim, _ = schedule.claim_rows(10, 30)
+    assert claim.unproven == 0
+    client.hset("failures:", mapping={str(n): "{}" for n in range(30)})
+    claim, _ = schedule.claim_rows(10, 30)
+    assert claim.unproven == 10
 
 
 def test_look_that_takes_new_rows_for_proven_ones_is_found(client, schedule, broker, build):
