@@ -90,11 +90,11 @@ def run_client(url, *arguments):
     return json.loads(done.stdout)
 
 
-def ask(url, path, change=None):
-    """Send a GET, or a PUT with `change`; return the status, the headers and the JSON of the answer."""
+def ask(url, path, change=None, method="PUT"):
+    """Send a GET, or a PUT or POST with `change`; return the status, the headers and the JSON of the answer."""
     body = None if change is None else json.dumps(change).encode()
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url + path, body, headers, method="GET" if body is None else "PUT")
+    request = urllib.request.Request(url + path, body, headers, method="GET" if body is None else method)
     try:
         reply = urllib.request.urlopen(request, timeout=30)
     except urllib.error.HTTPError as error:

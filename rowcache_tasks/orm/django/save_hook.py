@@ -1,0 +1,127 @@
+"""Refreshes of saved and deleted model instances after the commit."""
+
+import logging
+from functools import cache
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
+from django.db.models.signals import post_delete, post_save
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.orm.delivery import Delivery
+from rowcache_tasks.schedule.arguments import parse_row_ids
+from rowcache_tasks.schedule.refresher import Refresher
+from rowcache_tasks.schedule.row_id import Key, Many, row_id
+from rowcache_tasks.text import suggest
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 1.0
+
+
+def refresh_on_save(model: type[models.Model], table: str) -> "SaveHook":
+    """Refresh the cached row of each instance that is saved or deleted, as soon as that is committed.
+
+    `model`: also of its subclasses and proxies. `table`: its cached table; call once for each.
+
+    Rows of one transaction are sent together. A Redis that is away raises nothing. Writes that send no signal, such as
+    QuerySet.update() and bulk_create(), need touched(); docs/django.md lists them.
+
+    Raises ArgumentError for an unknown table or a model without the columns of its key, ConfigError for wrong settings.
+    """
+    return SaveHook(model, _shared()[0].settings.table(table))
+
+
+def touched(table: str, keys: Many[Key], using: str = DEFAULT_DB_ALIAS) -> None:
+    """Refresh rows when the current transaction of a database is committed; at once outside of a transaction.
+
+    Any iterable of keys will do: touched("inv", Item.objects.filter(...).values_list("pk", flat=True)).
+
+    Raises ArgumentError for an unknown table and a wrong key.
+    """
+    name = _shared()[0].settings.table(table).name
+    if row_ids := parse_row_ids(keys):
+        _add(using, name, row_ids)
+
+
+class SaveHook:
+    """Receiver of the signals of a model until it is removed; made by refresh_on_save."""
+
+    def __init__(self, model: type[models.Model], table: Table) -> None:
+        self._model, self._table = model, table.name
+        self._fields = _key_fields(model, table)
+        for signal in (post_save, post_delete):
+            # From all senders: signals name the class of the instance, not those that it inherits from.
+            signal.connect(self._written, weak=False, dispatch_uid=self)
+
+    def remove(self) -> None:
+        """Refresh nothing any more. Idempotent."""
+        for signal in (post_save, post_delete):
+            signal.disconnect(dispatch_uid=self)
+
+    def _written(self, instance: models.Model, using: str, **_: Any) -> None:
+        if not isinstance(instance, self._model):
+            return
+        connection = connections[using]
+        try:
+            key = [field.get_db_prep_value(getattr(instance, field.attname), connection) for field in self._fields]
+            found = row_id(*key)
+        except Exception as error:  # noqa: BLE001 the save must not fail for it
+            logger.warning("a row of %s is not refreshed at once: %s", self._table, error)
+        else:
+            _add(using, self._table, [found])
+
+
+class Committed:
+    """Rows of one transaction, or of one savepoint; called after the commit."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._rows: dict[str, dict[str, None]] = {}
+        self._delivery = delivery
+
+    def add(self, table: str, row_ids: list[str]) -> None:
+        """Add rows, each once."""
+        self._rows.setdefault(table, {}).update(dict.fromkeys(row_ids))
+
+    def __call__(self) -> None:
+        """Send the rows."""
+        self._delivery.send({table: list(row_ids) for table, row_ids in self._rows.items()})
+
+
+def _add(using: str, table: str, row_ids: list[str]) -> None:
+    """Add rows to the last callback of the transaction if that is ours and of this savepoint, or to a new one."""
+    connection = connections[using]
+    savepoints, last, *_ = connection.run_on_commit[-1] if connection.run_on_commit else (None, None)
+    if isinstance(last, Committed) and savepoints == set(connection.savepoint_ids):
+        last.add(table, row_ids)
+    else:
+        committed = Committed(_shared()[1])
+        committed.add(table, row_ids)
+        transaction.on_commit(committed, using)
+
+
+@cache
+def _shared() -> tuple[Refresher, Delivery]:
+    """Return the connections of this process: one set, however many models there are."""
+    refresher = Refresher(timeout=TIMEOUT_S)
+    return refresher, Delivery(refresher.touch_rows, TIMEOUT_S)
+
+
+def _key_fields(model: type[models.Model], table: Table) -> list[Any]:
+    """Return the fields of the key, in the order of row ids."""
+    meta = model._meta
+    fields = {field.column: field for field in meta.concrete_fields}
+    primary = list(getattr(meta, "pk_fields", [meta.pk]))
+    if not table.key and len(primary) > 1:
+        raise ArgumentError(
+            f"refresh_on_save: {model.__name__} has a primary key of {len(primary)} columns, and {table.setting} has "
+            f'no "key" for their order in row ids: add "key": {[field.column for field in primary]!r}'
+        )
+    for name in table.key or ():
+        if name not in fields:
+            raise ArgumentError(
+                f"refresh_on_save: {model.__name__} has no column {name!r}, of the key of "
+                f"{table.setting}{suggest(name, fields)}"
+            )
+    return [fields[name] for name in table.key] if table.key else primary
