@@ -49,7 +49,7 @@ def active_app() -> Celery:
 
 
 def add_application(app: Celery) -> None:
-    """Register the tasks that are there, and those that come, with an application, and use it from now on."""
+    """Register all tasks with an application, also those added later. It then counts as installed last."""
     applications.append(app)
     for function, options in _tasks:
         make_task(app, function, options)
@@ -61,7 +61,10 @@ def make_task(app: Any, function: Callable[..., Any], options: Mapping[str, Any]
 
 
 def add_task(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator: a function is a task of each application, and the task of the one that is used is called."""
+    """Return a decorator that makes a function a task of each application.
+
+    A call of the result goes to the task of active_app().
+    """
     options = options | {"name": name}
 
     def register(function: Callable[..., Any]) -> Any:

@@ -22,9 +22,9 @@ STEPS = ("shutdown:GiveBack", "presence:Presence")
 def install(app: Celery) -> Celery:
     """Add the tasks, queues, routes and start checks of the package to an application; return it.
 
-    Its own tasks, beat entries, queues, routes and settings stay as they are. Before or after the configuration is
-    read; a second call changes nothing. With several applications in one process, the tasks of the package are sent by
-    the one that was installed last, and within a task by that of the task. Raises ArgumentError.
+    Its own tasks, beat entries, queues, routes and settings stay as they are. Call this before or after the
+    configuration is read; a second call changes nothing. With several applications in one process, the one installed
+    last sends the tasks of the package. Within a task, the application of that task sends them. Raises ArgumentError.
     """
     if not isinstance(app, Celery):
         raise ArgumentError(f"install: app is {shorten(app)}: it must be a Celery application")

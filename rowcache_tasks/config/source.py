@@ -32,8 +32,8 @@ def set_application(find: Callable[[], Any]) -> None:
 def read_settings(known: Iterable[str], app: Any = None) -> dict[str, Any]:
     """Return the settings of an application, default the installed one; else those of the configuration module.
 
-    The environment (ROWCACHE_*, only of `known` names) has the settings that are set there and nowhere else. Raises
-    ConfigError when there is no module and no application, and the environment lacks one of REQUIRED.
+    A setting that is missing there comes from the environment: ROWCACHE_*, only `known` names. Raises ConfigError when
+    there is no module and no application, and the environment lacks one of REQUIRED.
     """
     if app is None and _finders:
         app = _finders[0]()

@@ -28,7 +28,10 @@ from rowcache_tasks.schedule.rows import Schedule
 logger = logging.getLogger(__name__)
 
 LOOKS = 5
-"""Looks for proven rows after a claim in which half of the rows or more are new or fail, while more are due."""
+"""Limit of looks for proven rows after one claim.
+
+Looks follow a claim with half a batch or more of new and failing rows, while more rows are due.
+"""
 
 LOOK_ROWS = 1000
 """Rows of one look: about 1.5 ms of the server."""
@@ -132,8 +135,8 @@ class Dispatcher:
     def _find_due(self) -> Sequence[Schedule]:
         """Return the schedules with due rows.
 
-        Each claim returns when the next row of its table is due. Redis is asked when no row is known to be due, and
-        once in a poll interval, since other programs change it.
+        Each claim returns the next due time of its table. Redis is asked when no row is known to be due. It is also
+        asked once in a poll interval, since other programs change the schedule.
         """
         now = time.monotonic()
         if now >= self._look_at or now < min(self._due_at.values()):
@@ -177,9 +180,9 @@ class Dispatcher:
         return claims
 
     def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float]:
-        """Claim a batch and send it. Return the claim, None when refused, and when the next row is due.
+        """Claim a batch and send it. Return the claim, and the due time of the next row. A refused claim is None.
 
-        That is a time of the monotonic clock; inf: nothing is scheduled, or the table is paused.
+        The due time is of the monotonic clock; inf: nothing is scheduled, or the table is paused.
         """
         claim, due_at = self._claim_and_send(schedule, self._limits.batch_size)
         if claim and due_at <= time.monotonic() and claim.unproven >= self._limits.batch_size / 2:
@@ -191,10 +194,10 @@ class Dispatcher:
     def _dispatch_proven(self, schedule: Schedule) -> None:
         """Send up to a batch of rows that were refreshed before, past new and failing ones that were due earlier.
 
-        A hundred thousand rows that are scheduled at once, or that do not exist, thus take half of what the workers can
-        do. A look goes on where the last one ended; at the end it goes back by half a lease, since a refresh that was
-        in flight for so long may be due again from that time on. The queue takes these rows whenever it took the batch
-        before: else it would be full of that kind.
+        A hundred thousand new or missing rows thus take only half of the capacity of the workers. A look starts at the
+        end of the last one. After the last due row, the next look starts half a lease before the claim: rows with a
+        refresh in flight may be due again from that time on. The length of the queue is not checked before a look:
+        otherwise new and failing rows would keep proven rows out of a full queue.
         """
         wake, left = schedule.table.keys.wake, self._limits.batch_size
         for _ in range(LOOKS):

@@ -33,7 +33,7 @@ class Sender:
         self._unsent: list[tuple[Schedule, Claim]] = []
 
     def send(self, schedule: Schedule, claim: Claim, asked_at: float) -> Claim:
-        """Send a batch; if that fails, release its rows at once. Return the claim without the rows not to be sent.
+        """Send a batch; if that fails, release its rows at once. Return the claim, without row ids that are too long.
 
         A message that arrived all the same does no harm. If the process dies before the send, the rows wait one lease.
         """
@@ -51,7 +51,7 @@ class Sender:
         return claim
 
     def _release(self, schedule: Schedule, claim: Claim) -> None:
-        """Make the rows of a batch that was not sent due at once; while Redis is away, note them for the next pass."""
+        """Make the rows of an unsent batch due at once. While Redis is away, keep the batch for the next pass."""
         try:
             schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
             self._backpressure.note_unsent(claim)

@@ -27,7 +27,7 @@ class Claim:
     epoch: str = "0"
     """The number of times that the clock of Redis had stepped back; a commit in another epoch is refused."""
     late_ms: int = 0
-    """How long after its due time the row was claimed that was due first; no row of the batch was later."""
+    """Time from the earliest due time of the batch to the claim: the greatest lateness of its rows."""
     namespace: str = ""
     """The table's part of every key: a worker that does not have the table in its settings can release the rows."""
     behind: int = 0

@@ -17,7 +17,7 @@ from redis.connection import AbstractConnection
 from redis.sentinel import MasterNotFoundError
 
 CHECK_S = 2.0
-"""A connection whose role was last seen so long ago asks before its next command: one HELLO, which every user may."""
+"""Age of a known role after which a connection asks again, before its next command. Every user may send HELLO."""
 
 ROLE_CODES = re.compile(r"(^|-|because of: )(READONLY|MASTERDOWN|LOADING|UNBLOCKED)\b")
 """Errors of the role, also of a script or a transaction; redis-py removes the codes that have a class."""
@@ -59,7 +59,10 @@ class Role:
         return not self._is_replica
 
     def _note_refusal(self, error: redis.ResponseError) -> bool:
-        """Return whether an error means that the connection is lost: not if a replica will do, and was one before."""
+        """Return whether an error means a lost connection.
+
+        On a connection that only reads, the refusal of a known replica is an ordinary error.
+        """
         if not is_refused_by_role(error):
             return self.needs_primary and is_refused_write(error)
         if self._is_replica and not self.needs_primary:

@@ -23,7 +23,7 @@ TIMEOUT_S = 1.0
 def refresh_on_save(model: type[models.Model], table: str) -> "SaveHook":
     """Refresh the cached row of each instance that is saved or deleted, as soon as that is committed.
 
-    `model`: also of its subclasses and proxies. `table`: its cached table; call once for each.
+    `model`: its subclasses and proxies count. `table`: a cached table of the model. Call once for each table.
 
     Rows of one transaction are sent together. A Redis that is away raises nothing. Writes that send no signal, such as
     QuerySet.update() and bulk_create(), need touched(); docs/django.md lists them.
