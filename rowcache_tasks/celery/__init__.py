@@ -63,11 +63,11 @@ def configuration() -> Any:
     return SimpleNamespace()
 
 
+check_urls(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself, and quotes parts of it in its errors
 app = Celery("rowcache_tasks", set_as_current=False, amqp="rowcache_tasks.celery.kombu.amqp:RowCacheAMQP")
 app.config_from_object(Proxy(configuration))  # read at the first use: an import alone needs no settings
 install(app)
 if click.get_current_context(silent=True) is not None and asked_app().startswith("rowcache_tasks"):
-    check_urls(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself
     configuration()
     add_flower_defaults()
 
