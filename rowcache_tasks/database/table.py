@@ -92,7 +92,8 @@ def _places(settings: Table) -> list[tuple[str, str]]:
     if settings.schema:
         return [(settings.schema, settings.table)]
     words = settings.table.split(".")
-    places = [(".".join(words[:n]), ".".join(words[n:])) for n in range(len(words) - 1, -1, -1)]
+    splits = [(".".join(words[:n]), ".".join(words[n:])) for n in range(len(words) - 1, 0, -1)]
+    places = [*filter(all, splits), ("", settings.table)]
     if quoted := QUOTED_NAME.fullmatch(settings.table):
         places.append((_unquoted(quoted["schema"] or ""), _unquoted(quoted["name"])))
     return places

@@ -25,6 +25,7 @@ from rowcache_tasks.database.key_type import (
 from rowcache_tasks.schedule.row_id import datetime_text
 
 COLUMNS = text("SELECT name, type FROM pragma_table_xinfo(:table, :schema) WHERE hidden <> 1 ORDER BY cid")
+SCHEMA = text("SELECT count(*) FROM pragma_database_list WHERE name = :schema COLLATE NOCASE")
 
 ISO_DATETIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d.*", re.ASCII)
 TEMPORAL = {"DATE", "DATETIME", "TIME", "TIMESTAMP", "TIMESTAMPTZ"}
@@ -48,8 +49,14 @@ class SQLite(Dialect):
 
     def columns(self, connection: Connection, relation: TableClause) -> list[SourceColumn]:
         """Read the declared types."""
+        if not _has_schema(connection, relation.schema):
+            return []
         place = {"schema": relation.schema, "table": relation.name}
         return [_describe(name, declared) for name, declared in connection.execute(COLUMNS, place)]
+
+    def relation_names(self, connection: Connection, schema: str | None) -> list[str]:
+        """List none for a schema that is not attached, which is an error to SQLite."""
+        return super().relation_names(connection, schema) if _has_schema(connection, schema) else []
 
     def parameters(self, keys: Collection[Any]) -> dict[str, Any]:
         """Ask for each spelling of a date and time."""
@@ -69,6 +76,10 @@ class SQLite(Dialect):
     def is_catalog_error(self, error: BaseException) -> bool:
         """Go by the text: SQLite has one code for all errors of a statement."""
         return str(error).startswith("no such ")
+
+
+def _has_schema(connection: Connection, schema: str | None) -> bool:
+    return schema is None or connection.scalar(SCHEMA, {"schema": schema}) == 1
 
 
 def _describe(name: str, catalog_type: str) -> SourceColumn:

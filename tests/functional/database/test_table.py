@@ -59,6 +59,30 @@ def test_table_in_an_attached_schema_of_sqlite(sqlite):
     assert list(sqlite.source("main.users").fetch(["1"]).rows) == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("table", "options"), [("a.b", {}), ('"a.b"', {}), ("MAIN.a.b", {}), ("a.b", {"schema": "main"})]
+)
+def test_table_with_a_dot_in_its_name_is_found_in_sqlite(sqlite, table, options):
+    sqlite.run('CREATE TABLE "a.b" (id integer PRIMARY KEY)', 'INSERT INTO "a.b" VALUES (1)')
+    source = sqlite.source(table, **options)
+    assert list(source.fetch(["1", "2"]).rows) == ["1"]
+    assert list(source.stream_row_ids(5)) == [["1"]]
+
+
+@pytest.mark.parametrize(("table", "options"), [("none.users", {}), ("users", {"schema": "none"})])
+def test_unknown_schema_of_sqlite_is_one_line(sqlite, table, options):
+    sqlite.run(*CREATE_USERS)
+    with pytest.raises(ConfigError, match=rf"no table or view '{table}': there are no tables"):
+        sqlite.source(table, **options).load()
+
+
+@pytest.mark.parametrize("table", [".users", "users."])
+def test_name_with_an_empty_part_is_another_table(db, table):
+    db.run(*CREATE_USERS)
+    with pytest.raises(ConfigError, match=rf"no table or view '{table}': did you mean users\?"):
+        db.source(table).load()
+
+
 def test_view_needs_a_key(db):
     db.run(*CREATE_USERS, "CREATE VIEW names AS SELECT user_id, name FROM users")
     with pytest.raises(ConfigError, match=r"rowcache_tables\['inv'\]: 'names' has no primary key: .* of user_id, name"):
