@@ -4,15 +4,17 @@ They equal those of a scan of the table; docs/json.md, "Row ids", has the forms.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BINARY, CHAR, TIMESTAMP, Boolean, DateTime, Dialect, Numeric, Uuid
+from sqlalchemy import BINARY, CHAR, TIMESTAMP, Boolean, DateTime, Dialect, Numeric, Time, Uuid
 from sqlalchemy.types import TypeEngine
 
+from rowcache_tasks.database.dialects.postgresql.text import KEY_TYPES
 from rowcache_tasks.database.dialects.sqlite import read_moment
-from rowcache_tasks.database.key_type import BOOLEAN_KEY
+from rowcache_tasks.database.key_type import BOOLEAN_KEY, KeyType
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.row_id import bytes_text, key_text
 
@@ -31,6 +33,7 @@ def value_writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[An
     is_boolean = isinstance(plain, Boolean) and dialect.name == "sqlite"
     is_moment = isinstance(plain, DateTime) and dialect.name == "sqlite"
     zone = "Z" if isinstance(plain, TIMESTAMP) and dialect.name in ("mysql", "mariadb") else ""
+    canonical = _canonical_type(plain) if dialect.name == "postgresql" else None
     width = plain.length or 0 if isinstance(plain, BINARY) else 0
 
     def write(value: Any) -> str:
@@ -45,18 +48,31 @@ def value_writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[An
             return str(read_moment(stored))
         if width:
             return bytes_text(_bytes_of(stored).ljust(width, b"\0"))
-        text = _write_plain(stored)
+        text = _write_plain(stored, canonical)
         return text.rstrip(" ") if padded else text.removesuffix(zone) + zone
 
     return write
 
 
-def _write_plain(value: Any) -> str:
-    """Write a value for the driver; one that no row has is left to the database."""
+def _canonical_type(column_type: Any) -> KeyType | None:
+    """Return the type of PostgreSQL that has several texts of one value. A naive datetime counts as UTC."""
+    if isinstance(column_type, DateTime):
+        return KEY_TYPES["timestamptz" if column_type.timezone else "timestamp"]
+    if isinstance(column_type, Time):
+        return None if column_type.timezone else KEY_TYPES["time"]
+    name = column_type.__visit_name__
+    return KEY_TYPES[name.lower()] if name in ("INET", "CIDR", "MACADDR", "MACADDR8") else None
+
+
+def _write_plain(value: Any, kind: KeyType | None) -> str:
+    """Write a value for the driver, as `kind` does if there is one; one that no row has is left to the database."""
     try:
-        return key_text(_bytes_of(value))
+        text = key_text(_bytes_of(value))
     except ArgumentError:
-        return str(value)
+        text = str(value)
+    with suppress(ValueError):
+        return kind.write(kind.parse(text)) if kind else text
+    return text
 
 
 def _bytes_of(value: Any) -> Any:

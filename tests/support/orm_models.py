@@ -2,11 +2,11 @@
 
 import enum
 import uuid
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 
 from sqlalchemy import CHAR, DateTime, ForeignKey, LargeBinary, Numeric, String, TypeDecorator, Uuid
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 TABLES = {
@@ -128,6 +128,20 @@ class Reading(Base):
     tag: Mapped[bytes] = mapped_column(LargeBinary().with_variant(mysql.BINARY(4), "mysql"), primary_key=True)
 
     KEY = ("is_last", "at", "moment", "token", "tag")
+
+
+class Address(Base):
+    """Its key has types of PostgreSQL with several texts of one value."""
+
+    __tablename__ = "address"
+    opens: Mapped[time] = mapped_column(primary_key=True)
+    moment: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    ip: Mapped[str] = mapped_column(postgresql.INET, primary_key=True)
+    net: Mapped[str] = mapped_column(postgresql.CIDR, primary_key=True)
+    mac: Mapped[str] = mapped_column(postgresql.MACADDR, primary_key=True)
+    mac8: Mapped[str] = mapped_column(postgresql.MACADDR8, primary_key=True)
+
+    KEY = ("opens", "moment", "ip", "net", "mac", "mac8")
 
 
 class Untold(Base):

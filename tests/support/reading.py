@@ -15,13 +15,18 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 500000)
 
 def row_ids_of_a_reading(engine, url, *, moment):
     """Store a reading; return its row id as the hook has it, and those of a scan."""
-    Reading.__table__.create(engine, checkfirst=True)
-    table = Table("reading", "reading", key=Reading.KEY)
-    reading = Reading(is_last=True, at=AT, moment=moment, token=b"\0\xff", tag=b"a")
+    return row_ids_of(engine, url, Reading(is_last=True, at=AT, moment=moment, token=b"\0\xff", tag=b"a"))
+
+
+def row_ids_of(engine, url, item):
+    """Store a mapped object; return its row id as the hook has it, and those of a scan."""
+    mapped = type(item)
+    mapped.__table__.create(engine, checkfirst=True)
+    table = Table(mapped.__tablename__, mapped.__tablename__, key=mapped.KEY)
     with Session(engine, expire_on_commit=False) as session:
-        session.add(reading)
+        session.add(item)
         session.commit()
-        hooked = MappedKey(Reading, table).row_id([getattr(reading, name) for name in Reading.KEY], engine.dialect)
+        hooked = MappedKey(mapped, table).row_id([getattr(item, name) for name in mapped.KEY], engine.dialect)
     source_engine = create_source_engine(url, statement_timeout_s=5)
     scanned = list(Source(source_engine, table).stream_row_ids(9))
     source_engine.dispose()

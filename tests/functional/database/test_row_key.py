@@ -201,6 +201,31 @@ def test_other_texts_of_a_key_find_its_row(pg, sqlite):
     assert len(found.rows) == 2
 
 
+@pytest.mark.parametrize(
+    ("sql_type", "text", "other", "reason"),
+    [
+        ("inet", "10.0.0.1", "10.0.0.1/32", "it is not an IP address like 10.0.0.1 or 10.0.0.1/8"),
+        ("inet", "::ffff:1.2.3.4/8", "0:0:0::FFFF:0102:0304/8", "it is not an IP address like 10.0.0.1 or 10.0.0.1/8"),
+        ("cidr", "2001:db8::/32", "2001:0DB8:0::/32", "it is not a network like 10.0.0.0/8, with no bits set to"),
+        ("macaddr", "08:00:2b:01:02:03", "0800.2B01.0203", "it is not a MAC address like 08:00:2b:01:02:03"),
+        ("macaddr8", "08:00:2b:ff:fe:01:02:03", "08002b:010203", "it is not a MAC address like 08:00:2b:ff:fe:01"),
+        ("time", "19:39:00", "19:39", "it is not a time written hh:mm:ss"),
+        ("time", "24:00:00", "24:00:00", "it is not a time written hh:mm:ss"),
+    ],
+)
+def test_ids_that_are_no_address_or_time_cost_no_query(pg, sql_type, text, other, reason):
+    pg.run(f"CREATE TABLE one (k {sql_type} PRIMARY KEY)", f"INSERT INTO one VALUES ('{text}')")
+    source = pg.source("one")
+    wrong = [f"wrong {n}" for n in range(20)] + ["fe80::1%eth0", "10.0.0.256", "08:00:2b:01:02:0g", "25:00:00"]
+    sent = record_psycopg_queries(source._engine)
+    found = source.fetch([other, text, *wrong])
+    assert sum("FROM one" in sql for sql in sent) == 1
+    assert list(found.rows) == list(dict.fromkeys([other, text]))
+    assert list(found.errors) == wrong
+    assert all(reason in found.errors[row_id] for row_id in wrong)
+    assert list(source.stream_row_ids(9)) == [[text]]
+
+
 def test_key_column_without_an_exact_text_names_the_columns_that_may_be_one(pg):
     pg.run("CREATE TABLE reading (at float8 PRIMARY KEY, id integer, name text, spot point)")
     with pytest.raises(ConfigError) as caught:

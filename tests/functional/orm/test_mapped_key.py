@@ -1,14 +1,15 @@
 """Row ids of mapped objects: equal to those of a scan of the table."""
 
 import uuid
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
+from ipaddress import IPv4Interface
 
 import pytest
 from sqlalchemy import create_engine, event, select, text, update
 from sqlalchemy.orm import defer
-from support.orm_models import TABLES, Boss, Inventory, Line, Mood, Parcel, Seat, Staff, Temp, Thing, User
-from support.reading import MOMENT, row_ids_of_a_reading
+from support.orm_models import TABLES, Address, Boss, Inventory, Line, Mood, Parcel, Seat, Staff, Temp, Thing, User
+from support.reading import AT, MOMENT, row_ids_of, row_ids_of_a_reading
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
@@ -139,3 +140,20 @@ def test_key_of_a_type_that_drivers_wrap_is_that_of_a_scan(request, server, zone
     engine.dispose()
     assert scanned == [[hooked]]
     assert hooked == f"true,2026-01-02T03:04:05.5,2026-01-02T03:04:05.5{zone},AP8=,{tag}"
+
+
+def test_key_that_has_several_texts_in_postgresql_is_that_of_a_scan(pg):
+    engine = create_engine(pg.url, connect_args={"options": "-c timezone=UTC"})
+    item = Address(
+        opens=time(10, 0, 0, 500000),
+        moment=AT,
+        ip=IPv4Interface("10.0.0.1/32"),
+        net="0:0::102:304",
+        mac="08002B-010203",
+        mac8="08:00:2B:01:02:03",
+    )
+    hooked, scanned = row_ids_of(engine, pg.url, item)
+    engine.dispose()
+    assert scanned == [[hooked]]
+    times = "10:00:00.5,2026-01-02T03:04:05.5Z"
+    assert hooked == f"{times},10.0.0.1,::1.2.3.4/128,08:00:2b:01:02:03,08:00:2b:ff:fe:01:02:03"

@@ -3,7 +3,10 @@
 Types have their names in pg_type: timestamptz, bpchar.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from datetime import time
+from ipaddress import ip_interface, ip_network
 
 from rowcache_tasks.database.encoding import Converter, embedded, finite
 from rowcache_tasks.database.key_type import (
@@ -12,6 +15,7 @@ from rowcache_tasks.database.key_type import (
     DECIMAL_KEY,
     INFINITE,
     UUID_KEY,
+    KeyType,
     bytes_key,
     integer_key,
     moment_key,
@@ -77,6 +81,72 @@ CONVERTERS: Mapping[str, Converter] = {
     "timetz": _offset_time,
 }
 
+MAC = re.compile(r"[0-9a-f]{2}([:.-]?[0-9a-f]{2}){5}(([:.-]?[0-9a-f]{2}){2})?", re.IGNORECASE)
+TIME = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?")
+
+
+def _inet(text: str) -> str:
+    network = ip_interface(text)
+    address = str(network).removesuffix(f"/{network.max_prefixlen}")
+    return _embedded_ipv4(address, network.packed)
+
+
+def _cidr(text: str) -> str:
+    network = ip_network(text)
+    return _embedded_ipv4(str(network), network.network_address.packed)
+
+
+def _embedded_ipv4(written: str, packed: bytes) -> str:
+    """Write ::102:304 as ::1.2.3.4, as PostgreSQL does."""
+    start = {bytes(12): "::", bytes(10) + b"\xff\xff": "::ffff:"}.get(packed[:-4])
+    if start is None or (start == "::" and packed[-4:-2] == bytes(2)):
+        return written
+    _, slash, length = written.partition("/")
+    return f"{start}{'.'.join(map(str, packed[-4:]))}{slash}{length}"
+
+
+def _mac(text: str) -> str:
+    if not MAC.fullmatch(text):
+        raise ValueError
+    return bytes.fromhex(re.sub("[:.-]", "", text)).hex(":")
+
+
+def _mac8(text: str) -> str:
+    """Extend one of 6 bytes, as PostgreSQL does."""
+    mac = _mac(text)
+    return mac if len(mac) == 23 else f"{mac[:8]}:ff:fe{mac[8:]}"
+
+
+def _mac6(text: str) -> str:
+    mac = _mac(text)
+    if len(mac) != 17:
+        raise ValueError
+    return mac
+
+
+def _time(text: str) -> str:
+    if text == "24:00:00":
+        return text
+    if not TIME.fullmatch(text):
+        raise ValueError
+    written = time.fromisoformat(text).isoformat()
+    return written.rstrip("0") if "." in written else written
+
+
+def _canonical_key(canonical: Callable[[str], str], noun: str) -> KeyType:
+    """Texts of which `canonical` returns PostgreSQL's form; one that it cannot read is refused without a query."""
+
+    def parse(text: str) -> str:
+        try:
+            if text.isascii() and "%" not in text:
+                return canonical(text)
+        except ValueError:
+            pass
+        raise ValueError(f"it is not {noun}")
+
+    return KeyType(parse)
+
+
 TEXT_KEY = text_key(nul=False)
 KEY_TYPES = {
     "int2": integer_key(-(2**15), 2**15 - 1),
@@ -94,5 +164,9 @@ KEY_TYPES = {
     "timestamptz": or_infinite(moment_key(is_utc=True)),
     "bool": BOOLEAN_KEY,
     "bytea": bytes_key(),
-    **dict.fromkeys(("inet", "cidr", "macaddr", "macaddr8", "time"), TEXT_KEY),
+    "inet": _canonical_key(_inet, "an IP address like 10.0.0.1 or 10.0.0.1/8"),
+    "cidr": _canonical_key(_cidr, "a network like 10.0.0.0/8, with no bits set to the right of its length"),
+    "macaddr": _canonical_key(_mac6, "a MAC address like 08:00:2b:01:02:03"),
+    "macaddr8": _canonical_key(_mac8, "a MAC address like 08:00:2b:ff:fe:01:02:03"),
+    "time": _canonical_key(_time, "a time written hh:mm:ss"),
 }
