@@ -1,20 +1,24 @@
 """Command dispatch: a dispatcher without beat."""
 
 import click
-from celery.utils.log import mlevel
+from celery.bin.base import LOG_LEVEL
 
 from rowcache_tasks.beat.loop import dispatch as run_loop
 from rowcache_tasks.celery.application import applications, celery_command
 from rowcache_tasks.ops.cli.access import FailedError, find_app
+from rowcache_tasks.text import shorten
 
 
 @click.command()
-@click.option("-l", "--loglevel", default="INFO", show_default=True, help="Level of the log.")
+@click.option("-l", "--loglevel", type=LOG_LEVEL, default="INFO", show_default=True, help="Level of the log.")
 @click.option("-f", "--logfile", help="File of the log. Default: stderr.")
-def dispatch(loglevel: str, logfile: str | None) -> None:
+def dispatch(loglevel: int, logfile: str | None) -> None:
     """Send due rows to the workers until SIGTERM; for a team whose beat has another scheduler. Start any number."""
     app = find_app()
     if app not in applications:
         raise FailedError(f"{celery_command()} is an application without rowcache_tasks.install(app): call it there")
-    app.log.setup(mlevel(loglevel.upper()), logfile)
+    try:
+        app.log.setup(loglevel, logfile)
+    except OSError as error:
+        raise FailedError(f"--logfile {shorten(logfile)} cannot be opened: {error.strerror}: name another") from error
     run_loop(app)

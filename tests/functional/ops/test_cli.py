@@ -534,6 +534,21 @@ def test_celery_runs_the_command(env, schedule):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--loglevel=FOO", "Error: Invalid value for '-l' / '--loglevel': 'FOO' is not one of "),
+        ("--logfile=/nowhere/x", "rowcache_tasks: --logfile '/nowhere/x' cannot be opened: No such file or dir"),
+    ],
+)
+def test_wrong_option_of_the_log_is_one_line(env, option, line):
+    command = [*CELERY, "rowcache", "dispatch", option]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, check=False, text=True)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith(line)
+    assert "Traceback" not in done.stderr
+
+
 def test_watch_in_a_real_terminal_redraws_until_ctrl_c_and_exits_with_0(env):
     ours, theirs = pty.openpty()
     command = [*CELERY, "rowcache", "status", "--watch", "0.1"]
