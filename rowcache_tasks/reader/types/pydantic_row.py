@@ -10,7 +10,7 @@ from rowcache_tasks.errors import ArgumentError
 
 def is_pydantic(wanted: Any) -> bool:
     """Whether a type is a model or a dataclass of Pydantic."""
-    return hasattr(wanted, "__pydantic_fields__")
+    return hasattr(wanted, "__pydantic_validator__")
 
 
 def pydantic_decoder(wanted: Any) -> tuple[tuple[str, ...], Callable[[bytes | str], Any]]:
@@ -31,8 +31,9 @@ def pydantic_decoder(wanted: Any) -> tuple[tuple[str, ...], Callable[[bytes | st
             failure = _as_msgspec(error)
         raise failure  # outside of the except: the traceback of Pydantic's error shows values
 
-    fields = wanted.__pydantic_fields__.items()
-    return tuple(str(field.validation_alias or name) for name, field in fields), decode
+    # In Pydantic 2.9, models have only model_fields, and dataclasses only the other.
+    fields = wanted.__pydantic_fields__ if hasattr(wanted, "__pydantic_fields__") else wanted.model_fields
+    return tuple(str(field.validation_alias or name) for name, field in fields.items()), decode
 
 
 def _as_msgspec(error: Any) -> msgspec.ValidationError:
