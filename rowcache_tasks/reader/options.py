@@ -5,8 +5,11 @@ from typing import TypedDict
 
 import redis.asyncio
 
-from rowcache_tasks.config.settings import Table, load_settings, parse_settings
+from rowcache_tasks.config.parse import parse_name, parse_namespace, parse_text, parse_url
+from rowcache_tasks.config.redis_url import parse_redis_url
+from rowcache_tasks.config.settings import Table, load_settings
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.keys import BOOK_TABLE
 from rowcache_tasks.schedule.arguments import Delay, parse_delay, parse_seconds
 from rowcache_tasks.text import shorten
 
@@ -124,12 +127,14 @@ def find_settings(
         table = settings.table(name)
         options = replace(options, database_url=options.database_url or settings.url_of(table))
         return ReaderSettings(table, settings.redis_url, options)
-    tables = {name: {"table": name, **({} if namespace is None else {"namespace": namespace})}}
-    raw = {"rowcache_redis_url": url or "redis://localhost", "rowcache_tables": tables}
+    name = parse_name("url is given", "table", name)
+    if namespace is None:
+        default = "" if name == BOOK_TABLE else name
+        namespace = parse_namespace("the name of the table, which is its namespace as no namespace= is given,", default)
+    table = Table(name, parse_text("table", name), parse_namespace("namespace", namespace))
     if options.database_url is not None:
-        raw["rowcache_database_url"] = options.database_url
-    settings = parse_settings(raw)
-    return ReaderSettings(settings.table(name), settings.redis_url, options)
+        parse_url("ReadThrough database_url", options.database_url)
+    return ReaderSettings(table, parse_redis_url("rowcache_redis_url", url or "redis://localhost"), options)
 
 
 def check_client(client: object, url: str | None, kind: type) -> None:

@@ -235,6 +235,24 @@ def test_namespace_without_a_server_is_a_clear_error():
             kind("users", namespace="users")
 
 
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (
+            "state",
+            {},
+            "the name of the table, which is its namespace as no namespace= is given, is 'state': this name ",
+        ),
+        ("a b", {}, "the name of the table, which is its namespace as no namespace= is given, is 'a b': allowed are "),
+        ("inv", {"namespace": "a b"}, "namespace is 'a b': allowed are letters"),
+    ],
+)
+def test_wrong_namespace_beside_a_url_is_an_error_about_the_argument(table, options, message):
+    for kind in (RowCache, AsyncRowCache):
+        with pytest.raises(ConfigError, match=f"^{message}"):
+            kind(table, url="redis://h", **options)
+
+
 def test_password_of_the_database_is_in_no_representation():
     options = ReadThrough(database_url="postgresql://user:secret@host/db")
     assert "secret" not in repr(options)
