@@ -36,7 +36,7 @@ class RowCache(Reader[Row]):
     read_through: how to read the database (docs/reading.md).
 
     Raises ConfigError for wrong settings, ArgumentError for a table that the settings do not have, an option out of
-    its range or a row id that is neither a non-empty text nor an integer. The reads raise CacheError when Redis cannot
+    its range or a wrong key. The reads raise CacheError when Redis cannot
     be read, RowTypeError for a row that does not fit the type and, when they fill, FillError. A value that is not a
     JSON object, which only another client can have written, is logged and counts as not cached.
     """
