@@ -6,13 +6,13 @@ import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from rowcache_tasks.config.redis_url import split_sentinels
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.role import role_connection
+from rowcache_tasks.schedule.sentinels import AsyncSentinels, Sentinels
 from rowcache_tasks.text import shorten
 
 SOCKET_TIMEOUT_S = 5.0
@@ -42,8 +42,8 @@ def open_pool(
 ) -> Any:
     """Return a pool of connections of redis-py to a server, or to the primary that Sentinels name.
 
-    `pool` is its class, of threads or of asyncio; `timeout_s` is to connect, and for each answer. `role` shows in
-    CLIENT LIST. Only readers may use a replica, until the address leads to the primary.
+    `pool` is its class, of threads or of asyncio; `timeout_s` is to ask all Sentinels, to connect, and for each answer.
+    `role` shows in CLIENT LIST. Only readers may use a replica, until the address leads to the primary.
     """
     is_async = issubclass(pool, redis.asyncio.ConnectionPool)
     module: Any = redis.asyncio if is_async else redis
@@ -57,17 +57,13 @@ def open_pool(
     if sentinels is None:
         return pool(connection_class=role_connection(kind, needs_primary=needs_primary), **options)
     is_tls = issubclass(kind, module.SSLConnection)
+    of_tls = {name: value for name, value in server.items() if name.startswith("ssl_")}
+    manager = (AsyncSentinels if is_async else Sentinels)(sentinels.nodes, kind, timeout_s, **of_tls, **sentinels.login)
     kind = module.sentinel.SentinelManagedSSLConnection if is_tls else module.sentinel.SentinelManagedConnection
     options["connection_class"] = role_connection(kind, needs_primary=needs_primary)
     for name in ("host", "port"):
         options.pop(name)
-    retry = (AsyncRetry if is_async else Retry)(NoBackoff(), 0)
-    asking = {"retry": retry, "socket_timeout": timeout_s / 2, "socket_connect_timeout": timeout_s / 2}
-    asking |= {"ssl": is_tls} | {name: value for name, value in server.items() if name.startswith("ssl_")}
-    manager = module.sentinel.Sentinel(sentinels.nodes, sentinel_kwargs=asking | sentinels.login)
-    return type("SentinelPool", (module.sentinel.SentinelConnectionPool, pool), {})(
-        sentinels.master, manager, **options
-    )
+    return type("PrimaryPool", (module.sentinel.SentinelConnectionPool, pool), {})(sentinels.master, manager, **options)
 
 
 def check_timeout(timeout: object) -> float:

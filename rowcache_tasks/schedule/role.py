@@ -12,9 +12,7 @@ from typing import Any
 import redis
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as AbstractAsyncConnection
-from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.connection import AbstractConnection
-from redis.sentinel import MasterNotFoundError
 
 CHECK_S = 2.0
 """Age of a known role after which a connection asks again, before its next command. Every user may send HELLO."""
@@ -91,10 +89,7 @@ class RoleConnection(Role, AbstractConnection):
         is_checked = self._sock is not None and self.is_rechecked
         if is_checked and (self._is_left() or (self._is_old() and not self._has_role())):
             self.disconnect()  # type: ignore[no-untyped-call]
-        try:
-            super().connect()  # type: ignore[no-untyped-call]
-        except MasterNotFoundError as error:
-            raise unlisted(error) from None
+        super().connect()  # type: ignore[no-untyped-call]
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
@@ -138,10 +133,7 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
         """Connect, unless connected to a server of the right role."""
         if self.is_connected and (self._is_left() or (self._is_old() and not await self._has_role())):
             await self.disconnect()
-        try:
-            await super().connect()  # type: ignore[no-untyped-call]
-        except AsyncMasterNotFoundError as error:
-            raise unlisted(error) from None
+        await super().connect()  # type: ignore[no-untyped-call]
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
@@ -185,11 +177,6 @@ def role_of(hello: Any) -> str:
         hello = dict(zip(hello[::2], hello[1::2], strict=False))
     found = hello.get(b"role", hello.get("role", "")) if isinstance(hello, dict) else ""
     return found.decode() if isinstance(found, bytes) else str(found)
-
-
-def unlisted(error: redis.ConnectionError) -> redis.ConnectionError:
-    """Return the error of Sentinels that name no primary; redis-py lists all their options in it."""
-    return type(error)(f"{str(error).partition(' : ')[0]}: its Sentinels are away, or elect a primary")
 
 
 def is_refused_by_role(error: Exception) -> bool:
