@@ -10,7 +10,7 @@ from sqlalchemy.pool import QueuePool
 
 from rowcache_tasks.database.dialects import Dialect, dialect_of
 from rowcache_tasks.errors import ConfigError, MissingExtraError
-from rowcache_tasks.text import redact
+from rowcache_tasks.text import one_line, redact
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int
     except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is not a number
         raise ConfigError(f"rowcache_database_url is not a URL that SQLAlchemy can open: {ALLOWED}") from error
     except ImportError as error:
-        if error.name in EXTRAS or error.name is None:
-            extra = EXTRAS.get(str(error.name), "postgresql")
+        if extra := EXTRAS.get(error.name or parsed.get_driver_name()):
             raise MissingExtraError.of("rowcache_database_url", extra, error) from error
+        found = f"needs the module {error.name!r}, which is not installed" if error.name else f"cannot start: {error}"
         raise ConfigError(
-            f"rowcache_database_url needs the module {error.name!r}, which is not installed: install it, or name "
+            f"rowcache_database_url {one_line(found)}: install it, or name "
             "psycopg (pip install 'rowcache-tasks[postgresql]') or pymysql (pip install 'rowcache-tasks[mysql]')"
         ) from error
     if engine.dialect.is_async:

@@ -48,6 +48,14 @@ def test_driver_that_is_not_installed_is_named(monkeypatch):
         create("mysql://host/db")
 
 
+def test_driver_that_cannot_be_imported_is_named_with_its_own_extra(monkeypatch, tmp_path):
+    (tmp_path / "pymysql.py").write_text('raise ImportError("no TLS library")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pymysql", raising=False)
+    with pytest.raises(ConfigError, match=r"cannot start: no TLS library: pip install 'rowcache-tasks\[mysql\]'"):
+        create("mysql+pymysql://host/db")
+
+
 def test_postgresql_url_may_overrule_our_connection_settings():
     _, given = create("postgresql://host/db?connect_timeout=60").dialect.create_connect_args(
         create("postgresql://host/db?connect_timeout=60").url
