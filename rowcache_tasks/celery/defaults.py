@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 import redis
 from kombu import Exchange, Queue
 
-from rowcache_tasks.config.redis_url import split_sentinels
+from rowcache_tasks.config.redis_url import SENTINEL_PORT, split_sentinels
 from rowcache_tasks.keys import DeploymentNames
 
 REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
@@ -112,7 +112,7 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     if not broker_url and isinstance(redis_url, str):
         broker_url = defaults["broker_url"] = of_cache(redis_url)
     scheme = str(broker_url).partition("://")[0]
-    of_sentinel = sentinel_options(str(redis_url)) if scheme == "sentinel" else {}
+    of_sentinel = sentinel_options(str(redis_url), str(broker_url)) if scheme == "sentinel" else {}
     if scheme in REDIS:
         defaults["broker_transport_options"] = SENDING | OF_REDIS | of_sentinel
     # Without these options kombu verifies neither the certificate of rediss:// nor the host name of amqps://. The ssl_*
@@ -175,11 +175,12 @@ def of_cache(cache_url: str) -> str:
     return f"{url.scheme}://{login}{server}/{database}" + (f"?{tls}" if tls else "")
 
 
-def sentinel_options(cache_url: str) -> dict[str, Any]:
-    """Return the options of kombu's transport for the Sentinels of a cache; none for a server, or an unreadable URL."""
+def sentinel_options(cache_url: str, broker_url: str) -> dict[str, Any]:
+    """Return the options of kombu's transport for the Sentinels of a cache; none for others, or an unreadable URL."""
     try:
         sentinels = split_sentinels(cache_url)
-        if sentinels is None:
+        asked = {(url.hostname, url.port or SENTINEL_PORT) for url in map(urlsplit, broker_url.split(";"))}
+        if sentinels is None or not asked <= set(sentinels.nodes):
             return {}
         server = redis.connection.parse_url(sentinels.server)  # type: ignore[no-untyped-call]
     except ValueError:

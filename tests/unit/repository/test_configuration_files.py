@@ -129,6 +129,12 @@ def test_broker_asks_the_sentinels_of_the_cache():
     assert named["master_name"] == "main"
 
 
+def test_broker_with_sentinels_of_its_own_has_no_option_of_the_cache():
+    config = package_defaults("rediss+sentinel://h1,h2/main/0?sentinel_password=x", "sentinel://:x@h3/1;sentinel://h2")
+    assert "broker_use_ssl" not in config
+    assert not {"master_name", "sentinel_kwargs"} & set(config["broker_transport_options"])
+
+
 def test_every_celery_setting_exists():
     names = set(package_defaults("rediss://cache/0", None))
     assert len(names) > 20
