@@ -11,7 +11,7 @@ from celery import Celery, Task, _state
 from celery.local import Proxy
 
 from rowcache_tasks.config.parse import parse_deployment
-from rowcache_tasks.config.settings import SETTINGS, Settings, load_module, load_settings
+from rowcache_tasks.config.settings import SETTINGS, Settings, load_module, parse_settings
 from rowcache_tasks.config.source import read_module, read_settings, set_application
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import DeploymentNames
@@ -79,7 +79,7 @@ def add_task(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def settings_of(app: object) -> Settings:
     """Return the settings of an application. Raises ConfigError."""
-    return load_module() if is_package(app) else load_settings(app)
+    return load_module() if is_package(app) else parse_settings(read_settings(SETTINGS, app))
 
 
 def names_of(app: object) -> DeploymentNames:

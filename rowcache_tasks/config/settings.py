@@ -17,7 +17,7 @@ from rowcache_tasks.config.parse import (
 )
 from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.redis_url import parse_redis_url
-from rowcache_tasks.config.source import read_module, read_settings
+from rowcache_tasks.config.source import read_given, read_module, read_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames, Keys
 from rowcache_tasks.text import one_line, shorten, suggest
@@ -139,11 +139,11 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
 
 
 def load_settings(app: Any = None) -> Settings:
-    """Read the settings of an application, default the installed one; else the module named by CELERY_CONFIG_MODULE.
+    """Read the settings of `app`; without it, of the installed one, else the module named by CELERY_CONFIG_MODULE.
 
     That module is celeryconfig in the current directory by default. Raises ConfigError.
     """
-    return parse_settings(read_settings(SETTINGS, app))
+    return parse_settings(read_settings(SETTINGS) if app is None else read_given(SETTINGS, app))
 
 
 def load_module() -> Settings:

@@ -41,6 +41,21 @@ def read_settings(known: Iterable[str], app: Any = None) -> dict[str, Any]:
     return found | read_environment(known, found) if found else read_module(known)
 
 
+def read_given(known: Iterable[str], app: Any) -> dict[str, Any]:
+    """Return the settings of an application that a caller names, then of the environment, and of no module.
+
+    Raises ConfigError when both lack one of REQUIRED.
+    """
+    found = read_application(app)
+    found |= read_environment(known, found)
+    missing = [name for name in REQUIRED if found.get(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{missing[0]} is not set in the application {app.main!r}, which app= names: set it there, or leave app out"
+        )
+    return found
+
+
 def read_application(app: Any) -> dict[str, Any]:
     """Return the rowcache_* settings of a Celery application: CELERY_ROWCACHE_* with the namespace CELERY."""
     if not hasattr(app, "conf"):

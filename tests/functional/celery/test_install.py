@@ -7,7 +7,7 @@ import pytest
 from celery import Celery, Task
 from kombu import Connection, Queue
 
-from rowcache_tasks import ArgumentError, ConfigError, RowCache, install
+from rowcache_tasks import ArgumentError, ConfigError, Refresher, RowCache, install
 from rowcache_tasks.celery import app as package
 from rowcache_tasks.celery.install import is_consumer
 from rowcache_tasks.config.settings import load_settings
@@ -143,6 +143,19 @@ def test_each_of_two_applications_in_one_process_has_its_own(install_in, setting
     assert RowCache("b", app=second).get(1) is None
     with pytest.raises(ConfigError, match="app is 5: allowed is a Celery application"):
         RowCache("b", app=5)
+
+
+def test_application_that_is_named_and_has_no_settings_is_an_error(install_in, settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "celeryconfig", SimpleNamespace(**settings))
+    monkeypatch.delenv("CELERY_CONFIG_MODULE", raising=False)
+    assert RowCache("shop").get(1) is None
+    app = install_in(Celery("proj", set_as_current=False))
+    for ask in (lambda: RowCache("shop", app=app), lambda: Refresher(app=app)):
+        with pytest.raises(ConfigError, match="rowcache_redis_url is not set in the application 'proj', which app="):
+            ask()
+    monkeypatch.setenv("ROWCACHE_REDIS_URL", settings["rowcache_redis_url"])
+    monkeypatch.setenv("ROWCACHE_TABLES", '{"env": {"table": "t"}}')
+    assert RowCache("env", app=app).get(1) is None
 
 
 def test_application_without_install_has_none_of_our_tasks(install_in, settings):
