@@ -64,5 +64,5 @@ class Sentinels:
         found = []
         for port in self.ports:
             with redis.Redis(port=port) as sentinel:
-                found.append(sentinel.sentinel_master(MASTER))
+                found.append(sentinel.sentinel_masters()[MASTER])
         return found
