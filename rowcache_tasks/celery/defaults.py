@@ -153,7 +153,8 @@ def of_cache(cache_url: str) -> str:
     credentials, the database number and ssl_* are kept.
     """
     try:
-        url, sentinels = urlsplit(cache_url), split_sentinels(cache_url)
+        sentinels = split_sentinels(cache_url)
+        url = urlsplit(sentinels.server if sentinels else cache_url)
     except ValueError:
         return cache_url
     if sentinels is not None:

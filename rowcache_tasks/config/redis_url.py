@@ -59,10 +59,12 @@ class Sentinels(NamedTuple):
 
 def split_sentinels(url: str) -> Sentinels | None:
     """Return the parts of a URL of Sentinels; None: it is that of a server. Raises ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis+sentinel", "rediss+sentinel"):
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("redis+sentinel", "rediss+sentinel"):
         return None
-    login, at, hosts = parts.netloc.rpartition("@")
+    servers = re.split("[/?#]", rest, maxsplit=1)[0]
+    parts = urlsplit(f"//{rest[len(servers) :]}")  # Python refuses several hosts with one in brackets
+    login, at, hosts = servers.rpartition("@")
     found = [urlsplit(f"//{host}") for host in hosts.split(",")]
     nodes = [(node.hostname or "", node.port or SENTINEL_PORT) for node in found]
     master, _, db = parts.path.removeprefix("/").partition("/")
@@ -70,7 +72,7 @@ def split_sentinels(url: str) -> Sentinels | None:
         raise ValueError("a host or the name of the master is missing")
     options = parse_qsl(parts.query, keep_blank_values=True)
     query = urlencode([(name, value) for name, value in options if name not in SENTINEL_LOGIN])
-    server = f"{parts.scheme.partition('+')[0]}://{login}{at}{found[0].netloc}/{db}" + (f"?{query}" if query else "")
+    server = f"{scheme.partition('+')[0]}://{login}{at}{found[0].netloc}/{db}" + (f"?{query}" if query else "")
     of_sentinel = {name.removeprefix("sentinel_"): value for name, value in options if name in SENTINEL_LOGIN}
     return Sentinels(nodes, unquote(master), server, of_sentinel)
 

@@ -158,6 +158,7 @@ def become(parent, argv, env, cwd, stdout, stderr):
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
+    sys.modules.pop("sitecustomize", None)  # Debian has one; the program may have another
     own = {str(ROOT / "tests"), *sys.path[:1]}
     added = [path for path in env.get("PYTHONPATH", "").split(":") if path]
     sys.path[:] = [cwd, *added, *(path for path in sys.path if path not in own)]
