@@ -106,6 +106,12 @@ def worker(deployment):
     return worker
 
 
+def wait_until_listening(broker, processes):
+    """Wait until that many processes hear the mailbox of all: a worker subscribes after its line `ready.`."""
+    ping = message(json.dumps({"method": "ping", "arguments": {}}).encode())
+    wait_until(lambda: broker.publish("/1.celery.pidbox", ping) >= processes, "all listen")
+
+
 def wait_until_swallowed(broker):
     """Wait until no message is in a queue, nor with a worker."""
     wait_until(lambda: not sum(map(broker.llen, QUEUES)) + broker.hlen("unacked"), "all are swallowed")
@@ -168,7 +174,7 @@ def test_pickle_and_yaml_are_refused_and_run_no_code(deployment, broker, worker)
 def test_what_is_no_message_in_the_mailbox_of_all_processes_stops_none_of_them(deployment, broker, worker):
     beat = deployment.start_beat()
     wait_until(lambda: "dispatching" in deployment.log("beat"), "the dispatcher is ready")
-    wait_until(lambda: broker.pubsub_numpat() >= 2, "both listen")
+    wait_until_listening(broker, 2)
     for wrong in (*NO_MESSAGES, *NO_TASKS[:-1], batch({"method": "nosuch"}), message(b'{"method": 5, "arguments": 7}')):
         broker.publish("/1.celery.pidbox", wrong)
         broker.publish("/1.celeryev/worker.heartbeat", wrong)
@@ -179,6 +185,7 @@ def test_what_is_no_message_in_the_mailbox_of_all_processes_stops_none_of_them(d
 
 
 def test_commands_in_the_mailbox_of_all_processes_forge_no_line(deployment, broker, worker):
+    wait_until_listening(broker, 1)
     name = "rowcache_tasks.tasks.refresh_row"
     for command in (
         {"method": "rate_limit", "arguments": {"task_name": name, "rate_limit": f"1/s{FORGED}"}},
