@@ -23,7 +23,7 @@ from rowcache_tasks.schedule.row_id import row_id
 if TYPE_CHECKING:
     from celery import Celery
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ArgumentError",

@@ -1,9 +1,11 @@
-"""Versions that CI and the lock file install."""
+"""Versions: of the package, and those that CI and the lock file install."""
 
 import re
 import tomllib
 
 from support.project import ROOT
+
+from rowcache_tasks import __version__
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -15,6 +17,11 @@ REQUIREMENTS = PROJECT["dependencies"] + [
     for requirement in found
     if not requirement.startswith(PROJECT["name"])
 ]
+
+
+def test_first_section_of_the_changelog_is_the_version_of_the_package_with_a_date():
+    sections = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert re.fullmatch(r"\[([\d.]+)\] - \d{4}-\d\d-\d\d", sections[0]).group(1) == __version__
 
 
 def test_oldest_versions_of_ci_are_the_lower_bounds_of_the_package():
