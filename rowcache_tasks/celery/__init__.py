@@ -27,7 +27,7 @@ from rowcache_tasks.celery.install import add_queues, install
 from rowcache_tasks.celery.startup import print_line, unreadable
 from rowcache_tasks.config.settings import SETTINGS
 from rowcache_tasks.config.source import hide_password, import_configuration, read_module
-from rowcache_tasks.text import redact
+from rowcache_tasks.errors.text import redact
 
 
 def refuse(line: str) -> ConfigError:

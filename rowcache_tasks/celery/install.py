@@ -13,7 +13,7 @@ from rowcache_tasks.celery.defaults import all_queues, shared_defaults
 from rowcache_tasks.celery.startup import check_worker
 from rowcache_tasks.config.source import hide_password
 from rowcache_tasks.errors import ArgumentError, ConfigError
-from rowcache_tasks.text import shorten
+from rowcache_tasks.errors.text import shorten
 
 STEPS = ("shutdown:GiveBack", "presence:Presence")
 """Names, so that a process that only sends imports no worker."""

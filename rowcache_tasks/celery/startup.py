@@ -22,8 +22,8 @@ from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.config.source import hide_password
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
+from rowcache_tasks.errors.text import redact, shorten
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.text import redact, shorten
 
 logger = logging.getLogger(__name__)
 

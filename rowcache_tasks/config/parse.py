@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.keys import BROKER_PREFIXES, NAMESPACE, RESERVED_NAMESPACES
-from rowcache_tasks.text import shorten
 
 MAX_NAME = 100
 """Characters of a table's or a query's name: it is in every message, and a label of the metrics."""

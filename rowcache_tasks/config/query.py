@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rowcache_tasks.config.parse import parse_name, refusal
-from rowcache_tasks.text import shorten
+from rowcache_tasks.errors.text import shorten
 
 STATEMENT = re.compile(r"\s*((?:SELECT|WITH)\b[^;\0\ud800-\udfff]*?)[\s;]*", re.IGNORECASE)
 """Against mistakes only: a session can only read, whatever the statement is."""

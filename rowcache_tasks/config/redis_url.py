@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 from rowcache_tasks.config.parse import parse_url, refusal
-from rowcache_tasks.text import redact
+from rowcache_tasks.errors.text import redact
 
 ANY = re.compile(r".*", re.DOTALL)
 WHOLE = re.compile(r"[0-9]{1,9}")

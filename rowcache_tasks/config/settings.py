@@ -19,8 +19,8 @@ from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.config.source import read_given, read_module, read_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.errors.text import one_line, shorten, suggest
 from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames, Keys
-from rowcache_tasks.text import one_line, shorten, suggest
 
 MAX_BATCH_SIZE = 1000
 """Claiming one batch keeps the server busy: 1000 rows take about 5 ms."""

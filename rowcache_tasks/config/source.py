@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.text import redact, shorten
+from rowcache_tasks.errors.text import redact, shorten
 
 PREFIX = "rowcache_"
 REDIS_URL = "rowcache_redis_url"

@@ -10,7 +10,7 @@ from sqlalchemy.pool import QueuePool
 
 from rowcache_tasks.database.dialects import Dialect, dialect_of
 from rowcache_tasks.errors import ConfigError, MissingExtraError
-from rowcache_tasks.text import one_line, redact
+from rowcache_tasks.errors.text import one_line, redact
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from operator import itemgetter
 from typing import Any
 
 from rowcache_tasks.database.key_type import KeyType, as_it_is
+from rowcache_tasks.errors.text import MAX_TEXT, one_line, shorten
 from rowcache_tasks.schedule.row_id import join_row_id, split_row_id
-from rowcache_tasks.text import MAX_TEXT, one_line, shorten
 
 
 class RowKey:

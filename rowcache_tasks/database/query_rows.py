@@ -8,9 +8,9 @@ from typing import Any
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.database.keys import RowKey
 from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.schedule.arguments import parse_delay
 from rowcache_tasks.schedule.row_id import key_text
-from rowcache_tasks.text import shorten
 
 
 class QueryRows:

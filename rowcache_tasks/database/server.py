@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rowcache_tasks.database.dialects import dialect_of
 from rowcache_tasks.errors import SourceError
-from rowcache_tasks.text import MAX_TEXT, one_line
+from rowcache_tasks.errors.text import MAX_TEXT, one_line
 
 
 def is_pooled(engine: Engine) -> bool:

@@ -19,7 +19,7 @@ from rowcache_tasks.database.lookup import Found, lookup
 from rowcache_tasks.database.query_rows import QueryRows
 from rowcache_tasks.database.table import SourceTable, load_table
 from rowcache_tasks.errors import ConfigError, SourceError
-from rowcache_tasks.text import MAX_TEXT, one_line
+from rowcache_tasks.errors.text import MAX_TEXT, one_line
 
 logger = logging.getLogger(__name__)
 

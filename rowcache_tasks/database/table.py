@@ -13,7 +13,7 @@ from rowcache_tasks.database.encoding import RowEncoder
 from rowcache_tasks.database.key_type import KeyType
 from rowcache_tasks.database.keys import RowKey
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.text import suggest
+from rowcache_tasks.errors.text import suggest
 
 WORD = r'"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^."`]+'
 QUOTED_NAME = re.compile(rf"((?P<schema>{WORD})\.)?(?P<name>{WORD})")

@@ -11,7 +11,7 @@ from typing import Any
 
 from rowcache_tasks.dispatch.backpressure import LINGER_S
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.text import shorten
+from rowcache_tasks.errors.text import shorten
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from rowcache_tasks.celery.application import celery_command
+from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.finding import Finding, fail, warn
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
-from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 CELERY = celery_command()
 OURS = "rowcache"

@@ -14,9 +14,9 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors.text import show_duration
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.rows import cut
-from rowcache_tasks.text import show_duration
 
 MAX_ERROR = 500
 """Characters of a recorded error."""

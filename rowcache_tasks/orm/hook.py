@@ -9,6 +9,7 @@ from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, Sess
 
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.orm.bulk import BulkStatement
 from rowcache_tasks.orm.delivery import Delivery, send_tasks
 from rowcache_tasks.orm.mapped_key import MappedKey, base_table
@@ -16,7 +17,6 @@ from rowcache_tasks.orm.session import Changes, PendingChanges, Row, hooked_sess
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.row_id import Key, Many
-from rowcache_tasks.text import shorten
 
 INFO_KEY = "rowcache_tasks"
 """In session.info: hook -> pending changes."""

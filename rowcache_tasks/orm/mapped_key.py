@@ -10,9 +10,9 @@ from sqlalchemy.orm import InstanceState, Mapper
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten, suggest
 from rowcache_tasks.orm.row_id import value_writer
 from rowcache_tasks.schedule.row_id import join_row_id
-from rowcache_tasks.text import shorten, suggest
 
 logger = logging.getLogger(__name__)
 

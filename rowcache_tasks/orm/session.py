@@ -9,7 +9,7 @@ from sqlalchemy import Dialect
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction, scoped_session, sessionmaker
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.text import shorten
+from rowcache_tasks.errors.text import shorten
 
 
 def hooked_sessions(given: Any) -> type[Session] | Session:

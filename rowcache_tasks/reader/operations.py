@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError, FillError, RowTypeError
+from rowcache_tasks.errors.text import redact, shorten
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
 from rowcache_tasks.reader.options import ReaderSettings, ReadRequest, ReadThrough, find_settings
@@ -17,7 +18,6 @@ from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.connection import check_timeout
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_list, key_text
 from rowcache_tasks.schedule.rows import cut
-from rowcache_tasks.text import redact, shorten
 
 logger = logging.getLogger(__name__)
 

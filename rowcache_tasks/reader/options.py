@@ -9,9 +9,9 @@ from rowcache_tasks.config.parse import parse_name, parse_namespace, parse_text,
 from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.config.settings import Table, load_settings
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.keys import BOOK_TABLE
 from rowcache_tasks.schedule.arguments import Delay, parse_delay, parse_seconds
-from rowcache_tasks.text import shorten
 
 MAX_CONCURRENCY = 10
 MAX_SECONDS = 86400.0

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from rowcache_tasks.errors import CacheError
-from rowcache_tasks.text import one_line
+from rowcache_tasks.errors.text import one_line
 
 logger = logging.getLogger(__name__)
 

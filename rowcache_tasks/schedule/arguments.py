@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.schedule.row_id import encode_row_id, key_list, key_text
-from rowcache_tasks.text import shorten
 
 Delay = float | timedelta
 """Seconds, or a timedelta."""

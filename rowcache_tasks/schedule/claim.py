@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES
 from rowcache_tasks.schedule.arguments import TIME, are_members
-from rowcache_tasks.text import shorten
 
 MESSAGE_FIELDS = ("claimed_at", "epoch", "late_ms", "lease_until", "namespace")
 EPOCH = re.compile(r"[0-9]{1,15}")

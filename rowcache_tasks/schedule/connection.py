@@ -11,9 +11,9 @@ from redis.retry import Retry
 
 from rowcache_tasks.config.redis_url import split_sentinels
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.schedule.role import role_connection
 from rowcache_tasks.schedule.sentinels import AsyncSentinels, Sentinels
-from rowcache_tasks.text import shorten
 
 SOCKET_TIMEOUT_S = 5.0
 """A server that does not answer for so long counts as gone; no caller hangs for longer than a few of these."""

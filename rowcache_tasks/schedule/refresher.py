@@ -10,13 +10,13 @@ from redis.retry import Retry
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError, CacheError
+from rowcache_tasks.errors.text import redact, shorten
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, open_client
 from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.row_id import Key, Many
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
 from rowcache_tasks.schedule.script import Call, load_script
-from rowcache_tasks.text import redact, shorten
 
 ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
 """Rows in one round trip, about 20 ms; the deadline is checked between two of them."""

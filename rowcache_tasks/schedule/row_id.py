@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 from uuid import UUID
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.text import shorten
+from rowcache_tasks.errors.text import shorten
 
 Value = str | int | UUID | date | Decimal | bytes
 """Key of one column; also a bool, an int to Python, and a datetime, a date to Python."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import redis
 
 from rowcache_tasks.errors import RowCacheError
+from rowcache_tasks.errors.text import one_line, shorten
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.rows import Backoff, Schedule
-from rowcache_tasks.text import one_line, shorten
 from rowcache_tasks.worker.warning import warn_once
 
 if TYPE_CHECKING:

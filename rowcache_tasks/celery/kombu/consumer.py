@@ -19,7 +19,7 @@ from celery.worker.consumer import Consumer, Mingle
 from rowcache_tasks.celery.application import is_package
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.celery.kombu.message import check_task, describe
-from rowcache_tasks.text import redact
+from rowcache_tasks.errors.text import redact
 
 logger = logging.getLogger(__name__)
 

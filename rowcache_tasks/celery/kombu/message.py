@@ -11,7 +11,7 @@ from celery.app.task import Context
 from kombu.message import Message
 
 from rowcache_tasks.celery.kombu.guard import guarded
-from rowcache_tasks.text import MAX_TEXT, one_line, shorten
+from rowcache_tasks.errors.text import MAX_TEXT, one_line, shorten
 
 MAX_DEPTH = 50
 """Levels of nesting. pickle, which hands a task to a process of the pool, fails at some hundred."""

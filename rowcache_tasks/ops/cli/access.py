@@ -13,8 +13,8 @@ from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ConfigError, RowCacheError
+from rowcache_tasks.errors.text import one_line, redact
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.text import one_line, redact
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -5,8 +5,8 @@ from celery.bin.base import LOG_LEVEL
 
 from rowcache_tasks.beat.loop import dispatch as run_loop
 from rowcache_tasks.celery.application import applications, celery_command
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.ops.cli.access import FailedError, find_app
-from rowcache_tasks.text import shorten
 
 
 @click.command()

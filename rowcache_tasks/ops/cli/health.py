@@ -6,13 +6,13 @@ import sys
 import click
 
 from rowcache_tasks.errors import MissingExtraError
+from rowcache_tasks.errors.text import one_line, show_count
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import find_problems
 from rowcache_tasks.ops.snapshot import is_halted
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
-from rowcache_tasks.text import one_line, show_count
 
 
 @click.command()

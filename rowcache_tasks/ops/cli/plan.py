@@ -9,10 +9,10 @@ import msgspec
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, load_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.errors.text import align, shorten, show_duration
 from rowcache_tasks.ops.cli.access import FailedError, open_access
 from rowcache_tasks.ops.cli.sample import sample_workload
 from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
-from rowcache_tasks.text import align, shorten, show_duration
 
 HEADER = ("PART", "COUNT", "BUSY", "CORES", "SATURATES AT")
 WIDTHS = (22, 9, 8, 9, 16)

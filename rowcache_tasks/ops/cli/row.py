@@ -8,13 +8,13 @@ import msgspec
 
 from rowcache_tasks.celery.application import celery_command
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
 from rowcache_tasks.ops.snapshot import Failure, parse_failure, read_failures
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
-from rowcache_tasks.text import one_line, show_count, show_duration, show_text
 
 COMMAND = f"{celery_command()} rowcache"
 

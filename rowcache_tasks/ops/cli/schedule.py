@@ -15,10 +15,10 @@ import click
 
 from rowcache_tasks.config.query import parse_query
 from rowcache_tasks.errors import SourceError
+from rowcache_tasks.errors.text import show_count
 from rowcache_tasks.ops.cli.access import FailedError, open_access
 from rowcache_tasks.schedule.arguments import parse_delay, parse_row_ids
 from rowcache_tasks.schedule.claim import Changed
-from rowcache_tasks.text import show_count
 from rowcache_tasks.worker.drop import drop_table as drop_rows_of
 from rowcache_tasks.worker.reconcile import reconcile_table
 from rowcache_tasks.worker.seed import seed_query, seed_table

@@ -12,13 +12,13 @@ import click
 import msgspec
 import redis
 
+from rowcache_tasks.errors.text import align, one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_access
 from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
 from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
-from rowcache_tasks.text import align, one_line, show_count, show_duration, show_text
 
 HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
 WIDTHS = (6, 10, 8, 7, 8, 10, 7, 9, 7, 7)

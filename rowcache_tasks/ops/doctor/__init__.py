@@ -13,6 +13,7 @@ from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.startup import check_broker, check_broker_url
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.ops.doctor.redis_server import examine_server
 from rowcache_tasks.ops.doctor.source_tables import examine_database
 from rowcache_tasks.ops.doctor.table_keys import examine_keys
@@ -20,7 +21,6 @@ from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
-from rowcache_tasks.text import redact, show_count
 
 __all__ = ["Finding", "examine"]
 

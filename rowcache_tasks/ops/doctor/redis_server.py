@@ -7,8 +7,8 @@ from typing import Any
 
 import redis
 
+from rowcache_tasks.errors.text import show_duration
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
-from rowcache_tasks.text import show_duration
 
 OLDEST = (6, 2)
 """First version with ZMSCORE and ZRANGE BYSCORE."""

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
-from rowcache_tasks.text import redact, show_count
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

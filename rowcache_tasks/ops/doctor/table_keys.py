@@ -10,11 +10,11 @@ import redis
 
 from rowcache_tasks.celery.application import celery_command
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors.text import show_count, show_row_ids
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.rows import cut
-from rowcache_tasks.text import show_count, show_row_ids
 
 SAMPLE = 10_000
 """Rows of schedule: and of delay: that are checked."""

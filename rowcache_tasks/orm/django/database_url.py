@@ -10,7 +10,7 @@ from django.db import connections
 from sqlalchemy import URL
 
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.text import shorten, suggest
+from rowcache_tasks.errors.text import shorten, suggest
 
 DRIVERS = {
     "postgresql": "postgresql+psycopg",

@@ -9,11 +9,11 @@ from django.db.models.signals import post_delete, post_save
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import suggest
 from rowcache_tasks.orm.delivery import Delivery
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.row_id import Key, Many, row_id
-from rowcache_tasks.text import suggest
 
 logger = logging.getLogger(__name__)
 

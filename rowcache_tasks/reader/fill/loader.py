@@ -11,9 +11,9 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, FillError, RowCacheError, SourceError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.fill.scripts import ABSENT, BAD_ROW, make_note
 from rowcache_tasks.reader.server import Breaker
-from rowcache_tasks.text import shorten
 
 
 class LoadPool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
 from rowcache_tasks.errors import CacheError, FillError, RowCacheError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.fill.scripts import (
     ABSENT,
     FAILED,
@@ -22,7 +23,6 @@ from rowcache_tasks.reader.fill.scripts import (
 )
 from rowcache_tasks.reader.fill.single_flight import InFlight, SingleFlight
 from rowcache_tasks.reader.options import ReaderSettings, ReadRequest, ReadThrough
-from rowcache_tasks.text import shorten
 
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader

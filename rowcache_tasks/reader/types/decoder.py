@@ -10,8 +10,8 @@ import msgspec
 from msgspec import inspect
 
 from rowcache_tasks.errors import ArgumentError, RowTypeError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.types.pydantic_row import is_pydantic, pydantic_decoder
-from rowcache_tasks.text import shorten
 
 if TYPE_CHECKING:  # PEP 696; in the standard library from Python 3.13 on
     from typing_extensions import TypeVar

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Mapper, make_transient_to_detached
 from sqlalchemy.types import NullType
 
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.types.mapped_column import ColumnConversion, find_conversion
-from rowcache_tasks.text import shorten
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from rowcache_tasks import (
     row_id,
 )
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors.text import redact
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.text import redact
 
 
 @pytest.fixture(params=READER_KINDS)

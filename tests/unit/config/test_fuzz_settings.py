@@ -14,8 +14,8 @@ from support.project import ROOT
 from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Settings, parse_settings
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.errors.text import redact
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.text import redact
 
 GOOD = {"rowcache_redis_url": "redis://localhost/0", "rowcache_tables": {"inv": {"table": "inventory"}}}
 SECRET = "s3cret"

@@ -5,7 +5,7 @@ import pytest
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, Table, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
-from rowcache_tasks.text import redact
+from rowcache_tasks.errors.text import redact
 
 GOOD = {"rowcache_redis_url": "redis://localhost/0", "rowcache_tables": {"inv": {"table": "inventory"}}}
 

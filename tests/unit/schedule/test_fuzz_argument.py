@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.hostile_values import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
 
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.schedule.arguments import (
     MAX_DELAY_S,
     MAX_ROW_ID_BYTES,
@@ -20,7 +21,6 @@ from rowcache_tasks.schedule.arguments import (
 )
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.row_id import encode_row_id
-from rowcache_tasks.text import shorten
 
 CLAIM = {
     "claimed_at": "1763837614.123456",

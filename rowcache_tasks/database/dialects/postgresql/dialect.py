@@ -16,7 +16,7 @@ from rowcache_tasks.database.dialects.postgresql.select import BatchSelect
 from rowcache_tasks.database.dialects.postgresql.text import CONVERTERS, ELEMENTS, KEY_TYPES, NATIVE, TEXT_KEY
 from rowcache_tasks.database.encoding import each
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.text import shorten
+from rowcache_tasks.errors.text import shorten
 
 # Domains resolve to the type below them, arrays to their element: "resolved" ends at a type that is neither.
 CATALOG = sa.text("""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.hostile_values import any_object, reproducible, texts
 
-from rowcache_tasks.text import one_line, redact, shorten, show_duration, show_text, suggest
+from rowcache_tasks.errors.text import one_line, redact, shorten, show_duration, show_text, suggest
 
 
 @reproducible
