@@ -3,6 +3,9 @@
 SECONDS ?= 60
 SEED ?= 1
 BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(DOCS),--docs) $(if $(REPORT),--report)
+ifdef AGAINST
+BENCH = $(if $(QUICK),--rounds 2 --rows 20000) $(if $(ONLY),--only $(ONLY)) --against $(AGAINST)
+endif
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
@@ -52,7 +55,7 @@ format: .venv/.dev  ## format the code and mend what can be mended
 	.venv/bin/ruff format
 
 bench: .venv/.dev  ## measure beside the alternatives, 20 minutes; QUICK=1 three minutes, ONLY=reading,idle, DOCS=1 into docs/
-	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks $(BENCH)
+	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks$(if $(AGAINST),.compare) $(BENCH)
 
 clean:  ## remove .venv and everything else that was made here
 	rm -rf .venv .venv-oldest bench-results dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

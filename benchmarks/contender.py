@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from support.waiting import wait_until
 
 from benchmarks.processor import descendants
-from benchmarks.servers import Servers
+from benchmarks.servers import ROOT, Servers
 from benchmarks.warmup import warm_up
 from rowcache_tasks.demo.servers import Child
 from rowcache_tasks.dispatch.dispatcher import Limits
@@ -104,12 +105,12 @@ def task_queue(module: str, *worker: str) -> Running:
     return running
 
 
-def ours(processes: int = 2, **env: str) -> Running:
-    """Run one dispatcher and one worker with a number of pool processes, with the settings of `env`."""
+def ours(processes: int = 2, checkout: Path = ROOT, **env: str) -> Running:
+    """Run one dispatcher and one worker with a number of pool processes, of a checkout, with the settings of `env`."""
 
     @contextmanager
     def running(servers: Servers) -> Iterator[Pids]:
-        deployment = servers.deployment(**env)
+        deployment = servers.deployment(checkout, **env)
         for log in ("beat", "worker"):
             (servers.folder / f"{log}.log").unlink(missing_ok=True)
         try:

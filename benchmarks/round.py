@@ -1,6 +1,8 @@
 """One round of a contender.
 
-It is started and warmed up, rows become due at one moment, and the last value ends it.
+A contender is started and warmed up. Then rows with an old value become due at one moment. The clock stops when the
+server counts no old value any more, and no row of this package that is due or leased. The clock starts after the rows
+were written to the schedule.
 """
 
 import random
@@ -31,7 +33,7 @@ class Round:
     """Result of one round."""
 
     rate: float
-    """Rows a second, from their due time until the last one is in the cache and none is due or leased."""
+    """Rows a second, from their due time until the last one is in the cache, and none is due or leased."""
     cost_us: dict[str, float]
     """Group of processes -> microseconds of processor time a row."""
 
@@ -59,6 +61,7 @@ def schedule(servers: Servers, rows: int, lead_s: float) -> float:
     """Make rows due at one moment; return it."""
     before = servers.now()
     servers.schedule(1, rows, DELAY_S, before + DELAY_S)
+    servers.put_old_values(rows, DELAY_S)
     now = servers.now()
     due = now + lead_s + (now - before)
     servers.reschedule(DELAY_S, due)

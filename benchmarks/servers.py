@@ -7,8 +7,9 @@ Valkey. All connections are Unix sockets.
 import copy
 import ctypes.util
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
@@ -45,23 +46,24 @@ SELECT n, 'SKU-' || lpad(n::text, 9, '0'), 'item number ' || n,
 FROM generate_series(1, %s) n
 """
 
-CONTROL_KEYS = (
-    *("schedule:", "delay:", "refreshed:", "changed:", "failures:", "wake:", "stats:", "state:"),
-    *("queue:", "beat:", "expiring:", "fill:inv:", "started:", "layout:"),
-)
-"""Keys of the wire contract that hold no row."""
+OLD_VALUES = "for n = ARGV[1], ARGV[2] do redis.call('SET', 'inv:' .. n, ARGV[3], 'EX', 36000) end"
+OLD_VALUE = '{"old": "%s"}' % ("x" * 310)
 
 CHUNK = 10_000
 """Rows in one ZADD."""
 
 ROOT = Path(__file__).parents[1]
 
+ChildFactory = Callable[..., Child]
+"""Makes the processes of this package; those of the other contenders are always started anew."""
+
 
 class Servers:
     """A Valkey, a PostgreSQL with the table inventory of the rows 1 to `rows`, and a folder for logs."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, child: ChildFactory = Child) -> None:
         self.rows = rows
+        self._child = child
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -88,12 +90,17 @@ class Servers:
         self.broker = stack.enter_context(redis.Redis.from_url(self.valkey.url_for(1), socket_timeout=60.0))
 
     @contextmanager
-    def with_allocator(self, library: str) -> Iterator["Servers"]:
-        """Yield the same PostgreSQL with a second Valkey that takes malloc from a library."""
+    def with_valkey(self, **env: str) -> Iterator["Servers"]:
+        """Yield the same PostgreSQL with a second Valkey, started in an environment."""
         other = copy.copy(self)
         with ExitStack() as stack:
-            with preloaded(library):
+            before = dict(os.environ)
+            os.environ.update(env)
+            try:
                 other._start_valkey(stack)
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
             yield other
 
     def connect(self) -> psycopg.Connection:
@@ -116,10 +123,15 @@ class Servers:
             "PYTHONPATH": str(ROOT),
         }
 
-    def deployment(self, **env: str) -> Deployment:
-        """Create a deployment of this package on the servers; the caller stops it."""
-        deployment = Deployment(self.valkey, self.database_url, self.folder, child=Child)
-        deployment.env |= {"ROWCACHE_LEASE": "30"} | env
+    def deployment(self, checkout: Path = ROOT, **env: str) -> Deployment:
+        """Create a deployment of the package in a checkout on the servers; the caller stops it."""
+
+        def child(argv: list[str], *, env: dict[str, str], log: Path, cwd: Path) -> Child:
+            del cwd  # Python finds modules in the current folder first
+            return self._child(argv, env=env, log=log, cwd=checkout)
+
+        deployment = Deployment(self.valkey, self.database_url, self.folder, child=child)
+        deployment.env |= {"ROWCACHE_LEASE": "30", "PYTHONPATH": str(checkout)} | env
         return deployment
 
     def start(self, name: str, argv: list[str]) -> Child:
@@ -156,35 +168,37 @@ class Servers:
         """Move the due times of all rows, whose delay is the same, with one command."""
         self.client.zunionstore("schedule:", {"delay:": due / delay_s})
 
-    def cached(self) -> int:
-        """Count the values in the cache: all keys of its database without those of the schedule."""
-        with self.client.pipeline(transaction=True) as pipeline:
-            pipeline.dbsize()
-            pipeline.exists(*CONTROL_KEYS)
-            keys, control = pipeline.execute()
-        return int(keys) - int(control)
+    def put_old_values(self, rows: int, delay_s: float) -> None:
+        """Cache an old value of each of the rows 1 to `rows`, whose delay is the same, as refreshed 10 s ago.
+
+        It has an expiry, which a SET or MSET removes.
+        """
+        for start in range(1, rows + 1, CHUNK):
+            self.client.eval(OLD_VALUES, 0, start, min(start + CHUNK - 1, rows), OLD_VALUE)
+        self.client.zunionstore("refreshed:", {"delay:": (self.now() - 10) / delay_s})
+
+    def count_old_values(self) -> int:
+        """Count the old values that are not replaced yet."""
+        found: dict[str, dict[str, int]] = self.client.info("keyspace")
+        return found["db0"]["expires"] if found else 0
 
 
-def find_jemalloc() -> str | None:
-    """Find libjemalloc: the path in BENCH_JEMALLOC, or the library of the system; None without one."""
-    return os.environ.get("BENCH_JEMALLOC") or ctypes.util.find_library("jemalloc")
+def jemalloc_env() -> dict[str, str] | None:
+    """Return the environment in which Valkey uses jemalloc; None where there is no libjemalloc.
 
-
-@contextmanager
-def preloaded(library: str) -> Iterator[None]:
-    """Preload a library into the programs that are started meanwhile."""
-    before = os.environ.get("LD_PRELOAD")
-    os.environ["LD_PRELOAD"] = library
-    try:
-        yield
-    finally:
-        os.environ.pop("LD_PRELOAD")
-        if before is not None:
-            os.environ["LD_PRELOAD"] = before
+    BENCH_JEMALLOC names the library, otherwise it is that of the system, which its packages of Redis and Valkey bring.
+    Without a library, a server on the PATH that has jemalloc built in.
+    """
+    if library := os.environ.get("BENCH_JEMALLOC") or ctypes.util.find_library("jemalloc"):
+        return {"LD_PRELOAD": library}
+    for path in filter(None, map(shutil.which, ("valkey-server", "redis-server"))):
+        if b"jemalloc-5" in Path(path).read_bytes():
+            return {"ROWCACHE_VALKEY_SERVER": path}
+    return None
 
 
 def allocator_of(valkey: Valkey) -> str:
-    """Name the allocator of a Valkey: a preloaded library, or the one that it was built with."""
+    """Name the allocator of a Valkey: a preloaded library, or the one of INFO memory."""
     maps = Path(f"/proc/{valkey.pid}/maps")
     if maps.exists() and "libjemalloc" in maps.read_text():
         return "jemalloc"

@@ -20,8 +20,10 @@ def warm_up(servers: Servers, pids: Mapping[str, list[int]], rows: int, sessions
     """Let rows go through a contender until it has a number of sessions at the database; then remove the rows."""
     with servers.connect() as connection:
         for _ in range(ROUNDS):
+            servers.schedule(1, rows, DELAY_S, servers.now() + DELAY_S)
+            servers.put_old_values(rows, DELAY_S)
             due = servers.now()
-            servers.schedule(1, rows, DELAY_S, due)
+            servers.reschedule(DELAY_S, due)
             order(servers, rows, due)
             wait_for_values(servers, pids, rows, due, 60.0)
             found = connection.execute(
@@ -42,16 +44,18 @@ def order(servers: Servers, rows: int, due: float) -> None:
 
 
 def wait_for_values(servers: Servers, pids: Mapping[str, list[int]], count: int, due: float, timeout_s: float) -> None:
-    """Wait until the cache holds a number of values.
+    """Wait until the cache holds no old value any more, of a number of them.
 
-    A look takes time of the server and of a core. So they are rare while many values are missing, and the last ones
-    come every 2 ms.
+    A look takes time of the server and of a core. So they are rare while many values are old, and the last ones come
+    every 2 ms.
     """
-    while (found := servers.cached()) < count:
-        now = servers.now()
+    while left := servers.count_old_values():
+        now, found = servers.now(), count - left
         ended = [group for group, roots in pids.items() if any(map(has_ended, roots))]
         assert not ended, f"{', '.join(ended)} ended during the round:\n{logs(servers, ended)}"
-        assert now < due + timeout_s, f"{found} of {count} rows cached in {timeout_s} s:\n{logs(servers, list(pids))}"
+        assert now < due + timeout_s, (
+            f"{found} of {count} rows refreshed in {timeout_s} s:\n{logs(servers, list(pids))}"
+        )
         left_s = (now - due) * (count - found) / found if found and now > due else max(0.02, due - now)
         time.sleep(min(0.1, max(0.002, left_s / 2)))
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from support.deployment import Deployment
 from support.waiting import wait_until
@@ -14,7 +15,7 @@ from benchmarks.processor import Processor, tree
 from benchmarks.progress import say
 from benchmarks.round_trips import RoundTrips, count_round_trips
 from benchmarks.section import Section, Table
-from benchmarks.servers import Servers
+from benchmarks.servers import ROOT, Servers
 from rowcache_tasks.demo.servers import Child
 
 ROWS = 10_000
@@ -79,13 +80,13 @@ def start_worker(deployment: Deployment) -> list[Child]:
     return [child]
 
 
-def measure(servers: Servers, seconds: float, start: Start) -> Idle:
+def measure(servers: Servers, seconds: float, start: Start, checkout: Path = ROOT) -> Idle:
     """Start processes, and count what they do for a number of seconds."""
     servers.clear()
     servers.schedule(1, ROWS, 3600.0, servers.now() + 3600)
     for log in ("beat", "worker"):
         (servers.folder / f"{log}.log").unlink(missing_ok=True)
-    deployment = servers.deployment()
+    deployment = servers.deployment(checkout)
     try:
         children = start(deployment)
         time.sleep(SETTLE_S)

@@ -1,9 +1,8 @@
 """Rows refreshed a second, beside the other contenders.
 
-The clock runs from the due time of the rows until the last value is in the cache.
-
-All contenders take turns; a round of each takes about two seconds. The others are this package with other batch sizes
-and numbers of processes, and, where libjemalloc is found, this package and the bare loop on a Valkey that uses it.
+All rows have an old value and become due at one moment; `benchmarks.round` has the clock. All contenders take turns; a
+round of each takes about two seconds. The others are this package with other batch sizes and numbers of processes, and,
+where libjemalloc is found, this package and the bare loop on a Valkey that uses it.
 """
 
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from benchmarks.options import Options
 from benchmarks.round import Round, run_round
 from benchmarks.sample import Sample, interleave
 from benchmarks.section import Chart, Section, Series, Table
-from benchmarks.servers import Servers, allocator_of, find_jemalloc
+from benchmarks.servers import Servers, allocator_of, jemalloc_env
 
 CONTENDERS = (BARE, BARE_TWO, BOOK, CELERY_ROW, HUEY_ROW, OURS)
 
@@ -28,9 +27,10 @@ VARIANTS = (
 )
 
 JEMALLOC = ", jemalloc"
+NOT_MEASURED = "not measured: no libjemalloc"
 COLUMNS = [
     *("contender", f"{OURS.name} is faster by", "of one bare loop", "rows/s"),
-    *("processor, µs a row", "of a bare loop's", "of it Valkey, PostgreSQL"),
+    *("processor, µs a row", "of a bare loop's", "of it each process"),
 ]
 
 
@@ -60,14 +60,16 @@ class Course:
 
 def run(servers: Servers, options: Options) -> Section:
     """Measure all contenders in turn."""
-    course, library = Course(options), find_jemalloc()
+    course, env = Course(options), jemalloc_env()
     entrants = {each.name: (servers, each) for each in CONTENDERS + (() if options.is_quick else VARIANTS)}
     allocators = allocator_of(servers.valkey)
     with ExitStack() as stack:
-        if library:
-            other = stack.enter_context(servers.with_allocator(library))
+        if env:
+            other = stack.enter_context(servers.with_valkey(**env))
             entrants |= {each.name + JEMALLOC: (other, each) for each in (BARE, OURS)}
             allocators += f", in the lines so named {allocator_of(other.valkey)}"
+        else:
+            allocators += f"; with jemalloc {NOT_MEASURED}"
         measures = {name: partial(course.measure, *entrant, name) for name, entrant in entrants.items()}
         rates = interleave(measures, options.rounds)
     names = sorted(rates, key=lambda name: -rates[name].median)
@@ -75,7 +77,6 @@ def run(servers: Servers, options: Options) -> Section:
         f"Median and range of {options.rounds} rounds. {OURS.name} has batches of {BATCH_SIZE}; it and the task queues "
         f"have two worker processes. Valkey uses {allocators}."
     )
-    suffix = JEMALLOC if library else ""
     return Section(
         "throughput",
         "Refresh throughput",
@@ -85,10 +86,19 @@ def run(servers: Servers, options: Options) -> Section:
             "rows_per_s": {name: list(rates[name].values) for name in names},
             "processor_us": {name: course.cost(name) for name in names},
             "faster_by": {name: rates[OURS.name].over(rates[name]).median for name in names},
-            "rate_over_bare": rates[OURS.name + suffix].over(rates[BARE.name + suffix]).median,
-            "processor_over_bare": course.total(OURS.name + suffix).over(course.total(BARE.name + suffix)).median,
+            "beside_bare": beside_bare(rates, course, ""),
+            "beside_bare_jemalloc": beside_bare(rates, course, JEMALLOC) if env else {},
         },
     )
+
+
+def beside_bare(rates: dict[str, Sample], course: Course, suffix: str) -> dict[str, float]:
+    """Compare this package with the bare loop on the same server."""
+    mine, bare = OURS.name + suffix, BARE.name + suffix
+    return {
+        "rate": rates[mine].over(rates[bare]).median,
+        "processor": course.total(mine).over(course.total(bare)).median,
+    }
 
 
 def row(name: str, rates: dict[str, Sample], course: Course) -> list[str]:
@@ -102,7 +112,7 @@ def row(name: str, rates: dict[str, Sample], course: Course) -> list[str]:
         rates[name].shown(),
         f"{course.total(name).median:,.1f}",
         "" if name == bare else course.total(name).over(course.total(bare)).shown_ratio(),
-        ", ".join(f"{cost[group]:,.1f}" for group in ("valkey", "postgres")),
+        ", ".join(f"{group} {us:,.1f}" for group, us in cost.items()),
     ]
 
 
