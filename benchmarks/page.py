@@ -15,7 +15,7 @@ from benchmarks.servers import ROOT
 
 PLACE = re.compile(r"^<!-- begin: (\S+) -->$.*?^<!-- end: \1 -->$", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"^<!-- (?:begin|end): \S+ -->$", re.MULTILINE)
-PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+PAGES = (ROOT / "docs" / "benchmarks.md",)
 CHARTS = ROOT / "docs" / "benchmarks"
 
 

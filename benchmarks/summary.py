@@ -1,4 +1,4 @@
-"""Summary of all cases for the README: a table of a few lines."""
+"""Summary of all cases: a table of a few lines."""
 
 from collections.abc import Callable, Mapping
 from statistics import median
@@ -59,22 +59,24 @@ def read_near(f: Figures) -> list[str]:
     return ["a row read from the near cache", f"{median(near['us']):,.1f} µs", beside]
 
 
-LINES: tuple[tuple[str, Callable[[Figures], list[str]]], ...] = (
-    ("throughput", refresh),
-    ("lateness", lateness),
-    ("scale", scale),
-    ("reading", read),
-    ("reading", read_near),
+LINES: tuple[tuple[str, str, Callable[[Figures], list[str]]], ...] = (
+    ("throughput", "more", refresh),
+    ("lateness", "less", lateness),
+    ("scale", "less", scale),
+    ("reading", "less", read),
+    ("reading", "less", read_near),
 )
+"""Case, whether more or less of its figure is better, line."""
 
 
 def table(results: Results) -> Table:
     """Sum up the results; a line without its figures is left out, as that of 10 million rows in a quick run."""
     rows = []
-    for name, line in LINES:
+    for name, better, line in LINES:
         if name in results.results:
             try:
-                rows.append(line(results.results[name].section.figures))
+                subject, figure, beside = line(results.results[name].section.figures)
             except KeyError:
                 continue
-    return Table(["", "", "beside"], rows)
+            rows.append([subject, figure, better, beside])
+    return Table(["", "", "better", "beside"], rows)

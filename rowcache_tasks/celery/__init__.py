@@ -5,7 +5,9 @@ package are behind them (defaults.py). The application never becomes the current
 """
 
 import os
+import sys
 from contextlib import suppress
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,7 +70,8 @@ app = Celery("rowcache_tasks", set_as_current=False, amqp="rowcache_tasks.celery
 app.config_from_object(Proxy(configuration))  # read at the first use: an import alone needs no settings
 install(app)
 if click.get_current_context(silent=True) is not None and asked_app().startswith("rowcache_tasks"):
-    configuration()
+    if not {("rowcache", "init"), ("rowcache", "plan")} & set(pairwise(sys.argv)):
+        configuration()
     add_flower_defaults()
 
 

@@ -1,4 +1,4 @@
-"""The main job, done by real beat and worker processes on real servers."""
+"""The main job, done by real beat and worker processes on real servers, with the settings of README.md."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import psutil
 import psycopg
 import pytest
+from support.readme import configuration
 from support.waiting import wait_until
 
 from rowcache_tasks import RowCache
@@ -17,7 +18,15 @@ from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance
 
+SHORT_LEASE = {"ROWCACHE_LEASE": "5"}
+"""Where a test waits for the end of a lease; the default is 30 s."""
 OUTCOMES = ("refreshed", "unchanged", "superseded", "dropped", "missing", "failed")
+
+
+@pytest.fixture
+def deployment(deployment):
+    deployment.configure(configuration())
+    return deployment
 
 
 @pytest.fixture
@@ -104,7 +113,7 @@ def test_two_dispatchers_and_two_workers_do_each_claim_once(deployment):
 
 
 def test_rows_of_a_killed_worker_are_refreshed_when_their_lease_ends(deployment, inv):
-    deployment.start_beat()
+    deployment.start_beat(**SHORT_LEASE)
     worker = deployment.start_worker()
     deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 11)})
     wait_until(lambda: inv.get("10"), "the rows are cached")
@@ -120,7 +129,7 @@ def test_rows_of_a_killed_worker_are_refreshed_when_their_lease_ends(deployment,
 
 
 def test_worker_that_lost_a_pool_process_in_a_batch_goes_on(deployment, inv):
-    deployment.start_beat()
+    deployment.start_beat(**SHORT_LEASE)
     worker = deployment.start_worker()
     deployment.schedule.put_rows({"1": (3600, 0)})
     wait_until(lambda: inv.get("1"), "the row is cached")
@@ -150,7 +159,7 @@ def test_prefork_children_have_database_connections_of_their_own(deployment):
 
 
 def test_dispatcher_and_worker_survive_a_restart_of_redis(deployment, inv):
-    beat = deployment.start_beat()
+    beat = deployment.start_beat(**SHORT_LEASE)
     worker = deployment.start_worker()
     deployment.schedule.put_rows({"1": (1, 0)})
     wait_until(lambda: inv.get("1"), "the row is cached")

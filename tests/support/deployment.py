@@ -50,9 +50,16 @@ class Deployment:
             **self.servers,
             "ROWCACHE_DATABASE_URL": reader_url or database_url,
             "ROWCACHE_LEASE": "5",
-            "ROWCACHE_START_TIMEOUT": "20",
             "PYTHONPATH": str(ROOT),
         }
+        self.cwd = ROOT
+
+    def configure(self, text):
+        """Use this celeryconfig.py and no other setting than the addresses of the servers."""
+        self.cwd = self.folder / "configured"
+        self.cwd.mkdir()
+        (self.cwd / "celeryconfig.py").write_text(text)
+        del self.env["ROWCACHE_LEASE"]
 
     def env_of(self, role, **env):
         """Return the environment of a process, with the login of its role in each URL that the test has not changed."""
@@ -67,7 +74,7 @@ class Deployment:
         """Start `celery -A rowcache_tasks <arguments>`; its log is <folder>/<name>.log."""
         log = self.folder / f"{name}.log"
         role = None if "-B" in arguments else ROLES.get(arguments[0])
-        child = self._child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=ROOT)
+        child = self._child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=self.cwd)
         child.start()
         self.children.append(child)
         return child
@@ -116,7 +123,7 @@ class Deployment:
 
     def run(self, code, check=True, role="application", **env):
         """Run Python code as an application; return its output, or with check=False the finished process."""
-        done = run_forked([sys.executable, "-c", code], env=self.env_of(role, **env))
+        done = run_forked([sys.executable, "-c", code], env=self.env_of(role, **env), cwd=self.cwd)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip() if check else done
 

@@ -18,6 +18,7 @@ COMMANDS = {
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     "dispatch": "dispatch",
     "plan": "plan",
+    "init": "init",
 }
 """Command -> its module in this package."""
 

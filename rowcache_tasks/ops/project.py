@@ -1,0 +1,127 @@
+"""Files of a project of one's own: settings, Compose, .env."""
+
+import json
+import secrets
+from importlib.resources import files
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from rowcache_tasks import __version__
+from rowcache_tasks.config.parse import parse_url
+from rowcache_tasks.config.redis_url import parse_redis_url
+from rowcache_tasks.config.settings import parse_table
+from rowcache_tasks.database.dialects import dialect_of
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.table import load_table
+from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.errors.text import one_line, redact
+
+MAX_TABLES = 20
+"""Tables that become settings; the others become comments, since a dispatcher looks at each table."""
+TIMEOUT_S = 10.0
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+DOCS = f"https://github.com/rowcache-tasks/rowcache-tasks/blob/v{__version__}/docs"
+
+CONFIGURATION = f'''\
+"""Settings of rowcache_tasks: {DOCS}/settings.md
+
+Addresses and passwords: the environment, or .env beside this file.
+"""
+
+import os
+import re
+from pathlib import Path
+
+_file = Path(__file__).with_name(".env")
+_text = _file.read_text("utf-8") if _file.exists() else ""
+_values = dict(re.findall(r"^(\\w+)='?(.*?)'?$", _text, re.MULTILINE)) | {{k: v for k, v in os.environ.items() if v}}
+
+rowcache_redis_url = _values.get("ROWCACHE_REDIS_URL")
+rowcache_database_url = _values.get("ROWCACHE_DATABASE_URL") or None
+rowcache_tables = {{
+TABLES
+}}
+'''
+ENVIRONMENT = f"""\
+# Read by celeryconfig.py and by Compose. Holds passwords: keep it out of version control.
+ROWCACHE_REDIS_URL='{{redis}}'
+ROWCACHE_DATABASE_URL='{{database}}'
+
+# For Compose, whose services have a Valkey of their own.
+CONTAINER_DATABASE_URL='{{container}}'
+ROWCACHE_PACKAGE='rowcache-tasks[{{extra}},flower]=={__version__}'
+VALKEY_PASSWORD='{{valkey}}'
+FLOWER_PASSWORD='{{flower}}'
+"""
+EXAMPLE = '    # "inv": {"table": "inventory"},  # your tables'
+EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+
+
+def make_files(redis_url: str, database_url: str | None) -> tuple[dict[str, str], list[str]]:
+    """Return the text of each file, and the tables found, each with its key. The database is only read.
+
+    Raises ConfigError for a URL, SourceError when the database cannot be read.
+    """
+    parse_redis_url("--redis", redis_url)
+    compose, extra = files("rowcache_tasks.ops").joinpath("compose.yaml").read_text("utf-8"), "worker"
+    url = container = parse_url("--database", database_url) if database_url else ""
+    lines, found = read_tables(url) if url else ([EXAMPLE], [])
+    if url:
+        place = make_url(url)
+        extra = EXTRAS.get(place.get_backend_name(), extra)
+        if place.host in LOCAL:
+            container = place.set(host="host.docker.internal").render_as_string(hide_password=False)
+        if is_file(place):
+            place = place.set(database=str(Path(place.database or "").absolute()))
+            url = container = str(place)
+            parent = str(Path(str(place.database)).parent).replace("$", "$$")
+            compose = compose.replace(
+                "    extra_hosts", f"    volumes: [{json.dumps(f'{parent}:{parent}')}]\n    extra_hosts"
+            )
+    if "'" in redis_url + url:
+        raise ConfigError("--redis or --database holds a quotation mark, as .env cannot: write %27 in a password")
+    passwords = {"valkey": secrets.token_hex(24), "flower": secrets.token_hex(24)}
+    environment = ENVIRONMENT.format(redis=redis_url, database=url, container=container, extra=extra, **passwords)
+    return {
+        "celeryconfig.py": CONFIGURATION.replace("TABLES", "\n".join(lines)),
+        "compose.yaml": compose,
+        ".env": environment,
+    }, found
+
+
+def is_file(url: URL) -> bool:
+    """Return whether a URL is that of a SQLite file."""
+    path = url.database or ":memory:"
+    return url.get_backend_name() == "sqlite" and path != ":memory:" and not path.startswith("file:")
+
+
+def read_tables(database_url: str) -> tuple[list[str], list[str]]:
+    """Return the lines of rowcache_tables, and the tables that are in them, each with its key."""
+    engine = create_source_engine(database_url, statement_timeout_s=TIMEOUT_S)
+    dialect = dialect_of(engine.dialect.name)
+    lines: list[str] = []
+    comments: list[str] = []
+    found: list[str] = []
+    try:
+        with dialect.transaction(engine) as connection:
+            for name in sorted(set(dialect.relation_names(connection, None))):
+                entry = f"{json.dumps(name)}: {{{json.dumps('table')}: {json.dumps(name)}}}"
+                try:
+                    table = load_table(parse_table(name, name, {"table": name}), dialect, connection)
+                except ConfigError as error:
+                    comments.append(f"    # {entry},  # {one_line(str(error).partition(': ')[2], 100)}")
+                    continue
+                key = one_line(", ".join(column.name for column in table.all_keys.selected_columns), 80)
+                if len(lines) < MAX_TABLES:
+                    lines.append(f"    {entry},  # key: {key}")
+                    found.append(f"{one_line(name)} (key {key})")
+                else:
+                    comments.append(f"    # {entry},  # key: {key}")
+    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
+        reason = dialect.message(getattr(error, "orig", None) or error)
+        raise SourceError(f"--database {redact(database_url)} cannot be read: {one_line(reason, 200)}") from error
+    finally:
+        engine.dispose()
+    return lines + comments, found
