@@ -1,6 +1,6 @@
 """Prometheus exporter: metrics of all processes, read from Redis.
 
-Needs the extra `metrics`. The only labels are `table` and `queue`: each row id would be a series for ever.
+Needs the extra `metrics`. The labels are `table`, `queue` and `quantile`: each row id would be a series for ever.
 """
 
 import logging
@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.ops.freshness import QUANTILES, Freshness
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import find_problems
 from rowcache_tasks.ops.snapshot import Snapshot
@@ -66,7 +67,7 @@ class RowCacheCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Read Redis in four round trips, and the broker."""
+        """Read Redis in six round trips, and the broker."""
         up = GaugeMetricFamily("rowcache_up", "1 when Redis could be read, else 0.")
         try:
             found = read_overview(self._client, self._settings, self._broker)
@@ -78,6 +79,7 @@ class RowCacheCollector(Collector):
         up.add_metric([], 1)
         yield up
         yield from gauges(found.tables)
+        yield from ages(found.freshness)
         yield from processes(found)
         yield from queues(found)
         yield from counters(found.tables)
@@ -89,6 +91,19 @@ def gauges(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
     for name, text, value_of in GAUGES:
         values = {table: value_of(snapshot) for table, snapshot in snapshots.items()}
         yield labelled(GaugeMetricFamily, name, text, "table", values)
+
+
+def ages(found: Mapping[str, Freshness]) -> Iterator[Metric]:
+    """Yield the ages of the values of each table, and the rows that have none."""
+    never = {table: each.never_refreshed for table, each in found.items()}
+    yield labelled(GaugeMetricFamily, "never_refreshed_rows", "Scheduled rows without a refresh.", "table", never)
+    text = "Age that this share of the refreshed rows does not exceed."
+    family = GaugeMetricFamily("rowcache_age_seconds", text, labels=["table", "quantile"])
+    for table, each in found.items():
+        for name, age in each.ages.items():
+            if age is not None:
+                family.add_metric([table, f"{QUANTILES[name]:g}"], age)
+    yield family
 
 
 def processes(found: Overview) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ import redis
 from rowcache_tasks.celery.broker_state import BrokerState, QueueState
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.keys import DeploymentNames
+from rowcache_tasks.ops.freshness import Freshness, read_freshness
 from rowcache_tasks.ops.snapshot import Snapshot, parse_time, read_snapshots
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process, client_role, kind_prefix, parse_processes
 
@@ -24,6 +25,8 @@ class Overview:
     tables: Mapping[str, Snapshot]
     processes: list[Process]
     settings: Settings
+    freshness: Mapping[str, Freshness] = field(default_factory=dict)
+    """By table."""
     frozen: list[str] = field(default_factory=list)
     """Names of connections of processes that are connected and have not noted themselves for a minute."""
     queues: Mapping[str, QueueState] | None = None
@@ -44,6 +47,10 @@ class Overview:
     def max_overdue_s(self) -> float:
         """How many seconds a row may wait: one lease at least, as after the death of a worker."""
         return max(10.0, self.settings.lease_s)
+
+    def describe(self, table: Snapshot) -> str:
+        """Return the state and the freshness of a table as a phrase for people."""
+        return ", ".join(filter(None, (table.describe(), self.freshness[table.table].describe())))
 
     def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have noted themselves lately."""
@@ -71,11 +78,13 @@ class Overview:
 def read_overview(
     client: "redis.Redis", settings: Settings, broker: BrokerState | None = None, *, with_clients: bool = True
 ) -> Overview:
-    """Read Redis in four round trips, then the broker if one is passed.
+    """Read Redis in six round trips, then the broker if one is passed.
 
     `with_clients`: also look for frozen processes with CLIENT LIST, which only the operator may.
     """
-    snapshots = read_snapshots(client, [*settings.tables.values()], settings.lease_s)
+    tables = [*settings.tables.values()]
+    snapshots = {found.table: found for found in read_snapshots(client, tables, settings.lease_s)}
+    freshness = read_freshness(client, tables, snapshots)
     names = settings.names
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
@@ -89,9 +98,10 @@ def read_overview(
     queues = broker.read(*names.queues) if broker else None
     return Overview(
         at=now,
-        tables={snapshot.table: snapshot for snapshot in snapshots},
+        tables=snapshots,
         processes=processes,
         settings=settings,
+        freshness=freshness,
         frozen=find_frozen(client, settings.deployment, processes) if with_clients else [],
         queues=queues,
         broker_error=broker.error if broker else "",

@@ -69,7 +69,7 @@ def check_liveness(max_overdue_s: float | None) -> None:
 
 def describe(found: Overview) -> str:
     """Return the state of all tables in one line."""
-    return "; ".join(table.describe() for table in found.tables.values())
+    return "; ".join(map(found.describe, found.tables.values()))
 
 
 @click.command()

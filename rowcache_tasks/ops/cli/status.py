@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
 WIDTHS = (6, 10, 8, 7, 8, 10, 7, 9, 7, 7)
 """79 columns in all, with names of tables of up to 5 characters."""
+AGES = ("TABLE", "AGE P50", "P99", "P99.9", "OLDEST", "NEVER REFRESHED")
+AGE_WIDTHS = (WIDTHS[0], 8, 8, 8, 8, 17)
 COLUMNS = 80
 MAX_NAME = 24
 """A longer name moves its own line."""
@@ -66,9 +68,24 @@ class Status:
 
     def lines(self) -> list[str]:
         """Return the header, and the line of each table; the first column fits the names of the tables."""
+        return self._align([HEADER, *map(self._cells, self.now.tables.values())], WIDTHS)
+
+    def age_lines(self) -> list[str]:
+        """Return the ages of the values of each table, below a header."""
+        rows = [
+            (
+                show_text(name),
+                *(NONE if age is None else show_duration(age) for age in found.ages.values()),
+                show_number(found.never_refreshed),
+            )
+            for name, found in self.now.freshness.items()
+        ]
+        return self._align([AGES, *rows], AGE_WIDTHS)
+
+    def _align(self, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
         longest = max(len(show_text(name)) for name in self.now.tables)
-        widths = (max(WIDTHS[0], min(MAX_NAME, longest) + 1), *WIDTHS[1:])
-        return [align(cells, widths) for cells in (HEADER, *map(self._cells, self.now.tables.values()))]
+        widths = (max(WIDTHS[0], min(MAX_NAME, longest) + 1), *widths[1:])
+        return [align(cells, widths) for cells in rows]
 
     def notes(self) -> list[str]:
         """Return the lines below the table: processes, queues, and each problem with its remedy."""
@@ -86,13 +103,15 @@ class Status:
         return self.before.tables.get(table.table) if self.before else None
 
     def _figures(self, now: Snapshot) -> dict[str, Any]:
-        before = self._previous(now)
+        before, freshness = self._previous(now), self.now.freshness[now.table]
         names = ("scheduled", "overdue", "overdue_s", "waiting_s", "failing", "failing_share", "committed")
         figures = {name: getattr(now, name) for name in (*names, "committed_at", "paused_at")} | {
             "rate": now.rate_since(before),
             "late_p50_ms": now.late_ms(before, 0.5),
             "late_p99_ms": now.late_ms(before, 0.99),
             "stalled": now.is_stalled(self.now.max_overdue_s),
+            **freshness.ages,
+            "never_refreshed": freshness.never_refreshed,
             **now.counters,
         }
         # A due time of a foreign client may be infinite, which JSON does not have.
@@ -115,7 +134,7 @@ class Status:
 
 
 def read_status(access: Access, before: Status | None) -> Status:
-    """Read Redis in four round trips, and the broker."""
+    """Read Redis in six round trips, and the broker."""
     now = read_overview(access.client, access.settings, access.broker)
     return Status(now, before.now if before else None, list(find_problems(now)))
 
@@ -180,12 +199,12 @@ def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
 
 def print_table(found: Status) -> None:
     """Print the table and the notes."""
-    click.echo("\n".join([*found.lines(), *found.notes()]))
+    click.echo("\n".join([*found.lines(), *found.age_lines(), *found.notes()]))
 
 
 def redraw(found: Status) -> None:
     """Draw the table over the last one; clearing the screen would flicker."""
-    lines = "\n".join([found.clock, *found.lines(), *found.notes()]).splitlines()
+    lines = "\n".join([found.clock, *found.lines(), *found.age_lines(), *found.notes()]).splitlines()
     click.echo(HOME + "".join(f"{line}{END_OF_LINE}\n" for line in lines) + BELOW, nl=False, color=True)
 
 

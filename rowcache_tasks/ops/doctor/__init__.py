@@ -93,5 +93,5 @@ def examine_processes(client: "redis.Redis", settings: Settings, broker: BrokerS
             yield ok(describe_queue(found, queue))
     for table in found.tables.values():
         if table.waiting_s <= found.max_overdue_s and table.paused_s is None:
-            yield ok(table.describe())
+            yield ok(found.describe(table))
     yield from find_problems(found)

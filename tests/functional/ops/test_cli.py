@@ -245,7 +245,8 @@ def test_health_is_one_line_for_all_tables(run, schedule, broker):
     assert done.exit_code == 0
     (line,) = done.stdout.splitlines()
     assert line.startswith("ok: inv: no row waits, last commit ")
-    assert line.endswith(" ago; users: no row waits, no commit is known; 1 dispatcher; 1 worker")
+    assert ", age p50 " in line
+    assert line.endswith(" ms; users: no row waits, no commit is known; 1 dispatcher; 1 worker")
 
 
 def test_health_fails_when_rows_wait_and_nothing_is_committed(run, schedule):
@@ -342,13 +343,14 @@ def test_wrong_setting_is_one_line(run, valkey, monkeypatch, tmp_path):
 def test_status_is_a_table_with_a_line_for_each_table(run, schedule):
     commit(schedule, {"1": b"{}", "2": b"{}"})
     schedule.put_rows({"3": (5, -20)})
-    header, inv, users, alive = run("status").stdout.splitlines()
+    header, inv, users, _, ages, _, alive = run("status").stdout.splitlines()
     assert " ".join(header.split()) == ("TABLE SCHEDULED OVERDUE FOR FAILING COMMITTED RATE LATE P50 P99 LAST")
     name, scheduled, overdue, waited, _s, failing, committed, rate, *_late = inv.split()
     assert (name, scheduled, overdue, waited[:3], failing, committed, rate) == ("inv", "3", "1", "20.", "0", "2", "-")
     assert inv.endswith(" ms")
     assert users.split() == ["users", "0", "0", "-", "0", "0", "-", "-", "-", "never"]
     assert {len(line) for line in (header, inv, users)} == {79}, "aligned, on a terminal of 80 columns"
+    assert (ages.split()[0], ages.split()[-1]) == ("inv", "1")
     assert alive == "alive: 1 dispatcher, 1 worker"
 
 
@@ -493,7 +495,7 @@ def test_watch_in_a_terminal_draws_over_the_last_table(access, capsys):
     for _ in range(2):
         redraw(read_status(access, None))
     shown = capsys.readouterr().out
-    assert shown.count("\x1b[H") == shown.count("TABLE") == shown.count("\x1b[J") == 2
+    assert shown.count("\x1b[H") == shown.count("SCHEDULED") == shown.count("AGE") == shown.count("\x1b[J") == 2
     assert "\x1b[2J" not in shown, "flickers"
 
 

@@ -92,10 +92,10 @@ def test_lateness_is_a_histogram_with_exact_cumulative_buckets(registry, client)
     assert value(registry, "rowcache_lateness_seconds_bucket", le="+Inf") == 11111
 
 
-def test_no_label_holds_anything_but_tables_and_queues(registry, schedule):
+def test_no_label_holds_anything_but_tables_queues_and_quantiles(registry, schedule):
     commit(schedule, "secret-row")
     labels = {name for _, labels in scrape(registry) for name, _ in labels}
-    assert labels == {"table", "queue", "le"}
+    assert labels == {"table", "queue", "quantile", "le"}
     assert "secret-row" not in generate_latest(registry).decode()
 
 
