@@ -73,5 +73,5 @@ user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
 user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +get +hscan +zscan +type +info +client|list" \
+    "$scripts $rows +get +pttl +hscan +zscan +zrank +zrevrank +type +info +client|list" \
     "($(keys %RW 'celery*') $(keys %W 'rowcache.*') $asked)" "($(keys %R 'rowcache.*') +lindex)"

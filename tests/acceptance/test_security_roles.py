@@ -172,6 +172,7 @@ def test_operator_may_run_every_command(deployment):
         ("status", "--json"),
         ("get", "inv", "1", "--age"),
         ("errors", "--release"),
+        ("rows", "inv", "--oldest"),
         ("refresh", "inv", "1"),
         ("unschedule", "inv", "2"),
         ("health",),

@@ -1,12 +1,13 @@
 """Operator's commands: `celery -A rowcache_tasks rowcache …`.
 
-Every celery command of every application imports this module, so it imports only click. The module of a command is
-imported when the command is used.
+Every celery command of every application imports this module, so it imports only click, and click_didyoumean, which
+Celery imports too. The module of a command is imported when the command is used.
 """
 
 from importlib import import_module
 
 import click
+from click_didyoumean import DYMGroup  # type: ignore[import-untyped]
 
 __all__ = ["rowcache"]
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "status": "status",
     **dict.fromkeys((*CHANGES, "drop-table"), "schedule"),
     **dict.fromkeys(("get", "errors"), "row"),
+    "rows": "rows",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     "dispatch": "dispatch",
     "plan": "plan",
@@ -23,7 +25,7 @@ COMMANDS = {
 """Command -> its module in this package."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(DYMGroup):  # type: ignore[misc]  # no types
     """Group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -12,7 +12,7 @@ from rowcache_tasks.celery.application import PACKAGE, applications, celery_comm
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, load_settings
-from rowcache_tasks.errors import ConfigError, RowCacheError
+from rowcache_tasks.errors import ArgumentError, ConfigError, RowCacheError
 from rowcache_tasks.errors.text import one_line, redact
 from rowcache_tasks.schedule.connection import connect
 
@@ -26,6 +26,12 @@ class FailedError(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
         click.echo(f"rowcache_tasks: {one_line(self.message)}", file=file, err=file is None)
+
+
+class MistypedError(FailedError):
+    """End of a command that was typed wrong, with exit status 2 and one line on stderr."""
+
+    exit_code = 2
 
 
 class Access(Runtime):
@@ -53,7 +59,10 @@ class Access(Runtime):
 
 @contextmanager
 def open_access() -> Iterator[Access]:
-    """Read the settings and make a client, which connects at first use; errors within become FailedError."""
+    """Read the settings and make a client, which connects at first use; errors within become FailedError.
+
+    An ArgumentError becomes MistypedError.
+    """
     try:
         app = find_app()
         settings = settings_of(app) if app in applications else load_settings()
@@ -65,6 +74,8 @@ def open_access() -> Iterator[Access]:
                 raise FailedError(describe_redis_error(error, settings)) from error
             finally:
                 access.dispose()
+    except ArgumentError as error:
+        raise MistypedError(str(error)) from error
     except RowCacheError as error:
         raise FailedError(str(error)) from error
 

@@ -132,7 +132,7 @@ def test_drop_table_asks_nothing_when_told_so(run, client, schedule):
 )
 def test_bad_argument_is_one_line_and_changes_nothing(run, client, arguments, message):
     done = run(*arguments)
-    assert done.exit_code == 1
+    assert done.exit_code in {1, 2}
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"rowcache_tasks: {message}")
     assert client.keys("*") == []

@@ -1,0 +1,133 @@
+"""State of single rows in Redis: value, age, due time, failure. Read only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import redis
+
+from rowcache_tasks.celery.application import celery_command
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors.text import show_count, show_duration
+from rowcache_tasks.ops.snapshot import AHEAD_S, Failure, parse_failure
+from rowcache_tasks.schedule.row_id import encode_row_id
+from rowcache_tasks.schedule.rows import cut
+
+COMMAND = f"{celery_command()} rowcache"
+FIELDS = 7
+"""Commands for each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A row at one moment of the server's clock. Times are Unix seconds."""
+
+    row_id: str
+    at: float
+    """Time of the reading."""
+    value: bytes | None
+    """JSON of the row; None: not cached. b"": not read, or a key of another type."""
+    expires_s: float | None
+    """Seconds until the value expires; None: it does not."""
+    refreshed: float | None
+    """Time of the last accepted refresh, or of the first claim."""
+    due: float | None
+    """Due time, or end of the lease; None: not in the schedule."""
+    delay: float | None
+    changed: float | None
+    """When the last applied schedule change was enqueued, kept for a day."""
+    failure: Failure | None
+
+    @property
+    def age(self) -> float | None:
+        """Age of the value in seconds; None: not cached, or not known after a step back of the clock of Redis."""
+        if self.value is None or self.refreshed is None or self.refreshed > self.at + AHEAD_S:
+            return None
+        return max(0.0, self.at - self.refreshed)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the row is to be cached."""
+        return self.delay is not None and self.delay > 0
+
+    @property
+    def due_in(self) -> float | None:
+        """Seconds until the row is due or its lease ends; negative: overdue."""
+        return None if self.due is None else self.due - self.at
+
+    @property
+    def is_fence(self) -> bool:
+        """Whether `refreshed` is the fence of a claim: no other time has half a microsecond."""
+        if self.refreshed is None:
+            return False
+        microseconds = Fraction(self.refreshed) * 10**6
+        return abs(microseconds - round(microseconds)) > Fraction(1, 4)
+
+
+def describe_row(state: RowState, table: Table) -> str:
+    """Return age, next refresh and last failure as a phrase for people."""
+    words = [] if state.age is None else [f"{show_duration(state.age)} old"]
+    words.append(describe_schedule(state, table.name))
+    if state.failure is not None:
+        ago = show_duration(max(0.0, state.at - state.failure.at))
+        times = show_count(state.failure.failures, "time")
+        words.append(f"failed {times} in a row, last {ago} ago: {state.failure.error}")
+    return "; ".join(words)
+
+
+def describe_schedule(state: RowState, table: str) -> str:
+    """Return the next refresh of a row as a phrase for people, with a remedy where there is none."""
+    if state.delay is None and state.due_in is None:
+        return f"not scheduled ({COMMAND} schedule {table} DELAY ROW_ID)"
+    if not state.is_wanted:
+        return "to be dropped"
+    if state.due_in is None:
+        return f"lost from the schedule ({COMMAND} refresh {table} ROW_ID)"
+    every = f"refreshed every {state.delay:g} s"
+    if state.due_in <= 0:
+        return f"{every}, due for {show_duration(-state.due_in)}"
+    return f"{every}, due or its lease ends in {show_duration(state.due_in)}"
+
+
+def read_row_states(
+    client: "redis.Redis", table: Table, row_ids: Sequence[str], *, with_values: bool = True
+) -> list[RowState]:
+    """Read up to some hundred rows atomically; one round trip."""
+    keys, found = table.keys, client.pipeline(transaction=True)
+    found.time()
+    for row_id in row_ids:
+        member = encode_row_id(row_id)
+        (found.get if with_values else found.exists)(keys.value(row_id))
+        found.pttl(keys.value(row_id))
+        for key in (keys.refreshed, keys.schedule, keys.delay, keys.changed):
+            found.zscore(key, member)
+        found.hget(keys.failures, member)
+    (seconds, microseconds), *replies = found.execute(raise_on_error=False)
+    now = int(seconds) + int(microseconds) / 1e6
+    return [make_row_state(row_id, now, *facts) for row_id, facts in zip(row_ids, cut(replies, FIELDS), strict=True)]
+
+
+def make_row_state(row_id: str, now: float, value: Any, expires_ms: int, *facts: Any) -> RowState:
+    """Make a state of the replies of Redis. Raises redis.ResponseError, but not for the type of the value."""
+    for reply in facts:
+        if isinstance(reply, Exception):
+            raise reply
+    if isinstance(value, int):
+        value = b"" if value else None
+    if isinstance(value, Exception):
+        if not str(value).startswith("WRONGTYPE"):
+            raise value
+        value = b""
+    refreshed, due, delay, changed, failure = facts
+    return RowState(
+        row_id=row_id,
+        at=now,
+        value=value,
+        expires_s=expires_ms / 1000 if expires_ms >= 0 else None,
+        refreshed=refreshed,
+        due=due,
+        delay=delay,
+        changed=changed,
+        failure=None if failure is None else parse_failure(row_id, failure),
+    )
