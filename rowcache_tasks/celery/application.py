@@ -28,6 +28,7 @@ class PackageTask(Task):  # type: ignore[type-arg]
     abstract = True
     ignore_result = True
     rate_limit: Any = 0
+    time_limit = soft_time_limit = 86_400  # seconds; a task for a large table takes minutes, and must not begin anew
 
     @cached_property
     def serializer(self) -> str:  # type: ignore[override]

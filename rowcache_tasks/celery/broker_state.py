@@ -73,20 +73,26 @@ class BrokerState:
 
 
 def read_queue(connection: Any, name: str) -> QueueState:
-    """Read the state of a queue by a passive declaration."""
+    """Read the state of a queue."""
+    channel = connection.channel()  # one for each queue: a queue that is not there closes it
+    if hasattr(channel, "conn_or_acquire"):  # Redis, where kombu does not find a queue with global_keyprefix
+        length = int(channel._size(name))
+        return QueueState(length, None, oldest_stamp(channel, name) if length else None)
     try:
-        channel = connection.channel()  # one for each queue: a queue that is not there closes it
         declared = channel.queue_declare(name, passive=True)
     except connection.channel_errors as error:
         if int(getattr(error, "reply_code", 0) or 0) != NOT_FOUND:
             raise
         return QueueState(0, 0 if connection.transport.driver_type == "amqp" else None)
+    return QueueState(int(declared.message_count), int(declared.consumer_count))
 
-    length = int(declared.message_count)
-    if not hasattr(channel, "conn_or_acquire"):
-        return QueueState(length, int(declared.consumer_count))
-    with channel.conn_or_acquire() as client:
-        return QueueState(length, None, parse_stamp_of(client.lindex(name, -1)) if length else None)
+
+def oldest_stamp(channel: Any, name: str) -> float | None:
+    """Return the stamp of the oldest schedule change in a queue of Redis: kombu has a list for each priority."""
+    keys = [f"{channel.global_keyprefix}{channel._q_for_pri(name, priority)}" for priority in channel.priority_steps]
+    with channel.conn_or_acquire() as client:  # whose LINDEX has no prefix
+        stamps = [parse_stamp_of(client.lindex(key, -1)) for key in keys]
+    return min((stamp for stamp in stamps if stamp is not None), default=None)
 
 
 def parse_stamp_of(message: bytes | None) -> float | None:

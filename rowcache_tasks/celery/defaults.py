@@ -109,6 +109,8 @@ def shared_defaults(broker_url: object) -> dict[str, Any]:
 def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     """Return the settings of the package for a cache and a broker; `broker_url` None: the server of the cache."""
     defaults = dict(DEFAULTS)
+    if isinstance(broker_url, list | tuple):
+        broker_url = ";".join(broker_url)  # a list is Celery's other form of several brokers
     if not broker_url and isinstance(redis_url, str):
         broker_url = defaults["broker_url"] = of_cache(redis_url)
     scheme = str(broker_url).partition("://")[0]
@@ -133,13 +135,19 @@ def all_queues(conf: Mapping[str, Any], names: DeploymentNames) -> Any:
     With `task_default_queue_type` "quorum", those of the package are quorum queues of RabbitMQ as well.
     """
     theirs = conf["task_queues"]
-    missing = [*([] if theirs else [conf["task_default_queue"]]), *names.queues]
     kind = conf.get("task_default_queue_type", "classic")
-    arguments = {} if kind == "classic" else {"x-queue-type": kind}
+    arguments = None if kind == "classic" else {"x-queue-type": kind}
     ours = {
         name: Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments)
-        for name in missing
+        for name in names.queues
     }
+    if not theirs:
+        default = conf["task_default_queue"]
+        exchange = Exchange(
+            conf.get("task_default_exchange") or default, conf.get("task_default_exchange_type", "direct")
+        )
+        key = conf.get("task_default_routing_key") or default
+        ours = {default: Queue(default, exchange, key, queue_arguments=arguments)} | ours
     if isinstance(theirs, Mapping):
         return ours | dict(theirs)
     there = list(theirs or ())

@@ -9,7 +9,7 @@ from inspect import BoundArguments, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import redis
-from celery.exceptions import Reject
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.kombu.message import MAX_BODY_BYTES
@@ -138,11 +138,11 @@ def changing(table: str) -> Iterator[Schedule]:
     """Yield the schedule of a table; when the change cannot be made now, put the task back into its queue.
 
     Redis that is away, full, or a replica after a failover, a mistake of a library: all of that passes. Only wrong
-    arguments, an error of the database, and LASTING_ERRORS fail the task.
+    arguments, an error of the database, a time limit of the caller, and LASTING_ERRORS fail the task.
     """
     try:
         yield current_runtime().schedule(table)
-    except RowCacheError:
+    except (RowCacheError, SoftTimeLimitExceeded):
         raise
     except Exception as error:
         if isinstance(error, redis.ResponseError) and any(words in str(error) for words in LASTING_ERRORS):

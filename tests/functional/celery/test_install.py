@@ -9,6 +9,7 @@ from kombu import Connection, Queue
 
 from rowcache_tasks import ArgumentError, ConfigError, Refresher, RowCache, install
 from rowcache_tasks.celery import app as package
+from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.install import is_consumer
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.schedule.connection import connect
@@ -97,6 +98,8 @@ def test_what_is_the_users_stays(install_in, settings, broker):
         "task_compression": "gzip",
         "task_default_rate_limit": "1/m",
         "task_acks_late": True,
+        "task_time_limit": 30,
+        "task_soft_time_limit": 20,
         "worker_prefetch_multiplier": 4,
         "broker_connection_max_retries": 7,
         "beat_schedule": {"nightly": {"task": "mine", "schedule": 60.0}},
@@ -124,6 +127,31 @@ def test_what_is_the_users_stays(install_in, settings, broker):
     assert (own_task.rate_limit, own_task.acks_late, isinstance(own_task, base)) == ("1/m", True, True)
     task = app.tasks[refresh_row.name]
     assert (task.rate_limit, task.acks_late, task.serializer, isinstance(task, base)) == (0, False, "json", False)
+    limits = [(found.time_limit, found.soft_time_limit) for found in (own_task, task, app.tasks[schedule_row.name])]
+    assert limits == [(30, 20), (86_400, 86_400), (86_400, 86_400)], "a large table takes longer than the user's limit"
+
+
+def test_default_queue_is_that_of_celery_whatever_exchange_it_has(install_in, settings):
+    own = {"task_default_exchange": "tasks", "task_default_exchange_type": "topic", "task_default_routing_key": "a.b"}
+    untouched = Celery("untouched", set_as_current=False)
+    untouched.conf.update(settings | own)
+    app = build(install_in, settings | own)
+    (theirs, ours) = (found.amqp.queues["celery"] for found in (untouched, app))
+    assert (ours, ours.exchange.type) == (theirs, "topic")
+
+
+def test_change_that_waits_is_seen_whatever_prefix_and_priority_the_application_has(install_in, settings, broker):
+    own = {"broker_transport_options": {"global_keyprefix": "shop:"}, "task_default_priority": 3}
+    app = build(install_in, settings | own)
+    schedule_row.delay("shop", 1, 5)
+    state = BrokerState(app).read("rowcache.schedule")["rowcache.schedule"]
+    assert state.length == 1
+    assert state.oldest_at > 0
+
+
+def test_brokers_in_a_list_have_the_options_of_their_scheme(install_in, settings):
+    app = build(install_in, settings | {"broker_url": [settings["broker_url"], "redis://localhost/1"]})
+    assert app.conf.broker_transport_options["socket_timeout"] == 3
 
 
 def test_queues_that_the_user_sets_after_the_configuration_was_read_get_ours_as_well(install_in, settings):

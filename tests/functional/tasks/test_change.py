@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 import redis
-from celery.exceptions import Reject
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 from kombu import Connection
 from support.in_process_worker import in_process_worker
 
@@ -37,6 +37,11 @@ def test_change_is_put_back_and_connections_of_other_threads_are_left_alone(runt
     assert raised.value.requeue
     assert busy.read_response() is None, "the reply of the other thread's command arrives"
     pool.release(busy)
+
+
+def test_change_that_takes_longer_than_the_time_limit_of_the_caller_fails(runtime):
+    with pytest.raises(SoftTimeLimitExceeded), changing("inv"):
+        raise SoftTimeLimitExceeded
 
 
 @pytest.mark.parametrize("error", [ArgumentError("wrong"), redis.ResponseError("WRONGTYPE of another program")])
