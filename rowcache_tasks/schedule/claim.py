@@ -1,10 +1,10 @@
 """A claim, its message form, and the outcomes of its rows as counts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from operator import add
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import ArgumentError
@@ -101,6 +101,15 @@ class Missed(Counts):
 
 
 @dataclass(frozen=True, slots=True)
+class Released(Counts):
+    """Outcomes of rows that failed, as counts."""
+
+    released: int = 0
+    superseded: int = 0
+    """Rescheduled or claimed by another client since."""
+
+
+@dataclass(frozen=True, slots=True)
 class Changed(Counts):
     """Outcomes of a schedule change, as counts of rows."""
 
@@ -113,3 +122,16 @@ class Changed(Counts):
     def as_result(self) -> dict[str, int]:
         """Return the result of a task."""
         return {"applied": self.applied, "ignored": self.ignored}
+
+
+C = TypeVar("C", bound=Counts)
+
+
+def sum_of(kind: type[C], replies: Iterable[Sequence[int]]) -> C:
+    """Return the sum of the replies of a script. Raises the first error among them."""
+    total = kind()
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+        total += kind(*reply)
+    return total

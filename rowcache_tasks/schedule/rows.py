@@ -14,14 +14,17 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
-from rowcache_tasks.schedule.claim import Changed, Claim, Committed, Missed
+from rowcache_tasks.schedule.claim import Changed, Claim, Committed, Missed, Released, sum_of
+from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
-from rowcache_tasks.schedule.script import Call, Script, load_script
+from rowcache_tasks.schedule.script import Call, Script, ScriptCall, load_script
 
 T = TypeVar("T")
 
 SCRIPT_BATCH = 200
 """Rows in one call of a script but a claim: about 2 ms, for which the server does nothing else."""
+CALL_BYTES = 512 * 1024
+"""Bytes of values in one commit, at most; a longer value has a call of its own. A MiB takes about 1 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +88,34 @@ class Schedule:
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
         """Write the values of rows of the claim and schedule their next refresh at claim time + delay.
 
-        Atomic for SCRIPT_BATCH rows. If the process dies between two calls, the other rows wait for one lease.
+        Atomic for each call. If the process dies between two calls, the other rows wait for one lease.
         """
-        ttl_ms, total = int((self.table.ttl_s or 0) * 1000), Committed()
-        for batch in cut(values, SCRIPT_BATCH):
-            arguments = [
+        return sum_of(Committed, self._run_each(self.commit_calls(claim, values)))
+
+    def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
+        """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
+        ttl_ms = int((self.table.ttl_s or 0) * 1000)
+        for batch in cut_by_bytes(values):
+            yield self._call(
+                "commit_rows",
                 *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, claim.late_ms, len(batch)),
                 *map(encode_row_id, batch),
                 *(values[row_id] for row_id in batch),
-            ]
-            total += Committed(*self._run("commit_rows", *arguments))
-        return total
+            )
 
     def miss_rows(self, claim: Claim, row_ids: Sequence[str], backoff: Backoff) -> Missed:
         """Remove the values of rows that the database does not have; retry them, drop them at missing_limit."""
-        total = Missed()
+        return sum_of(Missed, self._run_each(self.miss_calls(claim, row_ids, backoff)))
+
+    def miss_calls(self, claim: Claim, row_ids: Sequence[str], backoff: Backoff) -> Iterator[ScriptCall]:
+        """Return the calls of miss_rows, for an Exchange."""
         for batch in cut(row_ids, SCRIPT_BATCH):
-            arguments = [
+            yield self._call(
+                "miss_rows",
                 *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch),
                 *(self.table.missing_limit, *backoff.arguments()),
                 *map(encode_row_id, batch),
-            ]
-            total += Missed(*self._run("miss_rows", *arguments))
-        return total
+            )
 
     def release_rows(self, claim: Claim, errors: Mapping[str, str], backoff: Backoff) -> int:
         """Record a failure of each row (row id -> one-line reason) and retry it with backoff; the value stays.
@@ -115,15 +123,17 @@ class Schedule:
         An empty reason makes the row due at once and is not counted as a failure. Returns the number of rows that
         were still claimed.
         """
-        released = 0
+        return sum_of(Released, self._run_each(self.release_calls(claim, errors, backoff))).released
+
+    def release_calls(self, claim: Claim, errors: Mapping[str, str], backoff: Backoff) -> Iterator[ScriptCall]:
+        """Return the calls of release_rows, for an Exchange."""
         for batch in cut(errors, SCRIPT_BATCH):
-            arguments = [
+            yield self._call(
+                "release_rows",
                 *(claim.lease_until, *backoff.arguments(), len(batch)),
                 *map(encode_row_id, batch),
                 *(errors[row_id].encode("utf-8", "replace") for row_id in batch),
-            ]
-            released += int(self._run("release_rows", *arguments)[0])
-        return released
+            )
 
     def put_rows(self, rows: Mapping[str, tuple[float, float]], stamp: str = "", *, only_new: bool = False) -> Changed:
         """Schedule rows: row id -> (seconds between refreshes, seconds until the first).
@@ -177,14 +187,24 @@ class Schedule:
             repaired += int(self._run("repair_rows", lease_s, max_backoff_s, seed, *map(encode_row_id, batch)))
         return repaired
 
+    def exchange(self) -> Exchange:
+        """Return an exchange with the server, for calls whose replies are read later."""
+        return Exchange(self._client)
+
     def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Return the cursor of the next call, 0 at the end, and about `count` scheduled row ids."""
         reply: Any = self._client.zscan(self._keys.schedule, cursor, count=count)
         return int(reply[0]), [decode_row_id(row_id) for row_id, _ in reply[1]]
 
-    def _run(self, name: str, *arguments: Any) -> Any:
+    def _call(self, name: str, *arguments: Any) -> ScriptCall:
         script = self._load(name)
-        return script.run(self._client, script.keys_of(self._keys), arguments)
+        return ScriptCall(script, script.keys_of(self._keys), arguments)
+
+    def _run(self, name: str, *arguments: Any) -> Any:
+        return self._call(name, *arguments).run(self._client)
+
+    def _run_each(self, calls: Iterable[ScriptCall]) -> Iterator[Any]:
+        return (call.run(self._client) for call in calls)
 
 
 def touch_call(table: Table, row_ids: Iterable[str]) -> Call:
@@ -197,4 +217,18 @@ def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Cut a stream into lists of up to `size` items."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def cut_by_bytes(values: Mapping[str, bytes]) -> Iterator[list[str]]:
+    """Cut the row ids of values into lists of up to SCRIPT_BATCH rows and CALL_BYTES of values."""
+    batch: list[str] = []
+    size = 0
+    for row_id, value in values.items():
+        size += len(value)
+        if batch and (size > CALL_BYTES or len(batch) == SCRIPT_BATCH):
+            yield batch
+            batch, size = [], len(value)
+        batch.append(row_id)
+    if batch:
         yield batch

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from redis.exceptions import NoScriptError
@@ -18,6 +18,9 @@ BOUND_KEYS = re.compile(r"^local ([\w, ]+) = unpack\(KEYS\)$", re.M)
 Call = tuple[Sequence[str], Sequence[Any]]
 """The keys and the arguments of one call."""
 
+texts: dict[str, str] = {}
+"""Digest -> text of each script that this process has loaded."""
+
 
 class Script:
     """A script, run with EVALSHA; with EVAL when the server does not have it.
@@ -28,6 +31,7 @@ class Script:
     def __init__(self, source: str) -> None:
         self.text = COMMENT.sub("", source)
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        texts[self.digest] = self.text
         self.keys = tuple(BOUND_KEYS.findall(source)[0].split(", "))
         """Names of its keys, in their order: attributes of Keys."""
 
@@ -63,10 +67,33 @@ class Script:
         return replies
 
 
+class ScriptCall(NamedTuple):
+    """One call of a script."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Any]
+
+    @property
+    def command(self) -> tuple[Any, ...]:
+        """The call as a command, for an Exchange."""
+        return "EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments
+
+    def run(self, client: "redis.Redis") -> Any:
+        """Make the call."""
+        return self.script.run(client, self.keys, self.arguments)
+
+
 @cache
 def load_script(name: str) -> Script:
     """Return a script by the name of its file."""
     return Script(read_source(name))
+
+
+def with_text(command: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the command of a call for a server that does not have the script."""
+    _, digest, *others = command
+    return "EVAL", texts[digest], *others
 
 
 def send(client: "redis.Redis", command: str, script: str, calls: Sequence[Call]) -> list[Any]:

@@ -1,18 +1,20 @@
-"""Use case: refresh a claimed batch: fetch, encode, commit; release the rows that failed."""
+"""Use case: refresh claimed rows: fetch, encode, commit; release those that failed."""
 
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, shorten
-from rowcache_tasks.schedule.claim import Claim
-from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
+from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
 from rowcache_tasks.worker.warning import warn_once
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ UNKNOWN_PAUSE_S = 0.25
 """Longest pause of a row that met a worker without its table: another worker may have it."""
 RETRY_S = 0.5
 """Longest pause between two tries of a batch while Redis is away."""
+READ_BYTES = 8 * 1024 * 1024
+"""Bytes of JSON of the rows of one SELECT, by the mean size of the rows read before."""
 MAX_UNKNOWN = 1000
 unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
@@ -45,39 +49,95 @@ def repeat_in_outage(refresh: Callable[[], dict[str, int]], claim: Claim) -> dic
 
 
 def refresh_claim(schedule: Schedule, source: "Source", claim: Claim, backoff: Backoff) -> dict[str, int]:
-    """Refresh the rows of a claim; return counts: refreshed, unchanged, superseded, dropped, missing, failed.
+    """Refresh the rows of one claim, as refresh_claims."""
+    with schedule.exchange() as exchange:
+        return refresh_claims(schedule, source, [claim], backoff, exchange)
 
-    One SELECT and one commit for the batch. Rows that are missing, unreadable or not encodable cost one call more and
-    hold up no other row. A batch that cannot be read as a whole is released with a backoff of one lease at most, since
-    no row is at fault; the reason is logged once a minute for each table. If the process dies before the commit, the
-    rows are due again when their lease ends.
+
+def refresh_claims(
+    schedule: Schedule, source: "Source", claims: Sequence[Claim], backoff: Backoff, exchange: Exchange
+) -> dict[str, int]:
+    """Refresh the rows of claims; return counts: refreshed, unchanged, superseded, dropped, missing, failed.
+
+    One SELECT for READ_BYTES of rows; the outcome of each is sent before the next SELECT, and all replies are read at
+    the end. Rows that are missing, unreadable or not encodable hold up no other row. If the process dies before it has
+    sent the outcome of a row, the row is due again when its lease ends.
     """
+    committed: list[list[Any]] = []
+    missed: list[list[Any]] = []
+    released: list[list[Any]] = []
+    failed = 0
+    for group in group_claims(claims, max(1, int(READ_BYTES / source.mean_bytes))):
+        rows = read_rows(schedule, source, group, backoff)
+        for claim in group:
+            values, missing, errors = rows.of(claim) if len(group) > 1 else (rows.values, rows.missing, rows.errors)
+            committed.append(exchange.send([call.command for call in schedule.commit_calls(claim, values)]))
+            missed.append(exchange.send([call.command for call in schedule.miss_calls(claim, missing, backoff)]))
+            calls = schedule.release_calls(claim, errors, rows.backoff)
+            released.append(exchange.send([call.command for call in calls]))
+            failed += len(errors)
+    exchange.read()
+    counts = asdict(sum_of(Committed, chain(*committed)))
+    absent, back = sum_of(Missed, chain(*missed)), sum_of(Released, chain(*released))
+    counts["dropped"] += absent.dropped
+    counts["superseded"] += absent.superseded + failed - back.released
+    return counts | {"missing": absent.missing, "failed": back.released}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Rows as they were read. Each row id is in exactly one of the three."""
+
+    values: Mapping[str, bytes]
+    missing: Sequence[str]
+    errors: Mapping[str, str]
+    backoff: Backoff
+    """Of the rows in `errors`."""
+
+    def of(self, claim: Claim) -> tuple[dict[str, bytes], list[str], dict[str, str]]:
+        """Return the part of one claim."""
+        ids, absent = claim.row_ids, set(self.missing)
+        values = {row_id: self.values[row_id] for row_id in ids if row_id in self.values}
+        errors = {row_id: self.errors[row_id] for row_id in ids if row_id in self.errors}
+        return values, [row_id for row_id in ids if row_id in absent], errors
+
+
+def read_rows(schedule: Schedule, source: "Source", claims: Sequence[Claim], backoff: Backoff) -> ReadRows:
+    """Read and encode the rows of claims with one SELECT.
+
+    When the rows cannot be read as a whole, no row is at fault: each is retried after one lease at most, and the reason
+    is logged once a minute for each table.
+    """
+    row_ids = [row_id for claim in claims for row_id in claim.row_ids]
     try:
-        fetched = source.fetch(claim.row_ids)
+        fetched = source.fetch(row_ids)
         values, errors = fetched.encoder.encode_all(fetched.rows)
     except Exception as error:  # noqa: BLE001 whatever it is, the rows must not wait for their lease
         reason, name = one_line(f"{type(error).__name__}: {error}", 500), schedule.table.name
+        text = "%d rows of %s are tried again later: %s"
         is_foreseen = isinstance(error, RowCacheError)
-        warn_once(
-            logger,
-            name,
-            "%d rows of %s are tried again later: %s",
-            len(claim.row_ids),
-            name,
-            reason,
-            exc_info=not is_foreseen,
-        )
-        lease_s = float(claim.lease_until) - float(claim.claimed_at)
+        warn_once(logger, name, text, len(row_ids), name, reason, exc_info=not is_foreseen)
+        lease_s = float(claims[0].lease_until) - float(claims[0].claimed_at)
         outage = replace(backoff, max_s=min(backoff.max_s, max(lease_s, backoff.base_s)))
-        released = schedule.release_rows(claim, dict.fromkeys(claim.row_ids, reason), outage)
-        return {"failed": released, "superseded": len(claim.row_ids) - released}
-    errors |= fetched.errors
-    counts = asdict(schedule.commit_rows(claim, values))
-    missed = schedule.miss_rows(claim, fetched.missing, backoff)
-    released = schedule.release_rows(claim, errors, backoff)
-    counts["dropped"] += missed.dropped
-    counts["superseded"] += missed.superseded + len(errors) - released
-    return counts | {"missing": missed.missing, "failed": released}
+        return ReadRows({}, [], dict.fromkeys(row_ids, reason), outage)
+    if values:
+        source.mean_bytes = max(1.0, sum(map(len, values.values())) / len(values))
+    return ReadRows(values, fetched.missing, errors | fetched.errors, backoff)
+
+
+def group_claims(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:
+    """Group claims by SELECT: of up to `size` rows each. A longer claim is cut."""
+    group: list[Claim] = []
+    room = size
+    for claim in claims:
+        for row_ids in cut(claim.row_ids, size):
+            if len(row_ids) > room:
+                yield group
+                group, room = [], size
+            group.append(replace(claim, row_ids=row_ids))
+            room -= len(row_ids)
+    if group:
+        yield group
 
 
 def release_unknown(schedule: Schedule, claim: Claim, hostname: str) -> dict[str, int]:

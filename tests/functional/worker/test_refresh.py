@@ -5,6 +5,8 @@ import sqlite3
 
 import pytest
 from support.failover_pair import FailoverPair
+from support.holding_link import HoldingLink
+from support.lossy_link import LossyLink
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
@@ -12,7 +14,8 @@ from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
-from rowcache_tasks.worker.refresh import refresh_claim, repeat_in_outage
+from rowcache_tasks.worker import refresh
+from rowcache_tasks.worker.refresh import refresh_claim, refresh_claims, repeat_in_outage
 
 BACKOFF = Backoff(base_s=1, max_s=60)
 
@@ -66,12 +69,60 @@ def test_one_bad_row_costs_the_other_499_nothing(schedule, source, database):
     assert (counts["refreshed"], counts["failed"]) == (499, 1)
 
 
+def test_all_calls_of_a_batch_are_sent_before_the_first_reply_is_read(valkey, client, source, database):
+    """Besides the SELECT, a full batch takes one round trip."""
+    database.executemany("INSERT INTO inventory VALUES (?, ?)", [(n, n / 4) for n in range(101, 500)])
+    database.execute("UPDATE inventory SET price = 9e999 WHERE id = 250")
+    with HoldingLink(valkey) as link, connect(link.url, "test") as linked:
+        schedule = Schedule(linked, Table("inv", "inventory"))
+        for calls in (0, 5):  # at first, the server does not have the scripts
+            sent = claim(schedule, [str(n) for n in range(500)])
+            link.hold(calls)
+            counts = refresh_claim(schedule, source, sent, BACKOFF)
+            assert (counts["refreshed"] + counts["unchanged"], counts["missing"], counts["failed"]) == (498, 1, 1)
+
+
+def test_reply_that_is_lost_changes_nothing(valkey, client, source):
+    with LossyLink(valkey) as link, connect(link.url, "test") as linked:
+        schedule = Schedule(linked, Table("inv", "inventory"))
+        refresh_claim(schedule, source, claim(schedule, ["1", "2"]), BACKOFF)
+        schedule.touch_rows(["1", "2"])
+        sent = schedule.claim_rows(10, 30)[0]
+        link.lose_next_reply()
+        counts = refresh_claim(schedule, source, sent, BACKOFF)
+    assert link.lost == 1
+    assert counts["superseded"] == 2, "the call is run a second time"
+    assert client.zscore("schedule:", "1") == pytest.approx(float(sent.claimed_at) + 100)
+    assert client.zscore("refreshed:", "1") > float(sent.claimed_at)
+
+
+def test_connection_with_replies_on_their_way_is_not_used_again(schedule, client):
+    with schedule.exchange() as exchange:
+        exchange.send([("ECHO", "1"), ("ECHO", "2")])
+    assert client.echo("still in step") == b"still in step"
+
+
+def test_rows_of_a_select_are_no_more_than_their_size_allows(schedule, source, database, monkeypatch):
+    """The claims of a message share a SELECT, as far as the mean size of their rows allows."""
+    selects = []
+    database_rows = source.fetch
+    source.fetch = lambda row_ids: selects.append(len(row_ids)) or database_rows(row_ids)
+    claims = [claim(schedule, [str(n) for n in range(first, first + 30)]) for first in (1, 31, 61)]
+    with schedule.exchange() as exchange:
+        assert refresh_claims(schedule, source, claims, BACKOFF, exchange)["refreshed"] == 90
+    monkeypatch.setattr(refresh, "READ_BYTES", 40 * source.mean_bytes)
+    with schedule.exchange() as exchange:
+        refresh_claims(schedule, source, claims, BACKOFF, exchange)
+    assert selects == [90, 30, 30, 30]
+
+
 def test_batch_that_cannot_be_read_is_released_with_backoff_and_keeps_its_values(schedule, source, database, client):
     refresh_claim(schedule, source, claim(schedule, ["1"]), BACKOFF)
     database.execute("ALTER TABLE inventory RENAME TO elsewhere")
     schedule.touch_rows(["1"])
     again = schedule.claim_rows(1000, 30)[0]
-    assert refresh_claim(schedule, source, again, BACKOFF) == {"failed": 1, "superseded": 0}
+    counts = refresh_claim(schedule, source, again, BACKOFF)
+    assert (counts["failed"], sum(counts.values())) == (1, 1)
     assert client.zscore("schedule:", "1") < float(again.lease_until) - 20
     assert json.loads(client.hget("failures:", "1"))["failures"] == 1
     assert client.get("inv:1") is not None

@@ -1,0 +1,95 @@
+"""Commands sent to Redis on one connection; their replies are read later."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import redis
+from redis.exceptions import NoScriptError
+
+from rowcache_tasks.schedule.script import with_text
+
+Command = tuple[Any, ...]
+
+
+class Exchange:
+    """Commands whose replies arrive while the process does something else, such as a SELECT.
+
+    A command without a reply may have been run or not: `read` sends it again, as the client does with its retries.
+    """
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+        self._connection: Any = None
+        self._is_lost = False
+        self._unread: list[tuple[Command, list[Any]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the connection back; close it when a reply is still on its way."""
+        if self._unread:
+            self._lose()
+        if self._connection is not None:
+            self._client.connection_pool.release(self._connection)
+            self._connection = None
+
+    def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands; return the list that `read` fills with their replies. Raises nothing of a lost connection."""
+        replies: list[Any] = []
+        is_idle = not self._unread  # a health check would take the next reply for its own
+        self._unread += [(command, replies) for command in commands]
+        if self._is_lost or not commands:
+            return replies
+        try:
+            if self._connection is None:
+                self._connection = self._client.connection_pool.get_connection()
+            self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=is_idle)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._lose()
+        except BaseException:  # a part may have been sent
+            self._lose()
+            raise
+        return replies
+
+    def read(self) -> None:
+        """Read all replies; an error of the server takes the place of its reply. Raises the connection's errors."""
+        unread, self._unread = self._unread, []
+        found = self._receive(len(unread))
+        found += self._send_again([command for command, _ in unread[len(found) :]])
+        unknown = [place for place, reply in enumerate(found) if isinstance(reply, NoScriptError)]
+        again = self._send_again([with_text(unread[place][0]) for place in unknown])
+        for place, reply in zip(unknown, again, strict=True):
+            found[place] = reply
+        for (_, replies), reply in zip(unread, found, strict=True):
+            replies.append(reply)
+
+    def _receive(self, count: int) -> list[Any]:
+        """Read up to `count` replies, as many as arrive before the connection is lost."""
+        found: list[Any] = []
+        try:
+            while len(found) < count and not self._is_lost:
+                try:
+                    found.append(self._connection.read_response())
+                except redis.ResponseError as error:
+                    found.append(error)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._lose()
+        except BaseException:
+            self._lose()
+            raise
+        return found
+
+    def _send_again(self, commands: Sequence[Command]) -> list[Any]:
+        if not commands:
+            return []
+        pipeline: Any
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute(raise_on_error=False))
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        if self._connection is not None:
+            self._connection.disconnect()
