@@ -2,7 +2,6 @@
 
 import ast
 import os
-import re
 import runpy
 import ssl
 import sys
@@ -13,9 +12,11 @@ from celery.app.defaults import SETTING_KEYS
 from flower.inspector import Inspector
 from kombu import Queue
 from kombu.transport.redis import Channel
+from support.readme import configuration
 
 from rowcache_tasks.celery.defaults import DEFAULTS, all_queues, package_defaults
-from rowcache_tasks.config.settings import parse_settings
+from rowcache_tasks.config.settings import SETTINGS, parse_settings
+from rowcache_tasks.config.source import read_environment
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import DeploymentNames
 
@@ -33,7 +34,8 @@ def load(monkeypatch):
             monkeypatch.delenv(variable)
         for variable, value in environment.items():
             monkeypatch.setenv(variable, value)
-        return runpy.run_path(str(ROOT / "celeryconfig.py"))
+        config = runpy.run_path(str(ROOT / "celeryconfig.py"))
+        return config | read_environment(SETTINGS, config)
 
     return run
 
@@ -47,8 +49,16 @@ def test_configuration_without_environment_is_valid(load):
     assert settings.database_url is None
 
 
+def test_configuration_without_environment_is_that_of_the_readme(load):
+    shown, ours = {"rowcache_redis_url": "redis://localhost:6379/0"}, load()
+    exec(configuration(), shown)
+    assert parse_settings(shown) == parse_settings(ours)
+    assert {name: value for name, value in ours.items() if name in SETTING_KEYS} == {"task_send_sent_event": True}
+    assert DEFAULTS["task_send_sent_event"] is True
+
+
 def test_empty_variables_count_as_unset(load):
-    names = re.findall(r'"((?:ROWCACHE|CELERY)_\w+)"', (ROOT / "celeryconfig.py").read_text())
+    names = [*map(str.upper, SETTINGS), "CELERY_TASK_SEND_SENT_EVENT"]
     assert parse_settings(load(**dict.fromkeys(names, ""))) == parse_settings(load())
 
 
