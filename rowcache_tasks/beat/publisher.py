@@ -1,6 +1,6 @@
 """Messages of a dispatcher: refresh_row tasks on one broker connection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 
 from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.claim import Claim, to_messages
 from rowcache_tasks.schedule.role import NotPrimaryError
 
 HANG_SLACK_S = 30
@@ -29,18 +29,20 @@ class Publisher:
         self._connection: Connection | None = None
         self._producer: Any = None
 
-    def send(self, table: str, claim: Claim) -> None:
-        """Send a batch. Its age is checked by the worker, by the clock of Redis: `expires` would compare two machines.
+    def send(self, table: str, claims: Sequence[Claim]) -> None:
+        """Send claims in one message.
 
-        A pool process that hangs, as on a database session that neither replies nor closes, is replaced in the end.
+        The worker checks its age by the clock of Redis: `expires` would compare the clocks of two machines. A pool
+        process that hangs, as on a database session that neither replies nor closes, is replaced in the end.
         """
-        row_ids = claim.row_ids
-        shown = f"{table!r}, {len(row_ids)} rows: {row_ids[0]!r} … {row_ids[-1]!r}"
+        row_ids, claim = to_messages(claims)
+        rows = sum(len(claim.row_ids) for claim in claims)
+        shown = f"{table!r}, {rows} rows: {row_ids[0]!r} … {claims[-1].row_ids[-1]!r}"
         task: Any = self._app.tasks[REFRESH_TASK]
         self._call(
             lambda producer: task.apply_async(
                 args=(table, row_ids),
-                kwargs={"claim": claim.to_message()},
+                kwargs=claim,
                 producer=producer,
                 time_limit=2 * self._lease_s + HANG_SLACK_S,
                 retry=False,
@@ -51,7 +53,7 @@ class Publisher:
         )
 
     def queue_length(self) -> int:
-        """Count the batches in the queue. Batches that workers have fetched are not in it any more."""
+        """Count the messages in the queue. Messages that workers have fetched are not in it any more."""
         queue = self._app.amqp.queues[self._queue]
         declared = self._call(lambda producer: queue(producer.channel).queue_declare())
         return int(declared.message_count)

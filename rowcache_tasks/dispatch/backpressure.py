@@ -8,10 +8,10 @@ or until it counts as lost: the queue at the broker is empty, or the batch has e
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rowcache_tasks.dispatch.sent_batches import EXPIRY_SLACK_S, SEND_SHARE, SentBatches
-from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.claim import MAX_SHARED, Claim
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +22,12 @@ Once more so long for each batch that no worker has started: when workers fall b
 queue longer, and a large one costs hardly more.
 """
 
+MAX_SHARED_CHARACTERS = 100_000
+"""Length of all row ids of a claim that shares a message: long ones must not make it too long for workers."""
+
 
 class Backpressure:
-    """Bounds the queue of one dispatcher. `queue_length` counts the batches at the broker.
+    """Bounds the queue of one dispatcher. `queue_length` counts the messages at the broker.
 
     Each claim returns the number of batches not started yet. That includes batches that workers have fetched, and lost
     ones: when the number reaches `max_queue`, the broker is asked as well.
@@ -40,7 +43,22 @@ class Backpressure:
 
     def is_full(self) -> bool:
         """Return whether the queue is too long to claim anything."""
-        return self._unstarted >= self._max_queue and self._queue_length() >= self._max_queue
+        if self._unstarted < self._max_queue:
+            return False
+        return self._queue_length() * MAX_SHARED >= self._max_queue
+
+    def lets_share(self, claims: Sequence[Claim], batch_size: int) -> bool:
+        """Return whether another claim joins those of a message.
+
+        A message holds no more claims than batches wait, since a batch that waits gains nothing from its own message.
+        Workers with nothing to do get one batch each.
+        """
+        newest = claims[-1]
+        if len(claims) >= min(MAX_SHARED, claims[0].behind):
+            return False
+        if len(newest.row_ids) < batch_size or newest.unproven >= batch_size / 2:
+            return False
+        return sum(map(len, newest.row_ids)) <= MAX_SHARED_CHARACTERS
 
     def note_claim(self, claim: Claim) -> None:
         """Note how many batches were not started when this one was claimed."""

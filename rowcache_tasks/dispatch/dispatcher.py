@@ -215,12 +215,33 @@ class Dispatcher:
     ) -> tuple[Claim | None, float]:
         with self._deferral:
             asked_at = time.monotonic()
-            claim, next_due = schedule.claim_rows(limit, self._limits.lease_s, looks, since)
-            claimed_at = time.monotonic()
+            claim, due_at = self._claim(schedule, limit, looks, since)
             if claim and claim.row_ids:
-                claim = self._sender.send(schedule, claim, asked_at)
-        if claim is None:
-            return None, math.inf
-        if claim.row_ids or not looks:
+                claims = [claim]
+                if not looks:
+                    due_at = self._claim_more(schedule, claims, due_at)
+                claim = self._sender.send(schedule, claims, asked_at)[-1]
+        if claim and (claim.row_ids or not looks):
             self._backpressure.note_claim(claim)
-        return claim, math.inf if next_due is None else claimed_at + next_due - float(claim.claimed_at)
+        return claim, due_at
+
+    def _claim(self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf") -> tuple[Claim | None, float]:
+        claim, next_due = schedule.claim_rows(limit, self._limits.lease_s, looks, since)
+        if claim is None or next_due is None:
+            return claim, math.inf
+        return claim, time.monotonic() + next_due - float(claim.claimed_at)
+
+    def _claim_more(self, schedule: Schedule, claims: list[Claim], due_at: float) -> float:
+        """Add claims to those of a message while batches wait for workers; return the due time of the next row."""
+        while self._backpressure.lets_share(claims, self._limits.batch_size):
+            try:
+                claim, next_at = self._claim(schedule, self._limits.batch_size)
+            except redis.RedisError:
+                break  # the next pass meets the error; what is claimed is sent
+            if claim is None:
+                break
+            due_at = next_at
+            if not claim.row_ids:
+                break
+            claims.append(claim)
+        return due_at

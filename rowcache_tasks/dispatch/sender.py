@@ -1,6 +1,7 @@
 """Sending of claimed batches, and release of those that cannot be sent."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,11 +19,11 @@ logger = logging.getLogger(__name__)
 class Broker(Protocol):
     """A message broker."""
 
-    def send(self, table: str, claim: Claim) -> None:
-        """Send a batch, or raise."""
+    def send(self, table: str, claims: Sequence[Claim]) -> None:
+        """Send one message with up to MAX_SHARED claims, or raise."""
 
     def queue_length(self) -> int:
-        """Count the batches that wait for a worker."""
+        """Count the messages that wait for a worker."""
 
 
 class Sender:
@@ -32,37 +33,38 @@ class Sender:
         self._broker, self._backpressure = broker, backpressure
         self._unsent: list[tuple[Schedule, Claim]] = []
 
-    def send(self, schedule: Schedule, claim: Claim, asked_at: float) -> Claim:
-        """Send a batch; if that fails, release its rows at once. Return the claim, without row ids that are too long.
+    def send(self, schedule: Schedule, claims: Sequence[Claim], asked_at: float) -> list[Claim]:
+        """Send claims in one message; if that fails, release their rows at once. Return them without too long row ids.
 
         A message that arrived all the same does no harm. If the process dies before the send, the rows wait one lease.
         """
-        if any(map(is_too_long, claim.row_ids)):
-            claim = fail_too_long(schedule, claim)
+        kept = [fail_too_long(schedule, claim) for claim in claims]
+        sent = [claim for claim in kept if claim.row_ids]
         try:
-            if claim.row_ids:
+            if sent:
                 self._backpressure.check_send(asked_at)
-                self._broker.send(schedule.table.name, claim)
+                self._broker.send(schedule.table.name, sent)
         except BaseException:
-            self._release(schedule, claim)
+            self._unsent.extend((schedule, claim) for claim in kept)
+            self.release_unsent()
             raise
-        self._backpressure.note_sent(claim, asked_at)
-        logger.debug("dispatched", extra={"table": schedule.table.name, "rows": len(claim.row_ids)})
-        return claim
-
-    def _release(self, schedule: Schedule, claim: Claim) -> None:
-        """Make the rows of an unsent batch due at once. While Redis is away, keep the batch for the next pass."""
-        try:
-            schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
-            self._backpressure.note_unsent(claim)
-        except (redis.ConnectionError, redis.TimeoutError):
-            self._unsent.append((schedule, claim))
-            raise
+        for claim in kept:
+            self._backpressure.note_sent(claim, asked_at)
+        logger.debug(
+            "dispatched", extra={"table": schedule.table.name, "rows": sum(len(each.row_ids) for each in sent)}
+        )
+        return kept
 
     def release_unsent(self) -> None:
-        """Release the batches that could not be released while Redis was away. Raises the errors of redis-py."""
+        """Make the rows of unsent batches due at once, except while Redis is away. Raises the errors of redis-py."""
         while self._unsent:
-            self._release(*self._unsent.pop())
+            schedule, claim = self._unsent.pop()
+            try:
+                schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
+                self._backpressure.note_unsent(claim)
+            except (redis.ConnectionError, redis.TimeoutError):
+                self._unsent.append((schedule, claim))
+                raise
 
 
 def is_too_long(row_id: str) -> bool:
@@ -72,6 +74,8 @@ def is_too_long(row_id: str) -> bool:
 
 def fail_too_long(schedule: Schedule, claim: Claim) -> Claim:
     """Record rows whose ids would make huge messages as failures; return the claim of the others."""
+    if not any(map(is_too_long, claim.row_ids)):
+        return claim
     reasons = {
         row_id: f"row id of {len(encode_row_id(row_id)):,} bytes: allowed are {MAX_ROW_ID_BYTES:,}"
         for row_id in claim.row_ids

@@ -1,7 +1,7 @@
 """List in Redis of the batches that were sent and not started yet."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import redis
@@ -28,26 +28,27 @@ class SentBatches:
         self._client = client
         self._key = key
 
-    def start(self, claim: Claim) -> bool:
-        """Remove a batch that a worker has started, and those before it in the queue. Raises nothing of Redis's.
+    def start(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Remove the batches of a message that a worker starts, and those before it in the queue.
 
-        Return whether to refresh its rows: False when it has expired.
+        Return those that have not expired. Raises nothing of Redis's.
         """
-        claimed_at = float(claim.claimed_at)
-        sent_before = claimed_at - SEND_SHARE * (float(claim.lease_until) - claimed_at)
+        first = claims[0]
+        claimed_at = float(first.claimed_at)
+        sent_before = claimed_at - SEND_SHARE * (float(first.lease_until) - claimed_at)
         pipeline = self._client.pipeline(transaction=False)
         pipeline.time()
-        pipeline.zrem(self._key, claim.claimed_at)
+        pipeline.zrem(self._key, *(claim.claimed_at for claim in claims))
         pipeline.zremrangebyscore(self._key, "-inf", f"({sent_before!r}")
         try:
             (seconds, _), *_ = pipeline.execute()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             logger.debug("start_lost", extra={"error": str(error)})  # the commit raises the error if it lasts
-            return True
+            return list(claims)
         except redis.RedisError as error:
             logger.warning("the start of a batch could not be noted in %s: %s", self._key, error)
-            return True
-        return int(seconds) <= float(claim.lease_until) + EXPIRY_SLACK_S
+            return list(claims)
+        return [claim for claim in claims if int(seconds) <= float(claim.lease_until) + EXPIRY_SLACK_S]
 
     def add(self, claim: Claim) -> None:
         """Add a batch again that was sent late: it may have been forgotten before it was in the queue.

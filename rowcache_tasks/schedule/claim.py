@@ -15,6 +15,8 @@ from rowcache_tasks.schedule.arguments import TIME, are_members
 MESSAGE_FIELDS = ("claimed_at", "epoch", "late_ms", "lease_until", "namespace")
 EPOCH = re.compile(r"[0-9]{1,15}")
 MAX_LATE_MS = 10**15
+MAX_SHARED = 4
+"""Claims in one message, which one process refreshes one after the other: it delays so many by a lease if it dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,25 @@ class Claim:
         if not isinstance(namespace, str) or not NAMESPACE.fullmatch(namespace) or namespace in RESERVED_NAMESPACES:
             raise ArgumentError(f"claim['namespace'] is {shorten(namespace)}: it must be the namespace of a table")
         return cls(message["claimed_at"], message["lease_until"], list(row_ids), epoch, late_ms, namespace)
+
+
+def to_messages(claims: Sequence[Claim]) -> tuple[list[str], dict[str, Any]]:
+    """Return the row ids and the keyword arguments of the task refresh_row for some claims of a table."""
+    first, *others = claims
+    more = {"more": [[claim.row_ids, claim.to_message()] for claim in others]} if others else {}
+    return first.row_ids, {"claim": first.to_message(), **more}
+
+
+def from_messages(row_ids: object, message: object, more: object) -> list[Claim]:
+    """Read the claims of a message. Raises ArgumentError for all that to_messages does not make."""
+    if not isinstance(more, list | tuple) or len(more) >= MAX_SHARED or not all(map(is_pair, more)):
+        raise ArgumentError(f"more is {shorten(more)}: it must be up to {MAX_SHARED - 1} pairs of row ids and claim")
+    return [Claim.from_message(*each) for each in ((row_ids, message), *more)]
+
+
+def is_pair(value: object) -> bool:
+    """Return whether a part of a message is a list of two."""
+    return isinstance(value, list | tuple) and len(value) == 2
 
 
 class Counts:

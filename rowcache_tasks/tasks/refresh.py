@@ -1,7 +1,9 @@
 """Task that dispatchers send: refresh a batch of rows."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -13,7 +15,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
-from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.claim import Claim, from_messages
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
 from rowcache_tasks.worker.refresh import refresh_claim, release_unknown, repeat_in_outage
 
@@ -24,20 +26,24 @@ from rowcache_tasks.worker.refresh import refresh_claim, release_unknown, repeat
     acks_late=False,
     throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError),
 )
-def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | None = None) -> dict[str, int]:
+def refresh_row(
+    table: str,
+    row_ids: Sequence[str],
+    claim: Mapping[str, Any] | None = None,
+    more: Sequence[tuple[Sequence[str], Mapping[str, Any]]] = (),
+) -> dict[str, int]:
     """Refresh a batch of rows; return how many were refreshed, unchanged, superseded, dropped, missing or failed.
 
     Counts of 0 are left out: the others fit into a column of Flower. A batch whose lease ended a minute ago is not
     refreshed, and counted as expired.
 
-    Dispatchers pass their claim, as Claim.to_message writes it. Without a claim, the task claims the rows itself, also
-    those of a paused table, and leaves out rows that are not scheduled. Such a message is lost when the worker that has
-    fetched it is killed; refresh_now is not.
+    Dispatchers pass their claim, and more claims with their row ids, as to_messages writes them. Without a claim, the
+    task claims the rows itself, also those of a paused table, and leaves out rows that are not scheduled. Such a
+    message is lost when the worker that has fetched it is killed; refresh_now is not.
     """
     runtime = current_runtime()
     if claim is not None:
-        sent = Claim.from_message(row_ids, claim)
-        return repeat_in_outage(lambda: refresh_sent(table, sent), sent)
+        return refresh_sent(table, from_messages(row_ids, claim, more))
     schedule, source = runtime.schedule(table), runtime.source(table)
     counts: Counter[str] = Counter()
     for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):
@@ -46,14 +52,31 @@ def refresh_row(table: str, row_ids: Sequence[str], claim: Mapping[str, Any] | N
     return {name: count for name, count in counts.items() if count}
 
 
-def refresh_sent(table: str, sent: Claim) -> dict[str, int]:
-    """Refresh the rows of a dispatcher's claim; return the counts above 0."""
+def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, int]:
+    """Refresh the rows of a dispatcher's claims, one after the other; return the counts above 0.
+
+    While Redis is away, rows are tried for one lease in all. An error in one claim is raised after the others.
+    """
     runtime = current_runtime()
-    if not SentBatches(runtime.client, runtime.settings.names.queue).start(sent):
-        return {"expired": len(sent.row_ids)}
-    known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
-    if known is None or known.namespace != sent.namespace:
-        unknown = Schedule(runtime.client, Table(table, table, sent.namespace))
-        return release_unknown(unknown, sent, str(refresh_row.request.hostname))
-    counts = refresh_claim(runtime.schedule(table), runtime.source(table), sent, runtime.backoff)
+    live = SentBatches(runtime.client, runtime.settings.names.queue).start(sent)
+    counts = Counter(expired=sum(len(claim.row_ids) for claim in sent if claim not in live))
+    deadline = time.monotonic() + runtime.settings.lease_s
+    failure: Exception | None = None
+    for claim in live:
+        try:
+            counts.update(repeat_in_outage(partial(refresh_claimed, table, claim), deadline))
+        except Exception as error:  # noqa: BLE001 whatever it is, the other batches need not wait for their leases
+            failure = failure or error
+    if failure:
+        raise failure
     return {name: count for name, count in counts.items() if count}
+
+
+def refresh_claimed(table: str, claim: Claim) -> dict[str, int]:
+    """Refresh the rows of one claim, or release those of a table that this worker does not have; return counts."""
+    runtime = current_runtime()
+    known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
+    if known is None or known.namespace != claim.namespace:
+        unknown = Schedule(runtime.client, Table(table, table, claim.namespace))
+        return release_unknown(unknown, claim, str(refresh_row.request.hostname))
+    return refresh_claim(runtime.schedule(table), runtime.source(table), claim, runtime.backoff)

@@ -33,12 +33,11 @@ unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
 
 
-def repeat_in_outage(refresh: Callable[[], dict[str, int]], claim: Claim) -> dict[str, int]:
+def repeat_in_outage(refresh: Callable[[], dict[str, int]], deadline: float) -> dict[str, int]:
     """Refresh the rows of a claim again while Redis is away, as in a failover; return the result.
 
-    For one lease at most: then the rows are due again, and the error of redis-py is raised.
+    Raises the error of redis-py after the deadline, a time of the monotonic clock.
     """
-    deadline = time.monotonic() + float(claim.lease_until) - float(claim.claimed_at)
     while True:
         try:
             return refresh()

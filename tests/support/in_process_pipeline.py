@@ -8,6 +8,7 @@ import redis
 from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.claim import to_messages
 
 TABLES = {"inv": {"table": "inventory"}, "note": {"table": "note", "namespace": "note"}}
 KEYS = {"inv": Keys.of(""), "note": Keys.of("note")}
@@ -34,11 +35,11 @@ class InProcessPipeline:
         for cache in self.caches.values():
             cache.close()
 
-    def send(self, table, claim):
+    def send(self, table, claims):
         """Run the task at once, and keep its error."""
-        row_ids, fields = json.loads(json.dumps([claim.row_ids, claim.to_message()]))
+        row_ids, fields = json.loads(json.dumps(to_messages(claims)))
         try:
-            tasks.refresh_row(table, row_ids, fields)
+            tasks.refresh_row(table, row_ids, **fields)
         except redis.RedisError as error:
             self.errors.append(error)
 

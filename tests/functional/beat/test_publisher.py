@@ -29,12 +29,12 @@ def test_connection_is_closed_after_a_send_that_failed(valkey, client, make_publ
     def connections():
         return [each for each in client.client_list() if each["db"] == "5"]
 
-    publisher.send("inv", claim("1"))
+    publisher.send("inv", [claim("1")])
     assert connections()
     broken = claim("2")
     broken.row_ids[0] = object()
     with pytest.raises(EncodeError):
-        publisher.send("inv", broken)
+        publisher.send("inv", [broken])
     assert connections() == []
     assert publisher.queue_length() == 1
     publisher.close()
@@ -54,9 +54,9 @@ def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary(kind, tmp_pa
             "rediss": f"rediss://127.0.0.1:{proxy.port}/1?ssl_cert_reqs=required&ssl_ca_certs={tmp_path}/ca.pem",
         }
         publisher = make_publisher(urls[kind])
-        publisher.send("inv", claim("1"))
+        publisher.send("inv", [claim("1")])
         pair.fail_over()
-        publisher.send("inv", claim("2"))
+        publisher.send("inv", [claim("2")])
         assert publisher.queue_length() == 1, "the new primary has the second message"
         publisher.close()
 

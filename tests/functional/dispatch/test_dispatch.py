@@ -21,18 +21,21 @@ class Broker:
 
     def __init__(self):
         self.sent = []
+        self.messages = []
+        """Number of claims in each message."""
         self.length = 0
         self.asked = 0
         self.error = None
         self.before_send = self.after_look = lambda: None
         """Called once: what happens while the dispatcher stands still."""
 
-    def send(self, table, claim):
+    def send(self, table, claims):
         happen, self.before_send = self.before_send, lambda: None
         happen()
         if self.error:
             raise self.error
-        self.sent.append((table, claim))
+        self.sent += [(table, claim) for claim in claims]
+        self.messages.append(len(claims))
 
     def queue_length(self):
         self.asked += 1
@@ -98,7 +101,7 @@ def test_rows_refreshed_before_are_sent_although_workers_hold_as_many_batches_as
 ):
     now = client.time()[0]
     client.zadd("queue:", {f"{now}.{n}": now for n in range(5)})
-    dispatcher = build(max_queue=2)
+    dispatcher = build(max_queue=5)
     broker.length = 1
     for _ in range(4):
         dispatcher.run_once()
@@ -164,11 +167,11 @@ def test_idle_dispatcher_does_not_ask_the_broker(build, broker):
 
 def test_nothing_is_claimed_while_the_queue_is_above_the_high_water_mark(build, schedule, broker):
     schedule.put_rows({str(n): (100, 0) for n in range(30)})
-    dispatcher = build()
-    broker.length = 5
+    dispatcher = build(max_queue=8)
+    broker.length = 2
     assert dispatcher.run_once() > 0
-    assert broker.sent == []
-    broker.length = 4
+    assert broker.sent == [], "two messages may hold eight batches"
+    broker.length = 1
     dispatcher.run_once()
     assert len(broker.sent) == 1
 
@@ -221,6 +224,49 @@ def test_failed_send_releases_the_batch_at_once(build, schedule, broker, client)
         build().run_once()
     assert sorted(schedule.claim_rows(10, 30)[0].row_ids) == ["1", "2"]
     assert client.exists("failures:") == 0
+
+
+@pytest.fixture
+def proven(schedule, client):
+    """Six due rows that were refreshed before, and as many batches that wait for workers as asked for."""
+
+    def proven(waiting):
+        rows = list("012345")
+        schedule.put_rows(dict.fromkeys(rows, (100, 0)))
+        schedule.commit_rows(schedule.claim_rows(6, 30)[0], dict.fromkeys(rows, b"{}"))
+        client.delete("queue:")
+        now = client.time()[0]
+        client.zadd("schedule:", dict.fromkeys(rows, now))
+        client.zadd("queue:", {f"{now}.{n}": now for n in range(waiting)} or {"long ago": 1})
+        client.zrem("queue:", "long ago")
+
+    return proven
+
+
+@pytest.mark.parametrize(("waiting", "messages"), [(0, [1, 1, 2, 2]), (2, [2, 4]), (9, [4, 2])])
+def test_claims_share_a_message_as_long_as_batches_wait(waiting, messages, build, proven, broker):
+    proven(waiting)
+    run_until(build(batch_size=1, max_queue=100), lambda: len(broker.rows) == 6)
+    assert (broker.messages, sorted(broker.rows)) == (messages, list("012345"))
+
+
+def test_rows_of_all_claims_of_a_message_that_was_not_sent_are_due_at_once(build, proven, broker, client):
+    proven(9)
+    broker.error = OSError("the broker is away")
+    with pytest.raises(OSError, match="away"):
+        build(batch_size=1, max_queue=100).run_once()
+    assert client.zcount("schedule:", "-inf", client.time()[0] + 1) == 6
+    assert client.zcard("queue:") == 9
+
+
+def test_long_row_ids_share_no_message(build, schedule, broker, client):
+    rows = [f"{n:03}" * 300 for n in range(240)]
+    schedule.put_rows(dict.fromkeys(rows, (100, 0)))
+    client.zadd("refreshed:", dict.fromkeys(rows, 1))
+    now = client.time()[0]
+    client.zadd("queue:", {f"{now}.{n}": now for n in range(9)})
+    build(batch_size=120, max_queue=100).run_once()
+    assert broker.messages == [1]
 
 
 def test_run_survives_a_broker_that_fails_and_goes_on_when_it_is_back(build, schedule, broker, caplog):
@@ -304,7 +350,7 @@ def test_batches_that_have_expired_hold_nothing_up_while_other_messages_are_in_t
     schedule.put_rows({"1": (100, 0)})
     lost = client.time()[0] - 91
     client.zadd("queue:", {lost: lost})
-    broker.length = 3
+    broker.length = 1
     dispatcher = build()
     dispatcher.run_once()
     dispatcher.run_once()
@@ -315,7 +361,7 @@ def test_list_of_batches_of_another_type_holds_nothing_up(build, schedule, broke
     client.set("queue:", "a string where a sorted set belongs")
     schedule.put_rows({"1": (100, 0)})
     build().run_once()
-    SentBatches(client, "queue:").start(broker.sent[0][1])
+    SentBatches(client, "queue:").start([broker.sent[0][1]])
     assert broker.rows == ["1"]
 
 
@@ -336,7 +382,7 @@ def test_batch_that_another_dispatcher_overtakes_stays_on_the_list(build, schedu
 
     def overtake():
         two.run_once()
-        SentBatches(client, "queue:").start(broker.sent[0][1])
+        SentBatches(client, "queue:").start([broker.sent[0][1]])
 
     broker.before_send = overtake
     one.run_once()

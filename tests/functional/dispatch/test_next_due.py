@@ -24,8 +24,8 @@ class Broker:
     def __init__(self):
         self.sent = []
 
-    def send(self, table, claim):
-        self.sent.append((table, claim.row_ids))
+    def send(self, table, claims):
+        self.sent += [(table, claim.row_ids) for claim in claims]
 
     def queue_length(self):
         return 0

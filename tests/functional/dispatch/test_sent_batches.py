@@ -20,19 +20,19 @@ def claim(schedule):
 def test_worker_that_starts_a_batch_takes_it_and_those_sent_before_off_the_list(batches, client, claim):
     at = float(claim.claimed_at)
     client.zadd("queue:", {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
-    batches.start(claim)
+    batches.start([claim])
     assert client.zrange("queue:", 0, -1) == [b"perhaps before", b"after"]
 
 
 def test_start_is_noted_although_the_connection_had_died(batches, client, claim):
     client.client_kill_filter(_type="normal", skipme=False)
-    batches.start(claim)
+    batches.start([claim])
     assert client.zcard("queue:") == 0
 
 
 def test_list_of_another_type_holds_nothing_up(batches, client, claim, caplog):
     client.set("queue:", "somebody else's")
-    batches.start(claim)
+    batches.start([claim])
     batches.add(claim)
     batches.remove(claim)
     assert caplog.text.count("queue: is not usable") == 2

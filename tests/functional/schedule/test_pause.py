@@ -39,8 +39,8 @@ class Broker:
     def __init__(self):
         self.sent = []
 
-    def send(self, table, claim):
-        self.sent += [(table, row_id) for row_id in claim.row_ids]
+    def send(self, table, claims):
+        self.sent += [(table, row_id) for claim in claims for row_id in claim.row_ids]
 
     def queue_length(self):
         return 0

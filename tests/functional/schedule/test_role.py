@@ -106,8 +106,8 @@ def test_primary_that_is_cut_off_from_its_replicas_is_an_outage_for_writes_only(
 
 def test_dispatcher_releases_a_batch_that_was_not_sent_when_redis_is_back(pair, client):
     class Broker:
-        def send(self, table, claim):
-            sent.append(claim)
+        def send(self, table, claims):
+            sent.extend(claims)
             if len(sent) == 1:
                 pair.demote(pair.primary)
                 raise OSError("the broker is away as well")

@@ -13,6 +13,7 @@ from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.claim import to_messages
 
 TABLES = {
     "inv": {"table": "inventory", "missing_limit": MISSING_LIMIT},
@@ -85,11 +86,12 @@ class System:
 
     # the broker
 
-    def send(self, table, claim):
-        """Keep a message as JSON, as the publisher of the dispatcher would send it."""
+    def send(self, table, claims):
+        """Keep each claim as JSON, as the publisher of the dispatcher would send one that shares no message."""
         if self.is_broker_away:
             raise OSError("the broker is away")
-        self.messages.append(json.dumps({"table": table, "row_ids": claim.row_ids, "claim": claim.to_message()}))
+        for row_ids, fields in map(to_messages, zip(claims)):
+            self.messages.append(json.dumps({"table": table, "row_ids": row_ids, **fields}))
 
     def queue_length(self):
         """Return 0: workers have fetched every message."""

@@ -1,0 +1,66 @@
+"""The task that refreshes the claims of a message."""
+
+import json
+import sqlite3
+
+import pytest
+import redis
+from support.in_process_worker import in_process_worker
+
+from rowcache_tasks import tasks
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.schedule.claim import to_messages
+from rowcache_tasks.schedule.rows import Schedule
+
+
+@pytest.fixture
+def runtime(valkey, client, tmp_path, monkeypatch):
+    database = sqlite3.connect(tmp_path / "shop.db")
+    database.execute("CREATE TABLE inventory (id INTEGER PRIMARY KEY)")
+    database.executemany("INSERT INTO inventory VALUES (?)", [[n] for n in range(4)])
+    database.commit()
+    database.close()
+    url, tables = f"sqlite:///{tmp_path}/shop.db", {"inv": {"table": "inventory"}}
+    with in_process_worker(monkeypatch, tmp_path, valkey.url_for(9), database_url=url, tables=tables) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def claims(runtime):
+    schedule = runtime.schedule("inv")
+    schedule.put_rows({f"{n}": (100, 0) for n in range(4)})
+    return [schedule.claim_rows(1, 30)[0] for _ in range(4)]
+
+
+def run(claims):
+    row_ids, fields = json.loads(json.dumps(to_messages(claims)))
+    return tasks.refresh_row("inv", row_ids, **fields)
+
+
+def test_all_claims_of_a_message_are_refreshed_and_started(claims, client):
+    assert client.zcard("queue:") == 4
+    assert run(claims) == {"refreshed": 4}
+    assert client.zcard("queue:") == 0
+    assert [client.get(f"inv:{n}") for n in range(4)] == [b'{"id":%d}' % n for n in range(4)]
+
+
+def test_claim_that_cannot_be_committed_holds_up_none_of_its_message(claims, client, monkeypatch):
+    commit, first = Schedule.commit_rows, claims[0].row_ids
+
+    def fail_first(schedule, claim, values):
+        if claim.row_ids == first:
+            raise redis.ResponseError("OOM command not allowed")
+        return commit(schedule, claim, values)
+
+    monkeypatch.setattr(Schedule, "commit_rows", fail_first)
+    with pytest.raises(redis.ResponseError, match="OOM"):
+        run(claims)
+    assert client.exists(*(f"inv:{n}" for n in range(4))) == 3
+
+
+@pytest.mark.parametrize("more", [5, "ab", [5], [["1"]], [[["1"], {}]], [[["1"], {}]] * 4, {"1": 2}, None, [[5, None]]])
+def test_more_claims_that_no_dispatcher_sends_are_refused(claims, client, more):
+    row_ids, fields = to_messages(claims[:1])
+    with pytest.raises(ArgumentError, match=r"more|claim|row_ids"):
+        tasks.refresh_row("inv", row_ids, **fields | {"more": more})
+    assert client.zcard("queue:") == 4, "nothing was begun"
