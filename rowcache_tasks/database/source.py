@@ -53,8 +53,6 @@ class Source:
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._table: SourceTable | None = None
         self._looked_up_at = 0.0
-        self.mean_bytes = 4096.0
-        """Size of the JSON of a row, a mean of the last batch; at first a guess."""
 
     def load(self) -> None:
         """Read the catalog. Raises ConfigError when it does not fit the settings, SourceError when unreachable."""

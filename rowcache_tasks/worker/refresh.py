@@ -28,6 +28,9 @@ RETRY_S = 0.5
 """Longest pause between two tries of a batch while Redis is away."""
 READ_BYTES = 8 * 1024 * 1024
 """Bytes of JSON of the rows of one SELECT, by the mean size of the rows read before."""
+mean_bytes: dict[str, float] = {}
+"""Namespace of a table -> mean size of the JSON of its rows read last."""
+GUESSED_BYTES = 4096.0
 MAX_UNKNOWN = 1000
 unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
@@ -66,7 +69,8 @@ def refresh_claims(
     missed: list[list[Any]] = []
     released: list[list[Any]] = []
     failed = 0
-    for group in group_claims(claims, max(1, int(READ_BYTES / source.mean_bytes))):
+    row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
+    for group in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
         rows = read_rows(schedule, source, group, backoff)
         for claim in group:
             values, missing, errors = rows.of(claim) if len(group) > 1 else (rows.values, rows.missing, rows.errors)
@@ -120,7 +124,7 @@ def read_rows(schedule: Schedule, source: "Source", claims: Sequence[Claim], bac
         outage = replace(backoff, max_s=min(backoff.max_s, max(lease_s, backoff.base_s)))
         return ReadRows({}, [], dict.fromkeys(row_ids, reason), outage)
     if values:
-        source.mean_bytes = max(1.0, sum(map(len, values.values())) / len(values))
+        mean_bytes[schedule.table.namespace] = max(1.0, sum(map(len, values.values())) / len(values))
     return ReadRows(values, fetched.missing, errors | fetched.errors, backoff)
 
 

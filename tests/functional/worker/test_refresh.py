@@ -111,7 +111,7 @@ def test_rows_of_a_select_are_no_more_than_their_size_allows(schedule, source, d
     claims = [claim(schedule, [str(n) for n in range(first, first + 30)]) for first in (1, 31, 61)]
     with schedule.exchange() as exchange:
         assert refresh_claims(schedule, source, claims, BACKOFF, exchange)["refreshed"] == 90
-    monkeypatch.setattr(refresh, "READ_BYTES", 40 * source.mean_bytes)
+    monkeypatch.setattr(refresh, "READ_BYTES", 40 * refresh.mean_bytes[""])
     with schedule.exchange() as exchange:
         refresh_claims(schedule, source, claims, BACKOFF, exchange)
     assert selects == [90, 30, 30, 30]
