@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import Celery, Task, _state
 from celery.local import Proxy
@@ -15,6 +15,9 @@ from rowcache_tasks.config.settings import SETTINGS, Settings, load_module, pars
 from rowcache_tasks.config.source import read_module, read_settings, set_application
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import DeploymentNames
+
+if TYPE_CHECKING:
+    from celery.result import AsyncResult, EagerResult
 
 PACKAGE = "rowcache_tasks"
 applications: list[Celery] = []
@@ -29,6 +32,16 @@ class PackageTask(Task):  # type: ignore[type-arg]
     ignore_result = True
     rate_limit: Any = 0
     time_limit = soft_time_limit = 86_400  # seconds; a task for a large table takes minutes, and must not begin anew
+    runs_at_once: ClassVar[bool] = False
+    """Whether `delay` runs the task in the caller, as in a test."""
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
+    ) -> "AsyncResult[Any] | EagerResult[Any]":
+        """Send the task, or run it."""
+        if PackageTask.runs_at_once:
+            return self.apply(args, kwargs, throw=True, **options)
+        return super().apply_async(args, kwargs, *rest, **options)
 
     @cached_property
     def serializer(self) -> str:  # type: ignore[override]

@@ -22,11 +22,20 @@ TEXTS = {REDIS_URL, "rowcache_database_url", "rowcache_alive_file", "rowcache_de
 _hidden: "WeakKeyDictionary[Any, str]" = WeakKeyDictionary()
 """Application -> URL of Redis, when its settings have the URL without the password."""
 _finders: list[Callable[[], Any]] = []
+_overrides: dict[str, Any] = {}
 
 
 def set_application(find: Callable[[], Any]) -> None:
     """Let settings come from the application that `find` returns; None: from the configuration module."""
     _finders[:] = [find]
+
+
+def override(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings before those of every place, for tests; return the ones that were there before."""
+    previous = dict(_overrides)
+    _overrides.clear()
+    _overrides.update(settings)
+    return previous
 
 
 def read_settings(known: Iterable[str], app: Any = None) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def read_settings(known: Iterable[str], app: Any = None) -> dict[str, Any]:
     if app is None and _finders:
         app = _finders[0]()
     found = {} if app is None else read_application(app)
-    return found | read_environment(known, found) if found else read_module(known)
+    return found | read_environment(known, found) | _overrides if found else read_module(known)
 
 
 def read_given(known: Iterable[str], app: Any) -> dict[str, Any]:
@@ -47,7 +56,7 @@ def read_given(known: Iterable[str], app: Any) -> dict[str, Any]:
     Raises ConfigError when both lack one of REQUIRED.
     """
     found = read_application(app)
-    found |= read_environment(known, found)
+    found |= read_environment(known, found) | _overrides
     missing = [name for name in REQUIRED if found.get(name) is None]
     if missing:
         raise ConfigError(
@@ -90,7 +99,7 @@ def read_module(known: Iterable[str] = ()) -> dict[str, Any]:
         if os.environ.get("CELERY_CONFIG_MODULE"):
             raise
         found, missing = {}, error
-    found = dict(found) | read_environment(known, found)
+    found = dict(found) | read_environment(known, found) | _overrides
     if missing and any(found.get(name) is None for name in REQUIRED):
         raise missing
     return found

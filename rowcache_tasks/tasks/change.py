@@ -107,7 +107,7 @@ class ScheduleChange(PackageTask, Generic[P, R]):
 
         def report(*numbers: int) -> None:
             nonlocal shown_at
-            if self.request.id and time.monotonic() - shown_at >= PROGRESS_INTERVAL_S:
+            if self.request.id and not self.request.is_eager and time.monotonic() - shown_at >= PROGRESS_INTERVAL_S:
                 shown_at = time.monotonic()
                 self.send_event("task-progress", result=form.format(*numbers))
 

@@ -11,7 +11,7 @@ from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache
 
 def show(command):
     loader = sys.modules.get("rowcache_tasks.reader.fill.loader")
-    engines = loader.make_pool.cache_info().currsize if loader else 0
+    engines = len(loader.pools) if loader else 0
     print(f"{command}, SQLAlchemy {'sqlalchemy' in sys.modules}, engines {engines}")
 
 

@@ -95,6 +95,7 @@ class Loader:
         return f"{len(row_ids)} row(s) of {self._table.name}"
 
 
+pools: dict[tuple[str, float, int], LoadPool] = {}
 opening = threading.Lock()
 """Threads that begin together must not make an engine each."""
 
@@ -111,10 +112,20 @@ def make_loader(table: Table, url: str, timeout_s: float, concurrency: int) -> L
     return Loader(make_pool(url, timeout_s, concurrency), table)
 
 
-@cache
 def make_pool(url: str, timeout_s: float, concurrency: int) -> LoadPool:
     """Make the engine and the threads of a database, once."""
-    return LoadPool(url, timeout_s, concurrency)
+    key = url, timeout_s, concurrency
+    if key not in pools:
+        pools[key] = LoadPool(*key)
+    return pools[key]
+
+
+def close() -> None:
+    """Close the connections; the next load makes new ones."""
+    for pool in pools.values():
+        pool.engine.dispose()
+    make_loader.cache_clear()
+    pools.clear()
 
 
 def forget() -> None:
@@ -122,7 +133,7 @@ def forget() -> None:
     global opening  # noqa: PLW0603 - a thread of the parent may hold it for ever
     opening = threading.Lock()
     make_loader.cache_clear()
-    make_pool.cache_clear()
+    pools.clear()
 
 
 os.register_at_fork(after_in_child=forget)

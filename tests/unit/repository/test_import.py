@@ -12,6 +12,12 @@ def test_reading_imports_neither_sqlalchemy_nor_celery():
     assert shown.stdout.strip() == "[]"
 
 
+def test_plugin_of_pytest_imports_neither_until_its_fixture_is_used():
+    code = f"import sys, rowcache_tasks.testing; print([m for m in {(*HEAVY, 'psycopg')} if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert shown.stdout.strip() == "[]"
+
+
 def test_importing_the_tasks_leaves_the_current_celery_application_alone():
     code = (
         "from celery import Celery, current_app; mine = Celery('mine'); import rowcache_tasks.tasks;"

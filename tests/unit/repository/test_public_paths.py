@@ -13,6 +13,7 @@ PUBLIC = {
     "rowcache_tasks": rowcache_tasks.__all__,
     "rowcache_tasks.beat": ["DispatchScheduler"],
     "rowcache_tasks.orm": ["refresh_on_commit"],
+    "rowcache_tasks.testing.cache": ["EagerCache"],
     "rowcache_tasks.tasks": [
         *("drop_table", "pause_table", "reconcile_table", "refresh_now", "refresh_row", "resume_table"),
         *("schedule_query", "schedule_row", "schedule_rows", "schedule_table", "unschedule_row", "unschedule_rows"),
@@ -22,6 +23,7 @@ ENTRY_POINTS = {
     ("celery.beat_schedulers", "rowcache"): "rowcache_tasks.beat:DispatchScheduler",
     ("celery.commands", "flower"): "rowcache_tasks.ops.cli.flower:flower",
     ("celery.commands", "rowcache"): "rowcache_tasks.ops.cli:rowcache",
+    ("pytest11", "rowcache"): "rowcache_tasks.testing",
 }
 
 

@@ -1,0 +1,146 @@
+"""Redis of the tests: a server of the session, or an empty database of the user."""
+
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+import redis
+
+from rowcache_tasks.config.redis_url import parse_redis_url, split_sentinels
+from rowcache_tasks.config.settings import load_settings
+from rowcache_tasks.config.source import override
+from rowcache_tasks.errors import ConfigError, MissingExtraError
+from rowcache_tasks.errors.text import redact, show_count
+from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.connection import connect
+
+if TYPE_CHECKING:
+    from rowcache_tasks.demo.servers import Valkey
+
+OPTION = "rowcache_test_redis"
+EMBEDDED = "embedded"
+MARK = "rowcache-tasks-test-session"
+"""Key in an own database while a session of tests uses it."""
+
+
+def choose_server(chosen: str) -> "Valkey | OwnDatabase":
+    """Return the server of the option, not started."""
+    if chosen != EMBEDDED:
+        return OwnDatabase(chosen)
+    try:
+        from rowcache_tasks.demo.servers import Valkey  # noqa: PLC0415 an extra
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(f"{OPTION} = {EMBEDDED}", "demo", error) from None
+    return Valkey(args=("--databases", "1000"))
+
+
+class OwnDatabase:
+    """Empty database of the user, and those that follow it for the workers of pytest-xdist."""
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_redis_url(OPTION, url)
+        self._taken: list[str] = []
+
+    def start(self, count: int = 1) -> None:
+        """Take so many databases for this session. Raises ConfigError when one is the configured one, or not empty."""
+        for number in range(count):
+            url = database_after(self.url, number)
+            refuse_configured(url)
+            try:
+                with connect(url, "test") as client:
+                    size: Any = client.dbsize()
+                    if size or not client.set(MARK, "1", nx=True):
+                        raise refusal(
+                            url,
+                            f"the database holds {show_count(max(size, 1), 'key')}: name an empty one, or, when these "
+                            "are left from a session of tests that was killed, empty it",
+                        )
+            except redis.RedisError as error:
+                raise refusal(url, f"it cannot be used: {error}") from error
+            self._taken.append(url)
+
+    def stop(self) -> None:
+        """Leave the databases empty that this session has taken. Idempotent."""
+        while self._taken:
+            url = self._taken.pop()
+            with suppress(redis.RedisError), connect(url, "test") as client:
+                remove_keys(url)
+                client.delete(MARK)
+
+
+def refusal(url: str, reason: str) -> ConfigError:
+    """Return the error about a database."""
+    return ConfigError(f"{OPTION} is {redact(url)!r}: {reason}")
+
+
+def database_after(url: str, number: int) -> str:
+    """Return the URL of the database so many numbers later on the same server."""
+    base, _, query = url.partition("?")
+    db = int(server_of(url).get("db", 0)) + number
+    others = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "db"]
+    return f"{base}?{urlencode([*others, ('db', db)])}"
+
+
+def refuse_configured(url: str) -> None:
+    """Raise ConfigError when the settings of the application name this database."""
+    previous = override({})
+    try:
+        configured = load_settings().redis_url
+    except ConfigError:
+        return
+    finally:
+        override(previous)
+    if is_same_database(url, configured):
+        raise refusal(url, "this is rowcache_redis_url of the application: name another database")
+
+
+def check_taken(url: str) -> None:
+    """Raise ConfigError when a database is not one that this session has taken."""
+    refuse_configured(url)
+    with connect(url, "test") as client:
+        if not client.exists(MARK):
+            raise refusal(
+                url,
+                "the database is not reserved for this session: it was emptied meanwhile, or pytest-xdist has replaced "
+                "a worker",
+            )
+
+
+def server_of(url: str) -> dict[str, Any]:
+    """Return the options of redis-py in a URL."""
+    sentinels = split_sentinels(url)
+    options: dict[str, Any] = redis.connection.parse_url(sentinels.server if sentinels else url)  # type: ignore[no-untyped-call]
+    return options | ({"host": sentinels.master, "port": str(sorted(sentinels.nodes))} if sentinels else {})
+
+
+def is_same_database(url: str, other: str) -> bool:
+    """Return whether two URLs name one database; names of hosts are looked up."""
+    one, two = ({"port": 6379, "db": 0, "path": None} | server_of(each) for each in (url, other))
+    if any(one[name] != two[name] for name in ("port", "db", "path")):
+        return False
+    return bool(addresses(one.get("host", "localhost")) & addresses(two.get("host", "localhost")))
+
+
+def addresses(host: str) -> set[str]:
+    """Return the addresses of a host; its name when it has none."""
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except OSError:
+        return {host}
+
+
+def remove_keys(url: str) -> None:
+    """Remove the keys of the tables in the settings from a database, and no others. Without settings: nothing."""
+    try:
+        settings = load_settings()
+    except ConfigError:
+        return
+    with connect(url, "test") as client:
+        found: list[Any] = [settings.names.queue, settings.names.beat, settings.names.processes]
+        for keys in (table.keys for table in settings.tables.values()):
+            found += (keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures)
+            found += (keys.wake, keys.state, keys.stats, keys.expiring)
+            for prefix in (keys.value_prefix, f"{Keys.fill_prefix}{keys.value_prefix}"):
+                found += client.scan_iter(f"{prefix}*", count=1000)
+        client.delete(*found)
