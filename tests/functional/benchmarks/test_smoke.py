@@ -17,6 +17,9 @@ ROWS = 2000
 
 def test_clock_of_a_round_stops_when_no_row_is_due_or_leased():
     with Servers(ROWS, child=python_child) as servers:
+        servers.schedule(1, ROWS, 60, servers.now() + 60)
+        servers.put_old_values(ROWS, 60)
+        assert servers.count_old_values() == ROWS
         found = run_round(servers, OURS, ROWS, is_checked=True)
         assert servers.client.zcount("schedule:", "-inf", servers.now() + 60) == 0
     assert set(found.cost_us) == {"valkey", "postgres", "dispatcher", "worker", "pool"}
