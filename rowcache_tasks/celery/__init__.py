@@ -18,7 +18,7 @@ try:
     from celery import Celery
 except ModuleNotFoundError as error:
     raise MissingExtraError.of("rowcache_tasks.tasks", "worker", error) from None
-from celery.local import Proxy
+from celery.local import PromiseProxy
 from kombu.transport import resolve_transport
 from kombu.utils.url import url_to_parts
 
@@ -67,7 +67,7 @@ def configuration() -> Any:
 
 check_urls(os.environ.get("CELERY_BROKER_URL"))  # Celery reads it itself, and quotes parts of it in its errors
 app = Celery("rowcache_tasks", set_as_current=False, amqp="rowcache_tasks.celery.kombu.amqp:RowCacheAMQP")
-app.config_from_object(Proxy(configuration))  # read at the first use: an import alone needs no settings
+app.config_from_object(PromiseProxy(configuration))  # read once, at the first use: an import needs no settings
 install(app)
 if click.get_current_context(silent=True) is not None and asked_app().startswith("rowcache_tasks"):
     if not {("rowcache", "init"), ("rowcache", "plan")} & set(pairwise(sys.argv)):

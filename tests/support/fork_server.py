@@ -23,7 +23,13 @@ from support.project import ROOT
 
 LIBRARIES = (
     *("celery.app.amqp", "celery.app.control", "celery.app.log", "celery.apps.beat", "celery.apps.worker"),
-    *("celery.bin.base", "celery.concurrency.prefork", "celery.events.state", "celery.worker.consumer"),
+    *("celery.apps.multi", "celery.backends.base", "celery.concurrency.prefork", "celery.contrib.migrate"),
+    *("celery.events.state", "celery.worker.consumer"),
+    # celery.bin.celery imports all of these for any command; itself it also imports the package.
+    *(f"celery.bin.{name}" for name in ("amqp", "beat", "call", "control", "events", "graph", "list", "logtool")),
+    *(f"celery.bin.{name}" for name in ("migrate", "multi", "purge", "result", "shell", "upgrade", "worker")),
+    *("click_repl", "humanize", "prometheus_client", "pytz", "tornado.auth", "tornado.httpserver", "tornado.web"),
+    *("xml.dom.minidom", "unicodedata"),
     *("celery.fixups.django", "kombu.transport.pyamqp", "kombu.transport.redis", "msgspec", "psycopg"),
     *("redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg"),
 )
@@ -165,8 +171,25 @@ def become(parent, argv, env, cwd, stdout, stderr):
     _, option, program, *arguments = argv
     sys.argv = [option, *arguments]
     if option == "-m":
-        return lambda: runpy.run_module(program, run_name="__main__", alter_sys=True)
+        return lambda: run_module(program)
     return lambda: exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+
+
+def run_module(name):
+    """Run a module as `python -m` does; end without freeing all objects, which copies the pages of each."""
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+    else:
+        status = 0
+    if not isinstance(status, int | None):
+        sys.exit(status)
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)
 
 
 if __name__ == "__main__" and (run := serve()):
