@@ -11,8 +11,7 @@ import pytest
 from celery import Celery
 from click.testing import CliRunner
 from ruamel.yaml import YAML
-from support.fork_server import run_forked
-from support.project import CELERY, ROOT
+from support.environment import make_environment, run_in
 
 from rowcache_tasks.config.settings import parse_settings
 from rowcache_tasks.ops.cli import rowcache
@@ -135,11 +134,14 @@ def test_application_of_the_user_has_its_settings_elsewhere(init, tmp_path):
     assert "set rowcache_* there" in init(app=Celery("shop", set_as_current=False), status=1)
 
 
-def test_init_needs_no_configuration(tmp_path):
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCACHE_", "CELERY_"))}
-    env |= {"PYTHONPATH": str(ROOT)}
-    done = run_forked([*CELERY, "rowcache", "init"], env=env, cwd=tmp_path)
+def test_init_needs_no_configuration(init, tmp_path):
+    environment = make_environment(tmp_path / "site", "rowcache-tasks[worker]")  # this one has that of the repository
+    project = tmp_path / "project"
+    command = ("-m", "celery", "-A", "rowcache_tasks", "rowcache")
+    done = run_in(environment, *command, "status", cwd=project)
+    assert done.stderr.startswith("rowcache_tasks: configuration module 'celeryconfig' was not found in ")
+    done = run_in(environment, *command, "init", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
-    assert {path.name for path in tmp_path.iterdir()} == WRITTEN
-    done = run_forked([*CELERY, "rowcache", "status"], env=env, cwd=tmp_path)
+    assert {path.name for path in project.iterdir()} == WRITTEN
+    done = run_in(environment, *command, "status", cwd=project)
     assert done.stderr.startswith("rowcache_tasks: rowcache_tables is {}: allowed is a dictionary like")
