@@ -11,6 +11,7 @@ import redis
 
 from rowcache_tasks.celery.application import active_app, settings_of
 from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
@@ -37,6 +38,11 @@ class Runtime:
     def client(self) -> "redis.Redis":
         """The client of the cache's Redis."""
         return connect(self.settings.redis_url, "tasks")
+
+    @cached_property
+    def sent_batches(self) -> SentBatches:
+        """The list of batches that were sent and not started yet."""
+        return SentBatches(self.client, self.settings.names.queue)
 
     def engine(self, url: str | None) -> "Engine":
         """Return the engine of a database; no statement outlives the lease of the rows that it reads."""

@@ -1,12 +1,16 @@
 """List in Redis of the batches that were sent and not started yet."""
 
 import logging
+import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 
 from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.exchange import Exchange
 
 logger = logging.getLogger(__name__)
 
@@ -27,28 +31,46 @@ class SentBatches:
     def __init__(self, client: "redis.Redis", key: str) -> None:
         self._client = client
         self._key = key
+        self._started: tuple[list[Any], float] = [], 0.0
+        """Replies to the last start, as far as they are read, and when it was sent by the monotonic clock."""
+        self._clock_ahead_s = math.inf
+        """Time by the clock of Redis, in Unix seconds, less that of the monotonic clock; infinite until it is known."""
 
-    def start(self, claims: Sequence[Claim]) -> list[Claim]:
+    def start(self, claims: Sequence[Claim], exchange: Exchange) -> list[Claim]:
         """Remove the batches of a message that a worker starts, and those before it in the queue.
 
-        Return those that have not expired. Raises nothing of Redis's.
+        Return those that have not expired. Waits for the reply only when a lease may have ended, or at the first start
+        of the process. Raises the errors of a lost connection.
         """
         first = claims[0]
         claimed_at = float(first.claimed_at)
         sent_before = claimed_at - SEND_SHARE * (float(first.lease_until) - claimed_at)
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.time()
-        pipeline.zrem(self._key, *(claim.claimed_at for claim in claims))
-        pipeline.zremrangebyscore(self._key, "-inf", f"({sent_before!r}")
-        try:
-            (seconds, _), *_ = pipeline.execute()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            logger.debug("start_lost", extra={"error": str(error)})  # the commit raises the error if it lasts
+        self._note_started()
+        commands = [
+            ("TIME",),
+            ("ZREM", self._key, *(claim.claimed_at for claim in claims)),
+            ("ZREMRANGEBYSCORE", self._key, "-inf", f"({sent_before!r}"),
+        ]
+        sent_at = time.monotonic()
+        self._started = exchange.send(commands), sent_at
+        leases = [float(claim.lease_until) for claim in claims]
+        if sent_at + self._clock_ahead_s > min(leases):
+            exchange.read()
+            self._note_started()
+        if self._clock_ahead_s == math.inf:  # Redis has refused
             return list(claims)
-        except redis.RedisError as error:
-            logger.warning("the start of a batch could not be noted in %s: %s", self._key, error)
-            return list(claims)
-        return [claim for claim in claims if int(seconds) <= float(claim.lease_until) + EXPIRY_SLACK_S]
+        now = sent_at + self._clock_ahead_s
+        return [claim for claim, lease in zip(claims, leases, strict=True) if now <= lease + EXPIRY_SLACK_S]
+
+    def _note_started(self) -> None:
+        """Note the time in the replies to the last start, and log errors among them."""
+        (replies, sent_at), self._started = self._started, ([], 0.0)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                logger.warning("the start of a batch could not be noted in %s: %s", self._key, reply)
+                return
+        if replies:
+            self._clock_ahead_s = int(replies[0][0]) - sent_at
 
     def add(self, claim: Claim) -> None:
         """Add a batch again that was sent late: it may have been forgotten before it was in the queue.
@@ -59,7 +81,7 @@ class SentBatches:
             self._client.zadd(self._key, {claim.claimed_at: float(claim.claimed_at)})
 
     def remove(self, claim: Claim) -> None:
-        """Remove a batch that was not sent."""
+        """Remove a batch that is not sent."""
         with self._ignore_foreign_key():
             self._client.zrem(self._key, claim.claimed_at)
 

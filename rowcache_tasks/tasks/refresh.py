@@ -12,12 +12,12 @@ from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim, from_messages
+from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
-from rowcache_tasks.worker.refresh import refresh_claim, release_unknown, repeat_in_outage
+from rowcache_tasks.worker.refresh import refresh_claim, refresh_claims, release_unknown, repeat_in_outage
 
 
 @add_task(
@@ -53,30 +53,29 @@ def refresh_row(
 
 
 def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, int]:
-    """Refresh the rows of a dispatcher's claims, one after the other; return the counts above 0.
-
-    While Redis is away, rows are tried for one lease in all. An error in one claim is raised after the others.
-    """
-    runtime = current_runtime()
-    live = SentBatches(runtime.client, runtime.settings.names.queue).start(sent)
-    counts = Counter(expired=sum(len(claim.row_ids) for claim in sent if claim not in live))
-    deadline = time.monotonic() + runtime.settings.lease_s
-    failure: Exception | None = None
-    for claim in live:
-        try:
-            counts.update(repeat_in_outage(partial(refresh_claimed, table, claim), deadline))
-        except Exception as error:  # noqa: BLE001 whatever it is, the other batches need not wait for their leases
-            failure = failure or error
-    if failure:
-        raise failure
+    """Refresh the rows of a dispatcher's claims; return the counts above 0. While Redis is away, try for one lease."""
+    deadline = time.monotonic() + current_runtime().settings.lease_s
+    counts = repeat_in_outage(partial(refresh_started, table, sent), deadline)
     return {name: count for name, count in counts.items() if count}
 
 
-def refresh_claimed(table: str, claim: Claim) -> dict[str, int]:
-    """Refresh the rows of one claim, or release those of a table that this worker does not have; return counts."""
+def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, int]:
+    """Start the batches of a message and refresh their rows; release those of a table that this worker does not have.
+
+    An error in the commit of one claim is raised after the others are committed.
+    """
     runtime = current_runtime()
     known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
-    if known is None or known.namespace != claim.namespace:
-        unknown = Schedule(runtime.client, Table(table, table, claim.namespace))
-        return release_unknown(unknown, claim, str(refresh_row.request.hostname))
-    return refresh_claim(runtime.schedule(table), runtime.source(table), claim, runtime.backoff)
+    with Exchange(runtime.client) as exchange:
+        live = runtime.sent_batches.start(sent, exchange)
+        counts = Counter(expired=sum(len(claim.row_ids) for claim in sent if claim not in live))
+        own = [claim for claim in live if known is not None and claim.namespace == known.namespace]
+        if own:
+            schedule, source = runtime.schedule(table), runtime.source(table)
+            counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange))
+        exchange.read()
+    for claim in live:
+        if claim not in own:
+            unknown = Schedule(runtime.client, Table(table, table, claim.namespace))
+            counts.update(release_unknown(unknown, claim, str(refresh_row.request.hostname)))
+    return counts

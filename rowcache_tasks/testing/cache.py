@@ -9,7 +9,6 @@ from typing import Any
 from rowcache_tasks.celery.application import PackageTask
 from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.config.source import REDIS_URL, override
-from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import show_text
 from rowcache_tasks.ops.snapshot import read_failures
@@ -102,7 +101,7 @@ def claim_due(runtime: Runtime, name: str) -> Iterator[Claim]:
     for _ in range(runtime.table_state(name).count_rows() // settings.batch_size + 1):
         claim, _ = schedule.claim_rows(settings.batch_size, settings.lease_s)
         if claim and claim.row_ids:
-            SentBatches(runtime.client, settings.names.queue).start([claim])
+            runtime.sent_batches.remove(claim)
             yield claim
 
 

@@ -13,6 +13,7 @@ from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
+from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.rows import Schedule
 
 
@@ -361,7 +362,8 @@ def test_list_of_batches_of_another_type_holds_nothing_up(build, schedule, broke
     client.set("queue:", "a string where a sorted set belongs")
     schedule.put_rows({"1": (100, 0)})
     build().run_once()
-    SentBatches(client, "queue:").start([broker.sent[0][1]])
+    with Exchange(client) as exchange:
+        SentBatches(client, "queue:").start([broker.sent[0][1]], exchange)
     assert broker.rows == ["1"]
 
 
@@ -382,7 +384,8 @@ def test_batch_that_another_dispatcher_overtakes_stays_on_the_list(build, schedu
 
     def overtake():
         two.run_once()
-        SentBatches(client, "queue:").start([broker.sent[0][1]])
+        with Exchange(client) as exchange:
+            SentBatches(client, "queue:").start([broker.sent[0][1]], exchange)
 
     broker.before_send = overtake
     one.run_once()

@@ -1,9 +1,12 @@
 """The list of batches that no worker has started, and how a worker takes one off it."""
 
+from dataclasses import replace
+
 import pytest
 
 from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.dispatch.sent_batches import SentBatches
+from rowcache_tasks.schedule.exchange import Exchange
 
 
 @pytest.fixture
@@ -17,22 +20,36 @@ def claim(schedule):
     return schedule.claim_rows(10, 30)[0]
 
 
+def start(batches, client, claim):
+    with Exchange(client) as exchange:
+        return batches.start([claim], exchange)
+
+
 def test_worker_that_starts_a_batch_takes_it_and_those_sent_before_off_the_list(batches, client, claim):
     at = float(claim.claimed_at)
     client.zadd("queue:", {"before": at - 7.6, "perhaps before": at - 7.4, "after": at + 1})
-    batches.start([claim])
+    start(batches, client, claim)
     assert client.zrange("queue:", 0, -1) == [b"perhaps before", b"after"]
 
 
 def test_start_is_noted_although_the_connection_had_died(batches, client, claim):
     client.client_kill_filter(_type="normal", skipme=False)
-    batches.start([claim])
+    start(batches, client, claim)
     assert client.zcard("queue:") == 0
+
+
+def test_batch_whose_lease_ended_a_minute_ago_has_expired_also_when_the_time_is_known(batches, client, claim):
+    for _ in range(2):
+        assert start(batches, client, claim) == [claim]
+        at = float(claim.claimed_at)
+        late = [replace(claim, claimed_at=f"{at - s}", lease_until=f"{at - s + 5}") for s in (60, 70)]
+        with Exchange(client) as exchange:
+            assert batches.start(late, exchange) == late[:1]
 
 
 def test_list_of_another_type_holds_nothing_up(batches, client, claim, caplog):
     client.set("queue:", "somebody else's")
-    batches.start([claim])
+    start(batches, client, claim)
     batches.add(claim)
     batches.remove(claim)
     assert caplog.text.count("queue: is not usable") == 2

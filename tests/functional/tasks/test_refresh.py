@@ -5,12 +5,13 @@ import sqlite3
 
 import pytest
 import redis
+from support.deployment import with_login
 from support.in_process_worker import in_process_worker
 
 from rowcache_tasks import tasks
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.claim import to_messages
-from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.connection import connect
 
 
 @pytest.fixture
@@ -44,17 +45,15 @@ def test_all_claims_of_a_message_are_refreshed_and_started(claims, client):
     assert [client.get(f"inv:{n}") for n in range(4)] == [b'{"id":%d}' % n for n in range(4)]
 
 
-def test_claim_that_cannot_be_committed_holds_up_none_of_its_message(claims, client, monkeypatch):
-    commit, first = Schedule.commit_rows, claims[0].row_ids
-
-    def fail_first(schedule, claim, values):
-        if claim.row_ids == first:
-            raise redis.ResponseError("OOM command not allowed")
-        return commit(schedule, claim, values)
-
-    monkeypatch.setattr(Schedule, "commit_rows", fail_first)
-    with pytest.raises(redis.ResponseError, match="OOM"):
+def test_claim_that_cannot_be_committed_holds_up_none_of_its_message(claims, client, runtime, valkey):
+    own = [f"{name}*" for name in ("schedule:", "delay:", "refreshed:", "failures:", "stats:", "state:", "expiring:")]
+    keys = [*own, "wake:*", "queue:*", *(f"inv:{claim.row_ids[0]}" for claim in claims[1:])]
+    client.acl_setuser("narrow", enabled=True, passwords="+word", commands=["+@all"], keys=keys, reset=True)
+    runtime.client = connect(with_login(valkey.url_for(9), "narrow", "word"), "test")
+    with pytest.raises(redis.ResponseError, match="ACL"):
         run(claims)
+    runtime.client.close()
+    client.acl_deluser("narrow")
     assert client.exists(*(f"inv:{n}" for n in range(4))) == 3
 
 

@@ -13,6 +13,7 @@ from support.waiting import wait_until
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
+from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.worker import refresh
@@ -75,12 +76,14 @@ def test_all_calls_of_a_batch_are_sent_before_the_first_reply_is_read(valkey, cl
     database.executemany("INSERT INTO inventory VALUES (?, ?)", [(n, n / 4) for n in range(101, 500)])
     database.execute("UPDATE inventory SET price = 9e999 WHERE id = 250")
     with HoldingLink(valkey) as link, connect(link.url, "test") as linked:
-        schedule = Schedule(linked, Table("inv", "inventory"))
-        for calls in (0, 5):  # at first, the server does not have the scripts
+        batches, schedule = SentBatches(linked, "queue:"), Schedule(linked, Table("inv", "inventory"))
+        for calls in (0, 5):  # at first, the server does not have the scripts, and the process not the time
             sent = claim(schedule, [str(n) for n in range(500)])
             link.hold(calls)
-            counts = refresh_claim(schedule, source, sent, BACKOFF)
+            with schedule.exchange() as exchange:
+                counts = refresh_claims(schedule, source, batches.start([sent], exchange), BACKOFF, exchange)
             assert (counts["refreshed"] + counts["unchanged"], counts["missing"], counts["failed"]) == (498, 1, 1)
+    assert client.zcard("queue:") == 0
 
 
 def test_reply_that_is_lost_changes_nothing(valkey, client, source):
