@@ -2,22 +2,21 @@
 
 import threading
 import time
-from collections.abc import Sequence
-from itertools import chain
 from typing import Any, Self, Unpack, overload
 
 import redis
 
-from rowcache_tasks.errors import CacheError
-from rowcache_tasks.reader.fill.protocol import DATABASE_ALONE, Call, Fill, Load, Step, Steps, open_loader
-from rowcache_tasks.reader.fill.scripts import Found
-from rowcache_tasks.reader.operations import OPENINGS, CachedRow, K, Reader, is_missed, is_object, texts_of
-from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, ReadRequest, SyncOptions, parse_request
+from rowcache_tasks.reader.age import OPENINGS
+from rowcache_tasks.reader.fill.protocol import Fills, open_loader
+from rowcache_tasks.reader.operations import CachedRow, K
+from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, SyncOptions, parse_request
 from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.server import CLIENT_ERRORS, PIECE, is_wrong_type, send
-from rowcache_tasks.reader.types.decoder import Row
+from rowcache_tasks.reader.reader import Reader
+from rowcache_tasks.reader.server import CLIENT_ERRORS
+from rowcache_tasks.reader.step import Call, Fetch, Fill, Load, Step, Steps, T
+from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
 from rowcache_tasks.schedule.arguments import Delay
-from rowcache_tasks.schedule.row_id import Key, Many, key_text
+from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text
 
 
 class RowCache(Reader[Row]):
@@ -57,7 +56,7 @@ class RowCache(Reader[Row]):
     def _open(self, *parts: Any) -> None:
         super()._open(*parts)
         self._client: Any = self._given or shared_client(self._settings.url, self._timeout_s)
-        self._fills = Fill(self._settings.table, self._settings.read_through, threading.Event)
+        self._fills = Fills(self._settings.table, self._settings.read_through, threading.Event)
 
     def __enter__(self) -> Self:
         return self
@@ -75,33 +74,25 @@ class RowCache(Reader[Row]):
         instead, refreshed every `delay` seconds from now on (only if it had to be filled, and was not scheduled). None
         then means that the database has no such row.
         """
-        if max_age is None and delay is None:
-            request = FILLED if fill else AS_CACHED
-        else:
-            request = parse_request(max_age, delay, fill=fill)
         text = row_id if type(row_id) is str and row_id and row_id.isascii() else key_text(row_id)
-        if request.max_age is not None:
-            found = self._aged([text], request)[text]
-            return self._row(row_id, self._fresh_value(found, request))
-        key = (self._prefix + text).encode("utf-8", "surrogateescape")
-        if self._near is not None and (kept := self._near.get(key)):
-            return self._decode(row_id, kept)
-        if self._near is not None or self._breaker.failures:
-            return self._row(row_id, self._values([text], request)[0])
-        # Most reads: one GET, and as few calls of functions as possible.
-        try:
-            value = self._client.get(key)
-        except CLIENT_ERRORS as error:
-            if is_wrong_type(error):  # which MGET treats as not there
-                value = self._values([text], request)[0]
-            else:
-                value = self._fill_without_redis(self._server.failure(error), [text])[text][0]
-        else:
-            if value is not None and (not fill or value[:1] in OPENINGS):
-                return self._decode(row_id, value)
-            if fill:
-                value = self._fill([text], request)[text][0]
-        return None if value is None else self._row(row_id, value)
+        if max_age is None and delay is None and self._near is None and not self._breaker.failures:
+            # Most reads: one GET, and as few calls of functions as possible.
+            key = self._prefix + text
+            try:
+                value = self._client.get(key if key.isascii() else encode_row_id(key))
+            except CLIENT_ERRORS as error:
+                return self._run(self._one_after(row_id, text, FILLED if fill else AS_CACHED, error))
+            if value is None or (fill and value[:1] not in OPENINGS):
+                return self._run(self._one_missed(row_id, text)) if fill else None
+            try:
+                return self._decode(value)
+            except DECODE_ERRORS as error:
+                return self._decoder.decode_refused(row_id, value, error)
+        if self._near is not None and max_age is None and delay is None:
+            kept = self._near.get((self._prefix + text).encode("utf-8", "surrogateescape"))
+            if kept:
+                return self._decoder.decode(row_id, kept)
+        return self._run(self._one(row_id, text, parse_request(max_age, delay, fill=fill)))
 
     @overload
     def get_many(self, row_ids: Many[K], **options: Unpack[ReadOptions]) -> dict[K, Row | None]: ...
@@ -114,22 +105,15 @@ class RowCache(Reader[Row]):
     def get_many(
         self, row_ids: Many[Any], *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
     ) -> dict[Any, Row | None]:
-        """Return row id -> row or None for each id asked, in the order asked: one round trip.
+        """Return row id -> row or None for each id asked, in the order asked.
 
-        One MGET for each 500 ids, and with `fill` one SELECT.
+        Up to 100 ids are one MGET. Of more, each further round trip reads about 1 MB of values, so that Redis can
+        serve others in between. With `fill`, one SELECT for each 1,000 ids that are not cached.
 
         The options are those of get. A row that the database has and cannot give is logged, and None. RowTypeError has
         the rows that do fit: docs/reading.md.
         """
-        request = parse_request(max_age, delay, fill=fill)
-        asked = texts_of(row_ids)
-        texts = list(asked.values())
-        if not texts:
-            return {}
-        if request.max_age is None:
-            return self._rows(asked, self._values(texts, request))
-        found = self._aged(texts, request)
-        return self._rows(asked, [self._fresh_value(found[text], request) for text in texts])
+        return self._run(self._many(row_ids, parse_request(max_age, delay, fill=fill)))
 
     def get_with_age(
         self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
@@ -138,23 +122,18 @@ class RowCache(Reader[Row]):
 
         A value older than `max_age` seconds is marked as stale; with `fill` it is read from the database instead.
         """
-        request, text = parse_request(max_age, delay, fill=fill), key_text(row_id)
-        return self._cached_row(row_id, self._aged([text], request)[text], request)
+        return self._run(self._one_with_age(row_id, parse_request(max_age, delay, fill=fill)))
 
     def age(self, row_id: Key) -> float | None:
         """Return how many seconds ago a refresh last confirmed the cached value, by the server's clock.
 
         None when the row is not cached, or another client wrote it. One round trip.
         """
-        commands = self._age_commands(key_text(row_id))
-        with self._server:
-            return self._read_age(send(self._client, commands))
+        return self._run(self._age(row_id))
 
     def exists(self, row_id: Key) -> bool:
         """Return whether the row is cached; one EXISTS."""
-        keys = self._keys([key_text(row_id)])
-        with self._server:
-            return bool(self._client.exists(*keys))
+        return self._run(self._exists(row_id))
 
     def close(self) -> None:
         """Close the connections, of the shared pool those that are not in use; the next read opens new ones.
@@ -166,52 +145,8 @@ class RowCache(Reader[Row]):
         if self._given is None:
             self._client.connection_pool.disconnect(inuse_connections=False)
 
-    def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
-        """Read values in the order asked."""
-        keys = self._keys(row_ids)
-        values = None if self._near is None else self._near.read_many(keys)
-        if values is None:
-            try:
-                with self._server:
-                    if len(keys) <= PIECE:
-                        values = self._client.mget(keys)
-                    else:
-                        values = [*chain.from_iterable(send(self._client, self._value_commands(keys)))]
-            except CacheError as error:
-                filled = self._fill_without_redis(error, row_ids)
-                return [filled[row_id][0] for row_id in row_ids]
-        missed = [text for text, value in zip(row_ids, values, strict=True) if not is_object(value)]
-        if missed and request.is_filled:
-            filled = self._fill(missed, request)
-            values = [filled[text][0] if text in filled else value for text, value in zip(row_ids, values, strict=True)]
-        return values
-
-    def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
-        """Read values with their ages, in one round trip."""
-        try:
-            with self._server:
-                reply = send(self._client, self._aged_commands(row_ids))
-        except CacheError as error:
-            return self._fill_without_redis(error, row_ids)
-        found = self._read_aged(row_ids, reply)
-        missed = [row_id for row_id, each in found.items() if is_missed(each, request)]
-        return found | self._fill(missed, request) if missed else found
-
-    def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> dict[str, Found]:
-        """Read rows from the database alone, if the options allow it; else raise the error."""
-        if not self._settings.read_through.when_redis_is_down:
-            raise error
-        return self._fill(row_ids, DATABASE_ALONE)
-
-    def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
-        """Read rows from the cache or else from the database, once for all callers."""
-        found = self._run(self._fills.rows(row_ids, request))
-        if self._near is not None:  # it may not have the invalidations of these writes yet
-            self._near.forget(self._keys(found))
-        return found
-
-    def _run(self, steps: Steps) -> dict[str, Found]:
-        """Do the steps of a fill one after the other."""
+    def _run(self, steps: Steps[T]) -> T:
+        """Do the steps of a read one after the other."""
         try:
             step = next(steps)
             while True:
@@ -222,13 +157,17 @@ class RowCache(Reader[Row]):
                 else:
                     step = steps.send(reply)
         except StopIteration as end:
-            found: dict[str, Found] = end.value
-            return found
+            result: T = end.value
+            return result
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
             with self._server:
-                return [call.run(self._client) for call in step.calls]
+                return [request.run(self._client) for request in step.requests]
+        if isinstance(step, Fetch):
+            return self._near and self._near.read_many(step.keys)
+        if isinstance(step, Fill):
+            return self._run(self._fills.rows(step.row_ids, step.request))
         if isinstance(step, Load):
             loader = open_loader(self._settings)
             return loader.load(step.row_ids) if step.row_ids else {}

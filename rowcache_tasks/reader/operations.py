@@ -1,30 +1,31 @@
-"""Reader: commands of each read, and rows in their replies; no I/O."""
+"""Reads of RowCache and AsyncRowCache, as generators of steps; no I/O."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from rowcache_tasks.config.settings import Table
-from rowcache_tasks.errors import ArgumentError, FillError, RowTypeError
-from rowcache_tasks.errors.text import redact, shorten
+from rowcache_tasks.errors import ArgumentError, CacheError, FillError, RowTypeError
+from rowcache_tasks.errors.text import shorten
+from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
-from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
-from rowcache_tasks.reader.options import ReaderSettings, ReadRequest, ReadThrough, find_settings
-from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.server import PIECE, Command, Server
+from rowcache_tasks.reader.near.cache import NearCache
+from rowcache_tasks.reader.options import DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
+from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
+from rowcache_tasks.reader.step import Call, Fetch, Fill, Mget, Pipeline, Steps
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
-from rowcache_tasks.schedule.connection import check_timeout
-from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_list, key_text
+from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_list, key_text, key_texts
 from rowcache_tasks.schedule.rows import cut
 
 logger = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Key)
 
-OPENINGS = (b"{", "{")
-"""First characters of an object; a text comes from a client with decode_responses."""
+FIRST = 100
+"""Keys in the first round trip of a read; up to so many are one MGET."""
+WINDOW_BYTES, WINDOW_KEYS, GROWTH = 1 << 20, 10 * PIECE, 5
+"""Bounds of each later round trip: bytes expected, keys, and keys for each of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,111 +39,136 @@ class CachedRow(Generic[Row]):
     """Whether it is older than max_age, or of unknown age; always False without max_age."""
 
 
-class Reader(Generic[Row]):
-    """The common part of RowCache and AsyncRowCache: options, and for each read its commands and its reply."""
+class Operations(Generic[Row]):
+    """The steps of each read, and the rows in its replies."""
 
-    _client_type: type
+    _settings: ReaderSettings
+    _near: NearCache | None
+    _server: Server
+    _prefix: str
+    _refreshed: str
+    _decoder: RowDecoder[Row]
 
-    def __init__(  # noqa: PLR0913 the options of RowCache
-        self,
-        table: str,
-        row_type: "type[Row] | None",
-        *,
-        client: Any = None,
-        url: str | None = None,
-        namespace: str | None = None,
-        timeout: float = 1.0,
-        near: int = 0,
-        read_through: ReadThrough | None = None,
-        app: object = None,
-    ) -> None:
-        settings = find_settings(table, url, namespace, client, self._client_type, read_through, app)
-        self._open(settings, row_type, client, check_timeout(timeout), near)
+    def _many(self, row_ids: Many[Any], request: ReadRequest) -> Steps[dict[Any, Row | None]]:
+        keys, texts = texts_of(row_ids)
+        values = yield from self._values(texts, request)
+        return self._rows(keys, values)
 
-    def _open(
-        self, settings: ReaderSettings, row_type: "type[Row] | None", client: Any, timeout_s: float, near: int
-    ) -> None:
-        """Make the parts, none of which has a connection yet."""
-        self._settings, self._row_type, self._given, self._timeout_s = settings, row_type, client, timeout_s
-        self._near = None
-        if near:
-            address = client or shared_client(settings.url, timeout_s)
-            self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2)
-        self._server = Server(settings.table.name)
-        self._breaker = self._server.breaker
-        self._prefix, self._refreshed = settings.table.keys.value_prefix, settings.table.keys.refreshed
-        decoder: RowDecoder[Row] = RowDecoder(settings.table.name, row_type)
-        self._decode, self._decode_all = decoder.decode, decoder.decode_all
+    def _one(self, row_id: Key, text: str, request: ReadRequest) -> Steps[Row | None]:
+        (value,) = yield from self._values([text], request)
+        return self._row(row_id, value)
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        """Return the settings, with the login of Redis: a copy in another process has connections of its own."""
-        if self._given is not None:
-            raise TypeError(f"{self!r} cannot be pickled: it has a client of the application; give url instead")
-        near = 0 if self._near is None else self._near.max_rows
-        return self._settings, self._row_type, None, self._timeout_s, near
+    def _one_after(self, row_id: Key, text: str, request: ReadRequest, error: Exception) -> Steps[Row | None]:
+        """Read a row whose GET was an error."""
+        if is_wrong_type(error):  # which MGET treats as not there
+            return (yield from self._one(row_id, text, request))
+        found = yield from self._fill_without_redis(self._server.failure(error), [text])
+        return self._row(row_id, found[text][0])
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._open(*state)
+    def _one_missed(self, row_id: Key, text: str) -> Steps[Row | None]:
+        """Fill a row that GET did not find."""
+        found = yield from self._fill([text], FILLED)
+        return self._row(row_id, found[text][0])
 
-    def __repr__(self) -> str:
-        server = (
-            f"url={redact(self._settings.url)!r}" if self._given is None else f"client={type(self._given).__name__}"
-        )
-        kind = "" if self._row_type is None else f", type={getattr(self._row_type, '__name__', self._row_type)}"
-        return f"{type(self).__name__}({self.table.name!r}, {server}, namespace={self.table.namespace!r}{kind})"
+    def _one_with_age(self, row_id: Key, request: ReadRequest) -> Steps[CachedRow[Row] | None]:
+        text = key_text(row_id)
+        value, age = (yield from self._aged([text], request))[text]
+        row = self._row(row_id, value)
+        return None if row is None else CachedRow(row, age, is_stale((value, age), request))
 
-    @property
-    def table(self) -> Table:
-        """The settings of the table that is read."""
-        return self._settings.table
-
-    def near_statistics(self) -> NearStatistics | None:
-        """Return the counts of the near cache of this process; None when there is none."""
-        return None if self._near is None else self._near.statistics()
-
-    def _keys(self, row_ids: Iterable[str]) -> list[bytes]:
-        """Name the keys of values."""
-        return [encode_row_id(self._prefix + row_id) for row_id in row_ids]
-
-    @staticmethod
-    def _value_commands(keys: Sequence[bytes]) -> list[Command]:
-        """Ask for values."""
-        return [("MGET", *piece) for piece in cut(keys, PIECE)]
-
-    def _age_commands(self, row_id: str) -> list[Command]:
-        """Ask for the age of a row."""
-        return [
-            ("EXISTS", encode_row_id(self._prefix + row_id)),
-            ("ZSCORE", self._refreshed, encode_row_id(row_id)),
-            ("TIME",),
-        ]
-
-    @staticmethod
-    def _read_age(reply: Sequence[Any]) -> float | None:
-        """Return the age in seconds; None for a row that is not cached, or of unknown age."""
-        exists, refreshed, now = reply
+    def _age(self, row_id: Key) -> Steps[float | None]:
+        text = key_text(row_id)
+        commands = ("EXISTS", *self._keys([text])), ("ZSCORE", self._refreshed, encode_row_id(text)), ("TIME",)
+        ((exists, refreshed, now),) = yield Call([Pipeline(commands)])
         return age_of(refreshed, now) if exists else None
 
-    def _aged_commands(self, row_ids: Sequence[str]) -> list[Command]:
-        """Ask for rows and their ages: ages first, so that a commit in between makes an age too high, not too low."""
-        scores = [("ZMSCORE", self._refreshed, *map(encode_row_id, piece)) for piece in cut(row_ids, PIECE)]
-        return [*scores, *self._value_commands(self._keys(row_ids)), ("TIME",)]
+    def _exists(self, row_id: Key) -> Steps[bool]:
+        ((count,),) = yield Call([Pipeline([("EXISTS", *self._keys([key_text(row_id)]))])])
+        return bool(count)
 
-    @staticmethod
-    def _read_aged(row_ids: Sequence[str], reply: Sequence[Any]) -> dict[str, Found]:
-        """Return values and ages; (None, None) for a row that is not cached."""
-        *pieces, now = reply
-        half = len(pieces) // 2
-        scores, values = chain.from_iterable(pieces[:half]), chain.from_iterable(pieces[half:])
-        return {
-            row_id: (None, None) if value is None else (value, age_of(score, now))
-            for row_id, value, score in zip(row_ids, values, scores, strict=True)
-        }
+    def _values(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[list[bytes | None]]:
+        """Read values in the order asked; None for a row that is not cached, or too old."""
+        if request.max_age is not None:
+            found = yield from self._aged(row_ids, request)
+            return [None if is_stale(found[row_id], request) else found[row_id][0] for row_id in row_ids]
+        try:
+            values = yield from self._cached(row_ids)
+        except CacheError as error:
+            found = yield from self._fill_without_redis(error, row_ids)
+            return [found[row_id][0] for row_id in row_ids]
+        if request.is_filled:
+            missed = [text for text, value in zip(row_ids, values, strict=True) if not is_object(value)]
+            found = yield from self._fill(missed, request)
+            values = [found[text][0] if text in found else value for text, value in zip(row_ids, values, strict=True)]
+        return values
 
-    @staticmethod
-    def _fresh_value(found: Found, request: ReadRequest) -> bytes | None:
-        """Return the value unless it is stale."""
-        return None if is_stale(found, request) else found[0]
+    def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[dict[str, Found]]:
+        """Read values with their ages; (None, None) for a row that is not cached."""
+        ages: list[float | None] = []
+        try:
+            values = yield from self._cached(row_ids, ages)
+        except CacheError as error:
+            return (yield from self._fill_without_redis(error, row_ids))
+        found = dict(zip(row_ids, zip(values, ages, strict=True), strict=True))
+        missed = [row_id for row_id, each in found.items() if is_missed(each, request)]
+        return found | (yield from self._fill(missed, request))
+
+    def _cached(self, row_ids: Sequence[str], ages: "list[float | None] | None" = None) -> Steps[list[bytes | None]]:
+        """Read cached values in the order asked, and append their ages to `ages`.
+
+        The size of the values decides how many are read in the next round trip.
+        """
+        values: list[bytes | None] = []
+        count = FIRST
+        while len(values) < len(row_ids):
+            if values:
+                count = next_count(values[-count:])
+            part = row_ids[len(values) : len(values) + count]
+            values += yield from (self._part(part) if ages is None else self._aged_part(part, ages))
+        return values
+
+    def _part(self, row_ids: Sequence[str]) -> Steps[list[bytes | None]]:
+        keys = self._keys(row_ids)
+        values: list[bytes | None] | None = None if self._near is None else (yield Fetch(keys))
+        if values is None and len(keys) <= PIECE:
+            (values,) = yield Call([Mget(keys)])
+        elif values is None:
+            (replies,) = yield Call([Pipeline([("MGET", *piece) for piece in cut(keys, PIECE)])])
+            values = [*chain.from_iterable(replies)]
+        return values or []
+
+    def _aged_part(self, row_ids: Sequence[str], ages: list[float | None]) -> Steps[list[bytes | None]]:
+        """Ask for ages first, so that a commit in between makes an age too high, not too low."""
+        commands: list[Any] = [
+            ("ZMSCORE", self._refreshed, *map(encode_row_id, piece)) for piece in cut(row_ids, PIECE)
+        ]
+        commands += [("MGET", *piece) for piece in cut(self._keys(row_ids), PIECE)]
+        ((*replies, now),) = yield Call([Pipeline([*commands, ("TIME",)])])
+        half = len(replies) // 2
+        scores, values = chain.from_iterable(replies[:half]), list(chain.from_iterable(replies[half:]))
+        ages += [None if value is None else age_of(score, now) for score, value in zip(scores, values, strict=True)]
+        return values
+
+    def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[dict[str, Found]]:
+        """Read rows from the cache or else from the database, once for all callers."""
+        if not row_ids:
+            return {}
+        found: dict[str, Found] = yield Fill(row_ids, request)
+        if self._near is not None:  # it may not have the invalidations of these writes yet
+            self._near.forget(self._keys(found))
+        return found
+
+    def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> Steps[dict[str, Found]]:
+        """Read rows from the database alone, if the options allow it; else raise the error."""
+        if not self._settings.read_through.when_redis_is_down:
+            raise error
+        return (yield from self._fill(row_ids, DATABASE_ALONE))
+
+    def _keys(self, row_ids: Collection[str]) -> list[bytes]:
+        """Name the keys of values."""
+        names = self._prefix + f"\0{self._prefix}".join(row_ids)
+        keys = names.encode("utf-8", "surrogateescape").split(b"\0")  # all at once: a fifth of the time
+        return keys if len(keys) == len(row_ids) else [encode_row_id(self._prefix + row_id) for row_id in row_ids]
 
     def _row(self, row_id: Key, value: bytes | None) -> Row | None:
         """Decode a value. Raises FillError for a row that the database has and cannot give, and RowTypeError."""
@@ -150,25 +176,19 @@ class Reader(Generic[Row]):
             return None
         if value[:1] == BAD_ROW:
             raise FillError(self._bad_row(row_id, value))
-        return self._decode(row_id, value)
-
-    def _cached_row(self, row_id: Key, found: Found, request: ReadRequest) -> CachedRow[Row] | None:
-        """Decode a value with its age, however old. Raises as `_row` does."""
-        value, age = found
-        row = self._row(row_id, value)
-        return None if row is None else CachedRow(row, age, is_stale(found, request))
+        return self._decoder.decode(row_id, value)
 
     def _rows(self, row_ids: Iterable[K], values: Sequence[bytes | None]) -> dict[K, Row | None]:
         """Decode values, all in one short loop if they fit, as nearly always; else one by one.
 
         A row that the database has and cannot give is logged, and None. Raises RowTypeError with all rows that fit.
         """
-        rows = self._decode_all(values)
+        rows = self._decoder.decode_all(values)
         if rows is not None:
             return dict(zip(row_ids, rows, strict=True))
         found: dict[K, Row | None] = {}
         errors = []
-        for row_id, value in zip(row_ids, values, strict=True):
+        for row_id, value in dict(zip(row_ids, values, strict=True)).items():
             found[row_id] = None
             if value is not None and value[:1] == BAD_ROW:
                 logger.warning("%s", self._bad_row(row_id, value))
@@ -179,49 +199,28 @@ class Reader(Generic[Row]):
                 errors.append(error)
         if errors:
             message = f"{errors[0]} ({len(errors)} of {len(found)} rows do not fit)" if errors[1:] else str(errors[0])
-            raise RowTypeError(message, self.table.name, errors[0].row_id, found) from errors[0]
+            raise RowTypeError(message, self._settings.table.name, errors[0].row_id, found) from errors[0]
         return found
 
     def _bad_row(self, row_id: Key, value: bytes) -> str:
-        return f"row {shorten(row_id)} of {self.table.name} cannot be filled: {reason_of(value, BAD_ROW)}"
+        return f"row {shorten(row_id)} of {self._settings.table.name} cannot be filled: {reason_of(value, BAD_ROW)}"
 
 
-def texts_of(keys: "Many[K]") -> dict[K, str]:
-    """Return key -> text for each key asked. Raises ArgumentError, also for equal keys with different texts."""
-    listed: list[Any] = key_list(keys)
-    texts = list(map(key_text, listed))
-    asked: dict[Any, str] = dict(zip(listed, texts, strict=True))
-    if len(asked) < len(texts) and list(map(asked.__getitem__, listed)) != texts:  # 1 and True, 1.5 and 1.50
-        raise ArgumentError("row_ids has keys that are equal in Python, and different row ids: ask one after the other")
-    return asked
+def texts_of(row_ids: "Many[K]") -> tuple[list[K], list[str]]:
+    """Return the keys asked and their texts. Raises ArgumentError, also for equal keys with different texts."""
+    keys: list[Any] = key_list(row_ids)
+    texts = key_texts(keys)
+    if texts is not keys and len(set(keys)) < len(keys):
+        text_of = dict(zip(keys, texts, strict=True))
+        if [text_of[key] for key in keys] != texts:  # 1 and True, 1.5 and 1.50
+            raise ArgumentError(
+                "row_ids has keys that are equal in Python, and different row ids: ask one after the other"
+            )
+    return keys, texts
 
 
-def is_object(value: Any) -> bool:
-    """Whether a value begins as a JSON object; anything else counts as not cached."""
-    return bool(value) and value[:1] in OPENINGS
-
-
-def is_missed(found: Found, request: ReadRequest) -> bool:
-    """Whether a row is to be filled: not cached, or too old."""
-    return request.is_filled and (not is_object(found[0]) or is_older(found[1], request.max_age))
-
-
-def is_stale(found: Found, request: ReadRequest) -> bool:
-    """Whether a value is older than max_age, or of unknown age. A value that was filled just now is not."""
-    return not request.is_filled and is_older(found[1], request.max_age)
-
-
-def is_older(age: float | None, max_age: float | None) -> bool:
-    """Compare ages in seconds; an unknown age is older than any, and no max_age allows all."""
-    return max_age is not None and (age is None or age > max_age)
-
-
-def age_of(refreshed: float | None, now: tuple[int, int]) -> float | None:
-    """Return the seconds since the last accepted commit, by the server's clock.
-
-    None when there was none, or when the clock has stepped back since.
-    """
-    if refreshed is None:
-        return None
-    age_s = int(now[0]) + int(now[1]) / 1e6 - float(refreshed)
-    return max(0.0, age_s) if age_s > -1 else None
+def next_count(values: Sequence[bytes | None]) -> int:
+    """Return how many values to read next, if they are as large as the last ones."""
+    size = sum(len(value) for value in values if value)
+    fitting = WINDOW_BYTES * len(values) // max(size, 1)
+    return max(1, min(fitting, GROWTH * len(values), WINDOW_KEYS))

@@ -160,6 +160,8 @@ class ReadRequest:
 
 AS_CACHED = ReadRequest()
 FILLED = ReadRequest(is_filled=True)
+DATABASE_ALONE = ReadRequest(max_age=-1.0)
+"""The request of readers that may not use Redis."""
 
 
 def parse_request(max_age: object, delay: object, *, fill: bool) -> ReadRequest:

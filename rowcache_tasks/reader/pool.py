@@ -17,7 +17,7 @@ from rowcache_tasks.schedule.connection import UNBOUND, open_client, open_pool
 
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader
-    from rowcache_tasks.reader.fill.protocol import Fill
+    from rowcache_tasks.reader.fill.protocol import Fills
 
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
@@ -36,7 +36,7 @@ class LoopState:
     """The part of a reader that cannot leave its event loop: connections and waiting tasks."""
 
     client: Any
-    fills: "Fill"
+    fills: "Fills"
     loader: "Loader | None" = None
 
 

@@ -45,7 +45,7 @@ class Role:
 
     def _is_left(self) -> bool:
         """Whether to connect anew without a question."""
-        return (self._is_replica and self._is_old()) or left.get(self._server(), 0.0) >= self._seen_at
+        return (self._is_replica and self._is_old()) or (bool(left) and left.get(self._server(), 0.0) >= self._seen_at)
 
     def _is_old(self) -> bool:
         return time.monotonic() - self._seen_at > CHECK_S
@@ -74,7 +74,7 @@ class Role:
 
     def _refusal_in(self, reply: Any) -> "redis.ResponseError | None":
         """Return the error within the reply to a transaction that means a lost connection."""
-        if self.needs_primary and isinstance(reply, list):
+        if isinstance(reply, list):
             for item in reply:
                 if isinstance(item, redis.ResponseError) and self._note_refusal(item):
                     return item
@@ -86,9 +86,10 @@ class RoleConnection(Role, AbstractConnection):
 
     def connect(self) -> None:
         """Connect, unless connected to a server of the right role."""
-        is_checked = self._sock is not None and self.is_rechecked
-        if is_checked and (self._is_left() or (self._is_old() and not self._has_role())):
-            self.disconnect()  # type: ignore[no-untyped-call]
+        if self._sock is not None and self.is_rechecked:
+            if not self._is_left() and (not self._is_old() or self._has_role()):
+                return
+            self.disconnect()
         super().connect()  # type: ignore[no-untyped-call]
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
@@ -99,16 +100,16 @@ class RoleConnection(Role, AbstractConnection):
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """Read a reply; a refusal of a replica is the end of the connection."""
-        refusal: redis.ResponseError | None
         try:
             reply = super().read_response(*args, **options)
-            refusal = self._refusal_in(reply)
         except redis.ResponseError as error:
-            refusal = error if self._note_refusal(error) else None
-            if refusal is None:
+            if not self._note_refusal(error):
                 raise
-        if refusal is None:
-            return reply
+            refusal = error
+        else:
+            if not self.needs_primary or (found := self._refusal_in(reply)) is None:
+                return reply
+            refusal = found
         self.disconnect()  # type: ignore[no-untyped-call]
         raise self._moved(refusal) from refusal
 
@@ -131,7 +132,9 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
 
     async def connect(self) -> None:
         """Connect, unless connected to a server of the right role."""
-        if self.is_connected and (self._is_left() or (self._is_old() and not await self._has_role())):
+        if self.is_connected:
+            if not self._is_left() and (not self._is_old() or await self._has_role()):
+                return
             await self.disconnect()
         await super().connect()  # type: ignore[no-untyped-call]
 

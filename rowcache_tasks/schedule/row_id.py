@@ -15,6 +15,7 @@ Value = str | int | UUID | date | Decimal | bytes
 """Key of one column; also a bool, an int to Python, and a datetime, a date to Python."""
 Key = Value | tuple[Value, ...]
 MAX_DIGITS = 3000
+PLAIN_INT = 2**63
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -46,6 +47,8 @@ def key_text(key: object) -> str:
     """Return the text of one key, a value or a tuple of them. Raises ArgumentError."""
     if type(key) is str and key and key.isascii():  # as nearly all
         return key
+    if type(key) is int and -PLAIN_INT < key < PLAIN_INT:
+        return str(key)
     text = join_row_id([_value_text(part, key) for part in key]) if _is_columns(key) else _value_text(key, key)
     if not text:
         raise _refusal(key)
@@ -56,8 +59,20 @@ def key_text(key: object) -> str:
     return text
 
 
+def key_texts(keys: list[Any]) -> list[str]:
+    """Return the texts of keys: all at once if they are plain, as nearly always. Raises ArgumentError."""
+    with suppress(TypeError):  # not all of them are texts
+        if "".join(keys).isascii() and all(keys):
+            return keys
+    if set(map(type, keys)) == {int} and max(keys) < PLAIN_INT > -min(keys):
+        return list(map(str, keys))
+    return list(map(key_text, keys))
+
+
 def key_list(keys: object) -> list[object]:
     """Return the keys of an iterable. Raises ArgumentError, also for one key alone."""
+    if type(keys) is list:
+        return [*keys]
     if isinstance(keys, str | bytes | int | UUID | date | Decimal) or _is_columns(keys):
         kind = f"this {type(keys).__name__} is one key"
         if _is_columns(keys):

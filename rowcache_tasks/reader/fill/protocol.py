@@ -1,11 +1,11 @@
-"""Fill as one generator of steps (Call, Load, Wait); no I/O."""
+"""Fills: rows that are not cached, as generators of steps; no I/O."""
 
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
 from rowcache_tasks.errors import CacheError, FillError, RowCacheError
@@ -17,12 +17,12 @@ from rowcache_tasks.reader.fill.scripts import (
     FillScripts,
     FillState,
     Found,
-    ScriptCall,
     make_note,
     reason_of,
 )
 from rowcache_tasks.reader.fill.single_flight import InFlight, SingleFlight
-from rowcache_tasks.reader.options import ReaderSettings, ReadRequest, ReadThrough
+from rowcache_tasks.reader.options import DATABASE_ALONE, ReaderSettings, ReadRequest, ReadThrough
+from rowcache_tasks.reader.step import Call, Load, Steps, Wait
 
 if TYPE_CHECKING:
     from rowcache_tasks.reader.fill.loader import Loader
@@ -33,34 +33,8 @@ logger = logging.getLogger(__name__)
 POLL_S = (0.005, 0.05)
 """First and longest pause between two calls of begin_fill for rows that another process loads."""
 
-DATABASE_ALONE = ReadRequest(max_age=-1.0)
-"""The request of readers that may not use Redis."""
 
-
-class Call(NamedTuple):
-    """Run script calls, one after the other; the reply is the list of theirs. Raises CacheError."""
-
-    calls: Sequence[ScriptCall]
-
-
-class Load(NamedTuple):
-    """Read rows of the database: row id -> JSON or note. Without row ids: only open it. Raises RowCacheError."""
-
-    row_ids: Sequence[str] = ()
-
-
-class Wait(NamedTuple):
-    """Wait for so many seconds, or until the event is set."""
-
-    seconds: float
-    event: Any = None
-
-
-Step = Call | Load | Wait
-Steps = Generator[Step, Any, dict[str, Found]]
-
-
-class Fill:
+class Fills:
     """The fills of one table in one process, or in one event loop."""
 
     def __init__(self, table: Table, options: ReadThrough, make_event: Callable[[], Any]) -> None:
@@ -70,7 +44,7 @@ class Fill:
         self._limit_s = 2.5 * options.timeout
         self._flights = SingleFlight(make_event)
 
-    def rows(self, row_ids: Sequence[str], request: ReadRequest) -> Steps:
+    def rows(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[dict[str, Found]]:
         """Read rows from the cache or else from the database, once for all callers in this process.
 
         The waiters get the leader's error. A load that began before this call may be older than a change of the
@@ -98,7 +72,7 @@ class Fill:
                 batch = [row_id for row_id in batch if row_id not in found]
         return found
 
-    def _lead(self, row_ids: Sequence[str], request: ReadRequest, called_at: float) -> Steps:
+    def _lead(self, row_ids: Sequence[str], request: ReadRequest, called_at: float) -> Steps[dict[str, Found]]:
         """Read rows from the cache or else from the database, once for all processes."""
         if request == DATABASE_ALONE:
             return read_outcomes((yield Load(row_ids)))
@@ -125,7 +99,7 @@ class Fill:
             yield Wait(min(pause_s, self._left_s(left[0], called_at)))
             pause_s = min(2 * pause_s, POLL_S[1])
 
-    def _load(self, state: FillState, token: bytes, delay: float | None) -> Steps:
+    def _load(self, state: FillState, token: bytes, delay: float | None) -> Steps[dict[str, Found]]:
         """Load the rows that are ours, and write their outcomes; a failed write is logged."""
         failure: Exception | None = None
         outcomes: Mapping[str, bytes]

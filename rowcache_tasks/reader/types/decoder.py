@@ -30,6 +30,9 @@ ALLOWED = (
     "allowed are dict, a TypedDict, a dataclass, a msgspec.Struct, a Pydantic model and a class that SQLAlchemy maps"
 )
 
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""Errors of `decode_plain`."""
+
 MAX_REASON = 200
 """Characters of msgspec's message, or of that of a type's own check."""
 
@@ -57,18 +60,19 @@ class RowDecoder(Generic[Row]):
         self._type_name = shorten(wanted) if get_origin(wanted) else getattr(wanted, "__name__", shorten(wanted))
         self._is_plain = wanted == dict[str, Any]
         self._columns: Callable[[], Sequence[str]]
-        self._decode: Callable[[bytes | str], Row]
+        self.decode_plain: Callable[[bytes | str], Row]
+        """Decodes a value, as `decode` does, or raises one of DECODE_ERRORS."""
         if hasattr(wanted, "__mapper__"):
             # Late: a process that has a mapped class has imported SQLAlchemy.
             from rowcache_tasks.reader.types.mapped_row import MappedRow  # noqa: PLC0415
 
             mapped = MappedRow(wanted)
-            self._columns, self._decode = mapped.columns, mapped.decode
+            self._columns, self.decode_plain = mapped.columns, mapped.decode
             return
         if is_pydantic(wanted):
-            columns, self._decode = pydantic_decoder(wanted)
+            columns, self.decode_plain = pydantic_decoder(wanted)
         else:
-            columns, self._decode = check_type(wanted, self._type_name), msgspec.json.Decoder(wanted).decode
+            columns, self.decode_plain = check_type(wanted, self._type_name), msgspec.json.Decoder(wanted).decode
         self._columns = lambda: columns
 
     def decode(self, row_id: object, value: bytes | str) -> Row | None:
@@ -77,19 +81,19 @@ class RowDecoder(Generic[Row]):
         Only another client can have written such a value. Raises RowTypeError for an object that does not fit.
         """
         try:
-            return self._decode(value)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return self._decode_otherwise(row_id, value, error)
+            return self.decode_plain(value)
+        except DECODE_ERRORS as error:
+            return self.decode_refused(row_id, value, error)
 
     def decode_all(self, values: Sequence[bytes | str | None]) -> list[Row | None] | None:
         """Return the rows, None for None; no list at all if one of the values needs `decode`."""
-        decode = self._decode
+        decode = self.decode_plain
         try:
             return [None if value is None else decode(value) for value in values]
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except DECODE_ERRORS:
             return None
 
-    def _decode_otherwise(self, row_id: object, value: bytes | str, error: Exception) -> Row | None:
+    def decode_refused(self, row_id: object, value: bytes | str, error: Exception) -> Row | None:
         """Handle a value that msgspec refuses."""
         try:
             text = value if isinstance(value, str) else value.decode()
@@ -102,7 +106,7 @@ class RowDecoder(Generic[Row]):
             return None
         if self._is_plain:
             return cast("Row", row)  # a json column may hold "\ud800": JSON, but not text to msgspec
-        reason = describe_mismatch(error, row, self._columns(), self._decode)
+        reason = describe_mismatch(error, row, self._columns(), self.decode_plain)
         raise RowTypeError(
             f"row {shorten(row_id)} of {self._table} does not fit {self._type_name}: {reason}; "
             "docs/json.md says which annotation fits which column",

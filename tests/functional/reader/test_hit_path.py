@@ -33,7 +33,7 @@ def test_hit_passes_at_most_four_files(open_reader, client, options):
     cache = open_reader()
     assert cache.get("42", **options) == {"id": 42}
     files = files_passed(lambda: cache.get("42", **options))
-    assert "reader/types/decoder.py" in files
+    assert files & {"reader/cache.py", "reader/aio.py"}
     assert len(files) <= 4, files
 
 
