@@ -1,5 +1,6 @@
 """State of single rows in Redis: value, age, due time, failure. Read only."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,7 +37,7 @@ class RowState:
     """Due time, or end of the lease; None: not in the schedule."""
     delay: float | None
     changed: float | None
-    """When the last applied schedule change was enqueued, kept for a day."""
+    """When the last applied schedule change was enqueued, kept for a day; None also before a step back of the clock."""
     failure: Failure | None
 
     @property
@@ -64,6 +65,13 @@ class RowState:
         microseconds = Fraction(self.refreshed) * 10**6
         return abs(microseconds - round(microseconds)) > Fraction(1, 4)
 
+    @property
+    def is_value_gone(self) -> bool:
+        """Whether a value was there since the last schedule change, and is not there any more."""
+        if self.value is not None or self.failure is not None or self.is_fence or self.refreshed is None:
+            return False
+        return (self.changed or 0) < self.refreshed <= self.at + AHEAD_S
+
 
 def describe_row(state: RowState, table: Table) -> str:
     """Return age, next refresh and last failure as a phrase for people."""
@@ -88,6 +96,11 @@ def describe_schedule(state: RowState, table: str) -> str:
     if state.due_in <= 0:
         return f"{every}, due for {show_duration(-state.due_in)}"
     return f"{every}, due or its lease ends in {show_duration(state.due_in)}"
+
+
+def finite(number: float | None) -> float | None:
+    """Return a number for JSON: None for an infinite one, which a foreign client may write."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def read_row_states(
@@ -128,6 +141,6 @@ def make_row_state(row_id: str, now: float, value: Any, expires_ms: int, *facts:
         refreshed=refreshed,
         due=due,
         delay=delay,
-        changed=changed,
+        changed=None if changed is None or changed > now + AHEAD_S else changed,
         failure=None if failure is None else parse_failure(row_id, failure),
     )

@@ -20,6 +20,8 @@ from rowcache_tasks.schedule.rows import cut
 
 MAX_ERROR = 500
 """Characters of a recorded error."""
+NOT_FOUND = "no such row in the database"
+"""Error that miss_rows.lua records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Failure:
     error: str
     at: float
     """Unix time, seconds."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the database did not have the row."""
+        return self.error == NOT_FOUND
 
 
 def read_failures(client: "redis.Redis", table: Table, limit: int) -> list[Failure]:

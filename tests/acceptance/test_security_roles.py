@@ -173,6 +173,7 @@ def test_operator_may_run_every_command(deployment):
         ("get", "inv", "1", "--age"),
         ("errors", "--release"),
         ("rows", "inv", "--oldest"),
+        ("audit", "inv", "--sample", "1"),
         ("refresh", "inv", "1"),
         ("unschedule", "inv", "2"),
         ("health",),

@@ -17,6 +17,7 @@ COMMANDS = {
     **dict.fromkeys((*CHANGES, "drop-table"), "schedule"),
     **dict.fromkeys(("get", "errors"), "row"),
     "rows": "rows",
+    "audit": "audit",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     "dispatch": "dispatch",
     "plan": "plan",

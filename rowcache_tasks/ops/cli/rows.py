@@ -1,7 +1,6 @@
 """Command rows: rows of a table by age, by due time, failing, or by prefix."""
 
 import json
-import math
 from itertools import islice
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 
 from rowcache_tasks.errors.text import one_line, show_text
 from rowcache_tasks.ops.cli.access import open_access
-from rowcache_tasks.ops.row_state import COMMAND, RowState, describe_row
+from rowcache_tasks.ops.row_state import COMMAND, RowState, describe_row, finite
 from rowcache_tasks.ops.row_walk import walk_rows
 
 ORDERS = {
@@ -46,13 +45,11 @@ def rows(table: str, order: str | None, prefix: str, limit: int, as_json: bool) 
 
 def row_as_json(row: RowState) -> dict[str, Any]:
     """Return the figures of a row; None: not known, or there is none."""
-    figures: dict[str, Any] = {"row_id": row.row_id, "age": row.age, "due_in": row.due_in, "delay": row.delay}
-    # A foreign client may write infinite numbers, which JSON does not have.
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
-    }
-    return finite | {
+    return {
+        "row_id": row.row_id,
+        "age": finite(row.age),
+        "due_in": finite(row.due_in),
+        "delay": finite(row.delay),
         "cached": row.value is not None,
         "failures": row.failure.failures if row.failure else 0,
         "error": one_line(row.failure.error) if row.failure else None,

@@ -1,0 +1,132 @@
+"""Comparison of cached values with the database. Read only.
+
+The keys of some rows are read, then the rows with one SELECT, then the keys again. A row whose keys have changed
+meanwhile is looked at again: the SELECT of every other row is later than that of its value. So a value that differs is
+older, and its age is that of the first reading.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import redis
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.ops.row_state import RowState, read_row_states
+
+if TYPE_CHECKING:
+    from rowcache_tasks.database.source import Source
+
+Kind = Literal[
+    "equal", "older_within_interval", "older_than_promised", "missing", "should_not_be_there", "unreadable", "changing"
+]
+WRONG: tuple[Kind, ...] = ("older_than_promised", "missing", "should_not_be_there", "unreadable")
+BATCH = 100
+"""Rows that are compared at a time: so many values are in memory."""
+LOOKS = 5
+"""Times that a row is looked at which changes meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A row that was compared."""
+
+    kind: Kind
+    row: RowState
+    """The row before the SELECT."""
+    in_database: bool | None
+    """None: it cannot be read."""
+    error: str = ""
+    """Reason why the row cannot be read, or has no JSON form."""
+
+
+@dataclass(slots=True)
+class Judge:
+    """Rules for one table."""
+
+    table: Table
+    lease_s: float
+    grace_s: float
+    """Seconds that a refresh may be late."""
+    values: dict[str, bytes] = field(default_factory=dict)
+    """Row id -> JSON as it would be cached now."""
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def compare(self, before: RowState, after: RowState) -> Compared | None:
+        """Compare a row; None: it has changed meanwhile."""
+        value, error = self.values.get(before.row_id), self.errors.get(before.row_id, "")
+        in_database = None if error else value is not None
+        if before.is_wanted and after.is_wanted and value is not None and value in {before.value, after.value}:
+            return Compared("equal", before, in_database)
+        if facts_of(before) != facts_of(after):
+            return None
+        is_equal = not error and value == before.value
+        kind = (
+            self.kind_of_wanted(before, is_equal, value, error)
+            if before.is_wanted
+            else kind_of_unwanted(before, is_equal, self.grace_s)
+        )
+        return Compared(kind, before, in_database, error)
+
+    def kind_of_wanted(self, row: RowState, is_equal: bool, value: bytes | None, error: str) -> Kind:
+        """Judge a row that is to be cached."""
+        if is_equal:
+            return "equal"
+        if self.is_in_time(row):
+            return "older_within_interval"
+        if error:
+            return "unreadable"
+        if row.value is None:
+            return "missing"
+        return "should_not_be_there" if value is None else "older_than_promised"
+
+    def is_in_time(self, row: RowState) -> bool:
+        """Whether a value that differs, or is absent, is not older than promised."""
+        delay_s = row.delay or 0
+        if row.value is not None and row.age is not None:
+            # A changed delay counts from the change.
+            return min(row.age, row.at - (row.changed or 0)) <= delay_s + self.grace_s
+        if row.value is None and row.failure is not None and not row.failure.is_missing:
+            return False
+        if row.value is None and row.is_fence and row.refreshed is not None:
+            return row.at - row.refreshed <= min(delay_s, self.lease_s) + self.grace_s
+        if row.is_value_gone:
+            return False
+        return row.due_in is not None and -self.grace_s < row.due_in <= max(delay_s, self.lease_s) + self.grace_s
+
+
+def facts_of(row: RowState) -> tuple[object, ...]:
+    """Return what changes when a row is refreshed, dropped or scheduled."""
+    return row.value, row.refreshed, row.delay, row.changed, row.failure is None
+
+
+def kind_of_unwanted(row: RowState, is_equal: bool, grace_s: float) -> Kind:
+    """Judge a row that is not to be cached."""
+    if row.value is None:
+        return "equal"
+    is_ending = row.expires_s is not None or (row.due is not None and row.due > row.at - grace_s)
+    if not is_ending:
+        return "should_not_be_there"
+    return "equal" if is_equal else "older_within_interval"
+
+
+def audit_rows(client: "redis.Redis", source: "Source", judge: Judge, row_ids: Sequence[str]) -> Iterator[Compared]:
+    """Compare up to BATCH rows. Raises SourceError when the database cannot be read."""
+    left, last = list(row_ids), dict[str, RowState]()
+    for _ in range(LOOKS):
+        if not left:
+            return
+        before = read_row_states(client, judge.table, left)
+        fetched = source.fetch(left)
+        judge.values, errors = fetched.encoder.encode_all(fetched.rows)
+        judge.errors = errors | fetched.errors
+        after = read_row_states(client, judge.table, left)
+        left, last = [], {}
+        for first, second in zip(before, after, strict=True):
+            compared = judge.compare(first, second)
+            if compared is None:
+                left.append(first.row_id)
+                last[first.row_id] = first
+            else:
+                yield compared
+    yield from (Compared("changing", row, None) for row in last.values())

@@ -1,0 +1,152 @@
+"""Command audit: cached rows compared with the database."""
+
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+import click
+import redis
+
+from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
+from rowcache_tasks.ops.audit import BATCH, WRONG, Compared, Judge, Kind, audit_rows
+from rowcache_tasks.ops.cli.access import Access, open_access
+from rowcache_tasks.ops.cli.schedule import show_progress
+from rowcache_tasks.ops.overview import read_overview
+from rowcache_tasks.ops.reason import Reason, reason_of
+from rowcache_tasks.ops.row_sample import sample_row_ids
+from rowcache_tasks.ops.row_state import COMMAND, finite
+
+TITLES: dict[Kind, str] = {
+    "equal": "equal",
+    "older_within_interval": "older, within their interval",
+    "older_than_promised": "older than promised",
+    "missing": "missing",
+    "should_not_be_there": "should not be there",
+    "unreadable": "cannot be read from the database",
+    "changing": "not compared: refreshed meanwhile",
+}
+
+
+@click.command(epilog=f"Example: {COMMAND} audit inv --sample 5000", context_settings={"max_content_width": 100})
+@click.argument("table")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Rows to compare, chosen by chance; all, and values without a row, if there are no more.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How much older than its interval a value may be.",
+)
+@click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Rows to list.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def audit(table: str, sample: int, grace: float, limit: int, as_json: bool) -> None:
+    """Compare cached rows of TABLE with the database, and name those that are wrong. Changes nothing.
+
+    Exit status 1 if a row is older than promised, missing, should not be there, or cannot be read.
+    """
+    with open_access() as access:
+        found = Audit(access, table, grace, limit)
+        found.run(sample)
+    click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines()))
+    if found.wrong:
+        sys.exit(1)
+
+
+def compared_text(compared: Compared, reason: Reason) -> str:
+    """Return the cause of a difference in one line."""
+    gone = "the database has no such row: " if compared.in_database is False else ""
+    return one_line(compared.error or gone + reason.text)
+
+
+class Audit:
+    """Comparison of a sample: counts, and the first rows that differ."""
+
+    def __init__(self, access: Access, table: str, grace_s: float, limit: int) -> None:
+        self._access = access
+        self._limit = limit
+        self.table = access.settings.table(table)
+        self._judge = Judge(self.table, access.settings.lease_s, grace_s)
+        self.counts: Counter[Kind] = Counter()
+        self.listed: list[tuple[Compared, Reason]] = []
+
+    def run(self, sample: int) -> None:
+        """Compare up to `sample` rows."""
+        source = self._access.source(self.table.name)
+        source.load()
+        scheduled: Any = self._access.client.zcard(self.table.keys.schedule)
+        with show_progress(f"{self.table.name}: comparing", min(sample, scheduled)) as report:
+            batches = sample_row_ids(self._access.client, self.table, sample, BATCH)
+            try:
+                for row_ids in batches:
+                    for compared in audit_rows(self._access.client, source, self._judge, row_ids):
+                        self._add(compared)
+                    report(self.counts.total())
+            except redis.exceptions.NoPermissionError as error:
+                if "'scan'" not in str(error):
+                    raise
+                click.echo("values without a row were not looked for: SCAN is for the administrator", err=True)
+
+    def _add(self, compared: Compared) -> None:
+        self.counts[compared.kind] += 1
+        if compared.kind in {"equal", "changing"}:
+            return
+        # Rows that are wrong come first.
+        is_wrong = compared.kind in WRONG
+        if len(self.listed) >= self._limit:
+            if not is_wrong or self.listed[-1][0].kind in WRONG:
+                return
+            self.listed.pop()
+        overview = read_overview(self._access.client, self._access.settings, self._access.broker, with_clients=False)
+        reason = reason_of(compared.row, overview, self.table)
+        self.listed.insert(0 if is_wrong else len(self.listed), (compared, reason))
+
+    @property
+    def compared(self) -> int:
+        """Rows that were compared."""
+        return self.counts.total() - self.counts["changing"]
+
+    @property
+    def wrong(self) -> int:
+        """Rows that are wrong."""
+        return sum(self.counts[kind] for kind in WRONG)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every figure. `consistent`: share of the compared rows that are not wrong."""
+        return {
+            "table": self.table.name,
+            "compared": self.compared,
+            "wrong": self.wrong,
+            "consistent": 1 - self.wrong / self.compared if self.compared else None,
+            **{kind: self.counts[kind] for kind in TITLES},
+            "rows": [
+                {
+                    "row_id": compared.row.row_id,
+                    "kind": compared.kind,
+                    "age": finite(compared.row.age),
+                    "delay": finite(compared.row.delay),
+                    "cause": reason.name,
+                    "text": compared_text(compared, reason),
+                }
+                for compared, reason in self.listed
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the counts, then the rows that are wrong."""
+        lines = [f"{self.table.name}: {show_count(self.compared, 'row')} compared with the database"]
+        lines += [f"  {title:<34}{self.counts[kind]:>10,}" for kind, title in TITLES.items()]
+        for compared, reason in self.listed:
+            if compared.kind in WRONG:
+                row = compared.row
+                age = "" if row.age is None else f", {show_duration(row.age)} old"
+                title, why = TITLES[compared.kind], compared_text(compared, reason)
+                lines.append(f"row {show_text(row.row_id)}: {title}{age}: {why}")
+        return lines

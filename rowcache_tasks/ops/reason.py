@@ -1,0 +1,138 @@
+"""Reason for the state of a row: why it is fresh, late, not cached or gone."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
+from rowcache_tasks.ops.overview import Overview
+from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
+from rowcache_tasks.ops.row_state import COMMAND, RowState
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER
+
+NO_TABLE = "has no table"
+"""Part of the error of a worker without the table (worker/refresh.py)."""
+
+
+class Reason(NamedTuple):
+    """One line for people, and its name for programs."""
+
+    name: str
+    text: str
+
+
+def reason_of(row: RowState, found: Overview, table: Table, *, in_database: bool | None = None) -> Reason:
+    """Return the reason. `in_database`: whether the database has the row; None: not known."""
+    if not row.is_wanted:
+        return reason_of_unwanted(row, found, table, in_database)
+    if row.due_in is None:
+        return Reason("lost", f"it is not in {table.keys.schedule!r}: {COMMAND} refresh {table.name} ROW_ID")
+    if in_database is False:
+        times = show_count(row.failure.failures, "time") if row.failure else "not yet"
+        return Reason(
+            "missing_in_database",
+            f"the database has no such row (noticed {times}, dropped after {table.missing_limit}): {next_try(row)}",
+        )
+    if is_fresh(row):
+        return Reason("fresh", f"refreshed {show_duration(row.age or 0)} ago, every {row.delay:g} s: {next_try(row)}")
+    return next(reasons_of_late(row, found, table))
+
+
+def reason_of_unwanted(row: RowState, found: Overview, table: Table, in_database: bool | None) -> Reason:
+    """Return the reason for a row without a delay, or with one <= 0."""
+    if row.due_in is not None:
+        return Reason("to_be_dropped", f"it has no delay, and is dropped when it is claimed: {next_try(row)}")
+    gone = "; the database has no such row" if in_database is False else ""
+    if row.value is not None and row.expires_s is not None:
+        return Reason("filled", f"a reader filled it, and it expires in {show_duration(row.expires_s)}{gone}")
+    if row.value is not None:
+        remedy = f"{COMMAND} unschedule {table.name} ROW_ID removes it"
+        return Reason("not_scheduled", f"not scheduled, and its value stays as it is: {remedy}{gone}")
+    waiting = "".join(f"; {problem.text}" for problem in schedule_queue_problems(found))
+    if row.changed is not None:
+        ago = show_duration(max(0.0, row.at - row.changed))
+        return Reason("dropped", f"dropped: its last schedule change was enqueued {ago} ago{gone}{waiting}")
+    return Reason(
+        "never_scheduled",
+        f"not scheduled, now or in the last day: {COMMAND} schedule {table.name} DELAY ROW_ID{gone}{waiting}",
+    )
+
+
+def reasons_of_late(row: RowState, found: Overview, table: Table) -> Iterator[Reason]:
+    """Yield the reasons for a scheduled row whose value is too old, or absent; the first is the one to mend."""
+    is_due, is_failing = (row.due_in or 0) <= 0, row.failure is not None
+    snapshot, queue = found.tables[table.name], found.names.refresh_queue
+    workers = [worker for worker in found.alive(WORKER) if queue in worker.queues]
+    without = [worker.name for worker in workers if table.name not in worker.tables]
+    if (workers and len(without) == len(workers)) or (row.failure is not None and NO_TABLE in row.failure.error):
+        names = f"{', '.join(without[:5])}: " if without else ""
+        yield Reason(
+            "table_unknown_to_workers",
+            f"{names}workers took it that have no table {show_text(table.name)} in their settings: restart them",
+        )
+    if is_due and snapshot.paused_s is not None:
+        yield Reason("paused", f"{snapshot.describe()}: {COMMAND} resume {table.name}")
+    if is_due and not any(table.name in dispatcher.tables for dispatcher in found.alive(DISPATCHER)):
+        yield Reason("no_dispatcher", "; ".join(problem.text for problem in dispatcher_problems(found)))
+    if (is_due or not is_failing) and not found.consumers(queue):
+        yield Reason("no_worker", next(worker_problems(found)).text)
+    if row.failure is not None:
+        times, error = show_count(row.failure.failures, "time"), one_line(row.failure.error)
+        yield Reason("failing", f"failed {times} in a row: {error}: {next_try(row)}")
+    if is_due:
+        yield reason_of_overdue(row, found)
+    if row.is_value_gone:
+        remedy = f"{COMMAND} refresh {table.name} ROW_ID"
+        yield Reason("value_gone", f"its value has expired, was evicted, or was removed by another program: {remedy}")
+    if is_claimed(row, found.settings.lease_s):
+        left = show_duration(row.due_in or 0)
+        yield Reason("claimed", f"claimed for a worker: its lease ends in {left}, and then it is due again")
+    yield Reason("not_due_yet", f"it was not refreshed in this time: {next_try(row)}")
+
+
+def reason_of_overdue(row: RowState, found: Overview) -> Reason:
+    """Return the reason for a due row while dispatchers and workers are alive."""
+    queue = found.names.refresh_queue
+    batches, late = found.length(queue), show_duration(-(row.due_in or 0))
+    if batches:
+        oldest = "" if found.oldest_batch_s is None else f", the oldest for {show_duration(found.oldest_batch_s)}"
+        return Reason(
+            "queue_is_long",
+            f"due for {late}: {show_count(batches, 'batch', 'batches')} of rows wait in {queue}{oldest}, and "
+            f"{show_count(found.consumers(queue), 'worker')} take them: start more workers, or raise delays",
+        )
+    if found.oldest_batch_s is not None and found.oldest_batch_s > found.settings.lease_s / 2:
+        return Reason(
+            "queue_is_stuck",
+            f"due for {late}: no worker has started the batch that was claimed "
+            f"{show_duration(found.oldest_batch_s)} ago, so nothing is claimed: restart the workers",
+        )
+    return Reason("due", f"due for {late}: the next claim takes it, or a later one: rows are claimed in order")
+
+
+def is_fresh(row: RowState) -> bool:
+    """Whether a row is refreshed in time: neither due nor failing, with a value that is not older than its delay."""
+    is_on_time = row.age is not None and row.delay is not None and row.age <= row.delay
+    return is_on_time and row.failure is None and (row.due_in or 0) > 0
+
+
+def is_claimed(row: RowState, lease_s: float) -> bool:
+    """Whether the due time of a row is the end of a lease.
+
+    Else it is at most one delay after the last refresh, whose claim was at most a lease earlier.
+    """
+    if row.due is None or row.delay is None or row.failure is not None or not row.at < row.due <= row.at + lease_s:
+        return False
+    if row.refreshed is None:
+        return False
+    if row.changed is not None and row.changed > max(row.refreshed, row.due - lease_s):
+        return False  # scheduled since, perhaps for later
+    return row.is_fence or not row.refreshed - lease_s <= row.due - row.delay <= row.refreshed
+
+
+def next_try(row: RowState) -> str:
+    """Return when a row is due, as a phrase."""
+    if row.due_in is None:
+        return "not in the schedule"
+    word = f"in {show_duration(row.due_in)}" if row.due_in > 0 else f"for {show_duration(-row.due_in)}"
+    return f"due {word}"
