@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.schedule.row_id import encode_row_id, key_list, key_text
+from rowcache_tasks.schedule.row_id import encode_row_id, is_key, key_list, key_text
 
 Delay = float | timedelta
 """Seconds, or a timedelta."""
@@ -31,6 +32,17 @@ def parse_row_id(value: object) -> str:
 def parse_row_ids(value: object) -> list[str]:
     """Accept an iterable of keys; return the text of each once, in order."""
     return list(dict.fromkeys(map(parse_row_id, key_list(value))))
+
+
+def plain(value: object) -> Any:
+    """Return an argument as JSON keeps it: a key as its row id, a timedelta as seconds, many keys as a list."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Mapping):
+        return {key_text(key): plain(delay) for key, delay in value.items()}
+    if is_key(value) and not isinstance(value, str | int):
+        return key_text(value)
+    return [plain(item) for item in value] if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def parse_seconds(name: str, value: object) -> float:

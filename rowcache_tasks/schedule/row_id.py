@@ -73,7 +73,7 @@ def key_list(keys: object) -> list[object]:
     """Return the keys of an iterable. Raises ArgumentError, also for one key alone."""
     if type(keys) is list:
         return [*keys]
-    if isinstance(keys, str | bytes | int | UUID | date | Decimal) or _is_columns(keys):
+    if is_key(keys):
         kind = f"this {type(keys).__name__} is one key"
         if _is_columns(keys):
             kind += f" of {len(keys)} columns, and [{', '.join(map(shorten, keys))}] are {len(keys)} keys"
@@ -81,6 +81,11 @@ def key_list(keys: object) -> list[object]:
     if isinstance(keys, bytearray | memoryview) or not isinstance(keys, Iterable):
         raise ArgumentError(f"row_ids is {shorten(keys)}: allowed is a list or another iterable of keys: [42, 43]")
     return list(keys)
+
+
+def is_key(value: object) -> bool:
+    """Whether a value has the type of one key, of one column or of several."""
+    return isinstance(value, str | bytes | int | UUID | date | Decimal) or _is_columns(value)
 
 
 def datetime_text(value: datetime) -> str:
@@ -135,9 +140,12 @@ def _value_text(value: object, key: object) -> str:
 
 
 def _refusal(key: object) -> ArgumentError:
+    remedy = "a tuple of these for several columns"
+    if isinstance(key, list):
+        remedy += f"; in a message, where a tuple becomes a list, row_id({', '.join(map(shorten, key))})"
     return ArgumentError(
         f"row id is {shorten(key)}: allowed are a non-empty text, int, UUID, date, datetime, Decimal, bytes, bool, and "
-        "a tuple of these for several columns"
+        + remedy
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import BoundArguments, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
@@ -15,10 +15,11 @@ from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.kombu.message import MAX_BODY_BYTES
 from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.errors import ArgumentError, RowCacheError
-from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp
+from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp, plain
 from rowcache_tasks.schedule.rows import Schedule
 
 if TYPE_CHECKING:
+    from celery.canvas import Signature
     from celery.result import AsyncResult
 
 P = ParamSpec("P")
@@ -74,6 +75,22 @@ class ScheduleChange(PackageTask, Generic[P, R]):
         bound.arguments["stamp"] = bound.arguments.get("stamp") or now_stamp(runtime_of(self.app))
         return super().apply_async(bound.args, bound.kwargs, *rest, **options)
 
+    def signature(
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, *rest: Any, **options: Any
+    ) -> "Signature[R]":
+        """Make a signature. Keys are row ids in it, so that the JSON of a chain keeps those of several columns."""
+        arguments = {name: plain(value) for name, value in (kwargs or {}).items()}
+        return super().signature(tuple(map(plain, args or ())), arguments, *rest, **options)
+
+    def s(self, *args: Any, **kwargs: Any) -> "Signature[R]":
+        """Make a signature; in a chain, its first argument is the result of the task before it."""
+        return self.signature(args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":
+        """Make a signature with all arguments. Raises ArgumentError."""
+        bound = self.check(args, kwargs)
+        return self.signature(bound.args, bound.kwargs, immutable=True)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Check the arguments again, and run: any program may send a message."""
         bound = self.parse(args, kwargs)
@@ -82,14 +99,19 @@ class ScheduleChange(PackageTask, Generic[P, R]):
 
     def parse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundArguments:
         """Return the arguments, checked and as a message has them. Raises ArgumentError."""
+        bound = self.check(args, kwargs)
+        table = runtime_of(self.app).settings.table(bound.arguments["table"])
+        if "query" in bound.arguments:
+            table.query(bound.arguments["query"])
+        return bound
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundArguments:
+        """Do the same without the settings, which a signature at the top of a module must not need."""
         try:
             bound = signature(self.run).bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(f"{self.run.__name__}: {error}") from error
         arguments = bound.arguments
-        table = runtime_of(self.app).settings.table(arguments["table"])
-        if "query" in arguments:
-            table.query(arguments["query"])
         arguments.update({name: PARSERS[name](value) for name, value in arguments.items() if name in PARSERS})
         rows = arguments.get("row_ids") or arguments.get("delays") or ()
         if len(rows) > FEW_ROWS and (size := len(json.dumps(rows))) > MAX_ROWS_BYTES:

@@ -14,8 +14,18 @@ import redis.asyncio
 from pydantic import BaseModel
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from rowcache_tasks import AsyncRowCache, ReadThrough, Refresher, RowCache, row_id
-from rowcache_tasks.tasks import pause_table, refresh_now, schedule_row, schedule_rows, schedule_table, unschedule_rows
+from rowcache_tasks import AsyncRowCache, ReadThrough, Refresher, RowCache, install, row_id
+from rowcache_tasks.tasks import (
+    pause_table,
+    reconcile_table,
+    refresh_now,
+    schedule_query,
+    schedule_row,
+    schedule_rows,
+    schedule_table,
+    unschedule_row,
+    unschedule_rows,
+)
 
 
 class Struct(msgspec.Struct):
@@ -172,6 +182,9 @@ def tasked(delays: dict[str, int]) -> None:
     reveal_type(refresh_now.apply_async(("inv", {42}), countdown=3))  # AsyncResult[dict[str, int]]
     reveal_type(unschedule_rows.delay("inv", (n for n in range(3))))  # AsyncResult[dict[str, int]]
     reveal_type(schedule_table.delay("inv", timedelta(minutes=1)))  # AsyncResult[dict[str, int]]
+    reveal_type(schedule_rows.delay("inv", {(7, "a"): timedelta(seconds=5)}))  # AsyncResult[dict[str, int]]
+    reveal_type(schedule_row.si("inv", (7, "a"), 10))  # Signature[dict[str, int]]
+    reveal_type(refresh_now.s(table="inv"))  # Signature[dict[str, int]]
     reveal_type(pause_table.delay(table="inv"))  # AsyncResult[dict[str, int]]
     reveal_type(row_id(7, date(2026, 1, 2)))  # str
     reveal_type(Refresher().refresh_tables({"inv": [42, "43"], "seat": {(1, "a")}}))  # int
@@ -207,6 +220,17 @@ def refused(client: redis.Redis) -> None:
     unschedule_rows.delay("inv", [None])  # refused
     schedule_table.delay("inv")  # refused
     pause_table.delay(42)  # refused
+    schedule_row.si("inv", 42)  # refused
+    schedule_row.si("inv", 42, "10")  # refused
+    schedule_rows.delay({42: 10})  # refused
+    schedule_rows.delay("inv", {None: 10})  # refused
+    schedule_rows.delay("inv", ((key, 10) for key in range(3)))  # refused
+    unschedule_row.delay("inv", [42])  # refused
+    unschedule_rows.delay("inv", {"42"}, 10)  # refused
+    refresh_now.delay(["42"])  # refused
+    schedule_query.delay("inv", 60)  # refused
+    reconcile_table.delay("inv", delay=None)  # refused
+    install("proj")  # refused
     wrong: RowCache[Struct] = RowCache("inv")  # refused
     async_wrong: AsyncRowCache[Struct] = AsyncRowCache("inv")  # refused
     print(wrong, async_wrong)

@@ -6,11 +6,14 @@ from uuid import UUID
 
 import pytest
 import redis
+from celery import chain
+from celery.canvas import maybe_signature
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 from kombu import Connection
 from support.in_process_worker import in_process_worker
 
 from rowcache_tasks import row_id, tasks
+from rowcache_tasks.celery import app
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.tasks.change import changing
 
@@ -81,6 +84,37 @@ def test_message_has_keys_as_row_ids_and_delays_as_seconds(runtime, valkey, task
     (got, options, _embed) = message.decode()
     assert got == ["inv", *sent]
     assert options.keys() == {"stamp"}
+
+
+def test_keys_and_delays_of_a_signature_survive_the_message_of_a_chain(runtime, valkey):
+    key, delay = (7, UUID(int=5), "a,b"), timedelta(minutes=1)
+    steps = [
+        tasks.pause_table.si("inv"),
+        tasks.schedule_row.si("inv", key, delay),
+        tasks.schedule_rows.signature(("inv",), {"delays": {key: delay}}, immutable=True),
+        tasks.refresh_now.si("inv", (found for found in [key, 42])),
+    ]
+    text = f"7,{UUID_5},a%2Cb"
+    got = []
+    with Connection(valkey.broker_url(8)) as broker:
+        chain(*steps).apply_async(connection=broker, serializer="json")
+        while message := broker.default_channel.basic_get("rowcache.schedule", no_ack=True):
+            args, kwargs, embed = message.decode()
+            assert kwargs.pop("stamp")
+            got.append([*args, *kwargs.values()])
+            if embed["chain"]:
+                later = embed["chain"].pop()  # as the worker does when the task has ended
+                maybe_signature(later, app=app).apply_async(chain=embed["chain"], connection=broker, serializer="json")
+    assert got == [["inv"], ["inv", text, 60], ["inv", {text: 60}], ["inv", [text, "42"]]]
+    assert dict(tasks.unschedule_row.s(row_id=key))["kwargs"] == {"row_id": text}
+
+
+def test_wrong_signature_is_an_error_where_it_is_made():
+    for wrong in (("inv", 42), ("inv", 42, "10"), ("inv", None, 10)):
+        with pytest.raises(ArgumentError):
+            tasks.schedule_row.si(*wrong)
+    with pytest.raises(ArgumentError, match=r"in a message, where a tuple becomes a list, row_id\(7, 'a'\)"):
+        tasks.schedule_row("inv", [7, "a"], 10)
 
 
 def test_rows_named_by_keys_of_any_type_are_scheduled_touched_and_dropped(runtime, client):
