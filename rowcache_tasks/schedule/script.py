@@ -47,13 +47,6 @@ class Script:
         except NoScriptError:
             return client.eval(self.text, len(keys), *keys, *arguments)
 
-    async def run_awaited(self, client: "redis.asyncio.Redis", keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Call the script through a client of asyncio."""
-        try:
-            return await client.evalsha(self.digest, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await client.eval(self.text, len(keys), *keys, *arguments)
-
     def run_all(self, client: "redis.Redis", calls: Sequence[Call]) -> list[Any]:
         """Call the script several times in one round trip; an error is among the replies, in the place of its call.
 
@@ -82,6 +75,13 @@ class ScriptCall(NamedTuple):
     def run(self, client: "redis.Redis") -> Any:
         """Make the call."""
         return self.script.run(client, self.keys, self.arguments)
+
+    async def run_awaited(self, client: Any) -> Any:
+        """Make the call through a client of asyncio."""
+        try:
+            return await client.execute_command(*self.command)
+        except NoScriptError:
+            return await client.execute_command(*with_text(self.command))
 
 
 @cache

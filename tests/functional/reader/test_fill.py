@@ -88,7 +88,7 @@ def test_fill_of_many_rows_lets_the_server_do_other_work_in_between(inv, inv_tab
     client.script_flush()  # as after a restart
     with count_script_calls(client) as called:
         rows = inv.get_many(range(1001, 2001), fill=True, delay=delay)
-    assert called == [10], "at most 200 rows a call, at the beginning and at the end"
+    assert called == [40], "at most 50 rows a call, at the beginning and at the end"
     assert rows == {n: {"id": n, "name": f"name {n}", "share": float(n)} for n in range(1001, 2001)}
     assert inv.get_many(range(1001, 2001)) == rows
     assert client.zcard("schedule:") == 1000

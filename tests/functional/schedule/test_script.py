@@ -11,7 +11,7 @@ from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule, touch_call
-from rowcache_tasks.schedule.script import load_script
+from rowcache_tasks.schedule.script import ScriptCall, load_script
 from rowcache_tasks.schedule.scripts import script_names
 
 TABLE = Table("inv", "inventory")
@@ -38,13 +38,14 @@ def test_call_sends_the_text_once_when_the_server_has_forgotten_it(schedule, cli
 
 def test_awaited_call_sends_the_text_when_the_server_has_forgotten_it(schedule, client, valkey):
     schedule.put_rows({"1": (5, 0)})
+    touch_call_one = ScriptCall(TOUCH, *touch_call(TABLE, ["1"]))
 
     async def touch():
         async with redis.asyncio.Redis.from_url(valkey.url_for(9)) as awaited:
             found = []
             for _ in range(2):
                 await awaited.script_flush()
-                found += [await TOUCH.run_awaited(awaited, *touch_call(TABLE, ["1"])) for _ in range(2)]
+                found += [await touch_call_one.run_awaited(awaited) for _ in range(2)]
             return found
 
     assert asyncio.run(touch()) == [1, 1, 1, 1]
