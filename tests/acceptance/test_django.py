@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -13,10 +12,12 @@ import pytest
 from sqlalchemy import make_url
 from support.example_service import ask
 from support.failover_pair import free_port
+from support.fork_server import run_forked
+from support.forked_child import python_child
 from support.project import ROOT
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child, Valkey
+from rowcache_tasks.demo.servers import Valkey
 
 pytestmark = pytest.mark.acceptance
 
@@ -45,12 +46,11 @@ def shop(postgres, tmp_path_factory):
         }
 
         def manage(*arguments):
-            command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
-            return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, check=False)
+            return run_forked([sys.executable, str(PROJECT / "manage.py"), *arguments], env=env, cwd=PROJECT)
 
         def start(name, *arguments):
             command = [sys.executable, "-m", *arguments]
-            return stack.enter_context(Child(command, env=env, log=folder / f"{name}.log", cwd=PROJECT))
+            return stack.enter_context(python_child(command, env=env, log=folder / f"{name}.log", cwd=PROJECT))
 
         done = manage("migrate", "--run-syncdb")
         assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 
@@ -37,7 +37,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def run_forked(argv, *, env, cwd=ROOT, timeout_s=180):
-    """Run [sys.executable, "-m", module, …] or [sys.executable, "-c", code, …] to its end, as subprocess.run would.
+    """Run [sys.executable, "-m", module, …], "-c", code, … or a file of cwd, … to its end, as subprocess.run would.
 
     Returns a CompletedProcess with stdout and stderr as texts; AssertionError if the program does not end in time.
     """
@@ -168,17 +168,20 @@ def become(parent, argv, env, cwd, stdout, stderr):
     own = {str(ROOT / "tests"), *sys.path[:1]}
     added = [path for path in env.get("PYTHONPATH", "").split(":") if path]
     sys.path[:] = [cwd, *added, *(path for path in sys.path if path not in own)]
+    if argv[1].endswith(".py"):
+        sys.argv = argv[1:]
+        return lambda: run_to_end(runpy.run_path, argv[1])
     _, option, program, *arguments = argv
     sys.argv = [option, *arguments]
     if option == "-m":
-        return lambda: run_module(program)
+        return lambda: run_to_end(partial(runpy.run_module, alter_sys=True), program)
     return lambda: exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
 
 
-def run_module(name):
-    """Run a module as `python -m` does; end without freeing all objects, which copies the pages of each."""
+def run_to_end(run, name):
+    """Run a module or a file as Python does; end without freeing all objects, which copies the pages of each."""
     try:
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
+        run(name, run_name="__main__")
     except SystemExit as end:
         status = end.code
     else:

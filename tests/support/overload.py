@@ -89,7 +89,7 @@ class Overload:
         self._broker.close()
 
 
-def watch(overload, seconds, pause_s=0.02):
+def watch(overload, seconds, pause_s=0.1):
     """Sample for a number of seconds; return the samples."""
     until, samples = time.monotonic() + seconds, []
     while time.monotonic() < until:
