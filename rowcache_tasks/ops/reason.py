@@ -1,5 +1,6 @@
 """Reason for the state of a row: why it is fresh, late, not cached or gone."""
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -64,11 +65,12 @@ def reasons_of_late(row: RowState, found: Overview, table: Table) -> Iterator[Re
     snapshot, queue = found.tables[table.name], found.names.refresh_queue
     workers = [worker for worker in found.alive(WORKER) if queue in worker.queues]
     without = [worker.name for worker in workers if table.name not in worker.tables]
-    if (workers and len(without) == len(workers)) or (row.failure is not None and NO_TABLE in row.failure.error):
-        names = f"{', '.join(without[:5])}: " if without else ""
+    if row.failure is not None and NO_TABLE in row.failure.error:
+        yield Reason("table_unknown_to_workers", row.failure.error)
+    if workers and len(without) == len(workers):
         yield Reason(
             "table_unknown_to_workers",
-            f"{names}workers took it that have no table {show_text(table.name)} in their settings: restart them",
+            f"no worker has table {show_text(table.name)} in its settings: restart {', '.join(without[:5])}",
         )
     if is_due and snapshot.paused_s is not None:
         yield Reason("paused", f"{snapshot.describe()}: {COMMAND} resume {table.name}")
@@ -85,8 +87,10 @@ def reasons_of_late(row: RowState, found: Overview, table: Table) -> Iterator[Re
         remedy = f"{COMMAND} refresh {table.name} ROW_ID"
         yield Reason("value_gone", f"its value has expired, was evicted, or was removed by another program: {remedy}")
     if is_claimed(row, found.settings.lease_s):
-        left = show_duration(row.due_in or 0)
-        yield Reason("claimed", f"claimed for a worker: its lease ends in {left}, and then it is due again")
+        until = time.strftime("%H:%M:%S", time.localtime(row.due))
+        yield Reason(
+            "claimed", f"claimed for a worker until {until} ({show_duration(row.due_in or 0)} left), then due again"
+        )
     yield Reason("not_due_yet", f"it was not refreshed in this time: {next_try(row)}")
 
 

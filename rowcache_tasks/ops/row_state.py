@@ -60,7 +60,7 @@ class RowState:
     @property
     def is_fence(self) -> bool:
         """Whether `refreshed` is the fence of a claim: no other time has half a microsecond."""
-        if self.refreshed is None:
+        if self.refreshed is None or not math.isfinite(self.refreshed):
             return False
         microseconds = Fraction(self.refreshed) * 10**6
         return abs(microseconds - round(microseconds)) > Fraction(1, 4)

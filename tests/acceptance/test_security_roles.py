@@ -174,6 +174,7 @@ def test_operator_may_run_every_command(deployment):
         ("errors", "--release"),
         ("rows", "inv", "--oldest"),
         ("audit", "inv", "--sample", "1"),
+        ("explain", "inv", "1"),
         ("refresh", "inv", "1"),
         ("unschedule", "inv", "2"),
         ("health",),

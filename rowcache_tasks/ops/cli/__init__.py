@@ -18,6 +18,7 @@ COMMANDS = {
     **dict.fromkeys(("get", "errors"), "row"),
     "rows": "rows",
     "audit": "audit",
+    "explain": "explain",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     "dispatch": "dispatch",
     "plan": "plan",

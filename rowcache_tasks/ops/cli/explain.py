@@ -1,0 +1,60 @@
+"""Command explain: why a row is fresh, late, not cached or gone."""
+
+import json
+from typing import Any
+
+import click
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.errors.text import one_line
+from rowcache_tasks.ops.cli.access import Access, open_access
+from rowcache_tasks.ops.explanation import Answer, Explanation
+from rowcache_tasks.ops.overview import read_overview
+from rowcache_tasks.ops.row_state import COMMAND, RowState, read_row_states
+from rowcache_tasks.schedule.arguments import parse_row_id
+
+SAME_S = 1e-4
+"""Two times of a claim that differ by less are the same: no two claims are."""
+
+
+@click.command(
+    epilog=f"Example: {COMMAND} explain inv 42",
+    context_settings={"ignore_unknown_options": True, "max_content_width": 100},
+)
+@click.argument("table")
+@click.argument("row_id")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def explain(table: str, row_id: str, as_json: bool) -> None:
+    """Name the reason for the state of a row of TABLE, and all that is known about it. Changes nothing."""
+    with open_access() as access:
+        chosen = access.settings.table(table)
+        found = read_explanation(access, chosen, parse_row_id(row_id))
+    click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines()))
+
+
+def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:
+    """Read Redis, the broker and the database; without the database, the rest."""
+    (row,) = read_row_states(access.client, table, [row_id])
+    answer, error = ask_database(access, table, row)
+    overview = read_overview(access.client, access.settings, access.broker, with_clients=False)
+    is_waiting = False
+    if row.due is not None:
+        claimed_at = row.due - access.settings.lease_s
+        waiting: Any = access.client.zcount(table.keys.queue, claimed_at - SAME_S, claimed_at + SAME_S)
+        is_waiting = waiting > 0
+    return Explanation(table, row, overview, answer, error, is_waiting)
+
+
+def ask_database(access: Access, table: Table, row: RowState) -> tuple[Answer, str]:
+    """Compare a row with the database; also return why it is not known."""
+    try:
+        fetched = access.source(table.name).fetch([row.row_id])
+    except (ConfigError, SourceError) as error:
+        return "unknown", one_line(str(error))
+    if fetched.missing:
+        return "missing", ""
+    values, errors = fetched.encoder.encode_all(fetched.rows)
+    if reasons := [*fetched.errors.values(), *errors.values()]:
+        return "unreadable", one_line(reasons[0])
+    return "equal" if values[row.row_id] == row.value else "different", ""

@@ -1,0 +1,125 @@
+"""Explanation of one row: its reason, and every fact that is known about it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
+from rowcache_tasks.ops.overview import Overview
+from rowcache_tasks.ops.problem import describe_queue
+from rowcache_tasks.ops.reason import Reason, is_claimed, next_try, reason_of
+from rowcache_tasks.ops.row_state import RowState, finite
+from rowcache_tasks.schedule.process import DISPATCHER, WORKER
+
+Answer = Literal["equal", "different", "missing", "unreadable", "unknown"]
+IN_DATABASE: dict[Answer, bool | None] = {
+    "equal": True,
+    "different": True,
+    "missing": False,
+    "unreadable": None,
+    "unknown": None,
+}
+ANSWERS: dict[Answer, str] = {
+    "equal": "has the row as it is cached",
+    "different": "has the row with another value, or the row is not cached",
+    "missing": "has no such row",
+    "unreadable": "cannot read the row",
+    "unknown": "was not asked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One row at one moment. Times are Unix seconds by the clock of Redis."""
+
+    table: Table
+    row: RowState
+    found: Overview
+    database: Answer
+    database_error: str = ""
+    """Why the database is not known."""
+    is_waiting: bool = False
+    """Whether its claim is in a batch that no worker has started."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why the row is as it is."""
+        return reason_of(self.row, self.found, self.table, in_database=IN_DATABASE[self.database])
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the row is claimed."""
+        return is_claimed(self.row, self.found.settings.lease_s)
+
+    def having(self, kind: str) -> int:
+        """Count the processes that are alive and have the table."""
+        return sum(self.table.name in process.tables for process in self.found.alive(kind))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every fact; None: not known, or there is none."""
+        row, found, reason = self.row, self.found, self.reason
+        return {
+            "table": self.table.name,
+            "row_id": row.row_id,
+            "reason": reason.name,
+            "text": one_line(reason.text),
+            "at": row.at,
+            "cached": row.value is not None,
+            "bytes": None if row.value is None else len(row.value),
+            "age": finite(row.age),
+            "expires_in": row.expires_s,
+            "refreshed_at": None if row.is_fence else finite(row.refreshed),
+            "delay": finite(row.delay),
+            "due_in": finite(row.due_in),
+            "changed_at": finite(row.changed),
+            "claimed": self.is_claimed,
+            "lease_until": finite(row.due) if self.is_claimed else None,
+            "batch_started": not self.is_waiting if self.is_claimed else None,
+            "failures": row.failure.failures if row.failure else 0,
+            "error": one_line(row.failure.error) if row.failure else None,
+            "failed_at": row.failure.at if row.failure else None,
+            "paused_at": found.tables[self.table.name].paused_at,
+            "queue": found.length(found.names.refresh_queue),
+            "dispatchers": self.having(DISPATCHER),
+            "workers": self.having(WORKER),
+            "database": self.database,
+            "database_error": self.database_error or None,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the reason, then a line for each place."""
+        row, table = self.row, self.found.tables[self.table.name]
+        having = [show_count(self.having(kind), kind) for kind in (DISPATCHER, WORKER)]
+        paused = "not paused" if table.paused_s is None else f"paused for {show_duration(table.paused_s)}"
+        error = f": {self.database_error}" if self.database_error else ""
+        facts = {
+            "value": self._value(),
+            "schedule": self._schedule(),
+            "failure": "none" if row.failure is None else f"{self._ago(row.failure.at)}: {row.failure.error}",
+            "table": f"{paused}; {' and '.join(having)} alive that have it",
+            "queue": describe_queue(self.found, self.found.names.refresh_queue),
+            "database": ANSWERS[self.database] + error,
+        }
+        head = f"row {show_text(row.row_id)} of {self.table.name}: {self.reason.name.replace('_', ' ')}: "
+        return [head + one_line(self.reason.text), *(f"  {name:<10}{one_line(text)}" for name, text in facts.items())]
+
+    def _value(self) -> str:
+        row = self.row
+        if row.value is None:
+            return "not cached"
+        age = "of unknown age" if row.age is None else f"{show_duration(row.age)} old"
+        expires = "" if row.expires_s is None else f", expires in {show_duration(row.expires_s)}"
+        return f"{len(row.value):,} bytes, {age}{expires}"
+
+    def _schedule(self) -> str:
+        row = self.row
+        every = "no interval" if row.delay is None else f"every {row.delay:g} s"
+        changed = "none in the last day" if row.changed is None else f"enqueued {self._ago(row.changed)}"
+        due = next_try(row)
+        if self.is_claimed:
+            started = "no worker has started its batch" if self.is_waiting else "a worker has started its batch"
+            due = f"claimed, its lease ends in {show_duration(row.due_in or 0)}; {started}"
+        return f"{every}, {due}; last change: {changed}"
+
+    def _ago(self, time: float) -> str:
+        return f"{show_duration(max(0.0, self.row.at - time))} ago"

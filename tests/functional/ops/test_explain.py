@@ -1,0 +1,145 @@
+"""`rowcache explain` names the reason for the state of a row."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+from click.testing import CliRunner
+from support.noted import note, note_both
+from support.settings_module import write_settings
+
+from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.rows import Backoff
+from rowcache_tasks.schedule.table import TableState
+
+
+@pytest.fixture
+def broker(valkey):
+    """The database of the broker, empty."""
+    client = connect(valkey.url_for(8), "test")
+    client.flushdb()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def run(client, valkey, broker, sqlite, monkeypatch, tmp_path):
+    """Run `rowcache explain inv` in this process; the database has the rows 1 and 2."""
+    sqlite.run("CREATE TABLE inventory (id INTEGER PRIMARY KEY)", "INSERT INTO inventory VALUES (1), (2)")
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9), database_url=sqlite.url)
+    app = Celery("rowcache_tasks", broker=valkey.broker_url(8), set_as_current=False)
+    return lambda *arguments: CliRunner().invoke(rowcache, ["explain", "inv", *arguments], obj=SimpleNamespace(app=app))
+
+
+@pytest.fixture
+def explain(run):
+    """The reason of a row and its text; `explain.facts` has the rest."""
+
+    def explain(row_id="1"):
+        done = run(row_id, "--json")
+        assert done.exit_code == 0, done.output
+        explain.facts = json.loads(done.stdout)
+        lines = run(row_id).stdout.splitlines()
+        assert lines[0].startswith(f"row {row_id} of inv: {explain.facts['reason'].replace('_', ' ')}: ")
+        return explain.facts["reason"], explain.facts["text"]
+
+    return explain
+
+
+def commit(schedule, row_id="1"):
+    schedule.put_rows({row_id: (100, 0)})
+    schedule.commit_rows(schedule.claim_rows(10, 30)[0], {row_id: b'{"id":1}'})
+
+
+def test_row_that_is_fresh_and_then_loses_its_value_its_due_time_or_its_delay(client, schedule, explain, run):
+    note_both(client)
+    commit(schedule)
+    reason, text = explain()
+    assert reason == "fresh"
+    assert text.startswith("refreshed ")
+    facts = explain.facts
+    assert (facts["cached"], facts["delay"], facts["claimed"], facts["database"]) == (True, 100, False, "equal")
+    assert 0 <= facts["age"] < 50 < facts["due_in"] <= 100
+    assert (facts["dispatchers"], facts["workers"], facts["queue"], facts["failures"]) == (1, 1, 0, 0)
+    shown = [line.split()[0] for line in run("1").stdout.splitlines()[1:]]
+    assert shown == ["value", "schedule", "failure", "table", "queue", "database"]
+    client.delete("inv:1")
+    assert explain()[0] == "value_gone"
+    client.zrem("schedule:", "1")
+    assert explain()[0] == "lost"
+    schedule.drop_rows(["1"])
+    assert explain()[0] == "dropped"
+    assert explain("2") == (
+        "never_scheduled",
+        "not scheduled, now or in the last day: celery -A rowcache_tasks rowcache schedule inv DELAY ROW_ID",
+    )
+    client.set("inv:2", '{"id":2}', ex=60)
+    assert explain("2")[0] == "filled"
+
+
+def test_due_row_of_a_table_that_is_paused_or_has_no_dispatcher_no_worker_or_a_long_queue(
+    client, schedule, broker, explain
+):
+    schedule.put_rows({"1": (5, -60)})
+    assert explain()[0] == "no_dispatcher"
+    note(client, "dispatcher", "beat@a")
+    reason, text = explain()
+    assert (reason, "none is alive" in text) == ("no_worker", True)
+    note(client, tables=["users"])
+    reason, text = explain()
+    assert reason == "table_unknown_to_workers"
+    assert text == "no worker has table inv in its settings: restart celery@a"
+    note(client, name="celery@b")
+    reason, text = explain()
+    assert reason == "due"
+    assert text.startswith("due for ")
+    broker.rpush("rowcache.refresh", "batch", "batch")
+    reason, text = explain()
+    assert reason == "queue_is_long"
+    assert "2 batches of rows wait in rowcache.refresh" in text
+    TableState(client, schedule.table).pause_table(True)
+    reason, text = explain()
+    assert reason == "paused"
+    assert text.endswith(": celery -A rowcache_tasks rowcache resume inv")
+    assert explain.facts["paused_at"]
+
+
+def test_row_that_is_claimed_fails_or_is_not_in_the_database(client, schedule, explain):
+    note_both(client)
+    schedule.put_rows({"1": (5, 0)})
+    claim, _ = schedule.claim_rows(1, 30)
+    reason, text = explain()
+    assert reason == "claimed"
+    assert text.startswith("claimed for a worker until ")
+    facts = explain.facts
+    assert (facts["claimed"], facts["lease_until"]) == (True, float(claim.lease_until))
+    assert facts["batch_started"] is False
+    client.delete("queue:")
+    explain()
+    assert explain.facts["batch_started"] is True
+    schedule.release_rows(claim, {"1": "no\nsuch luck"}, Backoff())
+    reason, text = explain()
+    assert reason == "failing"
+    assert text.startswith("failed 1 time in a row: no such luck: due ")
+    error = "worker celery@old has no table 'inv' on these keys: restart it"
+    schedule.release_rows(schedule.lease_rows(["1"], 30), {"1": error}, Backoff())
+    assert explain() == ("table_unknown_to_workers", error)
+    schedule.put_rows({"3": (5, 0)})
+    assert explain("3")[0] == "missing_in_database"
+    schedule.miss_rows(schedule.lease_rows(["3"], 30), ["3"], Backoff())
+    reason, text = explain("3")
+    assert reason == "missing_in_database"
+    assert "noticed 1 time, dropped after " in text
+
+
+def test_without_the_database_the_rest_is_explained(client, schedule, explain, valkey, monkeypatch, tmp_path, run):
+    note_both(client)
+    commit(schedule)
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9))
+    assert explain()[0] == "fresh"
+    assert explain.facts["database"] == "unknown"
+    assert explain.facts["database_error"].startswith("rowcache_database_url is not set here")
+    assert "database  was not asked: rowcache_database_url" in run("1").stdout
+    assert run("").exit_code == 2
