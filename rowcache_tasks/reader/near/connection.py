@@ -158,6 +158,9 @@ class TrackingThread:
         connection.send_command("CLIENT", "TRACKING", "ON", check_health=False)
         session.proven_at = monotonic()
         connection.read_response()
+        connection.send_command("PING", check_health=False)  # refused while the server loads its data: TRACKING is not
+        with suppress(redis.exceptions.NoPermissionError):
+            connection.read_response()
         self._counters.sessions += 1
         self._warned_of = ""
         logger.info("the near cache is on")
