@@ -76,10 +76,7 @@ class Keys:
     value_prefix: str
     """STRING at value_prefix + row id: the row as one JSON object."""
     refreshed: str
-    """ZSET: row id -> when the last accepted commit was: the fence, and the age of the value.
-
-    Of a row that has none yet, when it was first claimed: a claim from before is from before a drop.
-    """
+    """ZSET: row id -> when the last accepted commit was: the fence, and the age of the value."""
     changed: str
     """ZSET: row id -> when the last applied schedule change was enqueued."""
     failures: str
@@ -93,6 +90,7 @@ class Keys:
     resume was enqueued. `dropped_at`: when the last drop of the table was enqueued. `clock`: the time of
     the last claim, fill or check; when it is ahead of the server, the clock has stepped back: `epoch` counts these
     steps, `stepped_s` adds them up until the schedule is repaired. `committed_at`: the last commit.
+    `unleased_at`: the last write that no lease covers, of a fill or of a row that was rescheduled during its refresh.
     """
     stats: str
     """HASH: counters, and the histogram of lateness; deleting it sets them to 0 and changes nothing else."""

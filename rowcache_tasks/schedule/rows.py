@@ -95,7 +95,8 @@ class Schedule:
     def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
         """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
         ttl_ms = int((self.table.ttl_s or 0) * 1000)
-        for batch in cut_by_bytes(values):
+        ordered = {row_id: values[row_id] for row_id in sorted(values)}
+        for batch in cut_by_bytes(ordered):
             yield self._call(
                 "commit_rows",
                 *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, claim.late_ms, len(batch)),

@@ -4,7 +4,7 @@
 --      looks rows (0: any due rows are claimed; else only rows that were refreshed before and do
 --      not fail, among so many rows), due_since time ("-inf": the first that are due)
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
---         new and failing rows among them, due time at which the next look goes on or "",
+--         new and failing rows among them (estimated from 16), due time at which the next look goes on or "",
 --         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
 --         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
 --         max_wait_s ago is not started yet
@@ -14,9 +14,9 @@ limit, looks = tonumber(limit), tonumber(looks)
 -- @include now
 -- @include scored
 -- @include epoch
--- @include fence_before
+-- @include lease
 local claimed_at = exact(now)
-local lease_until = exact(now + lease_s)
+local lease_until = lease_end(lease_s)
 
 local waiting = tonumber(redis.pcall('ZCARD', queue)) or 1e6
 if tonumber(redis.pcall('HGET', state, 'paused')) then
@@ -90,23 +90,26 @@ if #dropped > 0 then
   redis.call('ZREM', schedule, unpack(dropped))
   redis.pcall('HINCRBY', stats, 'dropped', #dropped)
 end
-local late_ms, new = 0, 0
+local late_ms, unproven = 0, 0
 if #claimed > 0 then
   -- mutant: no-note
   note_clock()
   -- mutant: no-lease
   redis.call('ZADD', schedule, scored(claimed, lease_until))
-  new = fence_before(claimed) or 0
+  lower_fences(claimed)
   redis.pcall('ZADD', queue, now, claimed_at)
   redis.pcall('HINCRBY', stats, 'claimed', #claimed)
   late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
-end
-local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
-local unproven = new
-if #claimed > 0 and (tonumber(redis.pcall('HLEN', failures)) or 0) > 0 then
-  for _, record in ipairs(redis.call('HMGET', failures, unpack(claimed))) do
-    if record then unproven = unproven + 1 end
+  -- Of a sample.
+  local sample, step = {}, math.ceil(#claimed / 16)
+  for i = 1, #claimed, step do sample[#sample + 1] = claimed[i] end
+  local fences = redis.call('ZMSCORE', refreshed, unpack(sample))
+  local records = redis.call('HMGET', failures, unpack(sample))
+  for i = 1, #sample do
+    if records[i] or not fences[i] then unproven = unproven + #claimed / #sample end
   end
 end
+local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
 return {
-  claimed_at, lease_until, epoch, next_due, waiting, late_ms, unproven, go_on_at, unpack(claimed)}
+  claimed_at, lease_until, epoch, next_due, waiting, late_ms, math.floor(unproven), go_on_at,
+  unpack(claimed)}

@@ -2,52 +2,65 @@
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, wake LIST,
 --      expiring STRING
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
---      ttl_ms milliseconds (0: none), late_ms milliseconds, count rows, row_id text...,
---      value JSON...
+--      ttl_ms milliseconds (0: none), late_ms milliseconds, count rows, row_id text... in the order
+--      of bytes, value JSON... or the beginning of one up to a comma: of a value that is cached
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms, count = unpack(ARGV)
 local row_ids = {unpack(ARGV, 8, 7 + count)}
 local values = {unpack(ARGV, 8 + count)}
 claimed_at, ttl_ms = tonumber(claimed_at), tonumber(ttl_ms)
-local names = {}
-for i, row_id in ipairs(row_ids) do names[i] = value_prefix .. row_id end
+local names, whole, is_head = {}, {}, {}
+for i, row_id in ipairs(row_ids) do
+  names[i] = value_prefix .. row_id
+  is_head[i] = values[i]:byte(-1) == 44
+  if not is_head[i] then whole[#whole + 1] = names[i] end
+end
 -- @include now
 -- @include scored
 -- @include wake
 -- @include mark_expiring
+-- @include set_with_ttl
+local at = exact(now)
 -- @include epoch
 -- @include refusal
-local at = exact(now)
+-- @include unleased
 
--- At most the rows of one claim: no other has the same end.
--- mutant: any-lease -> local from, to = '-inf', '+inf'
-local from, to = lease_until, lease_until
-local held = redis.call('ZRANGE', schedule, from, to, 'BYSCORE', 'LIMIT', 0, 1000)
+-- @include held
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
-local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
-local cached = redis.call('MGET', unpack(names))
+local found, place = #whole > 0 and redis.call('MGET', unpack(whole)) or {}, 0
+local cached = {}
+for i, name in ipairs(names) do
+  if is_head[i] then
+    cached[i] = redis.pcall('GETRANGE', name, 0, #values[i] - 1)
+  else
+    place = place + 1
+    cached[i] = found[place]
+  end
+end
 
-local is_held = {}
-for _, row_id in ipairs(held) do is_held[row_id] = true end
 local next_dues = {}
 local function next_due(delay_s)
-  next_dues[delay_s] = next_dues[delay_s] or exact(claimed_at + delay_s)
+  local due = math.floor((claimed_at + delay_s) * 1e6 + 0.5) / 1e6
+  next_dues[delay_s] = next_dues[delay_s] or exact(due)
   return next_dues[delay_s]
 end
-local function outcome_of(i, delay_s)
-  local refusal = refusal_of(delay_s, fences[i])
+local function outcome_of(i, delay_s, is_ours)
+  local refusal = refusal_of(delay_s, fences[i], is_ours)
   if refusal then return refusal end
   -- mutant: write-unchanged
   if cached[i] == values[i] then return 'unchanged' end
+  -- mutant: write-beginning
+  if is_head[i] then return 'superseded' end
   return 'refreshed'
 end
 local tally = {refreshed = 0, unchanged = 0, superseded = 0, dropped = 0}
-local changed, committed, due = {}, {}, {}
+local changed, kept, committed, due, unfenced, is_unleased = {}, {}, {}, {}, {}, false
 for i, row_id in ipairs(row_ids) do
   -- mutant: commit-without-delay -> local delay_s = tonumber(delays[i] or 1)
   local delay_s = tonumber(delays[i] or 0)
-  local outcome = outcome_of(i, delay_s)
+  local is_ours = is_held(i)
+  local outcome = outcome_of(i, delay_s, is_ours)
   -- A row that is still ours and is not written is due now.
   -- mutant: refused-is-due-later -> local due_at = next_due(delay_s)
   local due_at = at
@@ -56,27 +69,37 @@ for i, row_id in ipairs(row_ids) do
     changed[#changed + 1] = names[i]
     changed[#changed + 1] = values[i]
   end
+  if outcome == 'unchanged' then kept[#kept + 1] = names[i] end
   if outcome == 'refreshed' or outcome == 'unchanged' then
     committed[#committed + 1] = row_id
     due_at = next_due(delay_s)
+    is_unleased = is_unleased or not is_ours
+  elseif outcome == 'superseded' and not is_ours and scores[i] and not fences[i] then
+    unfenced[#unfenced + 1] = row_id
   end
   -- A row that was rescheduled since the claim keeps its due time.
-  -- mutant: overrule -> local is_ours = true
-  local is_ours = is_held[row_id]
+  -- mutant: overrule -> if true then
   if is_ours then
     due[#due + 1] = due_at
     due[#due + 1] = row_id
   end
 end
 
-if #changed > 0 then redis.call('MSET', unpack(changed)) end
 if ttl_ms > 0 then
   mark_expiring(ttl_ms)
-  for _, row_id in ipairs(committed) do redis.call('PEXPIRE', value_prefix .. row_id, ttl_ms) end
-elseif redis.call('EXISTS', expiring) == 1 then
+  set_with_ttl(changed, ttl_ms)
+  for _, name in ipairs(kept) do redis.call('PEXPIRE', name, ttl_ms) end
+elseif #changed > 0 then
+  redis.call('MSET', unpack(changed))
+end
+if ttl_ms == 0 and redis.call('EXISTS', expiring) == 1 then
   for _, row_id in ipairs(committed) do redis.call('PERSIST', value_prefix .. row_id) end
 end
 if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end
+if is_unleased then note_unleased() end
+-- The refresh of a new row that was rescheduled meanwhile is refused once, not for ever.
+-- mutant: refuse-for-ever
+if #unfenced > 0 then redis.call('ZADD', refreshed, 'NX', scored(unfenced, at)) end
 if #committed > 0 then
   -- mutant: no-fence
   redis.call('ZADD', refreshed, scored(committed, at))

@@ -24,6 +24,7 @@ end
 -- @include mark_expiring
 -- @include epoch
 local at = exact(now)
+-- @include unleased
 
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
@@ -48,7 +49,8 @@ local function outcome_of(i)
   if delays[i] and tonumber(delays[i]) <= 0 then return 'superseded' end
   return outcomes[i] == '-' and 'absent' or 'filled'
 end
-local found, filled, new, absent, gone, ended, superseded = {}, {}, {}, {}, {}, {}, 0
+local found, filled, new, absent, known, gone, ended = {}, {}, {}, {}, {}, {}, {}
+local superseded = 0
 for i, row_id in ipairs(row_ids) do
   local outcome = outcome_of(i)
   if outcome == 'filled' then
@@ -60,6 +62,7 @@ for i, row_id in ipairs(row_ids) do
     ended[#ended + 1] = fills[i]
   elseif outcome == 'absent' then
     absent[#absent + 1] = row_id
+    if delays[i] or fences[i] then known[#known + 1] = row_id end
     -- mutant: keep-value
     gone[#gone + 1] = values[i]
     redis.call('SET', fills[i], '-', 'PX', missing_ms)
@@ -105,7 +108,8 @@ if #filled > 0 then
   redis.call('HDEL', failures, unpack(filled))
 end
 -- mutant: no-absence-fence
-if #absent > 0 then redis.call('ZADD', refreshed, 'XX', scored(absent, at)) end
+if #known > 0 then redis.call('ZADD', refreshed, scored(known, at)) end
+if #filled + #absent > 0 then note_unleased() end
 if #gone > 0 then redis.call('DEL', unpack(gone)) end
 if #ended > 0 then redis.call('DEL', unpack(ended)) end
 

@@ -8,8 +8,8 @@ local row_ids = {unpack(ARGV, 2)}
 -- @include now
 -- @include scored
 -- @include epoch
--- @include fence_before
-local lease_until = exact(now + lease_s)
+-- @include lease
+local lease_until = lease_end(lease_s)
 
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 
@@ -23,7 +23,7 @@ if #claimed > 0 then
   -- mutant: no-note
   note_clock()
   redis.call('ZADD', schedule, scored(claimed, lease_until))
-  fence_before(claimed)
+  lower_fences(claimed)
   redis.pcall('HINCRBY', stats, 'claimed', #claimed)
 end
 return {exact(now), lease_until, epoch, unpack(claimed)}

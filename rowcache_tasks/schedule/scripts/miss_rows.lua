@@ -11,8 +11,10 @@ local row_ids = {unpack(ARGV, 9)}
 claimed_at, lease_until = tonumber(claimed_at), tonumber(lease_until)
 missing_limit = tonumber(missing_limit)
 -- @include now
+local at = exact(now)
 -- @include epoch
 -- @include refusal
+-- @include unleased
 -- @include backoff
 -- At most about a thousand retries a second, as far as max_s allows: a hundred thousand ids that do
 -- not exist must not crowd out the rows that do.
@@ -29,14 +31,16 @@ local function drop(row_id)
   redis.call('ZREM', refreshed, row_id)
   redis.call('HDEL', failures, row_id)
 end
-local function outcome_of(i) return refusal_of(tonumber(delays[i] or 0), fences[i]) or 'missing' end
+local function outcome_of(i, is_ours)
+  return refusal_of(tonumber(delays[i] or 0), fences[i], is_ours) or 'missing'
+end
 local tally = {missing = 0, superseded = 0, dropped = 0}
 for i, row_id in ipairs(row_ids) do
-  local outcome = outcome_of(i)
-  tally[outcome] = tally[outcome] + 1
-  local due_at = now
   -- mutant: overrule -> local is_ours = true
   local is_ours = tonumber(scores[i] or 'nan') == lease_until
+  local outcome = outcome_of(i, is_ours)
+  tally[outcome] = tally[outcome] + 1
+  local due_at = now
   local is_last = false
   if outcome == 'missing' then
     local record = read_record(records[i])
@@ -53,7 +57,8 @@ for i, row_id in ipairs(row_ids) do
     -- mutant: keep-value
     redis.call('DEL', value_prefix .. row_id)
     -- mutant: no-fence
-    redis.call('ZADD', refreshed, now, row_id)
+    redis.call('ZADD', refreshed, at, row_id)
+    if not is_ours then note_unleased() end
     redis.call('HSET', failures, row_id, cjson.encode(entry))
     due_at = retry_at(entry.failures)
   end

@@ -6,6 +6,7 @@ from support.waiting import wait_until
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
+from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
 PLAIN, WITH_TTL = Table("inv", "inventory"), Table("inv", "inventory", ttl_s=600.0)
@@ -56,3 +57,22 @@ def test_mark_outlives_every_value_that_may_expire(client, ttl_s):
     refresh(client, WITH_TTL, "2")
     assert client.pttl("expiring:") > 86_300_000
     assert client.pexpiretime("expiring:") >= max(client.pexpiretime(f"inv:{row_id}") for row_id in (1, 2, 7, 8))
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_values_with_a_ttl_are_written_by_one_command_where_server_and_user_have_it(valkey, client, is_allowed):
+    has_command = bool(client.execute_command("COMMAND INFO", "msetex"))
+    if not is_allowed and not has_command:
+        pytest.skip("the server has no MSETEX")
+    rights = ["+@all"] if is_allowed else ["+@all", "-msetex"]
+    client.acl_setuser("writer", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=rights, reset=True)
+    client.config_resetstat()
+    with connect(valkey.url_for(9).replace("unix://", "unix://writer:any@"), "test") as writer:
+        Schedule(writer, WITH_TTL).put_rows({"1": (10, 0)})
+        assert refresh(writer, WITH_TTL, "1").refreshed == 1
+    used = client.info("commandstats")
+    assert ("cmdstat_msetex" in used) == (has_command and is_allowed)
+    of_the_mark = 1
+    assert used["cmdstat_pexpire"]["calls"] == of_the_mark + (not has_command or not is_allowed)
+    assert client.pttl("inv:1") > 0
+    assert client.info("errorstats") == {}

@@ -4,6 +4,7 @@ import json
 import threading
 
 import pytest
+from proof.interleaving.mutant import Mutant
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
 from rowcache_tasks.schedule.claim import Changed, Committed, Missed
@@ -21,6 +22,11 @@ def server_time(client):
 
 def claim_all(schedule, limit=10, lease_s=30):
     return schedule.claim_rows(limit, lease_s)[0]
+
+
+def cache(schedule, row_id, value=JSON):
+    schedule.put_rows({row_id: (100, 0)})
+    assert schedule.commit_rows(claim_all(schedule), {row_id: value}).refreshed == 1
 
 
 # claim
@@ -163,7 +169,8 @@ def test_value_read_before_a_later_commit_is_not_written(schedule, client):
 
 
 def test_superseded_row_that_still_holds_its_lease_is_due_at_once(schedule, client):
-    schedule.put_rows({"1": (100, 0)})
+    cache(schedule, "1")
+    schedule.touch_rows(["1"])
     first = claim_all(schedule)
     schedule.touch_rows(["1"])
     second = claim_all(schedule)
@@ -173,11 +180,88 @@ def test_superseded_row_that_still_holds_its_lease_is_due_at_once(schedule, clie
 
 
 def test_reschedule_during_a_refresh_stands(schedule, client):
-    schedule.put_rows({"1": (100, 0)})
+    cache(schedule, "1", b"{}")
+    schedule.touch_rows(["1"])
     claim = claim_all(schedule)
     schedule.touch_rows(["1"])
     assert schedule.commit_rows(claim, {"1": JSON}).refreshed == 1
     assert claim_all(schedule).row_ids == ["1"]
+
+
+def test_new_row_that_is_rescheduled_during_each_refresh_is_refused_once(schedule, client):
+    schedule.put_rows({"1": (100, 0)})
+    outcomes = []
+    for _ in range(3):
+        claim = claim_all(schedule)
+        schedule.touch_rows(["1"])
+        outcomes.append(schedule.commit_rows(claim, {"1": JSON}))
+    assert outcomes == [Committed(superseded=1), Committed(refreshed=1), Committed(unchanged=1)]
+
+
+@pytest.mark.parametrize("script", ["", "commit_rows", "miss_rows"])
+def test_first_refresh_of_a_row_is_accepted_although_another_row_was_written_without_a_lease(schedule, client, script):
+    mutant = Mutant(script, "refuse-first").infect(client, schedule.table).schedule if script else schedule
+    cache(schedule, "other")
+    schedule.touch_rows(["other"])
+    overtaken = claim_all(schedule)
+    schedule.touch_rows(["other"])
+    schedule.put_rows({"1": (100, 0), "2": (100, 0)})
+    claim = claim_all(schedule)
+    schedule.commit_rows(overtaken, {"other": JSON})
+    found, missed = mutant.commit_rows(claim, {"1": JSON}), mutant.miss_rows(claim, ["2"], BACKOFF)
+    expected = [Committed(refreshed=1), Missed(missing=1)]
+    if script:
+        expected[script == "miss_rows"] = Missed(superseded=1) if script == "miss_rows" else Committed(superseded=1)
+    assert [found, missed] == expected
+
+
+@pytest.mark.parametrize(
+    ("beginning", "outcome"),
+    [
+        (b'{"at":1,', Committed(unchanged=1)),
+        (b'{"at":2,', Committed(superseded=1)),
+        (b'{"at":1,"name":"x"}zzzzz,', Committed(superseded=1)),
+    ],
+)
+def test_beginning_of_a_value_is_compared_and_never_written(schedule, client, beginning, outcome):
+    value = b'{"at":1,"name":"x"}'
+    cache(schedule, "1", value)
+    schedule.touch_rows(["1"])
+    claim = claim_all(schedule)
+    assert schedule.commit_rows(claim, {"1": beginning}) == outcome
+    assert client.get("inv:1") == value
+    assert claim_all(schedule).row_ids == ["1"] * outcome.superseded
+
+
+def test_beginning_of_a_value_that_is_not_cached_or_of_another_type_is_refused(schedule, client):
+    schedule.put_rows({"1": (100, 0), "2": (100, 0), "3": (100, 0)})
+    client.hset("inv:2", "a", 1)
+    values = {"1": b'{"at":1,', "2": b'{"at":1,', "3": JSON}
+    assert schedule.commit_rows(claim_all(schedule), values) == Committed(refreshed=1, superseded=2)
+    assert client.get("inv:1") is None
+
+
+def test_beginning_that_is_written_is_found(schedule, client):
+    mutant = Mutant("commit_rows", "write-beginning").infect(client, schedule.table).schedule
+    cache(schedule, "1")
+    schedule.touch_rows(["1"])
+    assert mutant.commit_rows(claim_all(schedule), {"1": b'{"at":2,'}).refreshed == 1
+
+
+def test_commit_after_which_the_row_is_due_when_its_lease_ends_does_not_look_held(schedule, client):
+    schedule.put_rows({"1": (30, 0)})
+    claim = claim_all(schedule, lease_s=30)
+    assert schedule.commit_rows(claim, {"1": JSON}).refreshed == 1
+    assert client.zscore("schedule:", "1") != float(claim.lease_until)
+    assert schedule.commit_rows(claim, {"1": b"{}"}) == Committed(superseded=1), "a second delivery"
+
+
+def test_rows_are_held_although_some_of_their_batch_are_not_committed(schedule, client):
+    rows = [str(n) for n in range(10)]
+    schedule.put_rows(dict.fromkeys(rows, (100, 0)))
+    claim = claim_all(schedule)
+    assert schedule.commit_rows(claim, dict.fromkeys(rows[3:7], JSON)).refreshed == 4
+    assert schedule.commit_rows(claim, dict.fromkeys(rows, JSON)) == Committed(refreshed=6, superseded=4)
 
 
 def test_dropped_row_is_not_written_back(schedule, client):

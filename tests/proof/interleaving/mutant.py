@@ -46,6 +46,7 @@ class Mutant:
 
 
 REQUEST = "two refreshes, a change and a request"
+REQUEST_CACHED = "two refreshes of a cached row, a change and a request"
 HELD = "a lease that lasts, a change and a request"
 LATE = "a drop and a put between a read and its commit"
 DROP = "a drop and a put while refreshes are in flight"
@@ -61,6 +62,7 @@ ABSENT_LATE = "a drop and a put between the read of an absence and its commit"
 ORDER = "changes of the schedule that arrive in any order"
 LAST_DROP = "changes of the schedule, the last one a drop"
 CLOCK = "the clock steps back"
+CLOCK_REQUESTS = "requests after a step back"
 CLOCK_DELETED = "the clock steps back while a row is away"
 CLOCK_CHANGES = "the clock steps back over changes of the schedule"
 OUTLAST = "a refresh outlasts a step back"
@@ -72,6 +74,11 @@ OUTLAST_CHECK = "a refresh outlasts a step back that a dispatcher notes"
 OUTLAST_FILL = "a refresh outlasts a step back, and a fill"
 FILL_OUTLASTS = "a fill outlasts a step back"
 HAND = "a refresh by hand"
+HAND_CLOCK = "a refresh by hand after a step back"
+HAND_TWICE = "a refresh by hand that is delivered twice, and a lease as long as the delay"
+TWICE = "a message that is delivered twice, and a lease as long as the delay"
+DELETED_ASKED = "a row that is deleted and asked for"
+FILL_BACK = "a fill of a row that comes back, while it is refreshed"
 FILL = "a fill while the row is refreshed for the first time"
 FILL_OLD = "a fill of a value that is too old"
 FILL_TWICE = "two fills of a row that is not scheduled"
@@ -94,11 +101,10 @@ FOUND_BY = {
         "claim-any-delay": FOREIGN,
         "claim-without-delay": REMOVED,
         "no-lease": HELD,
-        "no-fence": REQUEST,
-        "keep-future-fence": CLOCK,
-        "no-first-fence": REQUEST,
-        "lower-fence": REQUEST,
-        "fence-at-claim": REQUEST,
+        "keep-future-fence": CLOCK_REQUESTS,
+        "lower-fence": REQUEST_CACHED,
+        "fence-at-claim": CLOCK_REQUESTS,
+        "lease-ends-as-rows-are-due": TWICE,
         "keep-value": FOREIGN,
         "keep-failure": FAILING,
         "keep-fence": FOREIGN,
@@ -109,23 +115,26 @@ FOUND_BY = {
         "one-epoch": OUTLAST_HAND,
         "no-note": OUTLAST_BY_HAND,
         "claim-dropped": "a refresh by hand of a row that was dropped",
-        "no-fence": HAND,
-        "no-first-fence": HAND,
+        "keep-future-fence": HAND_CLOCK,
         "lower-fence": HAND,
-        "fence-at-claim": HAND,
+        "fence-at-claim": HAND_CLOCK,
+        "lease-ends-as-rows-are-due": HAND_TWICE,
     },
     "commit_rows": {
         "one-epoch": OUTLAST_TWICE,
         "write-dropped": FOREIGN,
         "commit-without-delay": REMOVED,
         "write-after-drop": LATE,
+        "trust-lease": FILL_OLD,
+        "no-unleased": HELD,
+        "refuse-for-ever": REQUEST,
         "write-older": REQUEST,
         "trust-clock": CLOCK,
         "write-unchanged": REQUEST,
         "overrule": HELD,
         "any-lease": HELD,
-        "refused-is-due-later": REQUEST,
-        "no-fence": REQUEST,
+        "refused-is-due-later": REQUEST_CACHED,
+        "no-fence": REQUEST_CACHED,
         "keep-failure": FAILING,
         "wake-without-limit": DROP,
     },
@@ -133,6 +142,8 @@ FOUND_BY = {
         "one-epoch": OUTLAST_AWAY,
         "write-dropped": ABSENT_REMOVED,
         "write-after-drop": ABSENT_LATE,
+        "trust-lease": FILL_BACK,
+        "no-unleased": DELETED_ASKED,
         "write-older": DELETED,
         "trust-clock": CLOCK_DELETED,
         "keep-value": DELETED,
@@ -192,6 +203,7 @@ FOUND_BY = {
         "keep-refused-token": FILL_OLD,
         "keep-value": FILL_DELETED,
         "no-absence-fence": FILL_DELETED,
+        "no-unleased": FILL_OLD,
         "reschedule": FILL_OLD,
         "no-stamp": FILL_CHANGES,
         "no-delay": FILL_CHANGES,
@@ -205,7 +217,11 @@ FOUND_BY = {
 }
 """Script -> mark -> the program that finds it."""
 
-FOUND_ELSEWHERE = {"claim_rows": {"ignore-queue", "look-at-all"}}
-"""Script -> marks that no program finds, but tests/functional/dispatch/test_dispatch.py: the queue is of all rows."""
+FOUND_ELSEWHERE = {
+    "claim_rows": {"ignore-queue", "look-at-all"},
+    "commit_rows": {"refuse-first", "write-beginning"},
+    "miss_rows": {"refuse-first"},
+}
+"""Script -> marks that a test under tests/functional finds and no program: they need several rows, or the queue."""
 
 MUTANTS = [Mutant(script, *found) for script, marks in FOUND_BY.items() for found in marks.items()]

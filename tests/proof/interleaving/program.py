@@ -5,12 +5,14 @@ HELD = ("claim_long", "read", "commit")
 BY_HAND = ("lease", "read", "commit")
 PUT = ("put",)
 DELETED = ("put", "delete")
+CACHED = ("put", "refresh", "due_now")
 FILL = ("fill_begin", "fill_read", "fill_end")
 FILL_OLD = ("fill_begin_old", "fill_read", "fill_end")
 TAKEN = ("claim_and_read", "commit")
 FILL_TAKEN = ("fill_begin_and_read", "fill_end")
 CLOCK = ("clock_back", "touch", "clock_forward")
 """A step back that is over before what is in flight ends."""
+TWICE = {"twin": ("deliver_twice", "read", "commit"), "database": ("change",)}
 SCHEDULING = ("fill_begin", "fill_read", "fill_end_scheduling")
 
 SMALL = {
@@ -18,9 +20,25 @@ SMALL = {
         PUT,
         {"one": REFRESH, "two": REFRESH, "database": ("change",), "application": ("touch",)},
     ),
+    "two refreshes of a cached row, a change and a request": (
+        CACHED,
+        {"one": REFRESH, "two": REFRESH, "database": ("change",), "application": ("touch",)},
+    ),
     "a lease that lasts, a change and a request": (
-        PUT,
+        CACHED,
         {"one": HELD, "two": HELD, "database": ("change",), "application": ("touch",)},
+    ),
+    "a message that is delivered twice, and a lease as long as the delay": (
+        PUT,
+        {"one": ("claim_delay", "read", "commit"), **TWICE},
+    ),
+    "a refresh by hand that is delivered twice, and a lease as long as the delay": (
+        PUT,
+        {"one": ("lease_delay", "read", "commit"), **TWICE},
+    ),
+    "a row that is deleted and asked for": (
+        CACHED,
+        {"one": ("claim_long", "read_and_commit"), "two": HELD, "database": ("delete",), "application": ("touch",)},
     ),
     "a drop and a put while refreshes are in flight": (
         PUT,
@@ -48,7 +66,7 @@ SMALL = {
         {"one": ("claim_long", "give_back"), "two": HELD, "application": ("touch",), "database": ("change",)},
     ),
     "a row that is deleted and comes back": (
-        PUT,
+        CACHED,
         {"one": REFRESH, "two": REFRESH, "database": ("delete", "change")},
     ),
     "a row that is not there and asked for": (DELETED, {"one": HELD, "two": HELD, "application": ("touch",)}),
@@ -71,6 +89,10 @@ SMALL = {
     "the clock steps back": (
         PUT,
         {"one": REFRESH, "two": ("refresh",), "clock": ("clock_back", "touch"), "database": ("change",)},
+    ),
+    "requests after a step back": (
+        (*PUT, "refresh"),
+        {"one": REFRESH, "clock": ("clock_back", "touch", "touch")},
     ),
     "the clock steps back while a row is away": (
         DELETED,
@@ -122,8 +144,12 @@ SMALL = {
         {"one": REFRESH, "two": HELD, "clock": ("clock_forward",), "database": ("change",)},
     ),
     "a refresh by hand": (
-        PUT,
+        CACHED,
         {"one": REFRESH, "hand": BY_HAND, "database": ("change",)},
+    ),
+    "a refresh by hand after a step back": (
+        (*PUT, "refresh"),
+        {"hand": BY_HAND, "clock": ("clock_back", "touch", "touch")},
     ),
     "a refresh by hand of a row that was dropped": (
         PUT,
@@ -135,7 +161,7 @@ SMALL = {
     ),
     "a fill while the row is refreshed for the first time": (PUT, {"reader": FILL, "one": REFRESH}),
     "a fill of a value that is too old": (
-        (*PUT, "refresh", "due_now"),
+        CACHED,
         {"reader": FILL_OLD, "one": HELD, "database": ("change",)},
     ),
     "two fills of a row that is not scheduled": ((), {"reader": FILL, "other": FILL, "application": ("touch",)}),
@@ -161,8 +187,12 @@ SMALL = {
         {"reader": FILL, "one": ("refresh",), "late": ("fill_begin_old",), "database": ("change",)},
     ),
     "a fill of a row that was deleted, while it is refreshed": (
-        (*PUT, "refresh", "due_now"),
+        CACHED,
         {"reader": FILL_OLD, "one": REFRESH, "database": ("delete",)},
+    ),
+    "a fill of a row that comes back, while it is refreshed": (
+        CACHED,
+        {"reader": ("fill_begin_old", "fill_read_and_end"), "one": HELD, "database": ("delete", "change")},
     ),
     "a fill of a row that cannot be refreshed": (PUT, {"reader": FILL, "one": ("claim_long", "fail")}),
     "a fill while the clock steps back": (
@@ -199,7 +229,7 @@ LARGE = {
         {"one": REFRESH, "two": REFRESH, "clock": CLOCK[::2], "database": ("change",)},
     ),
     "a refresh and a fill outlast a step back, step by step": (
-        (*PUT, "refresh", "due_now"),
+        CACHED,
         {"reader": FILL_OLD, "one": REFRESH, "clock": CLOCK[::2], "database": ("change",)},
     ),
     "two fills outlast a step back": (

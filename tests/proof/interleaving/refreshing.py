@@ -1,10 +1,12 @@
 """Steps of a dispatcher and its worker: claim, read, commit or release."""
 
+from dataclasses import replace
+
 from rowcache_tasks.schedule.rows import Backoff
 
 from .model import Work
 from .registry import step
-from .world import LONG, PAUSE, ROW, World
+from .world import DELAY, LONG, PAUSE, ROW, World
 
 
 @step(reads=False)
@@ -34,12 +36,35 @@ def take(world, actor, lease_s):
 
 
 @step(reads=False)
+def claim_delay(world: World, actor):
+    """Claim with a lease as long as the delay of the row."""
+    take(world, actor, DELAY)
+
+
+@step(redis=False, reads=False)
+def deliver_twice(world: World, actor):
+    """Get the message of the actor `one` once more."""
+    if "one" in world.model.work:
+        world.model.work[actor] = replace(world.model.work["one"], read=None)
+
+
+@step(reads=False)
 def lease(world: World, actor):
     """Refresh by hand: claim the row, due or not."""
-    found = world.schedule.lease_rows([ROW], LONG)
+    take_by_hand(world, actor, LONG)
+
+
+@step(reads=False)
+def lease_delay(world: World, actor):
+    """Refresh by hand with a lease as long as the delay of the row."""
+    take_by_hand(world, actor, DELAY)
+
+
+def take_by_hand(world, actor, lease_s):
+    found = world.schedule.lease_rows([ROW], lease_s)
     if found.row_ids:
         assert (world.score("delay:") or 0) > 0, "a row without a delay is claimed"
-        keep(world, actor, found, LONG)
+        keep(world, actor, found, lease_s)
 
 
 def keep(world, actor, found, lease_s):
@@ -61,16 +86,20 @@ def read(world: World, actor):
 @step(reads=False)
 def commit(world: World, actor):
     """Commit the outcome of the read: a value, or its absence."""
-    delay, due = world.score("delay:"), world.score("schedule:")
+    delay, due, fence = world.score("delay:"), world.score("schedule:"), world.score("refreshed:")
     work = finish(world, actor)
     if work is None:
         return
     is_ours = due == float(work.claim.lease_until)
     accepted = commit_value(world, work) if work.found else commit_absence(world, work, is_ours)
-    if delay and delay > 0:
-        assert accepted or work.epoch < world.model.epoch, "a refresh is refused, and nothing was between"
-    else:
+    if not delay or delay <= 0:
         assert not accepted, "G5: a refresh of a row that is not wanted is accepted"
+    elif not accepted and fence is None and not is_ours:
+        # It was never committed, or dropped since the claim.
+        assert not (work.found and due) or world.score("refreshed:"), "the refresh of a new row is refused for ever"
+        world.model.epoch += 1
+    else:
+        assert accepted or work.epoch < world.model.epoch, "a refresh is refused, and nothing was between"
     assert is_ours or world.score("schedule:") == due, "G4: somebody else's due time is changed"
     world.model.epoch += accepted
 
@@ -81,6 +110,8 @@ def commit_value(world, work):
     assert not (outcome.refreshed and cached == value), "an unchanged value is written"
     accepted = outcome.refreshed + outcome.unchanged
     assert accepted + outcome.superseded + outcome.dropped == 1
+    is_fenced = (world.score("refreshed:") or 0) > float(work.claim.claimed_at)
+    assert is_fenced or not accepted, "a commit leaves no fence, so that an older one may follow"
     assert not (accepted and world.client.hexists("failures:", ROW)), "a row that was refreshed counts as failing"
     return accepted
 

@@ -161,7 +161,7 @@ class World:
             time = self.score(key)
             if time is not None:
                 self.client.zadd(key, {ROW: time - seconds})
-        for field in ("clock", "committed_at"):
+        for field in ("clock", "committed_at", "unleased_at"):
             noted = self.client.hget("state:", field)
             if noted is not None:
                 self.client.hset("state:", field, format(float(noted) - seconds, ".17g"))

@@ -1,14 +1,20 @@
--- Why the outcome of reading a claimed row is not written, by the delay and the fence of the row.
-local function refusal_of(delay_s, fence)
+-- Why the outcome of reading a claimed row is not written: by its delay, its fence, and whether its
+-- due time is still the end of the lease. Such a row was not rescheduled, dropped, committed or
+-- claimed since the claim. Only what no lease covers may have been written, and left a note.
+local is_overtaken = noted.err or (tonumber(noted[4] or '-inf') or -math.huge) >= claimed_at
+local function refusal_of(delay_s, fence, is_ours)
   -- Unscheduled since the claim: a value written now would never be removed.
   -- mutant: write-dropped
   if delay_s <= 0 then return 'dropped' end
-  -- The clock stepped back since the claim: the fence says nothing.
+  -- The clock stepped back since the claim: times say nothing.
   -- mutant: trust-clock
   if claim_epoch ~= epoch then return 'superseded' end
-  -- Dropped since the claim, and scheduled again.
+  -- mutant: trust-lease -> if is_ours then return nil end
+  if is_ours and not is_overtaken then return nil end
+  -- Never committed; or, unless the lease says no, dropped since the claim and scheduled again.
   -- mutant: write-after-drop -> if not fence then return nil end
-  if not fence then return 'superseded' end
+  -- mutant: refuse-first -> if not fence then return 'superseded' end
+  if not fence then return not is_ours and 'superseded' or nil end
   -- Committed since the claim: the value may be older.
   -- mutant: write-older
   if tonumber(fence) >= claimed_at then return 'superseded' end
