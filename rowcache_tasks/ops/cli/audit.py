@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections import Counter
 from typing import Any
 
@@ -12,11 +13,13 @@ from rowcache_tasks.errors.text import one_line, show_count, show_duration, show
 from rowcache_tasks.ops.audit import BATCH, WRONG, Compared, Judge, Kind, audit_rows
 from rowcache_tasks.ops.cli.access import Access, open_access
 from rowcache_tasks.ops.cli.schedule import show_progress
-from rowcache_tasks.ops.overview import read_overview
+from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.reason import Reason, reason_of
 from rowcache_tasks.ops.row_sample import sample_row_ids
 from rowcache_tasks.ops.row_state import COMMAND, finite
 
+OVERVIEW_S = 2.0
+"""The state of the deployment is read again after this time, for the causes."""
 TITLES: dict[Kind, str] = {
     "equal": "equal",
     "older_within_interval": "older, within their interval",
@@ -75,6 +78,8 @@ class Audit:
         self.table = access.settings.table(table)
         self._judge = Judge(self.table, access.settings.lease_s, grace_s)
         self.counts: Counter[Kind] = Counter()
+        self._overview_read: Overview | None = None
+        self._overview_at = 0.0
         self.listed: list[tuple[Compared, Reason]] = []
 
     def run(self, sample: int) -> None:
@@ -104,9 +109,16 @@ class Audit:
             if not is_wrong or self.listed[-1][0].kind in WRONG:
                 return
             self.listed.pop()
-        overview = read_overview(self._access.client, self._access.settings, self._access.broker, with_clients=False)
-        reason = reason_of(compared.row, overview, self.table)
+        reason = reason_of(compared.row, self._overview(), self.table)
         self.listed.insert(0 if is_wrong else len(self.listed), (compared, reason))
+
+    def _overview(self) -> Overview:
+        """Return the state of the deployment, as it was up to OVERVIEW_S ago."""
+        access = self._access
+        if self._overview_read is None or time.monotonic() - self._overview_at > OVERVIEW_S:
+            self._overview_read = read_overview(access.client, access.settings, access.broker, with_clients=False)
+            self._overview_at = time.monotonic()
+        return self._overview_read
 
     @property
     def compared(self) -> int:
