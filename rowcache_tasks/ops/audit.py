@@ -88,11 +88,11 @@ class Judge:
             return min(row.age, row.at - (row.changed or 0)) <= delay_s + self.grace_s
         if row.value is None and row.failure is not None and not row.failure.is_missing:
             return False
-        if row.value is None and row.is_fence and row.refreshed is not None:
-            return row.at - row.refreshed <= min(delay_s, self.lease_s) + self.grace_s
         if row.is_value_gone:
             return False
-        return row.due_in is not None and -self.grace_s < row.due_in <= max(delay_s, self.lease_s) + self.grace_s
+        started_s = 0 if row.changed is None or row.failure is not None else row.at - row.changed
+        longest_s = max(delay_s, self.lease_s) + self.grace_s
+        return row.due_in is not None and -self.grace_s < row.due_in <= longest_s and started_s <= delay_s + longest_s
 
 
 def facts_of(row: RowState) -> tuple[object, ...]:

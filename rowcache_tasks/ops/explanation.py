@@ -7,7 +7,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.problem import describe_queue
-from rowcache_tasks.ops.reason import Reason, is_claimed, next_try, reason_of
+from rowcache_tasks.ops.reason import Reason, next_try, reason_of
 from rowcache_tasks.ops.row_state import RowState, finite
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 
@@ -49,7 +49,7 @@ class Explanation:
     @property
     def is_claimed(self) -> bool:
         """Whether the row is claimed."""
-        return is_claimed(self.row, self.found.settings.lease_s)
+        return self.row.is_claimed(self.found.settings.lease_s)
 
     def having(self, kind: str) -> int:
         """Count the processes that are alive and have the table."""
@@ -68,7 +68,7 @@ class Explanation:
             "bytes": None if row.value is None else len(row.value),
             "age": finite(row.age),
             "expires_in": row.expires_s,
-            "refreshed_at": None if row.is_fence else finite(row.refreshed),
+            "refreshed_at": finite(row.refreshed),
             "delay": finite(row.delay),
             "due_in": finite(row.due_in),
             "changed_at": finite(row.changed),

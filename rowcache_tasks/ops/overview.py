@@ -84,7 +84,6 @@ def read_overview(
     """
     tables = [*settings.tables.values()]
     snapshots = {found.table: found for found in read_snapshots(client, tables, settings.lease_s)}
-    freshness = read_freshness(client, tables, snapshots)
     names = settings.names
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
@@ -101,7 +100,7 @@ def read_overview(
         tables=snapshots,
         processes=processes,
         settings=settings,
-        freshness=freshness,
+        freshness=read_freshness(client, tables, now),
         frozen=find_frozen(client, settings.deployment, processes) if with_clients else [],
         queues=queues,
         broker_error=broker.error if broker else "",

@@ -86,7 +86,7 @@ def reasons_of_late(row: RowState, found: Overview, table: Table) -> Iterator[Re
     if row.is_value_gone:
         remedy = f"{COMMAND} refresh {table.name} ROW_ID"
         yield Reason("value_gone", f"its value has expired, was evicted, or was removed by another program: {remedy}")
-    if is_claimed(row, found.settings.lease_s):
+    if row.is_claimed(found.settings.lease_s):
         until = time.strftime("%H:%M:%S", time.localtime(row.due))
         yield Reason(
             "claimed", f"claimed for a worker until {until} ({show_duration(row.due_in or 0)} left), then due again"
@@ -118,20 +118,6 @@ def is_fresh(row: RowState) -> bool:
     """Whether a row is refreshed in time: neither due nor failing, with a value that is not older than its delay."""
     is_on_time = row.age is not None and row.delay is not None and row.age <= row.delay
     return is_on_time and row.failure is None and (row.due_in or 0) > 0
-
-
-def is_claimed(row: RowState, lease_s: float) -> bool:
-    """Whether the due time of a row is the end of a lease.
-
-    Else it is at most one delay after the last refresh, whose claim was at most a lease earlier.
-    """
-    if row.due is None or row.delay is None or row.failure is not None or not row.at < row.due <= row.at + lease_s:
-        return False
-    if row.refreshed is None:
-        return False
-    if row.changed is not None and row.changed > max(row.refreshed, row.due - lease_s):
-        return False  # scheduled since, perhaps for later
-    return row.is_fence or not row.refreshed - lease_s <= row.due - row.delay <= row.refreshed
 
 
 def next_try(row: RowState) -> str:

@@ -32,7 +32,7 @@ class RowState:
     expires_s: float | None
     """Seconds until the value expires; None: it does not."""
     refreshed: float | None
-    """Time of the last accepted refresh, or of the first claim."""
+    """Time of the last accepted refresh, or of the last look that found no row."""
     due: float | None
     """Due time, or end of the lease; None: not in the schedule."""
     delay: float | None
@@ -58,19 +58,25 @@ class RowState:
         return None if self.due is None else self.due - self.at
 
     @property
-    def is_fence(self) -> bool:
-        """Whether `refreshed` is the fence of a claim: no other time has half a microsecond."""
-        if self.refreshed is None or not math.isfinite(self.refreshed):
-            return False
-        microseconds = Fraction(self.refreshed) * 10**6
-        return abs(microseconds - round(microseconds)) > Fraction(1, 4)
-
-    @property
     def is_value_gone(self) -> bool:
-        """Whether a value was there since the last schedule change, and is not there any more."""
-        if self.value is not None or self.failure is not None or self.is_fence or self.refreshed is None:
+        """Whether a value was there since the last schedule change, is not there any more, and nobody refreshes it."""
+        is_refreshed = self.refreshed is not None and (self.changed or 0) < self.refreshed <= self.at + AHEAD_S
+        is_waiting = self.due is not None and self.due > self.at and not is_halved(self.due)
+        return self.value is None and self.failure is None and is_refreshed and is_waiting
+
+    def is_claimed(self, lease_s: float) -> bool:
+        """Whether the due time of the row is the end of a lease."""
+        if self.due is None or self.failure is not None or not self.at < self.due <= self.at + lease_s:
             return False
-        return (self.changed or 0) < self.refreshed <= self.at + AHEAD_S
+        return is_halved(self.due) and self.due - lease_s >= (self.changed or 0)
+
+
+def is_halved(time: float) -> bool:
+    """Whether a time is in the middle of a microsecond, as the end of a lease is; a due time rarely is."""
+    if not math.isfinite(time):
+        return False
+    microseconds = Fraction(time) * 10**6
+    return abs(microseconds - round(microseconds)) > Fraction(1, 4)
 
 
 def describe_row(state: RowState, table: Table) -> str:

@@ -23,12 +23,11 @@ def walk_rows(client: "redis.Redis", table: Table, order: str, prefix: str = "")
     `order`: oldest, latest, due, failing, or any. A row that is refreshed or dropped meanwhile may be left out, or come
     twice. A row that was never refreshed has no place by age.
     """
-    start, is_by_age = encode_row_id(prefix), order in {"oldest", "latest"}
+    start = encode_row_id(prefix)
     for members in pieces(client, table, order, start):
         row_ids = [decode_row_id(member) for member in members if member.startswith(start)]
-        for row in read_row_states(client, table, row_ids, with_values=False) if row_ids else ():
-            if not (is_by_age and row.value is None and row.is_fence):
-                yield row
+        if row_ids:
+            yield from read_row_states(client, table, row_ids, with_values=False)
 
 
 def pieces(client: "redis.Redis", table: Table, order: str, prefix: bytes) -> Members:

@@ -57,7 +57,7 @@ def parse_failure(row_id: str, record: bytes) -> Failure:
         return Failure(row_id, 0, f"unreadable record: {record[:80]!r}", 0.0)
 
 
-COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "filled")
+COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed")
 LATE = {late: b"late:%d" % late for late in range(400)}
 """Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 

@@ -73,17 +73,8 @@ def test_row_that_was_only_claimed_is_not_fresh(schedule, freshness):
     assert freshness() == [0, 0, 0, 0, 1]
 
 
-def test_row_that_a_reader_filled_is_as_old_as_its_fill(client, freshness):
-    now = client.time()[0]
-    client.zadd("refreshed:", {"1": now - 50})
-    client.zadd("schedule:", {"1": now + 60})
-    client.hset("stats:", "filled", 1)
-    assert freshness() == [50, 50, 50, 50, 0]
-
-
 def test_refresh_from_before_a_step_back_of_the_clock_is_no_age(client, schedule, freshness):
     commit(schedule, "1", "2")
     future = client.time()[0] + 3600
     client.zadd("refreshed:", {"1": future})
-    client.hset("state:", "committed_at", future)
     assert freshness() == [0, 0, 0, 0, 1]
