@@ -1,92 +1,120 @@
-"""Web service for the items of a shop: Flask in threads, RowCache, SQLAlchemy.
+"""Web service for the items of a shop: an application factory of Flask in threads, RowCache, SQLAlchemy.
 
 README.md has the commands that start it.
 """
 
 import os
-from typing import Annotated, Any, NoReturn
+from dataclasses import dataclass
+from typing import Annotated, NoReturn
 
-from flask import Flask, Response, abort, request
-from msgspec import DecodeError, Meta, Struct, convert, json
+from flask import Blueprint, Flask, Response, abort, current_app, g, request
+from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import create_engine, exc, select
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
-from examples.inventory import InventoryRow, Item
+from examples.inventory import Change, InventoryRow, Item
 from rowcache_tasks import CacheError, FillError, ReadThrough, RowCache
 from rowcache_tasks.orm import refresh_on_commit
 
-
-class Change(Struct):
-    """Body of a PUT request."""
-
-    quantity: Annotated[int, Meta(ge=0, lt=2**31)]
-
-
-app = Flask(__name__)
-engine = create_engine(os.environ["SHOP_DATABASE_URL"], pool_size=16)
-sessions = sessionmaker(engine, expire_on_commit=False)
-# An item without a schedule is read from the database once and cached for a minute: docs/reading.md.
-inventory = RowCache("inv", type=Item, read_through=ReadThrough(when_redis_is_down=True))
-refresh_on_commit(sessions, {InventoryRow: "inv"})  # refreshes the items that these sessions change
-
-Ids = Annotated[list[Annotated[int, Meta(ge=0, le=2**63 - 1)]], Meta(max_length=100)]
+Ids = TypeAdapter(Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=100)])
+Items = TypeAdapter(dict[int, Item | None])
 ITEM = "/items/<int(max=9223372036854775807):item_id>"
+items = Blueprint("items", __name__)
 
 
-@app.get(ITEM)
+@dataclass
+class Shop:
+    """Extension of the application: its database and its cache."""
+
+    sessions: sessionmaker[Session]
+    inventory: RowCache[Item]
+
+
+def create_app() -> Flask:
+    """Return the application."""
+    app = Flask(__name__)
+    sessions = sessionmaker(create_engine(os.environ["SHOP_DATABASE_URL"], pool_size=16), expire_on_commit=False)
+    refresh_on_commit(sessions, {InventoryRow: "inv"})  # refreshes the items that these sessions change
+    # An item without a schedule is read from the database once and cached for a minute: docs/reading.md.
+    inventory = RowCache("inv", type=Item, read_through=ReadThrough(when_redis_is_down=True))
+    app.extensions["shop"] = Shop(sessions, inventory)
+    app.register_blueprint(items)
+    app.teardown_appcontext(close_session)
+    return app
+
+
+def shop() -> Shop:
+    """Return the extension of the application that answers."""
+    return current_app.extensions["shop"]
+
+
+def session() -> Session:
+    """Return the session of this request, opened by the first call."""
+    if "session" not in g:
+        g.session = shop().sessions()
+    return g.session
+
+
+def close_session(_error: BaseException | None) -> None:
+    """Close the session of a request."""
+    if "session" in g:
+        g.session.close()
+
+
+@items.get(ITEM)
 def read_item(item_id: int) -> Response:
     """Return one item from the cache; with ?source=database from the database."""
     if request.args.get("source") == "database":
-        with sessions() as session:
-            row = session.get(InventoryRow, item_id) or not_found(item_id)
-        return as_json(row.item())
-    cached = inventory.get_with_age(item_id, fill=True) or not_found(item_id)
+        return as_json(Item.model_validate(session().get(InventoryRow, item_id) or not_found(item_id)))
+    cached = shop().inventory.get_with_age(item_id, fill=True) or not_found(item_id)
     # None: another program wrote the value.
     return as_json(cached.row, {} if cached.age is None else {"Age": str(int(cached.age))})
 
 
-@app.get("/items")
+@items.get("/items")
 def read_items() -> Response:
     """Return {id: item or null} for ?ids=1,2,3, in that order."""
-    wanted = convert(request.args.get("ids", "").split(","), Ids, strict=False)
+    wanted = Ids.validate_python(request.args.get("ids", "").split(","))
     if request.args.get("source") == "database":
-        with sessions() as session:
-            rows = session.scalars(select(InventoryRow).where(InventoryRow.id.in_(wanted)))
-            return as_json(dict.fromkeys(wanted) | {row.id: row.item() for row in rows})
-    return as_json(inventory.get_many(wanted, fill=True))
+        rows = session().scalars(select(InventoryRow).where(InventoryRow.id.in_(wanted)))
+        found = dict.fromkeys(wanted) | {row.id: Item.model_validate(row) for row in rows}
+    else:
+        found = shop().inventory.get_many(wanted, fill=True)
+    return Response(Items.dump_json(found), mimetype="application/json")
 
 
-@app.put(ITEM)
+@items.put(ITEM)
 def change_item(item_id: int) -> Response:
     """Change an item. Readers of the cache see the change milliseconds after the commit."""
-    change = json.decode(request.get_data(), type=Change)
-    with sessions.begin() as session:
-        row = session.get(InventoryRow, item_id) or not_found(item_id)
-        row.quantity = change.quantity
-    return as_json(row.item())
+    change = Change.model_validate_json(request.get_data())
+    row = session().get(InventoryRow, item_id) or not_found(item_id)
+    row.quantity = change.quantity
+    session().commit()
+    return as_json(Item.model_validate(row))
 
 
-def as_json(answer: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:
-    """Encode structs as a JSON response."""
-    return Response(json.encode(answer), status, headers, mimetype="application/json")
+def as_json(item: Item, headers: dict[str, str] | None = None) -> Response:
+    """Encode an item as a JSON response."""
+    return Response(item.model_dump_json(), headers=headers, mimetype="application/json")
 
 
 def not_found(item_id: int) -> NoReturn:
     """Answer 404."""
-    abort(as_json({"detail": f"there is no item {item_id}"}, status=404))
+    response = current_app.json.response({"detail": f"there is no item {item_id}"})
+    response.status_code = 404
+    abort(response)
 
 
-@app.errorhandler(DecodeError)
-def bad_request(error: DecodeError) -> Response:
-    """Answer 400 with the error in the ids or the body."""
-    return as_json({"detail": str(error)}, status=400)
+@items.errorhandler(ValidationError)
+def bad_request(error: ValidationError) -> Response:
+    """Answer 422 with the errors in the ids or the body."""
+    return Response(error.json(include_url=False), 422, mimetype="application/json")
 
 
-@app.errorhandler(CacheError)
-@app.errorhandler(FillError)
-@app.errorhandler(exc.OperationalError)
-@app.errorhandler(exc.TimeoutError)  # no free connection
-def unavailable(_error: Exception) -> Response:
+@items.errorhandler(CacheError)
+@items.errorhandler(FillError)
+@items.errorhandler(exc.OperationalError)
+@items.errorhandler(exc.TimeoutError)  # no free connection
+def unavailable(_error: Exception) -> tuple[dict[str, str], int, dict[str, str]]:
     """Answer 503: the item is not cached, and the database is away."""
-    answer = {"detail": "neither the cache nor the database can answer just now"}
-    return as_json(answer, {"Retry-After": "1"}, status=503)
+    return {"detail": "neither the cache nor the database can answer just now"}, 503, {"Retry-After": "1"}

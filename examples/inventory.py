@@ -1,22 +1,29 @@
-"""Table of both services: the mapped class for writing, the dataclass for reading."""
+"""Table of both services: the mapped class for writing, the Pydantic models for reading and for requests."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Annotated
 
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import DateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
-@dataclass
-class Item:
+class Item(BaseModel):
     """A row for reading, decoded from the cache or copied from the database."""
 
+    model_config = ConfigDict(from_attributes=True)
     id: int
     name: str
     quantity: int
     price: Decimal
     updated_at: datetime
+
+
+class Change(BaseModel):
+    """Body of a PUT request."""
+
+    quantity: Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Base(DeclarativeBase):
@@ -32,7 +39,3 @@ class InventoryRow(Base):
     quantity: Mapped[int]
     price: Mapped[Decimal]
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), onupdate=lambda: datetime.now(UTC))
-
-    def item(self) -> Item:
-        """Return the row for readers."""
-        return Item(self.id, self.name, self.quantity, self.price, self.updated_at)

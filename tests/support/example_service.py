@@ -16,7 +16,7 @@ from rowcache_tasks.demo.servers import Child
 
 SERVERS = {
     "fastapi": ["uvicorn", "examples.fastapi_shop:app", "--no-access-log", "--port={port}"],
-    "flask": ["waitress", "--threads=16", "--listen=127.0.0.1:{port}", "examples.flask_shop:app"],
+    "flask": ["waitress", "--threads=16", "--listen=127.0.0.1:{port}", "--call", "examples.flask_shop:create_app"],
 }
 """Service -> the module that serves it, and its arguments."""
 
