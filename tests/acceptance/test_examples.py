@@ -4,10 +4,13 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from support.deployment import Deployment
 from support.example_service import ask, create_items, price_of, run_client, start_pgbench, start_service
+from support.project import ROOT
 from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres, Valkey
@@ -143,3 +146,23 @@ def test_service_answers_while_redis_hangs(shop, url):
     item = ask(url, path)[2]
     os.kill(shop.valkey.pid, signal.SIGSTOP)
     assert ask(url, path)[::2] == (200, item), "the database answers instead"
+
+
+def test_tests_of_the_services_pass(postgres):
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "error",
+        "-p",
+        "no:valkey",
+        "-p",
+        "no:cacheprovider",
+        "examples",
+    ]
+    env = os.environ | {"SHOP_TEST_DATABASE_URL": postgres.create_database("examples")}
+    env = {name: value for name, value in env.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1].startswith("2 passed"), done.stdout + done.stderr
