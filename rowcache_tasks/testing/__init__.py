@@ -53,12 +53,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server, or take the databases, for this process or for all workers of pytest-xdist."""
     stash, workers = session.config.stash, session.config.getoption("tx", None)
-    if SERVER not in stash or WORKER in os.environ:
+    if SERVER not in stash:
         return
     server = stash[SERVER]
     try:
         if isinstance(server, OwnDatabase):
-            server.start(len(workers or "1"))
+            if WORKER not in os.environ:
+                server.start(len(workers or "1"))
             return
         server.start()
         if workers:  # which inherit the address, and share the server

@@ -10,7 +10,7 @@ import redis
 from rowcache_tasks.config.redis_url import parse_redis_url, split_sentinels
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.config.source import override
-from rowcache_tasks.errors import ConfigError, MissingExtraError
+from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.connection import connect
@@ -28,10 +28,8 @@ def choose_server(chosen: str) -> "Valkey | OwnDatabase":
     """Return the server of the option, not started."""
     if chosen != EMBEDDED:
         return OwnDatabase(chosen)
-    try:
-        from rowcache_tasks.demo.servers import Valkey  # noqa: PLC0415 an extra
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(f"{OPTION} = {EMBEDDED}", "demo", error) from None
+    from rowcache_tasks.demo.servers import Valkey  # noqa: PLC0415 only here
+
     return Valkey(args=("--databases", "1000"))
 
 

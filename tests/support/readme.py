@@ -7,8 +7,8 @@ from support.project import ROOT
 TEXT = (ROOT / "README.md").read_text("utf-8")
 
 
-def blocks_of(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+def blocks_of(language, text=TEXT):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands():

@@ -5,14 +5,14 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
-
-import psycopg
-from psycopg import sql
 
 from rowcache_tasks.demo.servers.child import Child, DemoError
 from rowcache_tasks.demo.servers.server import START_TIMEOUT_S, Server, program_in_wheel
+
+if TYPE_CHECKING:
+    import psycopg
 
 _USER = "postgres"
 _PORT = "5432"  # part of the name of the socket; always given, so that PGPORT is ignored
@@ -60,6 +60,8 @@ class Postgres(Server):
 
     def create_database(self, name: str) -> str:
         """Create an empty database and return its SQLAlchemy URL."""
+        from psycopg import sql  # noqa: PLC0415 an extra, which a Valkey does without
+
         with self._connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.url_for(name)
@@ -107,11 +109,15 @@ class Postgres(Server):
         if self._user:
             shutil.chown(directory, self._user)
 
-    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+    def _connect(self) -> "psycopg.Connection[tuple[object, ...]]":
+        import psycopg  # noqa: PLC0415 the same
+
         address = self.url.replace("+psycopg", "", 1)
         return psycopg.connect(address, connect_timeout=2, autocommit=True)
 
     def _is_ready(self) -> bool:
+        import psycopg  # noqa: PLC0415 the same
+
         try:
             self._connect().close()
         except psycopg.OperationalError:  # no socket yet, or still recovering

