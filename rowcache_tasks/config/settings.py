@@ -53,6 +53,8 @@ class Table:
     """Schema of the table; empty: as `table` says, or the default one."""
     queries: tuple[Query, ...] = ()
     """SELECTs that return rows to schedule."""
+    version: str = ""
+    """Column that changes with each change of its row; empty: every row is read in full."""
     deployment: str = ""
     """As in Settings."""
 
@@ -134,6 +136,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "database": ("database", parse_text),
     "schema": ("schema", parse_text),
     "queries": ("queries", parse_queries),
+    "version": ("version", parse_text),
 }
 """Option -> field of Table, parser."""
 

@@ -75,6 +75,26 @@ class Source:
 
         return self._read(fetch)
 
+    def shape(self) -> str:
+        """Return the digest of the columns of a table with versions; "" for a table without."""
+        return self._read(lambda table: table.versions.shape if table.versions else "")
+
+    def fetch_versions(self, row_ids: Sequence[str]) -> dict[str, bytes]:
+        """Read versions with one SELECT: row id -> the beginning of the JSON of the row, up to its first comma.
+
+        Rows without a version, and those that are missing or cannot be read, are left out. Raises SourceError when the
+        database as a whole cannot be read.
+        """
+
+        def fetch(table: SourceTable) -> dict[str, bytes]:
+            assert table.versions is not None  # noqa: S101 - the caller has its shape
+            keys, _ = table.row_key.parse_all(row_ids)
+            found = self._lookup(keys, table.versions.select, table.versions.key_of).rows
+            values, _ = table.versions.encoder.encode_all({row_id: row[:1] for row_id, row in found.items()})
+            return {row_id: value[:-1] + b"," for row_id, value in values.items() if not value.endswith(b":null}")}
+
+        return self._read(fetch)
+
     def find_missing(self, row_ids: Sequence[str]) -> list[str]:
         """Return the row ids that the database has no row for, those without a key included. One SELECT of keys.
 

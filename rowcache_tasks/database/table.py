@@ -1,5 +1,6 @@
 """Columns, key and statements of a table, from its catalog entry."""
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,18 @@ MAX_MESSAGE = 400
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    """Versions of the rows of a table: the first member of each JSON object."""
+
+    select: SelectByKeys
+    """The version, then the key columns."""
+    key_of: Callable[[Sequence[Any]], Any]
+    encoder: RowEncoder
+    shape: str
+    """Digest of the columns of the JSON and of their types."""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceTable:
     """Statements of one table. Rows hold the columns of the JSON, then the key columns that are not among them."""
 
@@ -38,6 +51,8 @@ class SourceTable:
     select_rows: SelectByKeys
     select_keys: SelectByKeys
     """The key columns alone."""
+    versions: "Versions | None"
+    """None: every row is read in full."""
     all_keys: Select[*tuple[Any, ...]]
     """SELECT of the key columns of all rows, none of them NULL."""
 
@@ -54,6 +69,8 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
     names = settings.columns or tuple(columns)
     _check_names(settings, "key", key_names, columns)
     _check_names(settings, "columns", names, columns)
+    if settings.version:
+        names = _version_first(settings, names, columns)
     read_names = list(dict.fromkeys((*names, *key_names)))
     read = [columns[name] for name in read_names]
     key = [columns[name] for name in key_names]
@@ -62,6 +79,16 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
     def statement(parts: Sequence[SourceColumn]) -> Select[*tuple[Any, ...]]:
         return select(*(part.expression for part in parts)).select_from(relation)
 
+    versions = None
+    if settings.version and len(names) > 1:
+        version = columns[names[0]]
+        shape = repr((settings.database, relation.schema, relation.name, [(n, columns[n].type_name) for n in names]))
+        versions = Versions(
+            select=dialect.prepare(statement([version, *key]).where(dialect.match(key)), connection),
+            key_of=row_key.getter(range(1, len(key) + 1)),
+            encoder=RowEncoder({version.name: version.convert}),
+            shape=hashlib.sha256(shape.encode()).hexdigest()[:16],
+        )
     return SourceTable(
         relation=relation,
         width=len(names),
@@ -71,6 +98,7 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
         encoder=RowEncoder({name: columns[name].convert for name in names}),
         select_rows=dialect.prepare(statement(read).where(dialect.match(key)), connection),
         select_keys=dialect.prepare(statement(key).where(dialect.match(key)), connection),
+        versions=versions,
         all_keys=statement(key).where(*(column(name).is_not(None) for name in key_names)),
     )
 
@@ -110,6 +138,16 @@ def _check_names(settings: Table, option: str, names: Sequence[str], columns: Co
             raise ConfigError(
                 f"{settings.setting}[{option!r}]: {settings.table!r} has no column {name!r}{suggest(name, columns)}"
             )
+
+
+def _version_first(settings: Table, names: Sequence[str], columns: Collection[str]) -> tuple[str, ...]:
+    """Return the columns of the JSON with the version before all others."""
+    _check_names(settings, "version", [settings.version], columns)
+    if settings.version not in names:
+        raise ConfigError(
+            f"{settings.setting}['columns'] lacks the version {settings.version!r}, which each value must have: add it"
+        )
+    return settings.version, *(name for name in names if name != settings.version)
 
 
 def _key_type_of(settings: Table, part: SourceColumn, columns: Mapping[str, SourceColumn]) -> KeyType:

@@ -88,6 +88,9 @@ class Schedule:
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
         """Write the values of rows of the claim and schedule their next refresh at claim time + delay.
 
+        A value that ends in a comma is the beginning of the cached value, which stays; if that has another beginning by
+        now, the row is superseded.
+
         Atomic for each call. If the process dies between two calls, the other rows wait for one lease.
         """
         return sum_of(Committed, self._run_each(self.commit_calls(claim, values)))
@@ -95,14 +98,26 @@ class Schedule:
     def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
         """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
         ttl_ms = int((self.table.ttl_s or 0) * 1000)
-        ordered = {row_id: values[row_id] for row_id in sorted(values)}
-        for batch in cut_by_bytes(ordered):
+        for batch in cut_by_bytes(values):
             yield self._call(
                 "commit_rows",
                 *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, claim.late_ms, len(batch)),
                 *map(encode_row_id, batch),
                 *(values[row_id] for row_id in batch),
             )
+
+    def look_rows(self, row_ids: Sequence[str], shape: str, margin_s: float, length: int) -> list[bytes]:
+        """Return the first bytes of each value: b"" without a value, or when it may have another shape.
+
+        `shape`: a text for the columns of the values. A value that was committed up to margin_s after the shape was
+        noted may be one of a worker with another shape.
+        """
+        return [head for call in self.look_calls(row_ids, shape, margin_s, length) for head in call.run(self._client)]
+
+    def look_calls(self, row_ids: Sequence[str], shape: str, margin_s: float, length: int) -> Iterator[ScriptCall]:
+        """Return the calls of look_rows, for an Exchange."""
+        for batch in cut(row_ids, SCRIPT_BATCH):
+            yield self._call("look_rows", self._prefix, shape, margin_s, length, *map(encode_row_id, batch))
 
     def miss_rows(self, claim: Claim, row_ids: Sequence[str], backoff: Backoff) -> Missed:
         """Remove the values of rows that the database does not have; retry them, drop them at missing_limit."""
@@ -222,14 +237,14 @@ def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def cut_by_bytes(values: Mapping[str, bytes]) -> Iterator[list[str]]:
-    """Cut the row ids of values into lists of up to SCRIPT_BATCH rows and CALL_BYTES of values."""
+    """Cut the row ids of values, sorted, into lists of up to SCRIPT_BATCH rows and CALL_BYTES of values."""
     batch: list[str] = []
     size = 0
-    for row_id, value in values.items():
-        size += len(value)
+    for row_id in sorted(values):
+        size += len(values[row_id])
         if batch and (size > CALL_BYTES or len(batch) == SCRIPT_BATCH):
             yield batch
-            batch, size = [], len(value)
+            batch, size = [], len(values[row_id])
         batch.append(row_id)
     if batch:
         yield batch

@@ -50,6 +50,7 @@ local function outcome_of(i, delay_s, is_ours)
   if refusal then return refusal end
   -- mutant: write-unchanged
   if cached[i] == values[i] then return 'unchanged' end
+  -- mutant: confirm-any -> if is_head[i] then return 'unchanged' end
   -- mutant: write-beginning
   if is_head[i] then return 'superseded' end
   return 'refreshed'

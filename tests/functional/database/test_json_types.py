@@ -204,7 +204,10 @@ def reader(admin, url):
         source = Source(engine, Table("typed", "typed", columns=("v",)))
         fetched = source.fetch(["1"])
         assert fetched.errors == {}
-        return fetched.encoder.encode(fetched.rows["1"]).decode()
+        value = fetched.encoder.encode(fetched.rows["1"])
+        versions = Source(engine, Table("typed", "typed", version="v")).fetch_versions(["1"])
+        assert versions == ({} if value == b'{"v":null}' else {"1": value[:-1] + b","}), "a version has the same form"
+        return value.decode()
 
     yield read
     engine.dispose()

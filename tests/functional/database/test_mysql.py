@@ -128,6 +128,8 @@ def test_value_has_the_documented_json(admin, engine, sql_type, literal, expecte
             fetched.encoder.encode(row)
     else:
         assert fetched.encoder.encode(row).decode() == f'{{"v":{expected}}}'
+        versions = source_of(engine, "typed", version="v").fetch_versions(["1"])
+        assert versions == ({} if expected == "null" else {"1": f'{{"v":{expected},'.encode()})
 
 
 def test_session_is_read_only_bounded_and_in_utc(engine):

@@ -17,6 +17,8 @@ class Work:
     """Whether there was a row."""
     epoch: int = 0
     """The model's, at the claim."""
+    looked: bytes | None = None
+    """The cached value, of a worker that reads only changed rows."""
 
 
 @dataclass

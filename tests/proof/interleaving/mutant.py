@@ -91,6 +91,7 @@ FILL_ABSENT = "a fill of a row that is not there"
 FILL_DELETED = "a fill of a row that was deleted, while it is refreshed"
 FILL_FAILING = "a fill of a row that cannot be refreshed"
 FILL_CLOCK = "a fill while the clock steps back"
+KNOWN = "a row with the version of its cached value"
 
 FOUND_BY = {
     "claim_rows": {
@@ -121,6 +122,8 @@ FOUND_BY = {
         "lease-ends-as-rows-are-due": HAND_TWICE,
     },
     "commit_rows": {
+        "write-beginning": KNOWN,
+        "confirm-any": KNOWN,
         "one-epoch": OUTLAST_TWICE,
         "write-dropped": FOREIGN,
         "commit-without-delay": REMOVED,
@@ -219,7 +222,7 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "claim_rows": {"ignore-queue", "look-at-all"},
-    "commit_rows": {"refuse-first", "write-beginning"},
+    "commit_rows": {"refuse-first"},
     "miss_rows": {"refuse-first"},
 }
 """Script -> marks that a test under tests/functional finds and no program: they need several rows, or the queue."""

@@ -16,6 +16,14 @@ def delete(world: World, _):
     world.model.version, world.model.exists = world.model.version + 1, False
 
 
+@step(reads=False)
+def evict(world: World, _):
+    """Let the value be lost, as by its expiry."""
+    world.client.delete(f"inv:{ROW}")
+    world.model.epoch += 1
+    world.model.absent = world.model.seen
+
+
 # An application
 
 

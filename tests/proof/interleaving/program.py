@@ -2,8 +2,10 @@
 
 REFRESH = ("claim", "read", "commit")
 HELD = ("claim_long", "read", "commit")
+LOOK = ("claim_long", "look", "read", "commit")
 BY_HAND = ("lease", "read", "commit")
 PUT = ("put",)
+KNOWN = ("put", "refresh", "touch")
 DELETED = ("put", "delete")
 CACHED = ("put", "refresh", "due_now")
 FILL = ("fill_begin", "fill_read", "fill_end")
@@ -57,6 +59,14 @@ SMALL = {
         {"one": REFRESH, "two": ("claim",), "client": ("delay_off", "due_now", "delay_on", "due_now")},
     ),
     "a foreign client removes the delay": (PUT, {"one": ("claim_long", "read", "commit"), "client": ("delay_gone",)}),
+    "a row with the version of its cached value": (
+        KNOWN,
+        {"one": LOOK, "two": ("refresh",), "database": ("change",), "application": ("touch",), "server": ("evict",)},
+    ),
+    "a row with the version of its cached value, and a fill": (
+        KNOWN,
+        {"one": LOOK, "reader": FILL_OLD, "database": ("change",)},
+    ),
     "a row that cannot be read": (
         PUT,
         {"one": ("claim_long", "fail"), "two": REFRESH, "application": ("touch",), "client": ("delay_off",)},

@@ -50,7 +50,7 @@ class World:
         self.began = self.now()
 
     def value(self, version):
-        return json.dumps({"v": version}).encode()
+        return json.dumps({"v": version, "w": 0}).encode()
 
     def now(self):
         seconds, microseconds = self.client.time()

@@ -172,7 +172,7 @@ SCRIPTS = {
     "dispatcher": ["claim_rows", "release_rows", "claim_entry", "check_clock", "repair_rows"],
     "filler": ["begin_fill", "end_fill", "touch_rows"],
     "worker": [
-        *("commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"),
+        *("look_rows", "commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"),
         *("pause_table", "drop_table"),
     ],
     "operator": ["put_rows", "drop_rows", "touch_rows", "pause_table", "drop_table"],
