@@ -44,5 +44,5 @@ class LazyGroup(DYMGroup):  # type: ignore[misc]  # no types
 
 
 @click.group(cls=LazyGroup)
-def rowcache() -> None:
+def rowcache(**_: object) -> None:  # Celery 5.6 passes the preload options of an application
     """Inspect and change the row cache directly in Redis, without a worker."""

@@ -13,7 +13,6 @@ except ModuleNotFoundError as error:
 
     @click.command(hidden=True, context_settings={"ignore_unknown_options": True}, add_help_option=False)
     @click.argument("arguments", nargs=-1)
-    def flower(arguments: tuple[str, ...]) -> None:
+    def flower(**_: object) -> None:
         """Print the line."""
-        del arguments
         sys.exit(f"rowcache_tasks: {REMEDY}")

@@ -119,9 +119,9 @@ def test_other_valkey_is_empty_after_kill():
 
 
 def test_postgres_has_utf8_databases_and_no_tcp(postgres):
-    url = postgres.create_database("It's mine")
+    url = postgres.create_database("Mine")
     assert query(url, "SELECT current_database(), pg_encoding_to_char(encoding), datcollate FROM pg_database "
-                      "WHERE datname = current_database()") == [("It's mine", "UTF8", "C")]  # fmt: skip
+                      "WHERE datname = current_database()") == [("Mine", "UTF8", "C")]  # fmt: skip
     assert query(url, "SHOW listen_addresses") == [("",)]
 
 
