@@ -38,10 +38,14 @@ class PackageTask(Task):  # type: ignore[type-arg]
     def apply_async(
         self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
     ) -> "AsyncResult[Any] | EagerResult[Any]":
-        """Send the task, or run it."""
-        if PackageTask.runs_at_once:
-            return self.apply(args, kwargs, throw=True, **options)
-        return super().apply_async(args, kwargs, *rest, **options)
+        """Send the task, or run it, and then the next one of its chain."""
+        if not PackageTask.runs_at_once:
+            return super().apply_async(args, kwargs, *rest, **options)
+        result = self.apply(args, kwargs, throw=True, **options)
+        if options.get("chain"):
+            *others, following = options["chain"]
+            self.app.signature(following).apply_async((result.result,), chain=others)
+        return result
 
     @cached_property
     def serializer(self) -> str:  # type: ignore[override]

@@ -10,6 +10,14 @@ rowcache_database_url = f"sqlite:///{file}"
 rowcache_tables = {"inv": {"table": "inventory"}}
 """
 
+INSTALLATION = """
+import celeryconfig
+from celery import Celery
+from rowcache_tasks import install
+
+app = install(Celery("shop", config_source=celeryconfig))
+"""
+
 APPLICATION = """
 from celeryconfig import rowcache_database_url
 from sqlalchemy import create_engine
@@ -51,9 +59,9 @@ def items():
 TESTS = """
 import asyncio
 import pytest
-from rowcache_tasks.celery import app
+from rowcache_tasks.celery.application import active_app
 from rowcache_tasks import FillError, RowCache, SourceError
-from rowcache_tasks.tasks import drop_table, refresh_now, schedule_row, schedule_table
+from rowcache_tasks.tasks import drop_table, refresh_now, schedule_row, schedule_table, unschedule_row
 from shop import Base, Item, Session, async_inv, engine, inv, refresher
 
 def test_row_that_is_scheduled_and_sold(rowcache):
@@ -82,6 +90,11 @@ def test_cache_is_empty_and_every_part_uses_it(rowcache):
     schedule_row.delay("inv", 7, 60)
     assert rowcache.refresh() == {"missing": 1}
 
+def test_chain_of_tasks(rowcache):
+    (schedule_row.si("inv", 1, 10) | schedule_row.si("inv", 2, 10) | unschedule_row.si("inv", 1)).delay()
+    assert rowcache.refresh() == {"refreshed": 1}
+    assert inv.get(2) == {"id": 2, "stock": 5}
+
 def test_database_without_the_table(rowcache):
     Base.metadata.drop_all(engine)
     schedule_row.delay("inv", 1, 10)
@@ -95,9 +108,9 @@ def test_fill_after_that(rowcache):
     assert inv.get(1, fill=True) == {"id": 1, "stock": 5}
 
 def test_task_always_eager_without_the_fixture():
-    app.conf.task_always_eager = True
+    active_app().conf.task_always_eager = True
     assert schedule_table.delay("inv", 60).get() == {"applied": 2, "ignored": 0}
-    app.conf.task_always_eager = False
+    active_app().conf.task_always_eager = False
 
 class TestOtherSettings:
     @pytest.fixture

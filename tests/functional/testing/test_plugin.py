@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from support.tested_shop import APPLICATION, CONFTEST, SETTINGS, TESTS
+from support.tested_shop import APPLICATION, CONFTEST, INSTALLATION, SETTINGS, TESTS
 
 from rowcache_tasks.testing import url_of
 from rowcache_tasks.testing.server import choose_server, is_same_database
@@ -65,6 +65,7 @@ def test_cache_works_on_the_embedded_server_which_ends_with_the_session(shop):
 
 @pytest.mark.usefixtures("database_url")
 def test_cache_works_in_a_database_of_the_user_with_xdist_and_leaves_it_empty(shop, databases):
+    shop.makepyfile(shop=INSTALLATION + APPLICATION)
     done = shop.runpytest_subprocess(*OPTIONS, "-n", "1")
     assert done.parseoutcomes() == {"passed": PASSED}
     assert databases[0].keys() == []
