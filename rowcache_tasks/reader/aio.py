@@ -13,7 +13,7 @@ from rowcache_tasks.reader.age import OPENINGS
 from rowcache_tasks.reader.fill.protocol import Fills, open_loader
 from rowcache_tasks.reader.operations import CachedRow, K
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, AsyncOptions, ReadOptions, parse_request
-from rowcache_tasks.reader.pool import LoopState, forget_closed, shared_async_client
+from rowcache_tasks.reader.pool import LoopState, forget_closed, plain_get, shared_async_client
 from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import CLIENT_ERRORS
 from rowcache_tasks.reader.step import Call, Fetch, Fill, Load, Step, Steps, T
@@ -66,7 +66,7 @@ class AsyncRowCache(Reader[Row]):
             # Most reads: one GET, and as few calls of functions as possible.
             key = self._prefix + text
             try:
-                value = await self._here().client.get(key if key.isascii() else encode_row_id(key))
+                value = await self._here().get(key if key.isascii() else encode_row_id(key))
             except CLIENT_ERRORS as error:
                 return await self._run(self._one_after(row_id, text, FILLED if fill else AS_CACHED, error))
             if value is None or (fill and value[:1] not in OPENINGS):
@@ -131,7 +131,7 @@ class AsyncRowCache(Reader[Row]):
             forget_closed(self._loops)
             client = self._given or shared_async_client(self._settings.url, self._timeout_s)
             fills = Fills(self._settings.table, self._settings.read_through, asyncio.Event)
-            here = self._loops[loop] = LoopState(client, fills)
+            here = self._loops[loop] = LoopState(client, plain_get(client), fills)
         return here
 
     async def _run(self, steps: Steps[T]) -> T:
@@ -155,7 +155,7 @@ class AsyncRowCache(Reader[Row]):
             with self._server:
                 return [await request.run_awaited(here.client) for request in step.requests]
         if isinstance(step, Fetch):
-            return self._near and await self._near.read_many_async(step.keys)
+            return self._near and await self._near.fetch_many_async(step.keys)
         if isinstance(step, Fill):
             return await self._fill_in_task(here.fills.rows(step.row_ids, step.request))
         if isinstance(step, Load):

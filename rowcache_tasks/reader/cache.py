@@ -10,7 +10,7 @@ from rowcache_tasks.reader.age import OPENINGS
 from rowcache_tasks.reader.fill.protocol import Fills, open_loader
 from rowcache_tasks.reader.operations import CachedRow, K
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, SyncOptions, parse_request
-from rowcache_tasks.reader.pool import shared_client
+from rowcache_tasks.reader.pool import plain_get, shared_client
 from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import CLIENT_ERRORS
 from rowcache_tasks.reader.step import Call, Fetch, Fill, Load, Step, Steps, T
@@ -56,6 +56,7 @@ class RowCache(Reader[Row]):
     def _open(self, *parts: Any) -> None:
         super()._open(*parts)
         self._client: Any = self._given or shared_client(self._settings.url, self._timeout_s)
+        self._get = plain_get(self._client)
         self._fills = Fills(self._settings.table, self._settings.read_through, threading.Event)
 
     def __enter__(self) -> Self:
@@ -79,7 +80,7 @@ class RowCache(Reader[Row]):
             # Most reads: one GET, and as few calls of functions as possible.
             key = self._prefix + text
             try:
-                value = self._client.get(key if key.isascii() else encode_row_id(key))
+                value = self._get(key if key.isascii() else encode_row_id(key))
             except CLIENT_ERRORS as error:
                 return self._run(self._one_after(row_id, text, FILLED if fill else AS_CACHED, error))
             if value is None or (fill and value[:1] not in OPENINGS):
@@ -165,7 +166,7 @@ class RowCache(Reader[Row]):
             with self._server:
                 return [request.run(self._client) for request in step.requests]
         if isinstance(step, Fetch):
-            return self._near and self._near.read_many(step.keys)
+            return self._near and self._near.fetch_many(step.keys)
         if isinstance(step, Fill):
             return self._run(self._fills.rows(step.row_ids, step.request))
         if isinstance(step, Load):

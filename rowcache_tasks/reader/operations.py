@@ -13,7 +13,7 @@ from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
 from rowcache_tasks.reader.options import DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
-from rowcache_tasks.reader.step import Call, Fetch, Fill, Mget, Pipeline, Steps
+from rowcache_tasks.reader.step import Call, Fetch, Fill, Pipeline, Steps
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_list, key_text, key_texts
 from rowcache_tasks.schedule.rows import cut
@@ -129,13 +129,22 @@ class Operations(Generic[Row]):
 
     def _part(self, row_ids: Sequence[str]) -> Steps[list[bytes | None]]:
         keys = self._keys(row_ids)
-        values: list[bytes | None] | None = None if self._near is None else (yield Fetch(keys))
-        if values is None and len(keys) <= PIECE:
-            (values,) = yield Call([Mget(keys)])
-        elif values is None:
-            (replies,) = yield Call([Pipeline([("MGET", *piece) for piece in cut(keys, PIECE)])])
-            values = [*chain.from_iterable(replies)]
-        return values or []
+        if self._near is not None and (near := (yield from self._near_part(self._near, keys))) is not None:
+            return near
+        (replies,) = yield Call([Pipeline([("MGET", *piece) for piece in cut(keys, PIECE)])])
+        return [*chain.from_iterable(replies)]
+
+    def _near_part(self, near: NearCache, keys: Sequence[bytes]) -> Steps[list[bytes | None] | None]:
+        """Read values through the near cache; None when they must be read with the client."""
+        kept = near.get_many(keys)
+        fetched: list[bytes] = []
+        for piece in cut((key for key, value in zip(keys, kept, strict=True) if value is None), PIECE):
+            values = yield Fetch(piece)
+            if values is None:
+                return None
+            fetched += values
+        rest = iter(fetched)
+        return [(next(rest) if value is None else value) or None for value in kept]
 
     def _aged_part(self, row_ids: Sequence[str], ages: list[float | None]) -> Steps[list[bytes | None]]:
         """Ask for ages first, so that a commit in between makes an age too high, not too low."""

@@ -24,9 +24,7 @@ from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnecti
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.near.connection import TrackingThread
 from rowcache_tasks.reader.near.session import Counters
-from rowcache_tasks.reader.server import PIECE
 from rowcache_tasks.schedule.role import role_connection
-from rowcache_tasks.schedule.rows import cut
 
 AnyClient = redis.Redis | redis.asyncio.Redis
 
@@ -127,6 +125,11 @@ class NearCache:
         session = self._thread.session
         return None if session is None else session.get(key)
 
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return for each key what get() returns."""
+        session = self._thread.session
+        return [None] * len(keys) if session is None else session.get_many(keys)
+
     def fetch_many(self, keys: Sequence[bytes]) -> list[bytes] | None:
         """Read rows, at least one, from the server, and keep them; ABSENT for no row. None: read with the client.
 
@@ -141,24 +144,6 @@ class NearCache:
         with self._start_fetch(keys) as future:
             return None if future is None else await asyncio.wait_for(asyncio.wrap_future(future), self._wait_s)
         return None
-
-    def read_many(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
-        """Return the values of rows, kept here or fetched, None for no row. No list at all: read with the client."""
-        kept, fetched = self._get_many(keys), list[bytes]()
-        for piece in pieces_of(keys, kept):
-            if (values := self.fetch_many(piece)) is None:
-                return None
-            fetched += values
-        return merge(kept, fetched)
-
-    async def read_many_async(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
-        """Read rows as `read_many` does, awaited."""
-        kept, fetched = self._get_many(keys), list[bytes]()
-        for piece in pieces_of(keys, kept):
-            if (values := await self.fetch_many_async(piece)) is None:
-                return None
-            fetched += values
-        return merge(kept, fetched)
 
     def statistics(self) -> NearStatistics:
         """Return the counts of this process."""
@@ -179,10 +164,6 @@ class NearCache:
         self._stop()
         self._renew(counters)
         thread.join(timeout_s=1.0)
-
-    def _get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        session = self._thread.session
-        return [None] * len(keys) if session is None else session.get_many(keys)
 
     @contextmanager
     def _start_fetch(self, keys: Sequence[bytes]) -> "Iterator[Future[list[bytes] | None] | None]":
@@ -211,17 +192,6 @@ class NearCache:
 
 
 caches: "weakref.WeakSet[NearCache]" = weakref.WeakSet()
-
-
-def pieces_of(keys: Sequence[bytes], kept: Sequence[bytes | None]) -> Iterator[list[bytes]]:
-    """Cut the keys without a value into pieces of one MGET each."""
-    return cut((key for key, value in zip(keys, kept, strict=True) if value is None), PIECE)
-
-
-def merge(kept: Sequence[bytes | None], fetched: Sequence[bytes]) -> list[bytes | None]:
-    """Put fetched values in the places that have none; None for ABSENT."""
-    rest = iter(fetched)
-    return [(next(rest) if value is None else value) or None for value in kept]
 
 
 def _after_fork_in_child() -> None:
