@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import factorial, prod
 
 import pytest
-import redis
+from proof.interleaving.client import DirectClient
 from proof.interleaving.explorer import CounterexampleError, Explorer
 from proof.interleaving.mutant import MUTANTS
 from proof.interleaving.program import SMALL
@@ -17,8 +17,7 @@ TABLE = Table("inv", "inventory", missing_limit=2)
 
 @pytest.fixture
 def client(valkey):
-    """redis-py client that keeps to one connection: a command takes half as long."""
-    with redis.Redis.from_url(valkey.url_for(9), single_connection_client=True) as client:
+    with DirectClient.of(valkey.url_for(9)) as client:
         yield client
 
 

@@ -8,11 +8,10 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-import redis
-
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Valkey
 
+from .client import DirectClient
 from .explorer import CounterexampleError, Explorer
 from .program import LARGE, SMALL
 from .world import World
@@ -23,7 +22,7 @@ PROGRAMS = SMALL | LARGE
 def explore(name):
     """Run the interleavings of a program; return name, explorer and failure."""
     before, program = PROGRAMS[name]
-    with Valkey() as valkey, redis.Redis.from_url(valkey.url_for(0), single_connection_client=True) as client:
+    with Valkey() as valkey, DirectClient.of(valkey.url_for(0)) as client:
         explorer = Explorer(World(client, Table("inv", "inventory", missing_limit=2)), program)
         try:
             explorer.run(before)
