@@ -68,7 +68,7 @@ user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $
 
 # worker: takes messages, writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +mget +set +mset +getrange +pexpire +zscan +info" \
+    "$scripts $rows +get +mget +set +mset +getrange +pttl +pexpire +zscan +info" \
     "($(keys %RW 'celery*' 'rowcache.*') &${channel}celeryev/worker.* $asked)"
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.

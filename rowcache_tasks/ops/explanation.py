@@ -8,8 +8,8 @@ from rowcache_tasks.errors.text import one_line, show_count, show_duration, show
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.problem import describe_queue
 from rowcache_tasks.ops.reason import Reason, next_try, reason_of
-from rowcache_tasks.ops.row_state import RowState, finite
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
+from rowcache_tasks.schedule.row_state import RowState, finite
 
 Answer = Literal["equal", "different", "missing", "unreadable", "unknown"]
 IN_DATABASE: dict[Answer, bool | None] = {

@@ -31,6 +31,8 @@ COUNTER_HELP: Mapping[str, str] = {
     "dropped": "Rows that were dropped from the cache.",
     "missing": "Refreshes that did not find the row in the database.",
     "failed": "Refreshes that failed.",
+    "audited": "Rows that the task audit_table compared with the database.",
+    "audit_wrong": "Those of them that were wrong.",
 }
 
 GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (

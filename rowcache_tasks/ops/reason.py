@@ -8,8 +8,9 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
-from rowcache_tasks.ops.row_state import COMMAND, RowState
+from rowcache_tasks.ops.row_description import COMMAND
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
+from rowcache_tasks.schedule.row_state import RowState
 
 NO_TABLE = "has no table"
 """Part of the error of a worker without the table (worker/refresh.py)."""

@@ -1,18 +1,17 @@
 """Walks over the rows of a table: by age, by due time, failing, or by prefix; in bounded pieces. Read only."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.row_state import RowState, read_row_states
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
+from rowcache_tasks.schedule.row_state import RowState, read_row_states
+from rowcache_tasks.worker.row_sample import SPECIAL
 
 PIECE = 200
 """Members in one reply, about."""
-SPECIAL = re.compile(rb"([*?\[\]\\^])")
 
 Members = Iterator[list[bytes]]
 

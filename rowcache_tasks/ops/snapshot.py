@@ -4,68 +4,25 @@ Due rows alone say little: rows that workers never commit are claimed again at t
 when a row has waited too long, claimed or not, and nothing was committed for as long.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_duration
-from rowcache_tasks.schedule.row_id import decode_row_id
+from rowcache_tasks.schedule.failure import parse_failure
+from rowcache_tasks.schedule.row_state import AHEAD_S
 from rowcache_tasks.schedule.rows import cut
 
-MAX_ERROR = 500
-"""Characters of a recorded error."""
-NOT_FOUND = "no such row in the database"
-"""Error that miss_rows.lua records."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Last failure of a row."""
-
-    row_id: str
-    failures: int
-    error: str
-    at: float
-    """Unix time, seconds."""
-
-    @property
-    def is_missing(self) -> bool:
-        """Whether the database did not have the row."""
-        return self.error == NOT_FOUND
-
-
-def read_failures(client: "redis.Redis", table: Table, limit: int) -> list[Failure]:
-    """Read up to `limit` failing rows, in no order."""
-    found: Any = islice(client.hscan_iter(table.keys.failures, count=1000), limit)
-    return [parse_failure(decode_row_id(row_id), record) for row_id, record in found]
-
-
-def parse_failure(row_id: str, record: bytes) -> Failure:
-    """Parse a record; one of a foreign client is quoted as it is."""
-    try:
-        fields = json.loads(record)
-        error = str(fields["error"])[:MAX_ERROR]
-        at = float(fields["at"])
-        return Failure(row_id, int(fields["failures"]), error, at if math.isfinite(at) else 0.0)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return Failure(row_id, 0, f"unreadable record: {record[:80]!r}", 0.0)
-
-
-COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed")
+COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "audited", "audit_wrong")
 LATE = {late: b"late:%d" % late for late in range(400)}
 """Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 
 SAMPLE = 100
 """Rows read of each table: the first in the schedule."""
-
-AHEAD_S = 1.0
-"""A time further in the future is from before a step back of the clock of Redis, and is ignored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ Delay = float | timedelta
 MAX_ROW_ID_BYTES = 1024
 MIN_DELAY_S = 0.05
 """A row with a shorter delay keeps a dispatcher and a worker busy; most likely it is in another unit."""
+MAX_SAMPLE = 1_000_000
 MAX_DELAY_S = 10 * 365 * 86400
 TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")
 """As the scripts write a time: Unix seconds in plain digits."""
@@ -70,6 +71,13 @@ def parse_delays(value: object) -> dict[str, float]:
     if not isinstance(value, Mapping):
         raise ArgumentError(f"delays is {shorten(value)}: it must be a dictionary of key -> seconds: {{42: 10}}")
     return {parse_row_id(key): parse_delay(delay) for key, delay in value.items()}
+
+
+def parse_sample(value: object) -> int:
+    """Accept a number of rows, from 1 to MAX_SAMPLE."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SAMPLE:
+        raise ArgumentError(f"sample is {shorten(value)}: it must be a whole number from 1 to {MAX_SAMPLE:,}")
+    return value
 
 
 def parse_stamp(value: object) -> str:

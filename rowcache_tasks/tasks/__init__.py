@@ -12,6 +12,7 @@ from rowcache_tasks.tasks.change import ScheduleChange, changing, now_stamp
 from rowcache_tasks.tasks.refresh import refresh_row
 from rowcache_tasks.tasks.row import refresh_now, schedule_row, schedule_rows, unschedule_row, unschedule_rows
 from rowcache_tasks.tasks.table import (
+    audit_table,
     drop_table,
     pause_table,
     reconcile_table,
@@ -22,6 +23,7 @@ from rowcache_tasks.tasks.table import (
 
 __all__ = [
     "ScheduleChange",
+    "audit_table",
     "changing",
     "drop_table",
     "now_stamp",

@@ -15,7 +15,15 @@ from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.kombu.message import MAX_BODY_BYTES
 from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.errors import ArgumentError, RowCacheError
-from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids, parse_stamp, plain
+from rowcache_tasks.schedule.arguments import (
+    parse_delay,
+    parse_delays,
+    parse_row_id,
+    parse_row_ids,
+    parse_sample,
+    parse_stamp,
+    plain,
+)
 from rowcache_tasks.schedule.rows import Schedule
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "delay": parse_delay,
     "delays": parse_delays,
     "stamp": parse_stamp,
+    "sample": parse_sample,
 }
 """Name of an argument of a task -> its check."""
 

@@ -1,11 +1,14 @@
 """Tasks that change the schedule of whole tables. Long ones show their progress as the state PROGRESS."""
 
+from collections import Counter
 from dataclasses import asdict
 
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.arguments import Delay, parse_delay
 from rowcache_tasks.tasks.change import Change, change, changing, long_change, now_stamp
+from rowcache_tasks.worker.audit import Judge, note_audit
+from rowcache_tasks.worker.audit import audit_table as audit
 from rowcache_tasks.worker.drop import drop_table as drop_all
 from rowcache_tasks.worker.reconcile import reconcile_table as reconcile
 from rowcache_tasks.worker.seed import seed_query, seed_table
@@ -55,6 +58,17 @@ def reconcile_table(self: Change, table: str, delay: Delay, *, stamp: str = "") 
             schedule, runtime.table_state(table), runtime.source(table), parse_delay(delay), stamp, report
         )
         return asdict(found)
+
+
+@change
+def audit_table(table: str, sample: int = 1000, *, stamp: str = "") -> dict[str, int]:
+    """Compare up to `sample` rows with the database; return the number of each kind. Changes nothing but statistics."""
+    del stamp
+    runtime = current_runtime()
+    judge = Judge(runtime.settings.table(table), runtime.settings.lease_s)
+    counts = Counter(found.kind for found in audit(runtime.client, runtime.source(table), judge, sample))
+    note_audit(runtime.client, judge.table, counts)
+    return {str(kind): count for kind, count in counts.items()}
 
 
 @change

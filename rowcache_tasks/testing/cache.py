@@ -11,9 +11,9 @@ from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.config.source import REDIS_URL, override
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import show_text
-from rowcache_tasks.ops.snapshot import read_failures
 from rowcache_tasks.reader.fill import loader
 from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.failure import read_failures
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
 from rowcache_tasks.testing.server import remove_keys
 from rowcache_tasks.worker.refresh import refresh_claim

@@ -38,6 +38,8 @@ def test_reasons_and_differences_while_processes_come_and_go(deployment, rowcach
     wait_until(lambda: reason("abc") == "failing", "it fails, and the worker is known")
     figures = rowcache("status")[1]["tables"]["inv"]
     assert 0 <= figures["age_p50"] <= figures["age_max"] < 60
+    deployment.run("from rowcache_tasks.tasks import audit_table; audit_table.delay('inv')")
+    wait_until(lambda: deployment.stat("audited"), "a worker has compared the rows")
     deployment.client.hset("state:", "paused", deployment.client.time()[0])
     worker.stop()
     beat.stop()

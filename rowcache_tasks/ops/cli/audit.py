@@ -10,13 +10,13 @@ import click
 import redis
 
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
-from rowcache_tasks.ops.audit import BATCH, WRONG, Compared, Judge, Kind, audit_rows
 from rowcache_tasks.ops.cli.access import Access, open_access
 from rowcache_tasks.ops.cli.schedule import show_progress
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.reason import Reason, reason_of
-from rowcache_tasks.ops.row_sample import sample_row_ids
-from rowcache_tasks.ops.row_state import COMMAND, finite
+from rowcache_tasks.ops.row_description import COMMAND
+from rowcache_tasks.schedule.row_state import finite
+from rowcache_tasks.worker.audit import WRONG, Compared, Judge, Kind, audit_table
 
 OVERVIEW_S = 2.0
 """The state of the deployment is read again after this time, for the causes."""
@@ -88,11 +88,9 @@ class Audit:
         source.load()
         scheduled: Any = self._access.client.zcard(self.table.keys.schedule)
         with show_progress(f"{self.table.name}: comparing", min(sample, scheduled)) as report:
-            batches = sample_row_ids(self._access.client, self.table, sample, BATCH)
             try:
-                for row_ids in batches:
-                    for compared in audit_rows(self._access.client, source, self._judge, row_ids):
-                        self._add(compared)
+                for compared in audit_table(self._access.client, source, self._judge, sample, is_scanning=True):
+                    self._add(compared)
                     report(self.counts.total())
             except redis.exceptions.NoPermissionError as error:
                 if "'scan'" not in str(error):

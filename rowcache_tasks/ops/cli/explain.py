@@ -11,8 +11,9 @@ from rowcache_tasks.errors.text import one_line
 from rowcache_tasks.ops.cli.access import Access, open_access
 from rowcache_tasks.ops.explanation import Answer, Explanation
 from rowcache_tasks.ops.overview import read_overview
-from rowcache_tasks.ops.row_state import COMMAND, RowState, read_row_states
+from rowcache_tasks.ops.row_description import COMMAND
 from rowcache_tasks.schedule.arguments import parse_row_id
+from rowcache_tasks.schedule.row_state import RowState, read_row_states
 
 SAME_S = 1e-4
 """Two times of a claim that differ by less are the same: no two claims are."""

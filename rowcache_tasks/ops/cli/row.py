@@ -4,17 +4,18 @@ import heapq
 from typing import Any
 
 import click
-import msgspec
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
-from rowcache_tasks.ops.row_state import COMMAND, describe_row, read_row_states
-from rowcache_tasks.ops.snapshot import Failure, read_failures
+from rowcache_tasks.ops.row_description import COMMAND, describe_row
 from rowcache_tasks.schedule.arguments import parse_row_id
+from rowcache_tasks.schedule.failure import Failure, read_failures
 from rowcache_tasks.schedule.row_id import decode_row_id
+from rowcache_tasks.schedule.row_state import read_row_states
+from rowcache_tasks.worker.audit import is_json_object
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -30,7 +31,7 @@ def get(table: str, row_id: str, age: bool) -> None:
         if value is None:
             reasons = [state, *explain_absence(access, settings, found.due is not None)]
             raise FailedError(f"row {show_text(row_id)} of {table} is not cached: {'; '.join(reasons)}")
-        if not is_row(value):
+        if not is_json_object(value):
             raise FailedError(
                 f"row {show_text(row_id)} of {table} is not a JSON object, so readers find nothing: "
                 f"{COMMAND} refresh {table} ROW_ID replaces it"
@@ -38,15 +39,6 @@ def get(table: str, row_id: str, age: bool) -> None:
     click.echo(value)
     if age:
         click.echo(f"row {show_text(row_id)} of {table} is {state}", err=True)
-
-
-def is_row(value: bytes) -> bool:
-    """Return whether readers can decode a value."""
-    try:
-        msgspec.json.decode(value, type=dict[str, Any])
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def explain_absence(access: Access, table: Table, is_scheduled: bool) -> list[str]:

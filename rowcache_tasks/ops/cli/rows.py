@@ -8,8 +8,9 @@ import click
 
 from rowcache_tasks.errors.text import one_line, show_text
 from rowcache_tasks.ops.cli.access import open_access
-from rowcache_tasks.ops.row_state import COMMAND, RowState, describe_row, finite
+from rowcache_tasks.ops.row_description import COMMAND, describe_row
 from rowcache_tasks.ops.row_walk import walk_rows
+from rowcache_tasks.schedule.row_state import RowState, finite
 
 ORDERS = {
     "oldest": "Rows with the oldest values first. Rows that were never refreshed are left out.",

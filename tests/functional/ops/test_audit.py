@@ -7,14 +7,19 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from prometheus_client import CollectorRegistry, generate_latest
+from support.in_process_worker import in_process_worker
 from support.noted import note_both
 from support.settings_module import write_settings
 
-from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.audit import Judge, audit_rows
+from rowcache_tasks import tasks
+from rowcache_tasks.config.settings import Table, load_settings
+from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.ops.metrics import RowCacheCollector
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.worker.audit import Judge, audit_rows
 from rowcache_tasks.worker.refresh import refresh_claim
 
 INV = Table("inv", "inventory")
@@ -114,6 +119,24 @@ def test_sample_is_of_different_rows_and_of_the_size_that_was_asked_for(client, 
     refresh(schedule, source)
     found = json.loads(run("--sample", "30", "--json").stdout)
     assert (found["compared"], found["equal"], found["consistent"]) == (30, 30, 1)
+
+
+def test_task_counts_what_it_compared_in_the_metrics(db, client, schedule, source, valkey, monkeypatch, tmp_path):
+    schedule.put_rows(dict.fromkeys(ROWS, (100, 0)))
+    refresh(schedule, source)
+    client.delete("inv:1", "inv:2")
+    client.set("inv:3", "no JSON")
+    with in_process_worker(monkeypatch, tmp_path, valkey.url_for(9), database_url=db.url):
+        assert tasks.audit_table("inv") == {"equal": 97, "missing": 2, "should_not_be_there": 1}
+        assert tasks.audit_table("inv", 10)
+        with pytest.raises(ArgumentError, match="sample is 0: it must be a whole number from 1 to 1,000,000"):
+            tasks.audit_table.delay("inv", 0)
+        registry = CollectorRegistry()
+        registry.register(RowCacheCollector(client, load_settings()))
+        scraped = generate_latest(registry).decode()
+    assert 'rowcache_audited_total{table="inv"} 110.0' in scraped
+    assert int(client.hget("stats:", "audit_wrong")) >= 3
+    assert 'rowcache_audit_wrong_total{table="inv"} ' in scraped
 
 
 def test_rows_that_change_all_the_time_are_not_called_different(client, valkey, schedule, source, db):

@@ -73,6 +73,7 @@ def test_change_with_any_arguments_is_done_or_refused(world, task, table, ids, d
         tasks.pause_table: (),
         tasks.resume_table: (),
         tasks.drop_table: (),
+        tasks.audit_table: (delay,),
     }
     if run(world[0], lambda: task(table, *arguments.get(task, (ids,)), stamp=stamp)):
         assert table == "inv"
@@ -112,7 +113,7 @@ def test_refresh_with_a_claim_wrong_in_one_field_is_refused_or_harmless(world, i
     assert client.mget(["inv:1", "inv:42"]) == [b'{"id":1,"stock":-1}', None], "it was no claim of these rows"
 
 
-OF_TABLES_ALONE = {"pause_table", "resume_table", "drop_table"}
+OF_TABLES_ALONE = {"audit_table", "drop_table", "pause_table", "resume_table"}
 WRONG_CALLS = [((), {}), (("inv", "1", 5, 6), {}), (("inv",), {"x": 1})]
 
 

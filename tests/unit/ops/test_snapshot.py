@@ -1,4 +1,5 @@
-from rowcache_tasks.ops.snapshot import Snapshot, parse_failure
+from rowcache_tasks.ops.snapshot import Snapshot
+from rowcache_tasks.schedule.failure import parse_failure
 
 
 def late_ms(before, after, share):

@@ -15,7 +15,7 @@ PUBLIC = {
     "rowcache_tasks.orm": ["refresh_on_commit"],
     "rowcache_tasks.testing.cache": ["EagerCache"],
     "rowcache_tasks.tasks": [
-        *("drop_table", "pause_table", "reconcile_table", "refresh_now", "refresh_row", "resume_table"),
+        *("audit_table", "drop_table", "pause_table", "reconcile_table", "refresh_now", "refresh_row", "resume_table"),
         *("schedule_query", "schedule_row", "schedule_rows", "schedule_table", "unschedule_row", "unschedule_rows"),
     ],
 }

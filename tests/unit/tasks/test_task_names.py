@@ -6,8 +6,8 @@ import sys
 from support.project import ROOT
 
 NAMES = (
-    *("drop_table", "pause_table", "reconcile_table", "refresh_now", "refresh_row", "resume_table", "schedule_query"),
-    *("schedule_row", "schedule_rows", "schedule_table", "unschedule_row", "unschedule_rows"),
+    *("audit_table", "drop_table", "pause_table", "reconcile_table", "refresh_now", "refresh_row", "resume_table"),
+    *("schedule_query", "schedule_row", "schedule_rows", "schedule_table", "unschedule_row", "unschedule_rows"),
 )
 
 

@@ -5,14 +5,16 @@ meanwhile is looked at again: the SELECT of every other row is later than that o
 older, and its age is that of the first reading.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.row_state import RowState, read_row_states
+from rowcache_tasks.schedule.row_state import RowState, read_row_states
+from rowcache_tasks.worker.row_sample import sample_row_ids
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.source import Source
@@ -37,7 +39,7 @@ class Compared:
     in_database: bool | None
     """None: it cannot be read."""
     error: str = ""
-    """Reason why the row cannot be read, or has no JSON form."""
+    """Reason why the row cannot be read, or has no JSON form, or why its value cannot."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Judge:
 
     table: Table
     lease_s: float
-    grace_s: float
+    grace_s: float = 1.0
     """Seconds that a refresh may be late."""
     values: dict[str, bytes] = field(default_factory=dict)
     """Row id -> JSON as it would be cached now."""
@@ -61,6 +63,8 @@ class Judge:
         if facts_of(before) != facts_of(after):
             return None
         is_equal = not error and value == before.value
+        if not is_equal and before.value is not None and not is_json_object(before.value):
+            return Compared("should_not_be_there", before, in_database, "its value is not a JSON object")
         kind = (
             self.kind_of_wanted(before, is_equal, value, error)
             if before.is_wanted
@@ -93,6 +97,15 @@ class Judge:
         started_s = 0 if row.changed is None or row.failure is not None else row.at - row.changed
         longest_s = max(delay_s, self.lease_s) + self.grace_s
         return row.due_in is not None and -self.grace_s < row.due_in <= longest_s and started_s <= delay_s + longest_s
+
+
+def is_json_object(value: bytes) -> bool:
+    """Whether readers can decode a value."""
+    try:
+        msgspec.json.decode(value, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def facts_of(row: RowState) -> tuple[object, ...]:
@@ -130,3 +143,29 @@ def audit_rows(client: "redis.Redis", source: "Source", judge: Judge, row_ids: S
             else:
                 yield compared
     yield from (Compared("changing", row, None) for row in last.values())
+
+
+def audit_table(
+    client: "redis.Redis", source: "Source", judge: Judge, sample: int, *, is_scanning: bool = False
+) -> Iterator[Compared]:
+    """Compare up to `sample` rows, chosen by chance; all if there are no more.
+
+    `is_scanning`: then also values without a row. Raises SourceError, and redis.NoPermissionError at the end where SCAN
+    is not allowed. A row that is wrong comes once.
+    """
+    wrong: set[str] = set()
+    for row_ids in sample_row_ids(client, judge.table, sample, BATCH, is_scanning=is_scanning):
+        for compared in audit_rows(client, source, judge, row_ids):
+            if compared.row.row_id in wrong:
+                continue
+            if compared.kind in WRONG:
+                wrong.add(compared.row.row_id)
+            yield compared
+
+
+def note_audit(client: "redis.Redis", table: Table, counts: Mapping[Kind, int]) -> None:
+    """Add the rows that were compared, and those that are wrong, to the statistics."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hincrby(table.keys.stats, "audited", sum(counts.values()) - counts.get("changing", 0))
+    pipeline.hincrby(table.keys.stats, "audit_wrong", sum(counts.get(kind, 0) for kind in WRONG))
+    pipeline.execute()

@@ -1,30 +1,36 @@
 """Sample of the rows of a table in Redis: by chance, or all of them. Read only."""
 
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.row_walk import SPECIAL
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.schedule.table import TableState
 
+SPECIAL = re.compile(rb"([*?\[\]\\^])")
+"""Characters with a meaning in a pattern of Redis."""
 
-def sample_row_ids(client: "redis.Redis", table: Table, count: int, size: int) -> Iterator[list[str]]:
+
+def sample_row_ids(
+    client: "redis.Redis", table: Table, count: int, size: int, *, is_scanning: bool
+) -> Iterator[list[str]]:
     """Yield up to `count` row ids by chance, `size` at a time; all rows if there are no more.
 
-    The rows are those of `schedule:`, `delay:` and `refreshed:`; if all are asked for, also those with nothing but a
-    value. Raises redis.ResponseError where SCAN is not allowed.
+    The rows are those of `schedule:`, `delay:` and `refreshed:`. `is_scanning`: with all of them also those with
+    nothing but a value; raises redis.NoPermissionError at the end where SCAN is not allowed.
     """
     keys = (table.keys.schedule, table.keys.delay, table.keys.refreshed)
     sizes: list[Any] = [client.zcard(key) for key in keys]
     if count >= max(sizes):
         for row_ids in TableState(client, table).scan_row_ids():
             yield from cut(row_ids, size)
-        yield from cut(lone_values(client, table), size)
+        if is_scanning:
+            yield from cut(lone_values(client, table), size)
         return
     seen: set[bytes] = set()
     places = [(key, rank) for key, members in zip(keys, sizes, strict=True) for rank in chosen(members, count)]

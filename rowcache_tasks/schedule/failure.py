@@ -1,0 +1,50 @@
+"""Failures of rows, as the scripts record them."""
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import redis
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.row_id import decode_row_id
+
+MAX_ERROR = 500
+"""Characters of a recorded error."""
+NOT_FOUND = "no such row in the database"
+"""Error that miss_rows.lua records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Last failure of a row."""
+
+    row_id: str
+    failures: int
+    error: str
+    at: float
+    """Unix time, seconds."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the database did not have the row."""
+        return self.error == NOT_FOUND
+
+
+def read_failures(client: "redis.Redis", table: Table, limit: int) -> list[Failure]:
+    """Read up to `limit` failing rows, in no order."""
+    found: Any = islice(client.hscan_iter(table.keys.failures, count=1000), limit)
+    return [parse_failure(decode_row_id(row_id), record) for row_id, record in found]
+
+
+def parse_failure(row_id: str, record: bytes) -> Failure:
+    """Parse a record; one of a foreign client is quoted as it is."""
+    try:
+        fields = json.loads(record)
+        error = str(fields["error"])[:MAX_ERROR]
+        at = float(fields["at"])
+        return Failure(row_id, int(fields["failures"]), error, at if math.isfinite(at) else 0.0)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return Failure(row_id, 0, f"unreadable record: {record[:80]!r}", 0.0)
