@@ -10,11 +10,10 @@ local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms, count
 local row_ids = {unpack(ARGV, 8, 7 + count)}
 local values = {unpack(ARGV, 8 + count)}
 claimed_at, ttl_ms = tonumber(claimed_at), tonumber(ttl_ms)
-local names, whole, is_head = {}, {}, {}
+local names, is_head = {}, {}
 for i, row_id in ipairs(row_ids) do
   names[i] = value_prefix .. row_id
-  is_head[i] = values[i]:byte(-1) == 44
-  if not is_head[i] then whole[#whole + 1] = names[i] end
+  if values[i]:byte(-1) == 44 then is_head[i] = true end
 end
 -- @include now
 -- @include scored
@@ -28,15 +27,15 @@ local at = exact(now)
 
 -- @include held
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
-local found, place = #whole > 0 and redis.call('MGET', unpack(whole)) or {}, 0
-local cached = {}
-for i, name in ipairs(names) do
-  if is_head[i] then
-    cached[i] = redis.pcall('GETRANGE', name, 0, #values[i] - 1)
-  else
-    place = place + 1
-    cached[i] = found[place]
+local cached
+if next(is_head) then
+  cached = {}
+  for i, name in ipairs(names) do
+    local last = is_head[i] and #values[i] - 1 or -1
+    cached[i] = redis.pcall('GETRANGE', name, 0, last)
   end
+else
+  cached = redis.call('MGET', unpack(names))
 end
 
 local next_dues = {}
