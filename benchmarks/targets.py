@@ -56,6 +56,9 @@ TARGETS = (
     Target("lateness at 1,000 due rows/s, p50", "lateness", figure("rowcache_tasks", "1000", "p50"), 2.5, " ms"),
     Target("lateness at 1,000 due rows/s, p99", "lateness", figure("rowcache_tasks", "1000", "p99"), 5, " ms"),
     Target("`RowCache.get` over a bare GET and decode", "reading", figure("one", "RowCache.get", "ratio"), 1.02, "×"),
+    Target(
+        "`RowCache.get_many` over MGET and decode", "reading", figure("many", "RowCache.get_many", "ratio"), 1.12, "×"
+    ),
     Target("longest call of a script, values of 20 KB included", "scale", figure("longest_call_ms"), 2, " ms"),
     Target("claim at 10 million rows over one at 10 thousand", "scale", figure("10000000", "claim_ratio"), 1.3, "×"),
     Target("memory of a row beyond its value", "scale", figure("10000000", "bytes_per_row"), 230, " bytes"),

@@ -61,10 +61,10 @@ def key_text(key: object) -> str:
 
 def key_texts(keys: list[Any]) -> list[str]:
     """Return the texts of keys: all at once if they are plain, as nearly always. Raises ArgumentError."""
-    with suppress(TypeError):  # not all of them are texts
-        if "".join(keys).isascii() and all(keys):
-            return keys
-    if set(map(type, keys)) == {int} and max(keys) < PLAIN_INT > -min(keys):
+    kinds = set(map(type, keys))
+    if kinds == {str} and all(keys) and "".join(keys).isascii():
+        return keys
+    if kinds == {int} and max(keys) < PLAIN_INT > -min(keys):
         return list(map(str, keys))
     return list(map(key_text, keys))
 

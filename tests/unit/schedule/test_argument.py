@@ -49,6 +49,7 @@ def test_key_of_each_type_has_one_text(key, text):
     assert parse_row_id(text) == text
     assert parse_row_ids(iter([key])) == [text]
     assert texts_of({key}) == ([key], [text])
+    assert type(texts_of([key, key])[1][0]) is str
 
 
 def test_columns_of_a_key_are_arguments_of_row_id():
