@@ -51,7 +51,7 @@ TITLES: dict[Kind, str] = {
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Rows to list.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def audit(table: str, sample: int, grace: float, limit: int, as_json: bool) -> None:
-    """Compare cached rows of TABLE with the database, and name those that are wrong. Changes nothing.
+    """Compare cached rows of TABLE with the database. Names those that are wrong. Changes nothing.
 
     Exit status 1 if a row is older than promised, missing, should not be there, or cannot be read.
     """

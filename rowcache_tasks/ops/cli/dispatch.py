@@ -13,7 +13,7 @@ from rowcache_tasks.ops.cli.access import FailedError, find_app
 @click.option("-l", "--loglevel", type=LOG_LEVEL, default="INFO", show_default=True, help="Level of the log.")
 @click.option("-f", "--logfile", help="File of the log. Default: stderr.")
 def dispatch(loglevel: int, logfile: str | None) -> None:
-    """Send due rows to the workers until SIGTERM; for a team whose beat has another scheduler. Start any number."""
+    """Send due rows to the workers until SIGTERM. For a team whose beat has another scheduler. Start any number."""
     app = find_app()
     if app not in applications:
         raise FailedError(f"{celery_command()} is an application without rowcache_tasks.install(app): call it there")

@@ -27,7 +27,7 @@ SAME_S = 1e-4
 @click.argument("row_id")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def explain(table: str, row_id: str, as_json: bool) -> None:
-    """Name the reason for the state of a row of TABLE, and all that is known about it. Changes nothing."""
+    """Name the reason for the state of a row of TABLE. Prints all that is known about it. Changes nothing."""
     with open_access() as access:
         chosen = access.settings.table(table)
         found = read_explanation(access, chosen, parse_row_id(row_id))

@@ -29,7 +29,7 @@ from rowcache_tasks.schedule.process import DISPATCHER, WORKER
     "the broker answer.",
 )
 def health(max_overdue: float | None, liveness: bool) -> None:
-    """Exit with status 1 when rows are not refreshed, or soon will not be; name each cause in one line."""
+    """Exit with status 1 when rows are not refreshed. Also when they soon will not be. Names each cause."""
     if liveness:
         check_liveness(max_overdue)
         return

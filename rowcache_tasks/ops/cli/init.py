@@ -25,7 +25,7 @@ class ThereError(FailedError):
 @click.option("--database", help="SQLAlchemy URL; its tables are looked up.  [default: $ROWCACHE_DATABASE_URL]")
 @click.option("--redis", help=f"URL of the cache.  [default: $ROWCACHE_REDIS_URL, or {DEFAULT}]")
 def init(folder: Path, database: str | None, redis: str | None) -> None:
-    """Write celeryconfig.py, compose.yaml and .env into DIR, for a project of your own.
+    """Write the files of a project of your own into DIR. They are celeryconfig.py, compose.yaml and .env.
 
     Asks nothing and overwrites nothing: exit status 2 when one of the files is there. Needs no configuration.
     """

@@ -596,6 +596,7 @@ def test_registering_the_commands_imports_neither_celery_nor_sqlalchemy():
 def test_every_command_of_the_design_is_there_and_helps_itself():
     runner = CliRunner()
     shown = runner.invoke(rowcache, ["--help"]).stdout
+    assert "..." not in shown.partition("Commands:")[2], "no line is cut"
     for name in ("status", "schedule", "unschedule", "refresh", "get", "errors", "doctor", "health", "metrics"):
         assert f"\n  {name}  " in shown
         assert runner.invoke(rowcache, [name, "--help"]).exit_code == 0
