@@ -4,7 +4,8 @@
 --      looks rows (0: any due rows are claimed; else only rows that were refreshed before and do
 --      not fail, among so many rows), due_since time ("-inf": the first that are due)
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
---         new and failing rows among them (estimated from 16), due time at which the next look goes on or "",
+--         new and failing rows among them (estimated from 16), due time at which the next look goes
+--         on or "",
 --         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
 --         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
 --         max_wait_s ago is not started yet

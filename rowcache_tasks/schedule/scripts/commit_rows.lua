@@ -2,8 +2,8 @@
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, wake LIST,
 --      expiring STRING
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
---      ttl_ms milliseconds (0: none), late_ms milliseconds, count rows, row_id text... in the order
---      of bytes, value JSON... or the beginning of one up to a comma: of a value that is cached
+--      ttl_ms milliseconds (0: none), late_ms milliseconds, count rows, row_id text (in the
+--      order of bytes)..., value JSON (or the beginning of a cached one, up to a comma)...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms, count = unpack(ARGV)
