@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 RESERVED_NAMESPACES = frozenset(
@@ -103,6 +104,7 @@ class Keys:
     """STRING at fill_prefix + the key of a value, expires: the reader that fills the row, or the outcome."""
 
     @classmethod
+    @lru_cache(maxsize=1024)  # asked for at each command
     def of(cls, namespace: str, deployment: str = "") -> "Keys":
         """Return the keys of a namespace that was validated with NAMESPACE and RESERVED_NAMESPACES."""
         return cls(
