@@ -96,7 +96,8 @@ class Judge:
             return False
         started_s = 0 if row.changed is None or row.failure is not None else row.at - row.changed
         longest_s = max(delay_s, self.lease_s) + self.grace_s
-        return row.due_in is not None and -self.grace_s < row.due_in <= longest_s and started_s <= delay_s + longest_s
+        late_s = min(delay_s, self.lease_s) + self.grace_s
+        return row.due_in is not None and -late_s < row.due_in <= longest_s and started_s <= delay_s + longest_s
 
 
 def is_json_object(value: bytes) -> bool:
