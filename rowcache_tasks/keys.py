@@ -91,6 +91,7 @@ class Keys:
     resume was enqueued. `dropped_at`: when the last drop of the table was enqueued. `clock`: the time of
     the last claim, fill or check; when it is ahead of the server, the clock has stepped back: `epoch` counts these
     steps, `stepped_s` adds them up until the schedule is repaired. `committed_at`: the last commit.
+    `slow_at`, `slow_ms`: the last commit of a slow read, and how long the read took.
     `unleased_at`: the last write that no lease covers, of a fill or of a row that was rescheduled during its refresh.
     """
     stats: str

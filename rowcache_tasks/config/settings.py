@@ -25,6 +25,8 @@ from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames, Keys
 MAX_BATCH_SIZE = 1000
 """Claiming one batch keeps the server busy: 1000 rows take about 5 ms."""
 
+AGE_ERROR_S = 1.0
+"""Longest time from the beginning of a read to its commit."""
 MAX_LISTED = 400
 """Characters of a list of names in an error."""
 
@@ -62,6 +64,11 @@ class Table:
     def keys(self) -> Keys:
         """Names of the table's keys in Redis."""
         return Keys.of(self.namespace, self.deployment)
+
+    @property
+    def age_error_s(self) -> float:
+        """Seconds by which the true age of a value may exceed the one that is stated."""
+        return AGE_ERROR_S
 
     @property
     def setting(self) -> str:

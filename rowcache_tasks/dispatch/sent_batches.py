@@ -70,7 +70,12 @@ class SentBatches:
                 logger.warning("the start of a batch could not be noted in %s: %s", self._key, reply)
                 return
         if replies:
-            self._clock_ahead_s = int(replies[0][0]) - sent_at
+            seconds, microseconds = replies[0]
+            self._clock_ahead_s = int(seconds) + int(microseconds) / 1e6 - sent_at
+
+    def estimate_now(self) -> float:
+        """Return a time by the clock of Redis, Unix seconds: a little after now; infinite until one is known."""
+        return time.monotonic() + self._clock_ahead_s
 
     def add(self, claim: Claim) -> None:
         """Add a batch again that was sent late: it may have been forgotten before it was in the queue.

@@ -137,6 +137,11 @@ def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
             f"{name}: {rows} {show_count(table.failing, 'row')} failed when refreshed last{reason}: "
             f"{CELERY} rowcache errors {name}"
         )
+    if table.slow_s:
+        yield warn(
+            f"{name}: a read took {show_duration(table.slow_s)}, by which ages are higher than stated: look at the "
+            "database, or read fewer rows at a time (rowcache_batch_size)"
+        )
     if table.paused_s is not None:
         yield warn(f"{table.describe()}: nothing is refreshed until {CELERY} rowcache resume {name}")
     elif table.is_stalled(max_overdue_s):

@@ -21,6 +21,7 @@ COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missi
 LATE = {late: b"late:%d" % late for late in range(400)}
 """Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 
+SLOW_FOR_S = 300.0
 SAMPLE = 100
 """Rows read of each table: the first in the schedule."""
 
@@ -49,6 +50,8 @@ class Snapshot:
     """Reason of one of them, when one is among the first rows of the schedule."""
     committed_at: float | None = None
     """When the last value was accepted; None: never."""
+    slow_s: float = 0.0
+    """How long a slow read of its rows took in the last five minutes; 0: none was slow."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """The COUNTERS since the statistics began."""
     lateness: Mapping[int, int] = field(default_factory=dict)
@@ -122,7 +125,7 @@ def read_snapshots(client: "redis.Redis", tables: Sequence[Table], lease_s: floa
         pipeline.zrange(table.keys.schedule, 0, SAMPLE - 1, withscores=True)
         pipeline.hlen(table.keys.failures)
         pipeline.hgetall(table.keys.stats)
-        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed")
+        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed", "slow_at", "slow_ms")
     (seconds, microseconds), *replies = pipeline.execute()
     now, facts = int(seconds) + int(microseconds) / 1e6, list(cut(replies, 5))
     for table, (_, firsts, *_) in zip(tables, facts, strict=True):
@@ -142,7 +145,7 @@ def make_snapshot(
     table: str, now: float, lease_s: float, facts: Sequence[Any], overdue: int, *sample: Sequence[Any]
 ) -> Snapshot:
     """Make a snapshot of the replies of Redis. `sample`: delay, refresh, change and failure of the first rows."""
-    scheduled, firsts, failing, stats, (committed, paused, resumed) = facts
+    scheduled, firsts, failing, stats, (committed, paused, resumed, *slow) = facts
     waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in zip(firsts, *sample, strict=False)]
     committed_at, resumed_at, paused_at = parse_time(committed), past(now, parse_time(resumed)), parse_time(paused, 0.0)
     # A row counts as waiting since the end of the last pause.
@@ -160,6 +163,7 @@ def make_snapshot(
         failing=failing,
         error=next((parse_failure("", record).error for record in failures), ""),
         committed_at=committed_at,
+        slow_s=parse_count(slow[1]) / 1000 if now - (parse_time(slow[0]) or 0.0) < SLOW_FOR_S else 0.0,
         counters={name: parse_count(stats.get(name.encode())) for name in COUNTERS},
         lateness={late: parse_count(stats[name]) for late, name in LATE.items() if name in stats},
     )

@@ -1,5 +1,6 @@
 """A claim, its message form, and the outcomes of its rows as counts."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -38,6 +39,10 @@ class Claim:
     """Rows of the batch that were never refreshed, or that fail."""
     go_on_at: str = ""
     """Due time at which the next look for proven rows goes on; "" after the last due row."""
+    commit_by: float = math.inf
+    """Time of Redis after which a value that was read is refused."""
+    slow_ms: int = 0
+    """Duration of the read, if it was slow; milliseconds."""
 
     def to_message(self) -> dict[str, Any]:
         """Return the part of a message beside the row ids: the argument `claim` of the task refresh_row."""

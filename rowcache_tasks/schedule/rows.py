@@ -97,14 +97,11 @@ class Schedule:
 
     def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
         """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
-        ttl_ms = int((self.table.ttl_s or 0) * 1000)
+        ttl_ms, limits = int((self.table.ttl_s or 0) * 1000), (claim.late_ms, claim.commit_by, claim.slow_ms)
         for batch in cut_by_bytes(values):
-            yield self._call(
-                "commit_rows",
-                *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, claim.late_ms, len(batch)),
-                *map(encode_row_id, batch),
-                *(values[row_id] for row_id in batch),
-            )
+            head = [self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, *limits, len(batch)]
+            row_ids = map(encode_row_id, batch)
+            yield self._call("commit_rows", *head, *row_ids, *(values[row_id] for row_id in batch))
 
     def look_rows(self, row_ids: Sequence[str], shape: str, margin_s: float, length: int) -> list[bytes]:
         """Return the first bytes of each value: b"" without a value, or when it may have another shape.
@@ -128,7 +125,7 @@ class Schedule:
         for batch in cut(row_ids, SCRIPT_BATCH):
             yield self._call(
                 "miss_rows",
-                *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch),
+                *(self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, claim.commit_by),
                 *(self.table.missing_limit, *backoff.arguments()),
                 *map(encode_row_id, batch),
             )

@@ -72,7 +72,8 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, int]:
         own = [claim for claim in live if known is not None and claim.namespace == known.namespace]
         if own:
             schedule, source = runtime.schedule(table), runtime.source(table)
-            counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange))
+            clock = runtime.sent_batches.estimate_now
+            counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock))
         exchange.read()
     for claim in live:
         if claim not in own:

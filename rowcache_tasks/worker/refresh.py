@@ -15,6 +15,7 @@ from rowcache_tasks.errors.text import one_line, shorten
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
+from rowcache_tasks.worker.read_limit import Clock, end_read, start_read
 from rowcache_tasks.worker.warning import warn_once
 
 if TYPE_CHECKING:
@@ -61,13 +62,18 @@ def refresh_claim(schedule: Schedule, source: "Source", claim: Claim, backoff: B
 
 
 def refresh_claims(
-    schedule: Schedule, source: "Source", claims: Sequence[Claim], backoff: Backoff, exchange: Exchange
+    schedule: Schedule,
+    source: "Source",
+    claims: Sequence[Claim],
+    backoff: Backoff,
+    exchange: Exchange,
+    clock: Clock | None = None,
 ) -> dict[str, int]:
     """Refresh the rows of claims; return counts: refreshed, unchanged, superseded, dropped, missing, failed.
 
     One SELECT for READ_BYTES of rows; the outcome of each is sent before the next SELECT, and all replies are read at
     the end. Rows that are missing, unreadable or not encodable hold up no other row. If the process dies before it has
-    sent the outcome of a row, the row is due again when its lease ends.
+    sent the outcome of a row, the row is due again when its lease ends. Without a `clock`, Redis is asked for the time.
     """
     committed: list[list[Any]] = []
     missed: list[list[Any]] = []
@@ -75,8 +81,12 @@ def refresh_claims(
     failed = 0
     row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
     for group in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
+        start = start_read(exchange, group, schedule.table.age_error_s, clock)
         rows = read_rows(schedule, source, group, backoff, exchange)
-        for claim in group:
+        row_ids = [row_id for claim in group for row_id in claim.row_ids]
+        commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, schedule.table.age_error_s)
+        for each in group:
+            claim = replace(each, commit_by=commit_by, slow_ms=slow_ms)
             values, missing, errors = rows.of(claim) if len(group) > 1 else (rows.values, rows.missing, rows.errors)
             committed.append(exchange.send([call.command for call in schedule.commit_calls(claim, values)]))
             missed.append(exchange.send([call.command for call in schedule.miss_calls(claim, missing, backoff)]))

@@ -128,6 +128,26 @@ def test_rows_of_a_killed_worker_are_refreshed_when_their_lease_ends(deployment,
     wait_until(lambda: deployment.stat("unchanged") >= before + 10, "the rows are refreshed again")
 
 
+def test_value_whose_worker_was_stopped_after_its_select_is_read_again(deployment, inv):
+    deployment.start_beat()
+    worker = deployment.start_worker()
+    deployment.schedule.put_rows({"1": (3600, 0)})
+    wait_until(lambda: inv.get("1"), "the row is cached")
+    children = pool_children(worker)
+    with locked_table(deployment):
+        deployment.schedule.touch_rows(["1"])
+        wait_until(lambda: waiting_selects(deployment), "a batch is being read")
+        for child in children:
+            os.kill(child.pid, signal.SIGSTOP)
+    wait_until(lambda: not waiting_selects(deployment), "the SELECT is done")
+    deployment.sql("UPDATE inventory SET stock = 7 WHERE id = 1")
+    stopped_at = deployment.client.time()[0]
+    wait_until(lambda: deployment.client.time()[0] > stopped_at + 1, "the read began over a second ago")
+    for child in children:
+        os.kill(child.pid, signal.SIGCONT)
+    wait_until(lambda: inv.get("1")["stock"] == 7, "the row is read again")
+
+
 def test_worker_that_lost_a_pool_process_in_a_batch_goes_on(deployment, inv):
     deployment.start_beat(**SHORT_LEASE)
     worker = deployment.start_worker()

@@ -2,14 +2,16 @@
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, wake LIST,
 --      expiring STRING
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
---      ttl_ms milliseconds (0: none), late_ms milliseconds, count rows, row_id text (in the
---      order of bytes)..., value JSON (or the beginning of a cached one, up to a comma)...
+--      ttl_ms milliseconds (0: none), late_ms milliseconds, commit_by time,
+--      slow_ms milliseconds (of a slow read, else 0), count rows, row_id text (in the order of
+--      bytes)..., value JSON (or the beginning of a cached one, up to a comma)...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
-local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms, count = unpack(ARGV)
-local row_ids = {unpack(ARGV, 8, 7 + count)}
-local values = {unpack(ARGV, 8 + count)}
-claimed_at, ttl_ms = tonumber(claimed_at), tonumber(ttl_ms)
+local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms = unpack(ARGV)
+local commit_by, slow_ms, count = unpack(ARGV, 7)
+local row_ids = {unpack(ARGV, 10, 9 + count)}
+local values = {unpack(ARGV, 10 + count)}
+claimed_at, ttl_ms, commit_by = tonumber(claimed_at), tonumber(ttl_ms), tonumber(commit_by)
 local names, is_head = {}, {}
 for i, row_id in ipairs(row_ids) do
   names[i] = value_prefix .. row_id
@@ -24,7 +26,6 @@ local at = exact(now)
 -- @include epoch
 -- @include refusal
 -- @include unleased
-
 -- @include held
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local cached
@@ -37,7 +38,6 @@ if next(is_head) then
 else
   cached = redis.call('MGET', unpack(names))
 end
-
 local next_dues = {}
 local function next_due(delay_s)
   local due = math.floor((claimed_at + delay_s) * 1e6 + 0.5) / 1e6
@@ -104,6 +104,7 @@ if #committed > 0 then
   -- mutant: no-fence
   redis.call('ZADD', refreshed, scored(committed, at))
   redis.pcall('HSET', state, 'committed_at', at)
+  if slow_ms ~= '0' then redis.pcall('HSET', state, 'slow_at', at, 'slow_ms', slow_ms) end
   local is_failing = redis.call('HLEN', failures) > 0
   -- mutant: keep-failure
   if is_failing then redis.call('HDEL', failures, unpack(committed)) end

@@ -1,15 +1,16 @@
 -- Commits that claimed rows are not in the database: removes their values, retries with backoff,
 -- and drops them at the limit.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH
--- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text, missing_limit times,
---      base_s seconds, max_s seconds, seed number, row_id text...
+-- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
+--      commit_by time, missing_limit times, base_s seconds, max_s seconds, seed number,
+--      row_id text...
 -- RETURNS {missing, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state = unpack(KEYS)
-local value_prefix, claimed_at, lease_until, claim_epoch = unpack(ARGV)
-local missing_limit, base_s, max_s, seed = unpack(ARGV, 5)
-local row_ids = {unpack(ARGV, 9)}
+local value_prefix, claimed_at, lease_until, claim_epoch, commit_by = unpack(ARGV)
+local missing_limit, base_s, max_s, seed = unpack(ARGV, 6)
+local row_ids = {unpack(ARGV, 10)}
 claimed_at, lease_until = tonumber(claimed_at), tonumber(lease_until)
-missing_limit = tonumber(missing_limit)
+missing_limit, commit_by = tonumber(missing_limit), tonumber(commit_by)
 -- @include now
 local at = exact(now)
 -- @include epoch

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 from proof.interleaving.mutant import Mutant
@@ -213,6 +214,19 @@ def test_first_refresh_of_a_row_is_accepted_although_another_row_was_written_wit
     if script:
         expected[script == "miss_rows"] = Missed(superseded=1) if script == "miss_rows" else Committed(superseded=1)
     assert [found, missed] == expected
+
+
+@pytest.mark.parametrize("script", ["", "commit_rows", "miss_rows"])
+def test_row_whose_read_began_too_long_ago_is_not_written_and_due_now(schedule, client, script):
+    mutant = Mutant(script, "write-late").infect(client, schedule.table).schedule if script else schedule
+    schedule.put_rows({"1": (100, 0), "2": (100, 0)})
+    claim = claim_all(schedule)
+    late = replace(claim, commit_by=float(claim.claimed_at))
+    found, missed = mutant.commit_rows(late, {"1": JSON}), mutant.miss_rows(late, ["2"], BACKOFF)
+    assert (found.superseded, missed.superseded) == (script != "commit_rows", script != "miss_rows")
+    if not script:
+        assert client.keys("inv:*") == []
+        assert sorted(claim_all(schedule).row_ids) == ["1", "2"]
 
 
 @pytest.mark.parametrize(

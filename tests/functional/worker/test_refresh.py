@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from functools import partial
 
 import pytest
 from support.failover_pair import FailoverPair
@@ -10,13 +11,14 @@ from support.holding_link import HoldingLink
 from support.lossy_link import LossyLink
 from support.waiting import wait_until
 
+from rowcache_tasks.config import settings
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule
-from rowcache_tasks.worker import refresh
+from rowcache_tasks.worker import read_limit, refresh
 from rowcache_tasks.worker.refresh import refresh_claim, refresh_claims, repeat_in_outage
 
 BACKOFF = Backoff(base_s=1, max_s=60)
@@ -81,7 +83,8 @@ def test_all_calls_of_a_batch_are_sent_before_the_first_reply_is_read(valkey, cl
             sent = claim(schedule, [str(n) for n in range(500)])
             link.hold(calls)
             with schedule.exchange() as exchange:
-                counts = refresh_claims(schedule, source, batches.start([sent], exchange), BACKOFF, exchange)
+                live = batches.start([sent], exchange)
+                counts = refresh_claims(schedule, source, live, BACKOFF, exchange, partial(float, sent.claimed_at))
             assert (counts["refreshed"] + counts["unchanged"], counts["missing"], counts["failed"]) == (498, 1, 1)
     assert client.zcard("queue:") == 0
 
@@ -153,6 +156,25 @@ def test_rows_rescheduled_meanwhile_are_counted_as_superseded(schedule, source, 
     schedule.touch_rows(["abc"])
     counts = refresh_claim(schedule, source, first, BACKOFF)
     assert (counts["refreshed"], counts["failed"], counts["superseded"]) == (1, 0, 1)
+
+
+def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
+    """At first it may be that the worker was stopped; not for ever, or the row would starve."""
+    monkeypatch.setattr(settings, "AGE_ERROR_S", 0.02)
+    fetch = source.fetch
+    source.fetch = lambda row_ids: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
+    schedule.put_rows({"1": (100, 0)})
+    counts = [refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)]
+    assert counts[0]["superseded"] == 1
+    while counts[-1]["superseded"] and len(counts) < 10:
+        counts.append(refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF))
+    assert counts[-1]["refreshed"] == 1
+    assert int(client.hget("state:", "slow_ms")) >= 100
+    assert client.hget("state:", "slow_at") == client.hget("state:", "committed_at")
+    source.fetch = fetch
+    schedule.touch_rows(["1"])
+    refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)
+    assert read_limit.slow_s[""] == {}, "a read in time ends it"
 
 
 def test_batch_in_a_worker_during_a_failover_is_committed_at_the_new_primary(source, database):

@@ -222,8 +222,8 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "claim_rows": {"ignore-queue", "look-at-all"},
-    "commit_rows": {"refuse-first"},
-    "miss_rows": {"refuse-first"},
+    "commit_rows": {"refuse-first", "write-late"},
+    "miss_rows": {"refuse-first", "write-late"},
 }
 """Script -> marks that a test under tests/functional finds and no program: they need several rows, or the queue."""
 

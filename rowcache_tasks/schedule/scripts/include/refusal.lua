@@ -9,6 +9,9 @@ local function refusal_of(delay_s, fence, is_ours)
   -- The clock stepped back since the claim: times say nothing.
   -- mutant: trust-clock
   if claim_epoch ~= epoch then return 'superseded' end
+  -- The read began too long ago: the age that readers see counts from now.
+  -- mutant: write-late
+  if now > commit_by then return 'superseded' end
   -- mutant: trust-lease -> if is_ours then return nil end
   if is_ours and not is_overtaken then return nil end
   -- Never committed; or, unless the lease says no, dropped since the claim and scheduled again.

@@ -1,0 +1,67 @@
+"""Time by which rows are to be committed, so that their age is true."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.exchange import Exchange
+
+Clock = Callable[[], float]
+"""Estimates the time of Redis, Unix seconds: never before that time."""
+
+YOUNG_SHARE = 0.1
+"""Share of the bound: the time of a younger claim stands for the beginning of its read, and no reply is waited for."""
+GROWTH = 2
+"""A read may take so many times as long as the last one, if that was slow."""
+MAX_SLOW = 100_000
+LAST = ""
+"""In place of a row id: the last read of the table."""
+slow_s: dict[str, dict[str, float]] = {}
+"""Namespace of a table -> rows whose last read by this process took longer than the bound -> seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStart:
+    """A time before a SELECT, by two clocks."""
+
+    at: float
+    """By the clock of Redis; Unix seconds."""
+    monotonic: float
+    """The same time or an earlier one by the monotonic clock."""
+
+
+def start_read(exchange: Exchange, claims: Sequence[Claim], bound_s: float, clock: Clock | None) -> ReadStart:
+    """Return a time before a SELECT that begins after this call. Asks Redis unless the claims were just made.
+
+    Raises the error of Redis.
+    """
+    claimed_at, now = min(float(claim.claimed_at) for claim in claims), time.monotonic()
+    if clock is not None and 0 <= (age_s := clock() - claimed_at) <= YOUNG_SHARE * bound_s:
+        return ReadStart(claimed_at, now - age_s)
+    replies: list[Any] = exchange.send([("TIME",)])
+    exchange.read()
+    if isinstance(replies[0], Exception):
+        raise replies[0]
+    seconds, microseconds = replies[0]
+    return ReadStart(int(seconds) + int(microseconds) / 1e6, now)
+
+
+def end_read(namespace: str, row_ids: Sequence[str], start: ReadStart, bound_s: float) -> tuple[float, int]:
+    """Return the time of Redis after which the rows are not committed, and how slow the read was.
+
+    In Unix seconds, and in milliseconds: 0 within the bound. Two reads of a row one after the other that take longer
+    are a slow SELECT: the second is accepted, since the third would take as long. One alone is that of a process that
+    was stopped.
+    """
+    slow, took_s = slow_s.setdefault(namespace, {}), time.monotonic() - start.monotonic
+    known_s = max([slow.get(LAST, 0.0), *(slow.get(row_id, 0.0) for row_id in row_ids)]) if slow else 0.0
+    if took_s > bound_s:
+        if len(slow) > MAX_SLOW:
+            slow.clear()
+        slow |= dict.fromkeys([LAST, *row_ids], took_s)
+    elif slow:
+        for row_id in (LAST, *row_ids):
+            slow.pop(row_id, None)
+    return start.at + max(bound_s, GROWTH * known_s), int(took_s * 1000) if took_s > bound_s else 0
