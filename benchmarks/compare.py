@@ -8,6 +8,7 @@ It is comparable on a busy machine too; rates and lateness are not.
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -138,6 +139,8 @@ CASES: dict[str, Callable[[Comparison], Table]] = {
 
 def main() -> None:
     """Compare, and print the tables."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that worktrees and servers are removed
     arguments = parse_arguments()
     with ExitStack() as stack:
         checkouts = {ref: stack.enter_context(check_out(ref)) for ref in arguments.against.split(",")}
