@@ -71,7 +71,7 @@ class RowState:
 
 
 def is_halved(time: float) -> bool:
-    """Whether a time is in the middle of a microsecond, as the end of a lease is; a due time rarely is."""
+    """Whether a time is in the middle of a microsecond, as the end of a lease is, and no due time of a script."""
     if not math.isfinite(time):
         return False
     microseconds = Fraction(time) * 10**6

@@ -40,8 +40,7 @@ else
 end
 local next_dues = {}
 local function next_due(delay_s)
-  local due = math.floor((claimed_at + delay_s) * 1e6 + 0.5) / 1e6
-  next_dues[delay_s] = next_dues[delay_s] or exact(due)
+  next_dues[delay_s] = next_dues[delay_s] or exact(whole(claimed_at + delay_s))
   return next_dues[delay_s]
 end
 local function outcome_of(i, delay_s, is_ours)

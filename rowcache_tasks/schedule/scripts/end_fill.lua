@@ -90,7 +90,7 @@ if #new > 0 then
   end
   local due_at = is_scheduling and began + delay_s or now + keep_ms / 1000 + 10
   -- mutant: no-due
-  redis.call('ZADD', schedule, scored(new, exact(due_at)))
+  redis.call('ZADD', schedule, scored(new, exact(whole(due_at))))
 end
 if #found > 0 and (ttl_ms > 0 or #new > 0 and not is_scheduling) then
   mark_expiring(math.max(ttl_ms, tonumber(keep_ms)))

@@ -38,7 +38,7 @@ for i, row_id in ipairs(row_ids) do
     applied[#applied + 1] = row_id
     wanted[#wanted + 1] = delays[i]
     wanted[#wanted + 1] = row_id
-    due[#due + 1] = now + starts[i]
+    due[#due + 1] = whole(now + starts[i])
     due[#due + 1] = row_id
     starts_now = starts_now or tonumber(starts[i]) <= 0
     if tonumber(before[i] or 0) <= 0 then filled[#filled + 1] = value_prefix .. row_id end

@@ -21,7 +21,8 @@ for i, row_id in ipairs(row_ids) do
   local latest = now + math.max(delay_s, lease_s, records[i] and max_backoff_s or 0)
   -- Infinity is how a foreign client says: never.
   if score > latest and score < math.huge then
-    due[#due + 1] = now + math.random() * delay_s -- spread, or the whole table is due at once
+    -- Spread, or the whole table is due at once.
+    due[#due + 1] = whole(now + math.random() * delay_s)
     due[#due + 1] = row_id
   end
 end

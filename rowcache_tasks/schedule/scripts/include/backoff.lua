@@ -1,7 +1,8 @@
 -- When a row that failed n times in a row is due again: a part of the pause is by chance.
 math.randomseed(tonumber(seed))
 local function retry_at(n)
-  return now + math.min(max_s, base_s * 2 ^ (n - 1)) * (0.5 + math.random() / 2)
+  local pause_s = math.min(max_s, base_s * 2 ^ (n - 1)) * (0.5 + math.random() / 2)
+  return whole(now + pause_s)
 end
 -- The record of a row's failures; a foreign client may have written anything there.
 local function read_record(text)

@@ -1,5 +1,4 @@
--- The end of a lease of a claim made now. A lease ends in the middle of a microsecond and a commit
--- makes rows due at whole ones: no due time looks like a lease.
+-- The end of a lease of a claim made now: in the middle of a microsecond.
 local function lease_end(lease_s)
   -- mutant: lease-ends-as-rows-are-due -> return exact(now + lease_s)
   return exact(math.floor((now + lease_s) * 1e6) / 1e6 + 5e-7)
