@@ -40,6 +40,10 @@ class SourceTable:
     """Statements of one table. Rows hold the columns of the JSON, then the key columns that are not among them."""
 
     relation: TableClause
+    columns: Mapping[str, SourceColumn]
+    """All columns of the relation."""
+    key: tuple[str, ...]
+    """Names of the key columns."""
     width: int
     """Number of values that go into the JSON."""
     has_hidden_key: bool
@@ -91,6 +95,8 @@ def load_table(settings: Table, dialect: Dialect, connection: Connection) -> Sou
         )
     return SourceTable(
         relation=relation,
+        columns=columns,
+        key=tuple(key_names),
         width=len(names),
         has_hidden_key=len(names) < len(read_names),
         row_key=row_key,

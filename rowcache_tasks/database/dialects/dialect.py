@@ -45,6 +45,10 @@ class Dialect:
 
     session_id = ""
     """SELECT of the number of the server's session; empty: no pooler shares sessions."""
+    clock = ""
+    """SELECT of the server's time in Unix seconds; empty: it cannot be asked."""
+    tomorrow = ""
+    """SQL of the time in a day, in UTC; empty: it cannot be asked."""
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
         """Return the URL and the keyword arguments for create_engine. Raises ConfigError for a wrong driver."""
@@ -101,6 +105,19 @@ class Dialect:
     def parameters(self, keys: Collection[Any]) -> dict[str, Any]:
         """Build the parameters of `match`. Keys of one column are bare values, of several tuples."""
         return {"row_keys": list(keys)}
+
+    def bound(self, part: SourceColumn, name: str) -> ColumnElement[Any]:
+        """Return a parameter that takes a value of a column as `part.expression` has returned it."""
+        return sa.bindparam(name)
+
+    def after(self, columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+        """Build the condition that a row comes after some values in the order of the columns."""
+        return sa.or_(
+            *(
+                sa.and_(*(columns[i] == values[i] for i in range(n)), columns[n] > values[n])
+                for n in range(len(columns))
+            )
+        )
 
     def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
         """Prepare a SELECT with the condition `match`. `connection` is any one to the database."""

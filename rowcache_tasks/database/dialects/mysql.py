@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import CHAR, URL, ColumnElement, Connection, TableClause, cast, column, text
+from sqlalchemy import CHAR, DECIMAL, URL, ColumnElement, Connection, TableClause, bindparam, cast, column, text
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter, embedded
@@ -71,6 +71,8 @@ class MySQL(Dialect):
     """MySQL and MariaDB."""
 
     session_id = "SELECT CONNECTION_ID()"
+    clock = "SELECT UNIX_TIMESTAMP(SYSDATE(6))"
+    tomorrow = "NOW() + INTERVAL 1 DAY"
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
         """Autocommit, with time-outs: the drivers' default is none, and a connection to a vanished host would hang."""
@@ -125,6 +127,11 @@ class MySQL(Dialect):
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
         """Read information_schema: SQLAlchemy would parse all of SHOW CREATE TABLE."""
         return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
+
+    def bound(self, part: SourceColumn, name: str) -> ColumnElement[Any]:
+        """Compare decimal numbers as such: with a text they are compared as floating-point numbers."""
+        value: ColumnElement[Any] = bindparam(name)
+        return cast(value, DECIMAL(65, 30)) if part.type_name.startswith("decimal") else value
 
     def is_row_error(self, error: BaseException) -> bool:
         """Go by the error number; drivers raise DataError for only some of them."""

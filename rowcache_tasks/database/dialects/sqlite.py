@@ -34,6 +34,9 @@ TEMPORAL = {"DATE", "DATETIME", "TIME", "TIMESTAMP", "TIMESTAMPTZ"}
 class SQLite(Dialect):
     """SQLite through Python's sqlite3."""
 
+    clock = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+    tomorrow = "datetime('now', '+1 day')"
+
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
         """Open files with mode=rw: a wrong path is an error, not a new empty database."""
         path = url.database

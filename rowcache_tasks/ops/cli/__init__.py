@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": "explain",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     "dispatch": "dispatch",
+    "follow": "follow",
     "plan": "plan",
     "init": "init",
 }

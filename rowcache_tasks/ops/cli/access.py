@@ -6,14 +6,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 import redis
-from celery import Celery
+from celery import Celery, current_app
 
 from rowcache_tasks.celery.application import PACKAGE, applications, celery_command, settings_of
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError, RowCacheError
-from rowcache_tasks.errors.text import one_line, redact
+from rowcache_tasks.errors.text import one_line, redact, shorten
 from rowcache_tasks.schedule.connection import connect
 
 if TYPE_CHECKING:
@@ -78,6 +78,14 @@ def open_access() -> Iterator[Access]:
         raise MistypedError(str(error)) from error
     except RowCacheError as error:
         raise FailedError(str(error)) from error
+
+
+def open_log(app: Celery | None, loglevel: int, logfile: str | None) -> None:
+    """Set up the log of a process. Raises FailedError for a file that cannot be opened."""
+    try:
+        (app or current_app).log.setup(loglevel, logfile)
+    except OSError as error:
+        raise FailedError(f"--logfile {shorten(logfile)} cannot be opened: {error.strerror}: name another") from error
 
 
 def describe_redis_error(error: redis.RedisError, settings: Settings) -> str:

@@ -5,8 +5,7 @@ from celery.bin.base import LOG_LEVEL
 
 from rowcache_tasks.beat.loop import dispatch as run_loop
 from rowcache_tasks.celery.application import applications, celery_command
-from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.ops.cli.access import FailedError, find_app
+from rowcache_tasks.ops.cli.access import FailedError, find_app, open_log
 
 
 @click.command()
@@ -17,8 +16,5 @@ def dispatch(loglevel: int, logfile: str | None) -> None:
     app = find_app()
     if app not in applications:
         raise FailedError(f"{celery_command()} is an application without rowcache_tasks.install(app): call it there")
-    try:
-        app.log.setup(loglevel, logfile)
-    except OSError as error:
-        raise FailedError(f"--logfile {shorten(logfile)} cannot be opened: {error.strerror}: name another") from error
+    open_log(app, loglevel, logfile)
     run_loop(app)

@@ -18,6 +18,7 @@ from support.sent_sql import record_statements
 from rowcache_tasks import row_id
 from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database import watermark
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.server import is_pooled, is_replica
 from rowcache_tasks.database.source import Source
@@ -411,3 +412,28 @@ def test_mapped_key_of_a_type_that_drivers_wrap_is_that_of_a_scan(server):
     engine.dispose()
     assert scanned == [[hooked]]
     assert hooked == "1,2026-01-02T03:04:05.5,2026-01-02T03:04:05.5Z,AP8=,YQAAAA=="
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "values"),
+    [
+        ("DATETIME(6)", ["'2026-11-30 10:00:00.000001'", "'2026-11-30 10:00:00.000002'"]),
+        ("TIMESTAMP(3)", ["'2026-11-30 10:00:00.001'", "'2026-11-30 10:00:00.002'"]),
+        ("DECIMAL(40,10)", ["12345678901234567890.1234567890", "12345678901234567890.1234567891"]),
+        ("BIGINT UNSIGNED", ["18446744073709551614", "18446744073709551615"]),
+    ],
+)
+def test_changed_rows_are_found_by_a_column_that_grows(admin, engine, monkeypatch, sql_type, values):
+    monkeypatch.setattr(watermark, "PAGE", 2)
+    admin(
+        "DROP TABLE IF EXISTS stock",
+        f"CREATE TABLE stock (shop VARCHAR(9), at_day DATE, at {sql_type} NULL, PRIMARY KEY (shop, at_day))",
+        "INSERT INTO stock VALUES ('never', '2026-11-30', NULL)",
+    )
+    rows = watermark.Watermark(engine, Table("inv", "stock"), "at", 10)
+    rows.begin()
+    for value, shop in zip(values, "ab", strict=True):
+        days = [f"2026-11-{day}" for day in range(10, 15)]
+        admin(*(f"INSERT INTO stock VALUES ('{shop}', '{day}', {value})" for day in days))
+        for expected in ([f"{shop},{day}" for day in days], []):
+            assert sorted(row_id for page in rows.changes() for row_id in page) == expected

@@ -48,6 +48,8 @@ class PostgreSQL(Dialect):
     """PostgreSQL, and servers with its protocol and catalog."""
 
     session_id = "SELECT pg_backend_pid()"
+    clock = "SELECT extract(epoch FROM clock_timestamp())::float8"
+    tomorrow = "now() + interval '1 day'"
 
     def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
         """Require psycopg, also for postgresql://; detect a dead network within seconds unless the URL says otherwise.
@@ -134,6 +136,14 @@ class PostgreSQL(Dialect):
         """Write the arrays as text: psycopg's dumper of lists takes ten times as long."""
         parts = zip(*keys, strict=True) if isinstance(next(iter(keys)), tuple) else [keys]
         return {f"row_keys_{i}": _array(part) for i, part in enumerate(parts)}
+
+    def bound(self, part: SourceColumn, name: str) -> ColumnElement[Any]:
+        """Cast the text of a value to the exact type."""
+        return _cast(sa.bindparam(name), part.key_cast) if part.key_cast else sa.bindparam(name)
+
+    def after(self, columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+        """Compare the columns as one value, for which an index on them is used."""
+        return sa.tuple_(*columns) > sa.tuple_(*values)
 
     def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
         """Compile the statement once."""

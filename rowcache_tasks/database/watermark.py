@@ -1,0 +1,155 @@
+"""Changed rows of one table, by a column that grows with each change.
+
+A row is read again for the margin after its value was the newest: a transaction that took a lower value may have been
+committed later. Rows that were returned with the same value are left out.
+"""
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.dialects import SourceColumn
+from rowcache_tasks.database.source import Source
+from rowcache_tasks.database.table import SourceTable
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten, suggest
+
+PAGE = 1000
+"""Rows in one SELECT."""
+MAX_SEEN = 50_000
+"""Rows within the margin that are remembered. Of more, those that are committed late wait for their interval."""
+KEPT_S = 3600.0
+"""A clock of the database that steps back by less than this is followed."""
+TEMPORAL = re.compile("date|time", re.IGNORECASE)
+
+Position = tuple[Any, ...]
+"""Value of the column, then the key; without the key: before all rows with this value."""
+
+
+class Watermark(Source):
+    """Reader of changed rows. Needs the right to SELECT; an index on the column and the key makes it cheap."""
+
+    def __init__(self, engine: Engine, settings: Table, column: str, margin_s: float) -> None:
+        super().__init__(engine, settings)
+        self._column = column
+        self._positions = Positions(margin_s)
+        self._seen: set[int] = set()
+
+    def begin(self) -> None:
+        """Start after the newest row. Raises ArgumentError without such a column, SourceError when unreachable."""
+        self.load()
+        rows = self._read(lambda table: self._select(table, None, 1, newest=True))
+        self._positions.begin(self._clock(), rows[0][1] if rows else None)
+
+    def changes(self) -> Iterator[list[str]]:
+        """Yield the ids of the rows that have changed since the last pass, page by page, each page one SELECT.
+
+        A pass that is not read to its end is repeated by the next one.
+        """
+        now = self._clock()
+        after = self._positions.floor(now)
+        seen: set[int] = set()
+        newest: Position | None = None
+        while True:
+            rows = self._read(lambda table, after=after: self._select(table, after, PAGE))  # type: ignore[misc]
+            fresh = []
+            for row_id, position in rows:
+                mark = hash((row_id, position[0]))
+                seen.add(mark)
+                if row_id and mark not in self._seen:
+                    fresh.append(row_id)
+                    newest = position
+            yield fresh
+            if len(rows) < PAGE:
+                break
+            after = rows[-1][1]
+            if len(seen) > MAX_SEEN:
+                seen, newest = set(), None
+                self._positions.begin(now, after)
+        self._seen = seen
+        self._positions.note(now, newest)
+
+    def _select(
+        self, table: SourceTable, after: Position | None, limit: int, *, newest: bool = False
+    ) -> list[tuple[str, Position]]:
+        """Read a page: row id ("" for a key that has none) and position, in order; the `newest` rows first if asked."""
+        parts = [self._part(table), *(table.columns[name] for name in table.key)]
+        columns: list[sa.ColumnElement[Any]] = [sa.column(part.name) for part in parts]
+        statement = (
+            sa.select(*(part.expression.label(f"part_{i}") for i, part in enumerate(parts)))
+            .select_from(table.relation)
+            .where(*(column.is_not(None) for column in columns))
+            .order_by(*(column.desc() if newest else column for column in columns))
+            .limit(limit)
+        )
+        if self._dialect.tomorrow and TEMPORAL.search(parts[0].type_name):
+            statement = statement.where(columns[0] <= sa.text(self._dialect.tomorrow))
+        if after is not None:
+            values = [self._dialect.bound(part, f"after_{i}") for i, part in enumerate(parts)]
+            is_whole = len(after) == len(parts)
+            statement = statement.where(self._dialect.after(columns, values) if is_whole else columns[0] >= values[0])
+        parameters = {f"after_{i}": value for i, value in enumerate(after or ())}
+        with self._dialect.transaction(self._engine) as connection:
+            rows = connection.execute(statement, parameters).all()
+        return [(table.row_key.write(row[1:]), tuple(row)) for row in rows]
+
+    def _part(self, table: SourceTable) -> SourceColumn:
+        if self._column not in table.columns:
+            known = suggest(self._column, table.columns)
+            raise ArgumentError(f"column {shorten(self._column)} is not in {self._settings.table!r}{known}")
+        return table.columns[self._column]
+
+    def _clock(self) -> float:
+        """Return the time of the database, by which the margin is measured, in seconds."""
+        statement = self._dialect.clock
+        if not statement:
+            return time.monotonic()
+
+        def ask(_table: SourceTable) -> float:
+            connection: Connection
+            with self._dialect.transaction(self._engine) as connection:
+                return float(connection.exec_driver_sql(statement).scalar_one())
+
+        return self._read(ask)
+
+
+class Positions:
+    """Newest positions by the time of the database at which they were read."""
+
+    def __init__(self, margin_s: float) -> None:
+        self._margin_s = margin_s
+        self._noted: deque[tuple[float, Position | None]] = deque()
+        self._is_stepped = False
+
+    def begin(self, now: float, position: Position | None) -> None:
+        """Forget all but a position. None: before all rows."""
+        self._noted = deque([(now, position)])
+
+    def floor(self, now: float) -> Position | None:
+        """Return the newest position that was noted the margin ago or earlier, else the oldest.
+
+        After a step back of the clock that is also true by the new time: the rows changed since have lower values.
+        """
+        self._is_stepped = now < self._noted[-1][0]
+        while self._noted[-1][0] > now:
+            _, position = self._noted.pop()
+            if not self._noted:
+                self._noted.append((now, position))
+        while len(self._noted) > 1 and self._noted[0][0] < now - KEPT_S - self._margin_s:
+            self._noted.popleft()
+        old_enough = (position for at, position in reversed(self._noted) if at <= now - self._margin_s)
+        return next(old_enough, self._noted[0][1])
+
+    def note(self, now: float, newest: Sequence[Any] | None) -> None:
+        """Note the newest of the rows that have changed; None: none has.
+
+        Not that of the whole table: after a step back of the clock it is not reached for a while.
+        """
+        if newest is not None and not self._is_stepped:
+            self._noted.append((now, (newest[0],)))

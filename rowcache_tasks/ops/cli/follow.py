@@ -1,0 +1,93 @@
+"""Command follow: rows refreshed when they change in the database."""
+
+import logging
+import signal
+import time
+from types import FrameType
+
+import click
+from celery.bin.base import LOG_LEVEL
+from celery.utils.nodenames import gethostname
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.ops.cli.access import Access, find_app, open_access, open_log
+from rowcache_tasks.ops.row_description import COMMAND
+from rowcache_tasks.schedule.process import ProcessNote
+from rowcache_tasks.worker.follow import Outage, Touches, WatermarkFollower
+
+logger = logging.getLogger(__name__)
+
+MAX_WAIT_S = 1.0
+"""Longest wait: the process notes itself between two."""
+
+
+@click.command(epilog=f"Example: {COMMAND} follow inv --column updated_at", context_settings={"max_content_width": 100})
+@click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
+@click.option("--source", type=click.Choice(["watermark"]), default="watermark", show_default=True, help="Of changes.")
+@click.option("--column", metavar="NAME", help="It grows with each change of a row. Default: the table's version.")
+@click.option(
+    "--every",
+    type=click.FloatRange(0.05, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Pause between two looks at the column.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 600),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest transaction that changes rows.",
+)
+@click.option("-l", "--loglevel", type=LOG_LEVEL, default="INFO", show_default=True, help="Level of the log.")
+@click.option("-f", "--logfile", help="File of the log. Default: stderr.")
+def follow(
+    tables: tuple[str, ...],
+    source: str,
+    column: str | None,
+    every: float,
+    margin: float,
+    loglevel: int,
+    logfile: str | None,
+) -> None:
+    """Refresh scheduled rows of TABLEs at once when they change in the database, until SIGTERM.
+
+    Each row is also refreshed by its interval: without this process a change is seen that much later, and no row is
+    lost. Two of them do no harm.
+    """
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _stop)
+    with open_access() as access:
+        chosen = [access.settings.table(name) for name in dict.fromkeys(tables)]
+        outages = Outage("the database"), Outage("Redis")
+        followers = [begin(access, table, column, every, margin, outages) for table in chosen]
+        access.client.time()
+        open_log(find_app(), loglevel, logfile)
+        logger.info("following %s by %s", ", ".join(table.name for table in chosen), source)
+        note = ProcessNote(access.settings, "follower", f"follow@{gethostname()}")
+        try:
+            while True:
+                note.write()
+                time.sleep(min(MAX_WAIT_S, *(follower.turn() for follower in followers)))
+        finally:
+            note.erase()
+
+
+def begin(
+    access: Access, table: Table, column: str | None, every_s: float, margin_s: float, outages: tuple[Outage, Outage]
+) -> WatermarkFollower:
+    """Look up the column, and start after the newest row."""
+    from rowcache_tasks.database.watermark import Watermark  # noqa: PLC0415 an extra
+
+    if not (name := column or table.version):
+        raise ArgumentError(f"the column is not given, and {table.setting} has no version: add --column NAME")
+    watermark = Watermark(access.engine(access.settings.url_of(table)), table, name, margin_s)
+    watermark.begin()
+    return WatermarkFollower(watermark, Touches(access.client, access.schedule(table.name)), every_s, outages)
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,138 @@
+"""Refresh of rows that have changed in the database, at the pace of the workers."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import redis
+
+from rowcache_tasks.errors import RowCacheError
+from rowcache_tasks.errors.text import one_line, show_count, show_duration
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule
+
+if TYPE_CHECKING:
+    from rowcache_tasks.database.watermark import Watermark
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 10_000
+"""Changed rows of a table that wait to be touched; more are left to their interval."""
+BUSY_ROWS = 500
+BUSY_BATCHES = 4
+"""While more rows are due, or more batches wait for a worker, changes of many rows wait: no other row is late."""
+BUSY_WAIT_S = 0.02
+RETRY_S = 1.0
+"""Pause after an error of the source or of Redis."""
+
+
+class Touches:
+    """Changed rows of one table that wait to be made due."""
+
+    def __init__(self, client: "redis.Redis", schedule: Schedule) -> None:
+        self._client = client
+        self._schedule = schedule
+        self.name = schedule.table.name
+        self._rows: dict[str, None] = {}
+        self._left = 0
+
+    def add(self, row_ids: Iterable[str]) -> None:
+        """Add rows; above MAX_WAITING they are only counted."""
+        for row_id in row_ids:
+            if len(self._rows) < MAX_WAITING or row_id in self._rows:
+                self._rows[row_id] = None
+            else:
+                self._left += 1
+
+    def flush(self) -> bool:
+        """Make the rows due; False: many rows wait, and the workers are behind. Raises redis.RedisError."""
+        while self._rows:
+            if len(self._rows) > SCRIPT_BATCH and self._is_behind():
+                return False
+            batch = list(islice(self._rows, SCRIPT_BATCH))
+            self._schedule.touch_rows(batch)
+            for row_id in batch:
+                del self._rows[row_id]
+        if self._left:
+            logger.warning(
+                "%s: %s changed too fast, and are refreshed by their interval",
+                self._schedule.table.setting,
+                show_count(self._left, "row"),
+            )
+            self._left = 0
+        return True
+
+    def _is_behind(self) -> bool:
+        keys = self._schedule.table.keys
+        asked = self._client.pipeline(transaction=False)
+        asked.time()
+        asked.zrange(keys.schedule, BUSY_ROWS, BUSY_ROWS, withscores=True)
+        asked.zcard(keys.queue)
+        (seconds, microseconds), last, batches = asked.execute()
+        is_due = bool(last) and last[0][1] <= int(seconds) + int(microseconds) / 1e6
+        return is_due or int(batches) > BUSY_BATCHES
+
+
+class Outage:
+    """Log of a server that is away: one line when it goes, one when it is back."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._since: dict[str, float] = {}
+
+    def begin(self, part: str, error: Exception) -> None:
+        """Note that a part, such as a table, cannot be used."""
+        if not self._since:
+            reason = one_line(str(error).rstrip("."))
+            logger.warning("%s is away, so rows are refreshed by their interval: %s", self._name, reason)
+        self._since.setdefault(part, time.monotonic())
+
+    def end(self, part: str) -> None:
+        """Note that a part works."""
+        since = self._since.pop(part, None)
+        if since is not None and not self._since:
+            logger.warning("%s is back after %s", self._name, show_duration(time.monotonic() - since))
+
+
+class WatermarkFollower:
+    """Changes of one table by a column that grows with each."""
+
+    def __init__(
+        self, watermark: "Watermark", touches: Touches, every_s: float, outages: tuple[Outage, Outage]
+    ) -> None:
+        self._watermark = watermark
+        self._touches = touches
+        self._every_s = every_s
+        self._database, self._redis = outages
+        self._name = touches.name
+        self._pass: Iterator[list[str]] | None = None
+        self._next = 0.0
+
+    def turn(self) -> float:
+        """Read and touch up to one page; return the seconds until the next turn."""
+        try:
+            is_flushed = self._touches.flush()
+            self._redis.end(self._name)
+        except redis.RedisError as error:
+            self._redis.begin(self._name, error)
+            return RETRY_S
+        if not is_flushed:
+            return BUSY_WAIT_S
+        if self._pass is None:
+            if (wait_s := self._next - time.monotonic()) > 0:
+                return wait_s
+            self._next = time.monotonic() + self._every_s
+            self._pass = self._watermark.changes()
+        try:
+            row_ids = next(self._pass, None)
+        except RowCacheError as error:
+            self._database.begin(self._name, error)
+            self._pass, self._next = None, time.monotonic() + max(RETRY_S, self._every_s)
+            return RETRY_S
+        self._database.end(self._name)
+        if row_ids is None:
+            self._pass = None
+        else:
+            self._touches.add(row_ids)
+        return 0.0

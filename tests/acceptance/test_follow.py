@@ -1,0 +1,67 @@
+"""Rows that are refreshed when they change in the database, with `rowcache follow`."""
+
+import json
+import signal
+
+import pytest
+from support.waiting import wait_until
+
+from rowcache_tasks.demo.servers import Postgres
+
+pytestmark = pytest.mark.acceptance
+
+TABLE = "CREATE TABLE inventory (id integer PRIMARY KEY, stock integer, updated_at timestamptz NOT NULL DEFAULT now())"
+
+
+@pytest.fixture
+def shop(deployment, tmp_path):
+    """Deployment with a database of its own, whose rows are refreshed once an hour."""
+    with Postgres(tmp_path / "shop") as server:
+        url = server.create_database("shop")
+        deployment.database_url = deployment.env["ROWCACHE_DATABASE_URL"] = url
+        deployment.server = server
+        deployment.sql(TABLE)
+        deployment.sql("INSERT INTO inventory SELECT n, 0 FROM generate_series(1, 100) n")
+        deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
+        deployment.start_beat()
+        deployment.start_worker()
+        wait_until(lambda: deployment.stat("refreshed") == 100, "all rows are cached")
+        yield deployment
+
+
+def stock(deployment, row_id):
+    return json.loads(deployment.client.get(f"inv:{row_id}"))["stock"]
+
+
+def change(deployment, row_id):
+    (changed,) = deployment.sql(
+        f"UPDATE inventory SET stock = stock + 1, updated_at = now() WHERE id = {row_id} RETURNING stock"
+    )
+    return changed[0]
+
+
+def start(deployment, name, *arguments):
+    follower = deployment.start(name, "rowcache", "follow", "inv", *arguments)
+    wait_until(lambda: "following inv by" in deployment.log(name), "it is ready")
+    return follower
+
+
+@pytest.mark.parametrize("options", [("--column", "updated_at", "--every", "0.1")], ids=["watermark"])
+def test_changes_are_followed_again_after_a_kill_and_a_restart_of_the_database(shop, options):
+    first, second = start(shop, "first", *options), start(shop, "second", *options)
+    for row_id in (1, 2):
+        expected = change(shop, row_id)
+        wait_until(lambda row_id=row_id, expected=expected: stock(shop, row_id) == expected, "the change is cached")
+    first.kill()
+    expected = change(shop, 3)
+    wait_until(lambda: stock(shop, 3) == expected, "the other follower goes on")
+    shop.server.stop()
+    wait_until(lambda: "the database is away" in shop.log("second"), "that is a warning")
+    shop.server.start()
+    wait_until(lambda: "the database is back" in shop.log("second"), "that is a line")
+    expected = change(shop, 4)
+    wait_until(lambda: stock(shop, 4) == expected, "the change is cached")
+    assert shop.log("second").count("the database is away") == shop.log("second").count("WARNING") - 1 == 1
+    assert shop.client.zcard("schedule:") == 100
+    second.stop(signal.SIGTERM, timeout=60)
+    assert second.poll() == 0

@@ -1,0 +1,28 @@
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+from support.settings_module import write_settings
+
+from rowcache_tasks.ops.cli import rowcache
+
+
+@pytest.fixture
+def run(client, valkey, monkeypatch, tmp_path, db):
+    """Run `rowcache follow` in this process, on a table without rows."""
+    db.run("CREATE TABLE inventory (id integer PRIMARY KEY, updated_at timestamp)")
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9), database_url=db.url)
+    return lambda *arguments: CliRunner().invoke(rowcache, ["follow", *arguments], obj=SimpleNamespace(app=None))
+
+
+def test_mistyped_table_or_column_is_one_line_and_status_2(run):
+    for arguments, found in (
+        (("nope", "--column", "updated_at"), "rowcache_tasks: table 'nope' is not in rowcache_tables: found 'inv'"),
+        (("inv", "--column", "update_at"), "column 'update_at' is not in 'inventory': did you mean updated_at?"),
+        (("inv", "--source", "watermark"), "the column is not given, and rowcache_tables['inv'] has no version"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2, done.output
+        assert found in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert "follow inv --column updated_at" in run("--help").stdout
