@@ -81,6 +81,13 @@ def seconds(low: float, high: float) -> Callable[[str, object], float]:
     return parse
 
 
+def parse_share(setting: str, value: object) -> float:
+    """Accept a share above 0 and below 1: no share of 1 can be promised."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise refusal(setting, value, "a number above 0 and below 1, such as 0.999")
+    return float(value)
+
+
 def whole(low: int, high: int) -> Callable[[str, object], int]:
     """Make the parser of a whole number."""
 

@@ -9,79 +9,24 @@ from rowcache_tasks.config.parse import (
     parse_name,
     parse_names,
     parse_namespace,
+    parse_share,
     parse_text,
     parse_url,
     refusal,
     seconds,
     whole,
 )
-from rowcache_tasks.config.query import Query, parse_queries
+from rowcache_tasks.config.query import parse_queries
 from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.config.source import read_given, read_module, read_settings
+from rowcache_tasks.config.table import MAX_LISTED, TARGET
+from rowcache_tasks.config.table import Table as Table  # noqa: PLC0414 exported beside Settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.errors.text import one_line, shorten, suggest
-from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames, Keys
+from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames
 
 MAX_BATCH_SIZE = 1000
 """Claiming one batch keeps the server busy: 1000 rows take about 5 ms."""
-
-AGE_ERROR_S = 1.0
-"""Longest time from the beginning of a read to its commit."""
-MAX_LISTED = 400
-"""Characters of a list of names in an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One entry of rowcache_tables."""
-
-    name: str
-    """Name in the settings and in calls: RowCache("inv")."""
-    table: str
-    """Table or view in the database, "inventory" or "app.users"; with `schema`, its name alone."""
-    namespace: str = ""
-    """Part of every Redis key of the table."""
-    key: tuple[str, ...] = ()
-    """Columns that identify a row; empty: the primary key."""
-    columns: tuple[str, ...] = ()
-    """Columns of the JSON, in this order; empty: all."""
-    ttl_s: float | None = None
-    """Expiry of a value that is not refreshed; None: it stays until the row is dropped."""
-    missing_limit: int = 5
-    """Number of refreshes in a row that do not find the row in the database, after which it is dropped."""
-    database: str = ""
-    """Name of its database in rowcache_databases; empty: that of rowcache_database_url."""
-    schema: str = ""
-    """Schema of the table; empty: as `table` says, or the default one."""
-    queries: tuple[Query, ...] = ()
-    """SELECTs that return rows to schedule."""
-    version: str = ""
-    """Column that changes with each change of its row; empty: every row is read in full."""
-    deployment: str = ""
-    """As in Settings."""
-
-    @property
-    def keys(self) -> Keys:
-        """Names of the table's keys in Redis."""
-        return Keys.of(self.namespace, self.deployment)
-
-    @property
-    def age_error_s(self) -> float:
-        """Seconds by which the true age of a value may exceed the one that is stated."""
-        return AGE_ERROR_S
-
-    @property
-    def setting(self) -> str:
-        """Name of this entry in messages."""
-        return f"rowcache_tables[{self.name!r}]"
-
-    def query(self, name: str) -> Query:
-        """Return a query by its name; raises ArgumentError, which lists the queries."""
-        for query in self.queries:
-            if query.name == name:
-                return query
-        found = ", ".join(repr(query.name) for query in self.queries)[:MAX_LISTED] or "none"
-        raise ArgumentError(f"query {shorten(name)} is not in {self.setting}['queries']: found {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +89,8 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "schema": ("schema", parse_text),
     "queries": ("queries", parse_queries),
     "version": ("version", parse_text),
+    "max_staleness": ("max_staleness_s", seconds(0.1, 86400)),
+    "target": ("target", parse_share),
 }
 """Option -> field of Table, parser."""
 
@@ -227,6 +174,10 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
         values[target] = parse(f"{setting}[{option!r}]", value)
     if "namespace" not in values and name != BOOK_TABLE:
         values["namespace"] = parse_namespace(f"{setting}: 'namespace' is not given, and the name", name)
+    if "max_staleness_s" in values:
+        values.setdefault("target", TARGET)
+    elif "target" in values:
+        raise ConfigError(f"{setting}['target'] is set and 'max_staleness' is not: set both, or none")
     return Table(name, **values)
 
 

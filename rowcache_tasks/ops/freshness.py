@@ -28,6 +28,8 @@ class Freshness:
     """The QUANTILES: seconds; None: no row is refreshed."""
     never_refreshed: int
     """Scheduled rows without an accepted refresh, or with one from before a step back of the clock of Redis."""
+    within: int | None = None
+    """Rows that were refreshed within max_staleness; None for a table without a promise."""
 
     def describe(self) -> str:
         """Return a phrase for people; empty for a table without rows."""
@@ -43,10 +45,11 @@ def read_freshness(client: "redis.Redis", tables: Sequence[Table], now: float) -
     for table in tables:
         pipeline.zcard(table.keys.schedule)
         pipeline.zcount(table.keys.refreshed, "-inf", now + AHEAD_S)
-    sizes = list(cut(pipeline.execute(), 2))
+        pipeline.zcount(table.keys.refreshed, now - (table.max_staleness_s or 0.0), now + AHEAD_S)
+    sizes = list(cut(pipeline.execute(), 3))
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
-    for table, (_, refreshed) in zip(tables, sizes, strict=True):
+    for table, (_, refreshed, _) in zip(tables, sizes, strict=True):
         for share in QUANTILES.values():
             rank = refreshed - max(1, math.ceil(share * refreshed))
             # No member has the rank of an empty table.
@@ -56,6 +59,10 @@ def read_freshness(client: "redis.Redis", tables: Sequence[Table], now: float) -
     read_at = int(seconds) + int(microseconds) / 1e6
     ages = cut((max(0.0, read_at - float(row[0][1])) if row else None for row in found), len(QUANTILES))
     return {
-        table.name: Freshness(dict(zip(QUANTILES, four, strict=True)), max(0, scheduled - refreshed))
-        for table, four, (scheduled, refreshed) in zip(tables, ages, sizes, strict=True)
+        table.name: Freshness(
+            dict(zip(QUANTILES, four, strict=True)),
+            max(0, scheduled - refreshed),
+            None if table.max_staleness_s is None else within,
+        )
+        for table, four, (scheduled, refreshed, within) in zip(tables, ages, sizes, strict=True)
     }

@@ -35,6 +35,7 @@ COUNTER_HELP: Mapping[str, str] = {
     "audit_wrong": "Those of them that were wrong.",
 }
 
+STATES = ("kept", "at risk", "broken")
 GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     ("scheduled_rows", "Rows in the schedule.", lambda table: table.scheduled),
     ("overdue_rows", "Rows that are due and not claimed.", lambda table: table.overdue),
@@ -82,6 +83,7 @@ class RowCacheCollector(Collector):
         yield up
         yield from gauges(found.tables)
         yield from ages(found.freshness)
+        yield from promises(found)
         yield from processes(found)
         yield from queues(found)
         yield from counters(found.tables)
@@ -106,6 +108,25 @@ def ages(found: Mapping[str, Freshness]) -> Iterator[Metric]:
             if age is not None:
                 family.add_metric([table, f"{QUANTILES[name]:g}"], age)
     yield family
+
+
+def promises(found: Overview) -> Iterator[Metric]:
+    """Yield the promise of each table that has one and rows."""
+    known = {table: promise for table in found.tables if (promise := found.promise(table)) and promise.state}
+    for name, text, values in (
+        (
+            "achieved_ratio",
+            "Share of the scheduled rows that were refreshed within max_staleness, 0 to 1.",
+            {table: promise.achieved for table, promise in known.items()},
+        ),
+        ("target_ratio", "Share that is promised.", {table: promise.target for table, promise in known.items()}),
+        (
+            "state",
+            "0: kept, 1: at risk, 2: broken.",
+            {table: STATES.index(promise.state) for table, promise in known.items() if promise.state},
+        ),
+    ):
+        yield labelled(GaugeMetricFamily, f"promise_{name}", text, "table", values)
 
 
 def processes(found: Overview) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ from rowcache_tasks.celery.broker_state import BrokerState, QueueState
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.ops.freshness import Freshness, read_freshness
+from rowcache_tasks.ops.promise import Promise, judge
 from rowcache_tasks.ops.snapshot import Snapshot, parse_time, read_snapshots
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process, client_role, kind_prefix, parse_processes
 
@@ -50,7 +51,16 @@ class Overview:
 
     def describe(self, table: Snapshot) -> str:
         """Return the state and the freshness of a table as a phrase for people."""
-        return ", ".join(filter(None, (table.describe(), self.freshness[table.table].describe())))
+        promise = self.promise(table.table)
+        phrases = (table.describe(), self.freshness[table.table].describe(), promise.describe() if promise else "")
+        return ", ".join(filter(None, phrases))
+
+    def promise(self, table: str) -> Promise | None:
+        """Return the promise of a table; None without one."""
+        dispatchers = sum(table in process.tables for process in self.alive(DISPATCHER))
+        workers = self.consumers(self.names.refresh_queue)
+        settings, freshness = self.settings.tables[table], self.freshness[table]
+        return judge(settings, self.tables[table], freshness, dispatchers, workers, self.oldest_batch_s)
 
     def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have noted themselves lately."""

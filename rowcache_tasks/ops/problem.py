@@ -32,6 +32,10 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
         yield fail(f"{name} is connected and silent for over a minute: it hangs: restart it")
     for table in found.tables.values():
         yield from table_problems(table, found.max_overdue_s if max_overdue_s is None else max_overdue_s)
+        promise = found.promise(table.table)
+        if promise and promise.state != "kept" and promise.state:
+            level = fail if promise.state == "broken" else warn
+            yield level(f"{show_text(table.table)}: {promise.describe()}: remove the cause, or promise less")
 
 
 def dispatcher_problems(found: Overview) -> Iterator[Finding]:

@@ -115,7 +115,9 @@ class Status:
             **now.counters,
         }
         # A due time of a foreign client may be infinite, which JSON does not have.
-        return {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
+        known = {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
+        promise = self.now.promise(now.table)
+        return known | {"promise": promise.as_json() if promise else None}
 
     def _cells(self, now: Snapshot) -> list[str]:
         before = self._previous(now)

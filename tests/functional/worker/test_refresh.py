@@ -11,7 +11,7 @@ from support.holding_link import HoldingLink
 from support.lossy_link import LossyLink
 from support.waiting import wait_until
 
-from rowcache_tasks.config import settings
+from rowcache_tasks.config import table
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
@@ -160,7 +160,7 @@ def test_rows_rescheduled_meanwhile_are_counted_as_superseded(schedule, source, 
 
 def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
     """At first it may be that the worker was stopped; not for ever, or the row would starve."""
-    monkeypatch.setattr(settings, "AGE_ERROR_S", 0.02)
+    monkeypatch.setattr(table, "AGE_ERROR_S", 0.02)
     fetch = source.fetch
     source.fetch = lambda row_ids: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
     schedule.put_rows({"1": (100, 0)})

@@ -1,0 +1,100 @@
+"""Promise of a table: measured now, with its cause, the same in status, health and the metrics."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry, generate_latest
+from support.noted import note, note_both
+from support.settings_module import write_settings
+
+from rowcache_tasks.config.settings import load_settings
+from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.ops.metrics import RowCacheCollector
+
+TABLES = {"inv": {"table": "inventory", "max_staleness": 60, "target": 0.9}, "users": {"table": "users"}}
+
+
+@pytest.fixture
+def promise(client, valkey, monkeypatch, tmp_path):
+    """Return the promise in `status --json`; check that health and the metrics say the same."""
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9), tables=TABLES)
+    app = Celery("rowcache_tasks", broker=valkey.broker_url(8), set_as_current=False)
+
+    def run(*arguments):
+        return CliRunner().invoke(rowcache, list(arguments), obj=SimpleNamespace(app=app))
+
+    def read():
+        tables = json.loads(run("status", "--json").stdout)["tables"]
+        assert tables["users"]["promise"] is None
+        found, health = tables["inv"]["promise"], run("health")
+        assert (found["max_staleness"], found["target"]) == (60, 0.9)
+        registry = CollectorRegistry()
+        registry.register(RowCacheCollector(client, load_settings()))
+        scraped = generate_latest(registry).decode()
+        if found["state"] is None:
+            assert "promise" not in health.output
+            assert 'promise_state{table="inv"}' not in scraped
+        else:
+            assert f"promise {found['state']}: " in health.output
+            assert found["cause"].partition(" for ")[0] in health.output
+            assert (health.exit_code == 1) >= (found["state"] == "broken")
+            number = ["kept", "at risk", "broken"].index(found["state"])
+            assert f'rowcache_promise_state{{table="inv"}} {number}.0' in scraped
+            assert f'rowcache_promise_achieved_ratio{{table="inv"}} {found["achieved"]}' in scraped
+        return found["achieved"], found["state"], found["cause"]
+
+    return read
+
+
+def refresh(client, ages, due_s=30):
+    """Let rows have been refreshed so many seconds ago, and be due later."""
+    now = client.time()[0]
+    client.zadd("refreshed:", {str(n): now - age for n, age in enumerate(ages)})
+    client.zadd("schedule:", {str(n): now + due_s for n in range(len(ages))})
+    client.zadd("delay:", {str(n): 60 for n in range(len(ages))})
+
+
+def test_share_of_the_rows_that_were_refreshed_in_time(client, promise):
+    note_both(client)
+    assert promise() == (None, None, ""), "nothing is promised of no row"
+    refresh(client, [5] * 9 + [70])
+    assert promise() == (0.9, "kept", "")
+    refresh(client, [5] * 8 + [70, 70])
+    assert promise() == (0.8, "broken", "no row was ever refreshed")
+    client.hset("state:", "committed_at", client.time()[0])
+    assert promise()[2].startswith("rows are refreshed later than promised")
+    client.zrem("refreshed:", *map(str, range(10)))
+    assert promise()[:2] == (0.0, "broken"), "a row that was never refreshed is not in time"
+    client.zadd("refreshed:", dict.fromkeys(map(str, range(10)), client.time()[0] + 3600))
+    assert promise()[:2] == (0.0, "broken"), "nor one of which that is not known, after a step back of the clock"
+
+
+@pytest.mark.parametrize(
+    ("cause", "happens"),
+    [
+        ("paused for ", lambda client, now: client.hset("state:", "paused", now - 20)),
+        ("no dispatcher is alive", lambda client, now: client.delete("processes:") and note(client)),
+        ("no worker is alive", lambda client, now: client.delete("processes:") and note(client, "dispatcher", "b@a")),
+        ("2 rows failed", lambda client, now: client.hset("failures:", mapping={"1": "{}", "2": "{}"})),
+        ("queue: a batch waits for ", lambda client, now: client.zadd("queue:", {"x": now - 20})),
+        (
+            "slow SELECT: a read took ",
+            lambda client, now: client.hset("state:", mapping={"slow_at": now, "slow_ms": 20_000}),
+        ),
+        ("10 rows due and not claimed", lambda client, now: refresh(client, [50] * 10, due_s=-20)),
+    ],
+)
+def test_cause_that_will_break_it_is_a_risk_before_it_does(client, promise, cause, happens):
+    note_both(client)
+    refresh(client, [5] * 10)
+    assert promise() == (1.0, "kept", "")
+    happens(client, client.time()[0])
+    achieved, state, found = promise()
+    assert (achieved, state) == (1.0, "at risk")
+    assert found.startswith(cause)
+    client.zadd("refreshed:", dict.fromkeys(map(str, range(10)), client.time()[0] - 70))
+    assert promise()[1] == "broken"
+    assert promise()[2].startswith(cause)
