@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from rowcache_tasks.errors import ArgumentError, CacheError, FillError, RowTypeError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
-from rowcache_tasks.reader.fill.scripts import BAD_ROW, Found, reason_of
+from rowcache_tasks.reader.fill.scripts import BAD_ROW, BadRow, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
 from rowcache_tasks.reader.options import DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
@@ -183,7 +183,7 @@ class Operations(Generic[Row]):
         """Decode a value. Raises FillError for a row that the database has and cannot give, and RowTypeError."""
         if value is None:
             return None
-        if value[:1] == BAD_ROW:
+        if isinstance(value, BadRow):
             raise FillError(self._bad_row(row_id, value))
         return self._decoder.decode(row_id, value)
 
@@ -199,7 +199,7 @@ class Operations(Generic[Row]):
         errors = []
         for row_id, value in dict(zip(row_ids, values, strict=True)).items():
             found[row_id] = None
-            if value is not None and value[:1] == BAD_ROW:
+            if isinstance(value, BadRow):
                 logger.warning("%s", self._bad_row(row_id, value))
                 continue
             try:
@@ -211,7 +211,7 @@ class Operations(Generic[Row]):
             raise RowTypeError(message, self._settings.table.name, errors[0].row_id, found) from errors[0]
         return found
 
-    def _bad_row(self, row_id: Key, value: bytes) -> str:
+    def _bad_row(self, row_id: Key, value: BadRow) -> str:
         return f"row {shorten(row_id)} of {self._settings.table.name} cannot be filled: {reason_of(value, BAD_ROW)}"
 
 

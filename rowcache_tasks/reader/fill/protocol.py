@@ -12,8 +12,10 @@ from rowcache_tasks.errors import CacheError, FillError, RowCacheError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.fill.scripts import (
     ABSENT,
+    BAD_ROW,
     FAILED,
     NOT_READ,
+    BadRow,
     FillScripts,
     FillState,
     Found,
@@ -142,7 +144,14 @@ def read_outcomes(outcomes: Mapping[str, bytes]) -> dict[str, Found]:
         reason = reason_of(note, FAILED)
         if reason is not None:
             raise FillError(reason)
-    return {row_id: (None, None) if note == ABSENT else (note, 0.0) for row_id, note in outcomes.items()}
+    return {row_id: found_of(note) for row_id, note in outcomes.items()}
+
+
+def found_of(note: bytes) -> Found:
+    """Return the value, of age 0, or the note in its place."""
+    if note == ABSENT:
+        return None, None
+    return BadRow(note) if note.startswith(BAD_ROW) else note, 0.0
 
 
 def open_loader(settings: ReaderSettings) -> "Loader":

@@ -12,7 +12,7 @@ from rowcache_tasks.schedule.rows import cut_by_bytes
 from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
 
 Found = tuple[bytes | None, float | None]
-"""A value (None: there is none; a BAD_ROW note: it cannot be read) and its age in seconds, None when unknown."""
+"""A value (None: there is none; a BadRow: it cannot be read) and its age in seconds, None when unknown."""
 
 ABSENT = b"-"
 """Note: the database has no such row."""
@@ -32,6 +32,12 @@ SCRIPT_ROWS = 50
 Calls are sent one after the other: those of a pipeline that arrive together are run together, before the server serves
 another client.
 """
+
+
+class BadRow(bytes):
+    """BAD_ROW note in place of a value. A value of another client may begin like one."""
+
+    __slots__ = ()
 
 
 @dataclass(slots=True)

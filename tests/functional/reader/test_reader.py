@@ -309,13 +309,15 @@ def test_no_connection_is_opened_before_the_first_read(open_reader):
         cache.get("42")
 
 
-def test_value_that_is_no_json_object_counts_as_not_cached_and_is_logged(inv, client, caplog):
-    client.set("inv:1", "[1]")
+@pytest.mark.parametrize("value", ["[1]", "?1"])
+def test_value_that_is_no_json_object_counts_as_not_cached_and_is_logged(inv, client, caplog, value):
+    client.set("inv:1", value)
     client.rpush("inv:2", "x")
     with caplog.at_level(logging.WARNING):
         assert inv.get("1") is None
         assert inv.get("2") is None
         assert inv.get_many(["1", "2"]) == {"1": None, "2": None}
+        assert inv.get_with_age("1") is None
     assert "row '1' of inv" in caplog.text
 
 
