@@ -48,6 +48,12 @@ def fill_begin_and_read(world: World, actor):
 
 
 @step
+def fill_at_once(world: World, actor):
+    fill_begin_and_read(world, actor)
+    fill_end(world, actor)
+
+
+@step
 def fill_read_and_end(world: World, actor):
     fill_read(world, actor)
     fill_end(world, actor)

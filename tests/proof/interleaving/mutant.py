@@ -91,6 +91,7 @@ FILL_ABSENT = "a fill of a row that is not there"
 FILL_DELETED = "a fill of a row that was deleted, while it is refreshed"
 FILL_FAILING = "a fill of a row that cannot be refreshed"
 FILL_CLOCK = "a fill while the clock steps back"
+FILL_LOST = "a fill of a row that comes back, and the state of the table is lost"
 KNOWN = "a row with the version of its cached value"
 
 FOUND_BY = {
@@ -129,6 +130,7 @@ FOUND_BY = {
         "commit-without-delay": REMOVED,
         "write-after-drop": LATE,
         "trust-lease": FILL_OLD,
+        "trust-lost-state": FILL_LOST,
         "no-unleased": HELD,
         "refuse-for-ever": REQUEST,
         "write-older": REQUEST,
@@ -146,6 +148,7 @@ FOUND_BY = {
         "write-dropped": ABSENT_REMOVED,
         "write-after-drop": ABSENT_LATE,
         "trust-lease": FILL_BACK,
+        "trust-lost-state": FILL_LOST,
         "no-unleased": DELETED_ASKED,
         "write-older": DELETED,
         "trust-clock": CLOCK_DELETED,

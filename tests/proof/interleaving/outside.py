@@ -24,6 +24,12 @@ def evict(world: World, _):
     world.model.absent = world.model.seen
 
 
+@step(reads=False)
+def forget(world: World, _):
+    """Lose the state of the table: another client removes its key."""
+    world.client.delete("state:")
+
+
 # An application
 
 

@@ -209,6 +209,10 @@ SMALL = {
         (*PUT, "refresh"),
         {"reader": FILL_OLD, "one": ("change", "refresh"), "clock": ("clock_back", "due_now")},
     ),
+    "a fill of a row that comes back, and the state of the table is lost": (
+        CACHED,
+        {"reader": ("fill_at_once",), "one": TAKEN, "database": ("delete", "change"), "client": ("forget", "check")},
+    ),
     "a drop of a row that cannot be read": (PUT, {"one": ("claim_long", "fail"), "application": ("drop",)}),
 }
 """Name -> steps made before, and actor -> its steps. Some thousands of interleavings together."""

@@ -15,4 +15,8 @@ local function note_clock()
     redis.pcall('HSET', state, 'epoch', epoch, 'stepped_s', string.format('%.6f', stepped_s))
   end
   redis.pcall('HSET', state, 'clock', exact(now))
+  -- The state is new, or was lost with the note: writes before now may have had no lease.
+  if not tonumber(noted[4] or '') then
+    redis.pcall('HSET', state, 'unleased_at', exact(now - 5e-7))
+  end
 end

@@ -1,7 +1,10 @@
 -- Why the outcome of reading a claimed row is not written: by its delay, its fence, and whether its
 -- due time is still the end of the lease. Such a row was not rescheduled, dropped, committed or
--- claimed since the claim. Only what no lease covers may have been written, and left a note.
-local is_overtaken = noted.err or (tonumber(noted[4] or '-inf') or -math.huge) >= claimed_at
+-- claimed since the claim. Only what no lease covers may have been written, and left a note. The
+-- claim left one at the latest: without a note, the state was lost since, and fences decide.
+local unleased_at = tonumber(noted[4] or 'nan') or math.huge
+-- mutant: trust-lost-state -> local is_overtaken = unleased_at >= claimed_at and noted[4]
+local is_overtaken = not (unleased_at < claimed_at)
 local function refusal_of(delay_s, fence, is_ours)
   -- Unscheduled since the claim: a value written now would never be removed.
   -- mutant: write-dropped
