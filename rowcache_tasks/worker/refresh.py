@@ -15,7 +15,7 @@ from rowcache_tasks.errors.text import one_line, shorten
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
-from rowcache_tasks.worker.read_limit import Clock, end_read, start_read
+from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, start_read
 from rowcache_tasks.worker.warning import warn_once
 
 if TYPE_CHECKING:
@@ -78,13 +78,15 @@ def refresh_claims(
     committed: list[list[Any]] = []
     missed: list[list[Any]] = []
     released: list[list[Any]] = []
-    failed = 0
+    reads: list[tuple[list[str], ReadStart]] = []
+    failed, bound_s = 0, schedule.table.age_error_s
     row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
     for group in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
-        start = start_read(exchange, group, schedule.table.age_error_s, clock)
+        start = start_read(exchange, group, bound_s, clock)
         rows = read_rows(schedule, source, group, backoff, exchange)
         row_ids = [row_id for claim in group for row_id in claim.row_ids]
-        commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, schedule.table.age_error_s)
+        commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, bound_s)
+        reads.append((row_ids, start))
         for each in group:
             claim = replace(each, commit_by=commit_by, slow_ms=slow_ms)
             values, missing, errors = rows.of(claim) if len(group) > 1 else (rows.values, rows.missing, rows.errors)
@@ -96,6 +98,9 @@ def refresh_claims(
     exchange.read()
     counts = asdict(sum_of(Committed, chain(*committed)))
     absent, back = sum_of(Missed, chain(*missed)), sum_of(Released, chain(*released))
+    # It may be the commit that is slow. The time of earlier reads includes those after them.
+    for row_ids, start in reads if counts["superseded"] + absent.superseded else reads[-1:]:
+        end_read(schedule.table.namespace, row_ids, start, bound_s)
     counts["dropped"] += absent.dropped
     counts["superseded"] += absent.superseded + failed - back.released
     return counts | {"missing": absent.missing, "failed": back.released}

@@ -161,6 +161,7 @@ def test_rows_rescheduled_meanwhile_are_counted_as_superseded(schedule, source, 
 def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
     """At first it may be that the worker was stopped; not for ever, or the row would starve."""
     monkeypatch.setattr(table, "AGE_ERROR_S", 0.02)
+    monkeypatch.setattr(read_limit, "slow_s", {})
     fetch = source.fetch
     source.fetch = lambda row_ids: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
     schedule.put_rows({"1": (100, 0)})
@@ -175,6 +176,21 @@ def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monk
     schedule.touch_rows(["1"])
     refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)
     assert read_limit.slow_s[""] == {}, "a read in time ends it"
+
+
+def test_slow_commit_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
+    """A server that always takes longer than the bound must not starve the rows."""
+    monkeypatch.setattr(table, "AGE_ERROR_S", 0.1)
+    monkeypatch.setattr(read_limit, "slow_s", {})
+    fetch = source.fetch
+    source.load()
+    source.fetch = lambda row_ids: client.client_pause(300, all=False) and fetch(row_ids)
+    schedule.put_rows({"1": (100, 0)})
+    counts = []
+    while not counts or (counts[-1]["superseded"] and len(counts) < 5):
+        counts.append(refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF))
+    assert counts[0]["superseded"] == 1
+    assert counts[-1]["refreshed"] == 1
 
 
 def test_batch_in_a_worker_during_a_failover_is_committed_at_the_new_primary(source, database):
