@@ -45,6 +45,12 @@ def test_all_claims_of_a_message_are_refreshed_and_started(claims, client):
     assert [client.get(f"inv:{n}") for n in range(4)] == [b'{"id":%d}' % n for n in range(4)]
 
 
+def test_outcome_of_each_row_is_that_of_its_own_claim(runtime):
+    schedule = runtime.schedule("inv")
+    schedule.put_rows(dict.fromkeys(["1", "9", "abc"], (100, 0)))
+    assert run([schedule.claim_rows(1, 30)[0] for _ in range(3)]) == {"refreshed": 1, "missing": 1, "failed": 1}
+
+
 def test_claim_that_cannot_be_committed_holds_up_none_of_its_message(claims, client, runtime, valkey):
     own = [f"{name}*" for name in ("schedule:", "delay:", "refreshed:", "failures:", "stats:", "state:", "expiring:")]
     keys = [*own, "wake:*", "queue:*", *(f"inv:{claim.row_ids[0]}" for claim in claims[1:])]
