@@ -23,7 +23,7 @@ queue longer, and a large one costs hardly more.
 """
 
 MAX_SHARED_CHARACTERS = 100_000
-"""Length of all row ids of a claim that shares a message: long ones must not make it too long for workers."""
+"""Length of all row ids of a message that another claim joins: long ones must not make it too long for workers."""
 
 
 class Backpressure:
@@ -58,7 +58,7 @@ class Backpressure:
             return False
         if len(newest.row_ids) < batch_size or newest.unproven >= batch_size / 2:
             return False
-        return sum(map(len, newest.row_ids)) <= MAX_SHARED_CHARACTERS
+        return sum(len(row_id) for claim in claims for row_id in claim.row_ids) <= MAX_SHARED_CHARACTERS
 
     def note_claim(self, claim: Claim) -> None:
         """Note how many batches were not started when this one was claimed."""

@@ -260,14 +260,15 @@ def test_rows_of_all_claims_of_a_message_that_was_not_sent_are_due_at_once(build
     assert client.zcard("queue:") == 9
 
 
-def test_long_row_ids_share_no_message(build, schedule, broker, client):
+@pytest.mark.parametrize(("batch_size", "claims"), [(120, 1), (60, 2)])
+def test_long_row_ids_share_no_message(batch_size, claims, build, schedule, broker, client):
     rows = [f"{n:03}" * 300 for n in range(240)]
     schedule.put_rows(dict.fromkeys(rows, (100, 0)))
     client.zadd("refreshed:", dict.fromkeys(rows, 1))
     now = client.time()[0]
     client.zadd("queue:", {f"{now}.{n}": now for n in range(9)})
-    build(batch_size=120, max_queue=100).run_once()
-    assert broker.messages == [1]
+    build(batch_size=batch_size, max_queue=100).run_once()
+    assert broker.messages == [claims]
 
 
 def test_run_survives_a_broker_that_fails_and_goes_on_when_it_is_back(build, schedule, broker, caplog):
