@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import redis
 from proof.interleaving.mutant import Mutant
 from support.waiting import wait_until
 
@@ -249,6 +250,21 @@ def test_claims_share_a_message_as_long_as_batches_wait(waiting, messages, build
     proven(waiting)
     run_until(build(batch_size=1, max_queue=100), lambda: len(broker.rows) == 6)
     assert (broker.messages, sorted(broker.rows)) == (messages, list("012345"))
+
+
+def test_claims_are_sent_when_redis_is_lost_before_the_next_of_their_message(build, proven, broker, client, schedule):
+    proven(9)
+    claim, calls = schedule.claim_rows, []
+
+    def claim_two(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise redis.ConnectionError("Redis is away")
+        return claim(*arguments)
+
+    schedule.claim_rows = claim_two
+    build(batch_size=1, max_queue=100).run_once()
+    assert broker.messages == [2]
 
 
 def test_rows_of_all_claims_of_a_message_that_was_not_sent_are_due_at_once(build, proven, broker, client):
