@@ -92,6 +92,8 @@ class Keys:
     the last claim, fill or check; when it is ahead of the server, the clock has stepped back: `epoch` counts these
     steps, `stepped_s` adds them up until the schedule is repaired. `committed_at`: the last commit.
     `slow_at`, `slow_ms`: the last commit of a slow read, and how long the read took.
+    Of a table with a promise, `margin_s`: how much earlier rows are due than they may be old; `hour:0` to `hour:23`:
+    the hour, and the seconds for which values were there and beyond the promise.
     `unleased_at`: the last write that no lease covers, of a fill or of a row that was rescheduled during its refresh.
     """
     stats: str

@@ -1,5 +1,7 @@
 """Promise of a table: share of its rows within max_staleness, state and cause."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -9,6 +11,7 @@ from rowcache_tasks.ops.freshness import Freshness
 from rowcache_tasks.ops.snapshot import Snapshot
 
 State = Literal["kept", "at risk", "broken"]
+SUMS = re.compile(r"([0-9]{1,9}) ([0-9]{1,15}\.[0-9]{6}) ([0-9]{1,15}\.[0-9]{6})")
 RISK_SHARE = 0.25
 """Share of max_staleness for which rows or batches may wait."""
 
@@ -27,6 +30,9 @@ class Promise:
     """None: no row is scheduled."""
     cause: str
     """Why it is not kept; "" when it is."""
+
+    hours: Sequence[Mapping[str, float]] = ()
+    """Of a day: `hour` (Unix time of its beginning) and `achieved`, of the values that were replaced in it."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields."""
@@ -52,14 +58,14 @@ def judge(
     """
     if table.max_staleness_s is None or table.target is None:
         return None
+    hours = read_hours(found.hours, found.at)
     if not found.scheduled or freshness.within is None:
-        return Promise(table.max_staleness_s, table.target, None, None, "")
+        return Promise(table.max_staleness_s, table.target, None, None, "", hours)
     achieved = min(1.0, freshness.within / found.scheduled)
     cause = find_cause(table, found, dispatchers, workers, oldest_batch_s)
     state: State = "broken" if achieved < table.target else "at risk" if cause else "kept"
-    return Promise(
-        table.max_staleness_s, table.target, achieved, state, cause or ("" if state == "kept" else late(found))
-    )
+    reason = cause or ("" if state == "kept" else late(found))
+    return Promise(table.max_staleness_s, table.target, achieved, state, reason, hours)
 
 
 def find_cause(table: Table, found: Snapshot, dispatchers: int, workers: int, oldest_batch_s: float | None) -> str:
@@ -80,6 +86,19 @@ def find_cause(table: Table, found: Snapshot, dispatchers: int, workers: int, ol
         ),
     )
     return next((cause for is_true, cause in causes if is_true), "")
+
+
+def read_hours(texts: Sequence[str], now: float) -> list[dict[str, float]]:
+    """Return the share of the time for which values were within the promise, for each hour of a day with commits.
+
+    `texts`: hour since 1970, seconds for which values were there, seconds of these beyond the promise.
+    """
+    hours = {}
+    for text in texts:
+        found = SUMS.fullmatch(text)
+        if found and now - 86400 < int(found[1]) * 3600 <= now and (aged_s := float(found[2])) > 0:
+            hours[int(found[1]) * 3600] = max(0.0, 1 - float(found[3]) / aged_s)
+    return [{"hour": hour, "achieved": achieved} for hour, achieved in sorted(hours.items())]
 
 
 def late(found: Snapshot) -> str:

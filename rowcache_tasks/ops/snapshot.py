@@ -22,6 +22,7 @@ LATE = {late: b"late:%d" % late for late in range(400)}
 """Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 
 SLOW_FOR_S = 300.0
+HOURS = [f"hour:{hour}" for hour in range(24)]
 SAMPLE = 100
 """Rows read of each table: the first in the schedule."""
 
@@ -52,6 +53,8 @@ class Snapshot:
     """When the last value was accepted; None: never."""
     slow_s: float = 0.0
     """How long a slow read of its rows took in the last five minutes; 0: none was slow."""
+    hours: Sequence[str] = ()
+    """Of a table with a promise: the sums that commits note for each hour of a day, as texts."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """The COUNTERS since the statistics began."""
     lateness: Mapping[int, int] = field(default_factory=dict)
@@ -125,7 +128,7 @@ def read_snapshots(client: "redis.Redis", tables: Sequence[Table], lease_s: floa
         pipeline.zrange(table.keys.schedule, 0, SAMPLE - 1, withscores=True)
         pipeline.hlen(table.keys.failures)
         pipeline.hgetall(table.keys.stats)
-        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed", "slow_at", "slow_ms")
+        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed", "slow_at", "slow_ms", *HOURS)
     (seconds, microseconds), *replies = pipeline.execute()
     now, facts = int(seconds) + int(microseconds) / 1e6, list(cut(replies, 5))
     for table, (_, firsts, *_) in zip(tables, facts, strict=True):
@@ -164,6 +167,7 @@ def make_snapshot(
         error=next((parse_failure("", record).error for record in failures), ""),
         committed_at=committed_at,
         slow_s=parse_count(slow[1]) / 1000 if now - (parse_time(slow[0]) or 0.0) < SLOW_FOR_S else 0.0,
+        hours=[text.decode(errors="replace") for text in slow[2:] if text],
         counters={name: parse_count(stats.get(name.encode())) for name in COUNTERS},
         lateness={late: parse_count(stats[name]) for late, name in LATE.items() if name in stats},
     )

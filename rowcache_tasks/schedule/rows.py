@@ -97,7 +97,10 @@ class Schedule:
 
     def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
         """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
-        ttl_ms, limits = int((self.table.ttl_s or 0) * 1000), (claim.late_ms, claim.commit_by, claim.slow_ms)
+        ttl_ms, limits = (
+            int((self.table.ttl_s or 0) * 1000),
+            (claim.late_ms, claim.commit_by, claim.slow_ms, self.table.max_staleness_s or 0),
+        )
         for batch in cut_by_bytes(values):
             head = [self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, *limits, len(batch)]
             row_ids = map(encode_row_id, batch)

@@ -23,7 +23,7 @@ def test_promise_is_at_risk_then_broken_then_kept_when_a_worker_is_killed_and_st
     assert state() is None
     deployment.start_beat()
     worker = deployment.start_worker()
-    deployment.schedule.put_rows({str(n): (0.5, 0) for n in range(1, 101)})
+    deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
     wait_until(lambda: state() == "kept", "all rows are fresh")
     worker.kill()
     wait_until(lambda: state() == "broken", "no row is fresh")

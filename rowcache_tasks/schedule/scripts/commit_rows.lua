@@ -3,15 +3,17 @@
 --      expiring STRING
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
 --      ttl_ms milliseconds (0: none), late_ms milliseconds, commit_by time,
---      slow_ms milliseconds (of a slow read, else 0), count rows, row_id text (in the order of
---      bytes)..., value JSON (or the beginning of a cached one, up to a comma)...
+--      slow_ms milliseconds (of a slow read, else 0), max_staleness_s seconds (0: no promise),
+--      count rows, row_id text (in the order of bytes)..., value JSON (or the beginning of a cached
+--      one, up to a comma)...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms = unpack(ARGV)
-local commit_by, slow_ms, count = unpack(ARGV, 7)
-local row_ids = {unpack(ARGV, 10, 9 + count)}
-local values = {unpack(ARGV, 10 + count)}
+local commit_by, slow_ms, max_staleness_s, count = unpack(ARGV, 7)
+local row_ids = {unpack(ARGV, 11, 10 + count)}
+local values = {unpack(ARGV, 11 + count)}
 claimed_at, ttl_ms, commit_by = tonumber(claimed_at), tonumber(ttl_ms), tonumber(commit_by)
+max_staleness_s = tonumber(max_staleness_s)
 local names, is_head = {}, {}
 for i, row_id in ipairs(row_ids) do
   names[i] = value_prefix .. row_id
@@ -38,11 +40,7 @@ if next(is_head) then
 else
   cached = redis.call('MGET', unpack(names))
 end
-local next_dues = {}
-local function next_due(delay_s)
-  next_dues[delay_s] = next_dues[delay_s] or exact(whole(claimed_at + delay_s))
-  return next_dues[delay_s]
-end
+-- @include next_due
 local function outcome_of(i, delay_s, is_ours)
   local refusal = refusal_of(delay_s, fences[i], is_ours)
   if refusal then return refusal end
@@ -72,6 +70,7 @@ for i, row_id in ipairs(row_ids) do
   if outcome == 'refreshed' or outcome == 'unchanged' then
     committed[#committed + 1] = row_id
     due_at = next_due(delay_s)
+    add_age(i)
     is_unleased = is_unleased or not is_ours
   elseif outcome == 'superseded' and not is_ours and scores[i] and not fences[i] then
     unfenced[#unfenced + 1] = row_id
@@ -102,6 +101,7 @@ if #unfenced > 0 then redis.call('ZADD', refreshed, 'NX', scored(unfenced, at)) 
 if #committed > 0 then
   -- mutant: no-fence
   redis.call('ZADD', refreshed, scored(committed, at))
+  note_promise()
   redis.pcall('HSET', state, 'committed_at', at)
   if slow_ms ~= '0' then redis.pcall('HSET', state, 'slow_at', at, 'slow_ms', slow_ms) end
   local is_failing = redis.call('HLEN', failures) > 0
@@ -111,8 +111,7 @@ end
 if #committed < #row_ids then wake_dispatcher() end
 
 -- Lateness is counted in classes of 2^(class / 4) milliseconds, all rows of the batch in one.
-local total_ms = math.max(late_ms + (now - claimed_at) * 1e3, 1)
-tally['late:' .. math.ceil(4 * math.log(total_ms) / math.log(2))] = #committed
+tally['late:' .. math.ceil(4 * math.log(late_s * 1e3) / math.log(2))] = #committed
 for field, n in pairs(tally) do
   if n > 0 then redis.pcall('HINCRBY', stats, field, n) end
 end

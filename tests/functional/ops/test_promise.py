@@ -13,6 +13,7 @@ from support.settings_module import write_settings
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.metrics import RowCacheCollector
+from rowcache_tasks.schedule.rows import Schedule
 
 TABLES = {"inv": {"table": "inventory", "max_staleness": 60, "target": 0.9}, "users": {"table": "users"}}
 
@@ -98,3 +99,18 @@ def test_cause_that_will_break_it_is_a_risk_before_it_does(client, promise, caus
     client.zadd("refreshed:", dict.fromkeys(map(str, range(10)), client.time()[0] - 70))
     assert promise()[1] == "broken"
     assert promise()[2].startswith(cause)
+
+
+def test_hours_of_a_day_keep_the_share_of_the_time(client, promise, valkey):
+    note_both(client)
+    schedule = Schedule(client, load_settings().tables["inv"])
+    schedule.put_rows({"1": (50, 0)})
+    now = client.time()[0]
+    client.zadd("refreshed:", {"1": now - 80})
+    client.hset("state:", mapping={"hour:nonsense": "x", "hour:1": f"{now // 3600 - 40} 5.000000 1.000000"})
+    schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": b"{}"})
+    (hour,) = json.loads(CliRunner().invoke(rowcache, ["status", "--json"], obj=SimpleNamespace(app=None)).stdout)[
+        "tables"
+    ]["inv"]["promise"]["hours"]
+    assert hour["hour"] % 3600 == 0
+    assert 0.6 < hour["achieved"] <= 0.75, "60 of 80 seconds, or a little less"

@@ -229,6 +229,24 @@ def test_row_whose_read_began_too_long_ago_is_not_written_and_due_now(schedule, 
         assert sorted(claim_all(schedule).row_ids) == ["1", "2"]
 
 
+@pytest.mark.parametrize("mark", ["", "no-bound", "no-margin"])
+def test_row_with_a_promise_is_due_earlier_by_its_lateness(client, mark):
+    table = Table("inv", "inventory", max_staleness_s=400, target=0.9)
+    script = Mutant("commit_rows", mark).infect(client, table).schedule if mark else Schedule(client, table)
+    script.put_rows({"1": (1000, 0), "2": (8, 0)})
+    claim = replace(claim_all(script), late_ms=50_000)
+    assert script.commit_rows(claim, {"1": JSON, "2": JSON}).refreshed == 2
+    wait_s = [client.zscore("schedule:", row_id) - float(claim.claimed_at) for row_id in ("1", "2")]
+    is_earlier = [340 < wait_s[0] <= 350, wait_s[1] == pytest.approx(6)]
+    assert is_earlier == [not mark, mark != "no-margin"], "by 50 s, but by no more than a quarter"
+    client.hset("state:", "committed_at", client.time()[0] - 30)
+    script.touch_rows(["1"])
+    claim = claim_all(script)
+    script.commit_rows(claim, {"1": JSON})
+    wait_s = client.zscore("schedule:", "1") - float(claim.claimed_at)
+    assert (370 < wait_s < 380) == (not mark), "the margin is halved after half a minute"
+
+
 @pytest.mark.parametrize(
     ("beginning", "outcome"),
     [

@@ -225,7 +225,7 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "claim_rows": {"ignore-queue", "look-at-all"},
-    "commit_rows": {"refuse-first", "write-late"},
+    "commit_rows": {"no-bound", "no-margin", "refuse-first", "write-late"},
     "miss_rows": {"refuse-first", "write-late"},
 }
 """Script -> marks that a test under tests/functional finds and no program: they need several rows, or the queue."""
