@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.exchange import Exchange
 
@@ -16,6 +18,7 @@ YOUNG_SHARE = 0.1
 GROWTH = 2
 """A read may take so many times as long as the last one, if that was slow."""
 MAX_SLOW = 100_000
+REFUSED_FOR_S = 300
 LAST = ""
 """In place of a row id: the last read of the table."""
 slow_s: dict[str, dict[str, float]] = {}
@@ -30,6 +33,22 @@ class ReadStart:
     """By the clock of Redis; Unix seconds."""
     monotonic: float
     """The same time or an earlier one by the monotonic clock."""
+
+
+def learn_refusal(exchange: Exchange, table: Table) -> None:
+    """Before the first read of a table by this process, note by how much the last commit of any process came too late.
+
+    Processes that are replaced after each batch would else refuse every read of a table that is always slow.
+    """
+    if table.namespace in slow_s:
+        return
+    replies: list[Any] = exchange.send([("TIME",), ("HMGET", table.keys.state, "refused_at", "refused_ms")])
+    exchange.read()
+    slow_s[table.namespace] = {}
+    with suppress(TypeError, ValueError):  # no refusal, or an error of Redis
+        (seconds, _), (refused_at, late_ms) = replies
+        if abs(int(seconds) - float(refused_at)) <= REFUSED_FOR_S:
+            slow_s[table.namespace][LAST] = table.age_error_s + float(late_ms) / 1000
 
 
 def start_read(exchange: Exchange, claims: Sequence[Claim], bound_s: float, clock: Clock | None) -> ReadStart:

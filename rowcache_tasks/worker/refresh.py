@@ -15,7 +15,7 @@ from rowcache_tasks.errors.text import one_line, shorten
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
-from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, start_read
+from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal, start_read
 from rowcache_tasks.worker.warning import warn_once
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def refresh_claims(
     released: list[list[Any]] = []
     reads: list[tuple[list[str], ReadStart]] = []
     failed, bound_s = 0, schedule.table.age_error_s
+    learn_refusal(exchange, schedule.table)
     row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
     for group in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
         start = start_read(exchange, group, bound_s, clock)

@@ -167,7 +167,7 @@ def test_unreadable_message_again_and_again_delays_no_row(deployment, broker, wo
         for _ in range(100):
             send_one_by_one(broker, {"no JSON": "{", "no fields": "{}", "no object": "5"})
     assert sorted(ages)[len(ages) * 99 // 100] < 4 + 0.25
-    assert deployment.log("worker").count("message_refused: not a message: ") == 300
+    wait_until(lambda: deployment.log("worker").count("message_refused: not a message: ") == 300, "each is logged")
     assert "lost" not in deployment.log("worker")
 
 

@@ -95,6 +95,7 @@ if ttl_ms == 0 and redis.call('EXISTS', expiring) == 1 then
 end
 if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end
 if is_unleased then note_unleased() end
+note_refused()
 -- The refresh of a new row that was rescheduled meanwhile is refused once, not for ever.
 -- mutant: refuse-for-ever
 if #unfenced > 0 then redis.call('ZADD', refreshed, 'NX', scored(unfenced, at)) end

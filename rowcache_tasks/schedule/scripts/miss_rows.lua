@@ -71,6 +71,7 @@ for i, row_id in ipairs(row_ids) do
   end
 end
 
+note_refused()
 for field, n in pairs(tally) do
   if n > 0 then redis.pcall('HINCRBY', stats, field, n) end
 end

@@ -178,6 +178,23 @@ def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monk
     assert read_limit.slow_s[""] == {}, "a read in time ends it"
 
 
+def test_slow_select_is_accepted_by_processes_that_are_replaced_after_each(schedule, source, client, monkeypatch):
+    monkeypatch.setattr(table, "AGE_ERROR_S", 0.02)
+    fetch = source.fetch
+    source.fetch = lambda row_ids: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
+    schedule.put_rows({"1": (100, 0)})
+    counts = []
+    while not counts or (counts[-1]["superseded"] and len(counts) < 5):
+        monkeypatch.setattr(read_limit, "slow_s", {})  # of a new process
+        counts.append(refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF))
+    assert counts[0]["superseded"] == 1
+    assert counts[-1]["refreshed"] == 1
+    client.hset("state:", mapping={"refused_at": "no time", "refused_ms": "no number"})
+    monkeypatch.setattr(read_limit, "slow_s", {})
+    schedule.touch_rows(["1"])
+    assert refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)["superseded"] == 1
+
+
 def test_slow_commit_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
     """A server that always takes longer than the bound must not starve the rows."""
     monkeypatch.setattr(table, "AGE_ERROR_S", 0.1)

@@ -26,3 +26,10 @@ local function refusal_of(delay_s, fence, is_ours)
   if tonumber(fence) >= claimed_at then return 'superseded' end
   return nil
 end
+-- Notes by how much a commit came too late: a process that has just started takes the next one,
+-- since the reads of this table may always be slow.
+local function note_refused()
+  if now <= commit_by then return end
+  local late_by_ms = string.format('%d', math.min((now - commit_by) * 1000, 1e9))
+  redis.pcall('HSET', state, 'refused_at', at, 'refused_ms', late_by_ms)
+end
