@@ -53,7 +53,9 @@ def follow(
     loglevel: int,
     logfile: str | None,
 ) -> None:
-    """Refresh scheduled rows of TABLEs at once when they change in the database, until SIGTERM.
+    """Refresh rows of TABLEs at once when they change in the database.
+
+    Runs until SIGTERM, for scheduled rows.
 
     Each row is also refreshed by its interval: without this process a change is seen that much later, and no row is
     lost. Two of them do no harm.
