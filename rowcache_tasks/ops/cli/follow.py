@@ -53,7 +53,7 @@ def follow(
     loglevel: int,
     logfile: str | None,
 ) -> None:
-    """Refresh rows of TABLEs at once when they change in the database.
+    """Refresh rows of TABLEs at once when they change.
 
     Runs until SIGTERM, for scheduled rows.
 
