@@ -1,6 +1,6 @@
 """State of a deployment at one moment: tables, processes, queues. Read only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,17 @@ from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.ops.freshness import Freshness, read_freshness
 from rowcache_tasks.ops.promise import Promise, judge
 from rowcache_tasks.ops.snapshot import Snapshot, parse_time, read_snapshots
-from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process, client_role, kind_prefix, parse_processes
+from rowcache_tasks.schedule.process import (
+    DISPATCHER,
+    NOTE_INTERVAL_S,
+    WORKER,
+    Process,
+    client_role,
+    kind_prefix,
+    parse_processes,
+)
 
+QUIET_S = NOTE_INTERVAL_S + 1.5
 CLIENT_NAME = "rowcache-"
 
 
@@ -57,10 +66,12 @@ class Overview:
 
     def promise(self, table: str) -> Promise | None:
         """Return the promise of a table; None without one."""
-        dispatchers = sum(table in process.tables for process in self.alive(DISPATCHER))
-        workers = self.consumers(self.names.refresh_queue)
-        settings, freshness = self.settings.tables[table], self.freshness[table]
-        return judge(settings, self.tables[table], freshness, dispatchers, workers, self.oldest_batch_s)
+        settings, snapshot = self.settings.tables[table], self.tables[table]
+        dispatching = [process for process in self.alive(DISPATCHER) if table in process.tables]
+        dispatchers = 0 if snapshot.overdue_s > 1 and are_quiet(dispatching) else len(dispatching)
+        is_waiting, working = (self.oldest_batch_s or 0.0) > 1, self.alive(WORKER)
+        workers = 0 if is_waiting and are_quiet(working) else self.consumers(self.names.refresh_queue)
+        return judge(settings, snapshot, self.freshness[table], dispatchers, workers, self.oldest_batch_s)
 
     def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have noted themselves lately."""
@@ -83,6 +94,11 @@ class Overview:
             return self.oldest_batch_s
         oldest_at = self.queues[queue].oldest_at if self.queues else None
         return None if oldest_at is None else max(0.0, self.at - oldest_at)
+
+
+def are_quiet(processes: Sequence[Process]) -> bool:
+    """Whether none has noted itself when it should: they were killed, if work waits as well."""
+    return all(process.silent_s > QUIET_S for process in processes)
 
 
 def read_overview(

@@ -79,7 +79,10 @@ def find_cause(table: Table, found: Snapshot, dispatchers: int, workers: int, ol
         (not workers, "no worker is alive"),
         (found.failing_share > allowed, f"{show_count(found.failing, 'row')} failed when refreshed last"),
         (batch_s > wait_s, f"queue: a batch waits for {show_duration(batch_s)}: too few workers, or they hang"),
-        (found.slow_s > wait_s, f"slow SELECT: a read took {show_duration(found.slow_s)}"),
+        (
+            found.slow_s > wait_s and found.at - found.slow_at < max_staleness_s,
+            f"slow SELECT: a read took {show_duration(found.slow_s)}",
+        ),
         (
             found.overdue_s > wait_s and found.overdue > allowed * found.scheduled,
             f"{show_count(found.overdue, 'row')} due and not claimed, the first for {show_duration(found.overdue_s)}",

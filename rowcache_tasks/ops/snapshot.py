@@ -53,6 +53,8 @@ class Snapshot:
     """When the last value was accepted; None: never."""
     slow_s: float = 0.0
     """How long a slow read of its rows took in the last five minutes; 0: none was slow."""
+    slow_at: float = 0.0
+    """Unix time of the commit of that read."""
     hours: Sequence[str] = ()
     """Of a table with a promise: the sums that commits note for each hour of a day, as texts."""
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -166,6 +168,7 @@ def make_snapshot(
         failing=failing,
         error=next((parse_failure("", record).error for record in failures), ""),
         committed_at=committed_at,
+        slow_at=parse_time(slow[0]) or 0.0,
         slow_s=parse_count(slow[1]) / 1000 if now - (parse_time(slow[0]) or 0.0) < SLOW_FOR_S else 0.0,
         hours=[text.decode(errors="replace") for text in slow[2:] if text],
         counters={name: parse_count(stats.get(name.encode())) for name in COUNTERS},

@@ -39,7 +39,8 @@ def promise(client, valkey, monkeypatch, tmp_path):
             assert "promise" not in health.output
             assert 'promise_state{table="inv"}' not in scraped
         else:
-            assert f"promise {found['state']}: " in health.output
+            is_warned = found["state"] == "kept" and "warn: " in health.output  # of something else
+            assert (f"promise {found['state']}: " in health.output) != is_warned
             assert found["cause"].partition(" for ")[0] in health.output
             assert (health.exit_code == 1) >= (found["state"] == "broken")
             number = ["kept", "at risk", "broken"].index(found["state"])
@@ -56,6 +57,14 @@ def refresh(client, ages, due_s=30):
     client.zadd("refreshed:", {str(n): now - age for n, age in enumerate(ages)})
     client.zadd("schedule:", {str(n): now + due_s for n in range(len(ages))})
     client.zadd("delay:", {str(n): 60 for n in range(len(ages))})
+
+
+def silence(client, kind):
+    """Let the processes of a kind have been killed a few seconds ago; they still count as alive."""
+    client.delete("processes:")
+    note(client, "dispatcher", "beat@a", ago=6 * (kind == "dispatcher"))
+    note(client, ago=6 * (kind == "worker"))
+    return True
 
 
 def test_share_of_the_rows_that_were_refreshed_in_time(client, promise):
@@ -79,6 +88,11 @@ def test_share_of_the_rows_that_were_refreshed_in_time(client, promise):
         ("paused for ", lambda client, now: client.hset("state:", "paused", now - 20)),
         ("no dispatcher is alive", lambda client, now: client.delete("processes:") and note(client)),
         ("no worker is alive", lambda client, now: client.delete("processes:") and note(client, "dispatcher", "b@a")),
+        ("no worker is alive", lambda client, now: silence(client, "worker") and client.zadd("queue:", {"x": now - 3})),
+        (
+            "no dispatcher is alive",
+            lambda client, now: silence(client, "dispatcher") and client.zadd("schedule:", {"1": now - 3}),
+        ),
         ("2 rows failed", lambda client, now: client.hset("failures:", mapping={"1": "{}", "2": "{}"})),
         ("queue: a batch waits for ", lambda client, now: client.zadd("queue:", {"x": now - 20})),
         (
@@ -114,3 +128,10 @@ def test_hours_of_a_day_keep_the_share_of_the_time(client, promise, valkey):
     ]["inv"]["promise"]["hours"]
     assert hour["hour"] % 3600 == 0
     assert 0.6 < hour["achieved"] <= 0.75, "60 of 80 seconds, or a little less"
+
+
+def test_slow_select_is_a_risk_only_as_long_as_it_is_slow(client, promise):
+    note_both(client)
+    refresh(client, [5] * 10)
+    client.hset("state:", mapping={"slow_at": client.time()[0] - 70, "slow_ms": 20_000})
+    assert promise() == (1.0, "kept", "")
