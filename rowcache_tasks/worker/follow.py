@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rowcache_tasks.errors.text import one_line, show_count, show_duration
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule
 
 if TYPE_CHECKING:
+    from rowcache_tasks.database.notification import Listener
     from rowcache_tasks.database.watermark import Watermark
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,12 @@ BUSY_BATCHES = 4
 BUSY_WAIT_S = 0.02
 RETRY_S = 1.0
 """Pause after an error of the source or of Redis."""
+MAX_RETRY_S = 10.0
+"""Longest pause before a connection that listens is opened again."""
+WAIT_S = 1.0
+"""Longest wait for a notification."""
+LOG_S = 60.0
+"""Pause between two lines about rows that are left to their interval."""
 
 
 class Touches:
@@ -36,6 +43,17 @@ class Touches:
         self.name = schedule.table.name
         self._rows: dict[str, None] = {}
         self._left = 0
+        self._bulk = 0
+        self._next_log = 0.0
+
+    def leave(self) -> None:
+        """Count a change of unknown rows, or of too many."""
+        self._bulk += 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row waits."""
+        return not self._rows
 
     def add(self, row_ids: Iterable[str]) -> None:
         """Add rows; above MAX_WAITING they are only counted."""
@@ -54,13 +72,15 @@ class Touches:
             self._schedule.touch_rows(batch)
             for row_id in batch:
                 del self._rows[row_id]
-        if self._left:
+        if (self._left or self._bulk) and time.monotonic() > self._next_log:
             logger.warning(
-                "%s: %s changed too fast, and are refreshed by their interval",
+                "%s: %s and %s are left to the intervals: they changed too fast",
                 self._schedule.table.setting,
                 show_count(self._left, "row"),
+                show_count(self._bulk, "statement of many rows", "statements of many rows"),
             )
-            self._left = 0
+            self._left = self._bulk = 0
+            self._next_log = time.monotonic() + LOG_S
         return True
 
     def _is_behind(self) -> bool:
@@ -136,3 +156,52 @@ class WatermarkFollower:
         else:
             self._touches.add(row_ids)
         return 0.0
+
+
+class NotifyFollower:
+    """Changes of tables of one database by notifications."""
+
+    def __init__(self, listener: "Listener", touches: Sequence[Touches], outages: tuple[Outage, Outage]) -> None:
+        self._listener = listener
+        self._touches = {table.name: table for table in touches}
+        self._database, self._redis = outages
+        self._retry_s = RETRY_S
+        self._next_open = self._next_flush = 0.0
+
+    def turn(self) -> float:
+        """Receive notifications, and touch their rows; return the seconds until the next turn."""
+        now = time.monotonic()
+        try:
+            if not self._listener.is_open:
+                if now < self._next_open:
+                    self._flush()
+                    return min(WAIT_S, self._next_open - now)
+                self._listener.open()
+                self._database.end("")
+            is_idle = all(table.is_empty for table in self._touches.values())
+            for name, row_ids in self._listener.wait(WAIT_S if is_idle else BUSY_WAIT_S):
+                self._retry_s = RETRY_S
+                if row_ids is None:
+                    self._touches[name].leave()
+                else:
+                    self._touches[name].add(row_ids)
+        except RowCacheError as error:
+            self._database.begin("", error)
+            self._listener.close()
+            self._next_open = now + self._retry_s
+            self._retry_s = min(MAX_RETRY_S, 2 * self._retry_s)
+        self._flush()
+        return 0.0
+
+    def _flush(self) -> None:
+        """Touch the rows; notifications are received all the same while Redis is away."""
+        if time.monotonic() < self._next_flush:
+            return
+        try:
+            for table in self._touches.values():
+                table.flush()
+        except redis.RedisError as error:
+            self._redis.begin("", error)
+            self._next_flush = time.monotonic() + RETRY_S
+        else:
+            self._redis.end("")

@@ -2,8 +2,11 @@
 
 import json
 import signal
+from functools import partial
 
 import pytest
+from support.fork_server import run_forked
+from support.project import CELERY
 from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Postgres
@@ -20,6 +23,7 @@ def shop(deployment, tmp_path):
         url = server.create_database("shop")
         deployment.database_url = deployment.env["ROWCACHE_DATABASE_URL"] = url
         deployment.server = server
+        deployment.rowcache = partial(run_rowcache, deployment)
         deployment.sql(TABLE)
         deployment.sql("INSERT INTO inventory SELECT n, 0 FROM generate_series(1, 100) n")
         deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
@@ -27,6 +31,12 @@ def shop(deployment, tmp_path):
         deployment.start_worker()
         wait_until(lambda: deployment.stat("refreshed") == 100, "all rows are cached")
         yield deployment
+
+
+def run_rowcache(deployment, *arguments):
+    done = run_forked([*CELERY, "rowcache", *arguments], env=deployment.env_of("operator"))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def stock(deployment, row_id):
@@ -46,8 +56,10 @@ def start(deployment, name, *arguments):
     return follower
 
 
-@pytest.mark.parametrize("options", [("--column", "updated_at", "--every", "0.1")], ids=["watermark"])
+@pytest.mark.parametrize("options", [("--column", "updated_at", "--every", "0.1"), ()], ids=["watermark", "notify"])
 def test_changes_are_followed_again_after_a_kill_and_a_restart_of_the_database(shop, options):
+    if not options:
+        shop.sql(shop.rowcache("follow", "inv", "--sql"))
     first, second = start(shop, "first", *options), start(shop, "second", *options)
     for row_id in (1, 2):
         expected = change(shop, row_id)

@@ -3,7 +3,9 @@
 import logging
 import signal
 import time
+from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 from celery.bin.base import LOG_LEVEL
@@ -14,7 +16,10 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.ops.cli.access import Access, find_app, open_access, open_log
 from rowcache_tasks.ops.row_description import COMMAND
 from rowcache_tasks.schedule.process import ProcessNote
-from rowcache_tasks.worker.follow import Outage, Touches, WatermarkFollower
+from rowcache_tasks.worker.follow import NotifyFollower, Outage, Touches, WatermarkFollower
+
+if TYPE_CHECKING:
+    from rowcache_tasks.database.notification import NotifyingTable
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +29,12 @@ MAX_WAIT_S = 1.0
 
 @click.command(epilog=f"Example: {COMMAND} follow inv --column updated_at", context_settings={"max_content_width": 100})
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
-@click.option("--source", type=click.Choice(["watermark"]), default="watermark", show_default=True, help="Of changes.")
+@click.option(
+    "--source",
+    type=click.Choice(["notify", "watermark"]),
+    help="Triggers of PostgreSQL, or a column. Default: notify for PostgreSQL without --column.",
+)
+@click.option("--sql", "is_sql", is_flag=True, help="Print the SQL of the triggers, and end.")
 @click.option("--column", metavar="NAME", help="It grows with each change of a row. Default: the table's version.")
 @click.option(
     "--every",
@@ -46,7 +56,8 @@ MAX_WAIT_S = 1.0
 @click.option("-f", "--logfile", help="File of the log. Default: stderr.")
 def follow(
     tables: tuple[str, ...],
-    source: str,
+    source: str | None,
+    is_sql: bool,
     column: str | None,
     every: float,
     margin: float,
@@ -64,8 +75,17 @@ def follow(
         signal.signal(signum, _stop)
     with open_access() as access:
         chosen = [access.settings.table(name) for name in dict.fromkeys(tables)]
+        if is_sql:
+            click.echo("\n".join(table.sql() for table in notifying_tables(access, chosen)), nl=False)
+            return
+        is_postgresql = all(is_notifying(access, table) for table in chosen)
+        source = source or ("notify" if is_postgresql and column is None else "watermark")
         outages = Outage("the database"), Outage("Redis")
-        followers = [begin(access, table, column, every, margin, outages) for table in chosen]
+        followers: list[WatermarkFollower] | list[NotifyFollower]
+        if source == "notify":
+            followers = [listen(access, chosen, outages)]
+        else:
+            followers = [begin(access, table, column, every, margin, outages) for table in chosen]
         access.client.time()
         open_log(find_app(), loglevel, logfile)
         logger.info("following %s by %s", ", ".join(table.name for table in chosen), source)
@@ -89,6 +109,35 @@ def begin(
     watermark = Watermark(access.engine(access.settings.url_of(table)), table, name, margin_s)
     watermark.begin()
     return WatermarkFollower(watermark, Touches(access.client, access.schedule(table.name)), every_s, outages)
+
+
+def is_notifying(access: Access, table: Table) -> bool:
+    """Whether the database of a table can notify."""
+    return access.engine(access.settings.url_of(table)).dialect.name == "postgresql"
+
+
+def notifying_tables(access: Access, tables: Sequence[Table]) -> list["NotifyingTable"]:
+    """Return the tables as sources of notifications. Raises ArgumentError unless one PostgreSQL database has all."""
+    from rowcache_tasks.database.notification import NotifyingTable  # noqa: PLC0415 an extra
+
+    urls = {access.settings.url_of(table) for table in tables}
+    if len(urls) > 1:
+        raise ArgumentError("the tables are of several databases: start a process for each database")
+    for table in tables:
+        if not is_notifying(access, table):
+            raise ArgumentError(f"{table.setting} is not in PostgreSQL: follow it by a column (--column NAME)")
+    return [NotifyingTable(access.engine(*urls), table) for table in tables]
+
+
+def listen(access: Access, tables: Sequence[Table], outages: tuple[Outage, Outage]) -> NotifyFollower:
+    """Listen to the notifications of tables, and see one arrive."""
+    from rowcache_tasks.database.notification import Listener  # noqa: PLC0415 an extra
+
+    sources = notifying_tables(access, tables)
+    listener = Listener(access.engine(access.settings.url_of(tables[0])), sources)
+    listener.open()
+    touches = [Touches(access.client, access.schedule(table.name)) for table in tables]
+    return NotifyFollower(listener, touches, outages)
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:

@@ -26,3 +26,13 @@ def test_mistyped_table_or_column_is_one_line_and_status_2(run):
         assert found in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert "follow inv --column updated_at" in run("--help").stdout
+
+
+def test_notifications_that_cannot_work_are_one_line(run, db):
+    is_sqlite = "sqlite" in db.url
+    found = "is not in PostgreSQL: follow it by a column" if is_sqlite else "no trigger that notifies of insert"
+    done = run("inv", "--source", "notify")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2 if is_sqlite else 1, 1)
+    assert found in done.stderr
+    done = run("inv", "--sql")
+    assert ("CREATE TRIGGER" in done.stdout) is not is_sqlite
