@@ -120,13 +120,14 @@ class Listener:
         Raises SourceError when the connection is lost, or receives nothing, and ConfigError without triggers.
         """
         now = time.monotonic()
-        if self._heard_at < self._pinged_at and now > self._pinged_at + PONG_S:
-            raise SourceError("no notification arrives on the connection that listens")
         if now > self._pinged_at + PING_S:
             for table in self._tables.values():
                 table.check()
             self._ping()
-        for notification in self._first.receive(self._connection, timeout_s):
+        received = self._first.receive(self._connection, timeout_s)
+        if not received and self._heard_at < self._pinged_at < now - PONG_S:
+            raise SourceError("no notification arrives on the connection that listens")
+        for notification in received:
             if notification.payload.startswith(PING):
                 if notification.payload == self._token:
                     self._heard_at = time.monotonic()

@@ -86,7 +86,7 @@ TRANSITION = {
 def channel_of(settings: Table) -> str:
     """Return the name of the channel and of the function: at most 63 bytes with the event behind it."""
     full = ".".join(filter(None, (settings.deployment, settings.name)))
-    name = re.sub("[^A-Za-z0-9]", "_", full)[:40]
+    name = re.sub("[^A-Za-z0-9]", "_", full)[:36]
     digest = "" if name == full else "_" + hashlib.sha256(full.encode()).hexdigest()[:8]
     return f"rowcache_{name}{digest}"
 

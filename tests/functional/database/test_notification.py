@@ -5,6 +5,7 @@ from support.pgbouncer import PgBouncer, find_pgbouncer
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database import notification
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.notification import Listener, NotifyingTable
 from rowcache_tasks.errors import ArgumentError, ConfigError, SourceError
@@ -120,6 +121,22 @@ def test_missing_trigger_view_and_pooler_are_one_line(pg, listen):
         with pytest.raises(ConfigError, match="leads to a pooler that shares its sessions"):
             Listener(engine, [NotifyingTable(engine, Table("inv", "stock"))]).open()
         engine.dispose()
+
+
+def test_connection_that_receives_nothing_is_noticed(pg, monkeypatch):
+    monkeypatch.setattr(notification, "PONG_S", -60)
+    pg.run("CREATE TABLE stock (id integer PRIMARY KEY)")
+    table = NotifyingTable(pg.engine(), Table("inv", "stock"))
+    pg.run(table.sql())
+    listener = Listener(pg.engine(), [table])
+    listener.open()
+    list(listener.wait(60))  # our own notification
+    assert list(listener.wait(0)) == []
+    monkeypatch.setattr(notification, "PING_S", -60)
+    monkeypatch.setattr(table, "notify", lambda _payload: None)
+    with pytest.raises(SourceError, match="no notification arrives"):
+        list(listener.wait(0))
+    listener.close()
 
 
 def test_lost_connection_is_an_error_and_can_be_opened_again(pg):
