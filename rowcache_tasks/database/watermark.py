@@ -7,7 +7,7 @@ committed later. Rows that were returned with the same value are left out.
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +29,7 @@ KEPT_S = 3600.0
 TEMPORAL = re.compile("date|time", re.IGNORECASE)
 
 Position = tuple[Any, ...]
-"""Value of the column, then the key; without the key: before all rows with this value."""
+"""Value of the column, then the key."""
 
 
 class Watermark(Source):
@@ -92,8 +92,7 @@ class Watermark(Source):
             statement = statement.where(columns[0] <= sa.text(self._dialect.tomorrow))
         if after is not None:
             values = [self._dialect.bound(part, f"after_{i}") for i, part in enumerate(parts)]
-            is_whole = len(after) == len(parts)
-            statement = statement.where(self._dialect.after(columns, values) if is_whole else columns[0] >= values[0])
+            statement = statement.where(self._dialect.after(columns, values))
         parameters = {f"after_{i}": value for i, value in enumerate(after or ())}
         with self._dialect.transaction(self._engine) as connection:
             rows = connection.execute(statement, parameters).all()
@@ -146,10 +145,10 @@ class Positions:
         old_enough = (position for at, position in reversed(self._noted) if at <= now - self._margin_s)
         return next(old_enough, self._noted[0][1])
 
-    def note(self, now: float, newest: Sequence[Any] | None) -> None:
+    def note(self, now: float, newest: Position | None) -> None:
         """Note the newest of the rows that have changed; None: none has.
 
         Not that of the whole table: after a step back of the clock it is not reached for a while.
         """
         if newest is not None and not self._is_stepped:
-            self._noted.append((now, (newest[0],)))
+            self._noted.append((now, newest))
