@@ -10,6 +10,7 @@ import pytest
 from support.deployment import Deployment
 from support.failover_pair import FailoverPair
 from support.sentinels import Sentinels
+from support.versions import IS_CELERY_57
 from support.waiting import wait_until
 
 from rowcache_tasks import CacheError, Refresher, RowCache
@@ -79,6 +80,13 @@ def warnings(deployment):
     }
 
 
+def assert_log_is_short(deployment, outages):
+    """Celery 5.6 itself logs more: a traceback for each lost connection, and a line for what it restores."""
+    if IS_CELERY_57:
+        assert all(len(lines) <= outages for lines in warnings(deployment).values()), warnings(deployment)
+        assert not [name for name in ("beat", "worker") if "Traceback" in deployment.log(name)]
+
+
 def fail_over(pair, deployment):
     """The address moves at once."""
     pair.fail_over()
@@ -126,8 +134,7 @@ def test_rows_stay_fresh_when_the_old_primary_lives_on_as_a_replica(deploy, pair
         fail(pair, deployment)
         deployment.sql("UPDATE inventory SET stock = %s", stock)
         wait_until(partial(is_fresh, stock), f"hot rows are fresh after {fail.__name__}, and readers see it", FRESH_S)
-    assert all(len(lines) <= len(failovers) for lines in warnings(deployment).values()), warnings(deployment)
-    assert not [name for name in ("beat", "worker") if "Traceback" in deployment.log(name)]
+    assert_log_is_short(deployment, len(failovers))
     for reader in (*readers, refresher):
         reader.close()
 
@@ -149,6 +156,5 @@ def test_rows_stay_fresh_when_sentinels_promote_a_replica(deploy, tmp_path):
         wait_until(is_fresh, "hot rows are fresh, and readers see it", 2)
         assert "'stock': 1" in deployment.run(APPLICATION)
         assert refresher.refresh_now("inv", ["1"]) == 1
-        assert all(len(lines) <= 2 for lines in warnings(deployment).values()), warnings(deployment)
-        assert not [name for name in ("beat", "worker") if "Traceback" in deployment.log(name)]
+        assert_log_is_short(deployment, 2)
         assert [child.poll() for child in deployment.children] == [None, None], "no process has ended"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from kombu import Connection, Producer
+from support.versions import IS_CELERY_57
 from support.waiting import wait_until
 
 from rowcache_tasks.schedule.connection import connect
@@ -174,7 +175,7 @@ def test_pickle_and_yaml_are_refused_and_run_no_code(deployment, broker, worker)
 def test_what_is_no_message_in_the_mailbox_of_all_processes_stops_none_of_them(deployment, broker, worker):
     beat = deployment.start_beat()
     wait_until(lambda: "dispatching" in deployment.log("beat"), "the dispatcher is ready")
-    wait_until_listening(broker, 2)
+    wait_until_listening(broker, 1 + IS_CELERY_57)
     for wrong in (*NO_MESSAGES, *NO_TASKS[:-1], batch({"method": "nosuch"}), message(b'{"method": 5, "arguments": 7}')):
         broker.publish("/1.celery.pidbox", wrong)
         broker.publish("/1.celeryev/worker.heartbeat", wrong)
