@@ -27,7 +27,7 @@ class Exchange:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the connection back; close it when a reply is still on its way."""
+        """Return the connection to the pool; close it when a reply is still on its way."""
         if self._unread:
             self._lose()
         if self._connection is not None:

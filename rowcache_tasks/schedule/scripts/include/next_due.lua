@@ -18,7 +18,7 @@ local function next_due(delay_s)
     if max_staleness_s > 0 then wait_s = math.min(delay_s, max_staleness_s) end
     -- mutant: no-margin
     wait_s = wait_s - math.min(margin_s, wait_s / 4)
-    next_dues[delay_s] = exact(math.floor((claimed_at + wait_s) * 1e6 + 0.5) / 1e6)
+    next_dues[delay_s] = exact(whole(claimed_at + wait_s))
   end
   return next_dues[delay_s]
 end
