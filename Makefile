@@ -9,7 +9,7 @@ endif
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest test-unit test-long test-exhaustive chaos lint format bench clean
+.PHONY: help install demo test test-oldest test-unit test-long test-exhaustive chaos lint format docs bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,11 +54,15 @@ format: .venv/.dev  ## format the code and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+docs: .venv/.dev  ## build the documentation site in site/, and check its links; external ones are listed there, not fetched
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
+	@echo "site/index.html; $$(wc -l < site/external-links.txt) external links in site/external-links.txt"
+
 bench: .venv/.dev  ## measure beside the alternatives, 20 minutes; QUICK=1 three minutes, ONLY=reading,idle, DOCS=1 into docs/
 	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks$(if $(AGAINST),.compare) $(BENCH)
 
 clean:  ## remove .venv and everything else that was made here
-	rm -rf .venv .venv-oldest bench-results dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-oldest bench-results dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, older than pyproject.toml when that has changed.

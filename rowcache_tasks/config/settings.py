@@ -34,16 +34,25 @@ class Settings:
     """All settings, validated: rowcache_<field> in the configuration module. Fields in _s are seconds."""
 
     redis_url: str = field(repr=False)
+    """URL of the cache: redis://, rediss://, unix:// or redis+sentinel://."""
     tables: Mapping[str, Table]
+    """Name -> options of a table."""
     database_url: str | None = field(default=None, repr=False)
+    """SQLAlchemy URL of the database; only workers, seeds and readers that fill rows need it."""
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Name -> SQLAlchemy URL, of tables that name another database."""
     batch_size: int = 500
+    """Rows of one claim. Up to four claims share a task and a SELECT."""
     lease_s: float = 30.0
+    """Seconds after which a claimed row that was not committed is due again."""
     poll_interval_s: float = 0.05
+    """Seconds within which a change by a foreign client is noticed."""
     max_queue: int = 50
+    """Waiting batches above which dispatchers stop claiming."""
     max_backoff_s: float = 60.0
+    """Longest pause, in seconds, between two tries of a row that fails."""
     start_timeout_s: float = 30.0
+    """Seconds to wait at start for Redis, the broker and the database."""
     alive_file: str | None = None
     """File that a process touches every few seconds while it works."""
     deployment: str = ""

@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = PROJECT["dependencies"] + [
     requirement
     for extra, found in PROJECT["optional-dependencies"].items()
-    if extra not in ("bench", "dev")
+    if extra not in ("bench", "dev", "docs")
     for requirement in found
     if not requirement.startswith(PROJECT["name"])
 ]

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "rowcache_tasks"
 BASES = (ROOT, PACKAGE, ROOT / "tests")
 """Paths in the documents are relative to one of these, or to the page."""
-FOLDERS = ("rowcache_tasks", "tests", "benchmarks", "examples", "docs", "deploy", ".github")
+FOLDERS = ("rowcache_tasks", "tests", "benchmarks", "examples", "docs", "deploy", "tools", ".github")
 PROSE = {
     ".lua": r"--.*",
     ".mjs": r"//.*",

@@ -1,0 +1,1 @@
+"""Parts of the documentation that are made when the site is built."""

@@ -1,0 +1,155 @@
+"""Reference made from the code: settings, tasks, commands, keys and errors, as Markdown."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields
+
+import click
+import griffe
+from celery import Task
+
+from rowcache_tasks import errors, tasks
+from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Parser, Settings, Table
+from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.keys import DeploymentNames, Keys
+from rowcache_tasks.ops.cli import COMMANDS, rowcache
+
+REQUIRED = {"redis_url", "tables", "table"}
+NONE = {f"`{value!r}`" for value in (MISSING, None, "", ())}
+COMMAND = "celery -A rowcache_tasks rowcache"
+ALLOWED = re.compile(r"allowed (?:is|are) (?:an? )?(.*)")
+
+
+def docstrings(kind: type) -> dict[str, str]:
+    """Return the docstring below each attribute of a class, on one line."""
+    members = griffe.load(f"{kind.__module__}.{kind.__qualname__}").members
+    return {name: " ".join(each.docstring.value.split()) for name, each in members.items() if each.docstring}
+
+
+def cell(text: str) -> str:
+    """Escape a text for a cell of a table."""
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """Return a table; the first row is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def allowed_by(parse: Parser) -> str:
+    """Return the values that a parser allows, in the words of its own error."""
+    try:
+        parse("", object())
+    except ConfigError as error:
+        found = ALLOWED.search(str(error))
+        return found[1] if found else ""
+    return ""
+
+
+def options(kind: type, parsers: Mapping[str, tuple[str, Parser]]) -> str:
+    """Return the table of settings, or of the options of a table."""
+    texts = docstrings(kind)
+    if missing := {field for field, _ in parsers.values()} - texts.keys():
+        raise ConfigError(f"{kind.__name__}: no docstring below {', '.join(missing)}: write one, for the reference")
+    defaults = {each.name: each.default for each in fields(kind)}
+    rows = [("name", "default", "allowed", "meaning")]
+    for name, (field, parse) in parsers.items():
+        default = defaults[field]
+        shown = "required" if field in REQUIRED else f"`{default!r}`"
+        rows.append((f"`{name}`", "" if shown in NONE else shown, cell(allowed_by(parse)), cell(texts[field])))
+    return table(*rows)
+
+
+def settings() -> str:
+    """Return the tables of all settings."""
+    return f"## Settings\n\n{options(Settings, SETTINGS)}\n\n## Options of a table\n\n{options(Table, TABLE_OPTIONS)}"
+
+
+def paragraphs(text: str) -> str:
+    r"""Return a docstring or a help text as Markdown; what click does not wrap (\b) is a block."""
+    parts = re.split(r"\n\s*\n", inspect.cleandoc(text))
+    return "\n\n".join(f"```text\n{part[2:].strip()}\n```" if part.startswith("\b") else cell(part) for part in parts)
+
+
+def command_section(name: str, command: click.Command) -> Iterator[str]:
+    """Yield the section of one command."""
+    context = click.Context(command, info_name=name)
+    yield f"## {name}"
+    yield paragraphs(command.help or "")
+    yield f"```text\n{COMMAND} {name} {' '.join(command.collect_usage_pieces(context))}\n```"
+    rows = [("option", "meaning")]
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record:
+            rows.append((f"`{cell(record[0])}`", cell(record[1])))
+    yield table(*rows)
+    if command.epilog:
+        yield paragraphs(command.epilog)
+
+
+def commands() -> str:
+    """Return a section for each command."""
+    group = click.Context(rowcache)
+    found = [(name, rowcache.get_command(group, name)) for name in COMMANDS]
+    return "\n\n".join(part for name, command in found if command for part in command_section(name, command))
+
+
+def calls() -> str:
+    """Return a section for each task: its call, its name in messages, its docstring."""
+    parts = []
+    for name in tasks.__all__:
+        task = getattr(tasks, name)
+        if isinstance(task, Task):
+            signature = inspect.signature(task.run)
+            shown = [str(each) for each in signature.parameters.values() if each.name not in {"self", "stamp"}]
+            shown = [re.sub(r"\b(?:\w+\.)+(?=\w)", "", each) for each in shown]
+            parts.append(
+                f"## {name}\n\n```text\n{name}.delay({', '.join(shown)})\n```\n\n{paragraphs(task.__doc__ or '')}"
+            )
+            parts.append(f"In messages: `{task.name}`.")
+    return "\n\n".join(parts)
+
+
+def key_rows(kind: type, plain: object, named: object, suffix: str) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each key of a class."""
+    for name, text in docstrings(kind).items():
+        if isinstance(value := getattr(plain, name, None), str):
+            end = suffix if name.endswith("prefix") else ""
+            yield f"`{value}{end}`", f"`{getattr(named, name)}{end}`", cell(text)
+
+
+def keys() -> str:
+    """Return the tables of all keys in Redis."""
+    of_table = key_rows(Keys, Keys.of(""), Keys.of("users"), "<row id>")
+    of_all = key_rows(DeploymentNames, DeploymentNames.of(""), DeploymentNames.of("shop"), "")
+    return "\n\n".join(
+        [
+            "## Keys of a table",
+            table(("of the table `inv`", "of a table `users`", "type and content"), *of_table),
+            "## Keys and queues of a deployment",
+            table(("without a name", "`rowcache_deployment` is `shop`", "type and content"), *of_all),
+        ]
+    )
+
+
+def raised() -> str:
+    """Return the tree of errors, and a section for each class."""
+    tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2].partition("\n\nEach ")[0]
+    parts = ["```text\n" + inspect.cleandoc(tree) + "\n```"]
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and kind.__module__ == errors.__name__ and issubclass(kind, Exception):
+            bases = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
+            parts += [f"## {name}", f"Inherits from {bases}.", paragraphs(kind.__doc__ or "")]
+    return "\n\n".join(parts)
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "settings": settings,
+    "tasks": calls,
+    "commands": commands,
+    "keys": keys,
+    "errors": raised,
+}
+"""Name in `<!-- made from the code: NAME -->` -> the Markdown that takes its place."""
