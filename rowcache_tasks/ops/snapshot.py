@@ -73,6 +73,12 @@ class Snapshot:
             return None
         return (self.committed - before.committed) / (self.at - before.at)
 
+    def unchanged_share_since(self, before: "Snapshot | None") -> float | None:
+        """Return the share of the commits since then, or of all, that found the cached value; None without commits."""
+        counted = before.counters if before else {}
+        refreshed, unchanged = (self.counters[name] - counted.get(name, 0) for name in ("refreshed", "unchanged"))
+        return unchanged / (refreshed + unchanged) if min(refreshed, unchanged) >= 0 < refreshed + unchanged else None
+
     def late_ms(self, before: "Snapshot | None", share: float) -> float | None:
         """Return the lateness that `share` (0..1) of the commits since then, or of all, did not exceed.
 

@@ -1,5 +1,6 @@
 """Task that dispatchers send: refresh a batch of rows."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,12 @@ from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import RowCacheError
+from rowcache_tasks.errors.text import MAX_TEXT, one_line, show_text
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim, from_messages
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
-from rowcache_tasks.worker.refresh import refresh_claim, refresh_claims, release_unknown, repeat_in_outage
+from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repeat_in_outage
 
 
 @add_task(
@@ -31,11 +33,12 @@ def refresh_row(
     row_ids: Sequence[str],
     claim: Mapping[str, Any] | None = None,
     more: Sequence[tuple[Sequence[str], Mapping[str, Any]]] = (),
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Refresh a batch of rows; return how many were refreshed, unchanged, superseded, dropped, missing or failed.
 
     Counts of 0 are left out: the others fit into a column of Flower. A batch whose lease ended a minute ago is not
-    refreshed, and counted as expired.
+    refreshed, and counted as expired. `late_ms`: time from the first due time to the commit, for a claim of a
+    dispatcher. `error`: the first reason, where rows failed.
 
     Dispatchers pass their claim, and more claims with their row ids, as to_messages writes them. Without a claim, the
     task claims the rows itself, also those of a paused table, and leaves out rows that are not scheduled. Such a
@@ -46,25 +49,37 @@ def refresh_row(
         return refresh_sent(table, from_messages(row_ids, claim, more))
     schedule, source = runtime.schedule(table), runtime.source(table)
     counts: Counter[str] = Counter()
+    reasons: list[str] = []
     for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):
         leased = schedule.lease_rows(batch, runtime.settings.lease_s)
-        counts.update(refresh_claim(schedule, source, leased, runtime.backoff))
-    return {name: count for name, count in counts.items() if count}
+        with schedule.exchange() as exchange:
+            counts.update(refresh_claims(schedule, source, [leased], runtime.backoff, exchange, reasons=reasons))
+    return make_result(counts, reasons)
 
 
-def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, int]:
-    """Refresh the rows of a dispatcher's claims; return the counts above 0. While Redis is away, try for one lease."""
+def make_result(counts: Mapping[str, int], reasons: Sequence[str], late_s: float = math.inf) -> dict[str, Any]:
+    """Return the counts above 0, the lateness, unless it is infinite, and the first reason."""
+    result: dict[str, Any] = {name: count for name, count in counts.items() if count}
+    if late_s < math.inf:
+        result["late_ms"] = math.ceil(late_s * 1000)
+    if reasons:
+        result["error"] = one_line(reasons[0], MAX_TEXT)
+    return result
+
+
+def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
+    """Refresh the rows of a dispatcher's claims. While Redis is away, try for one lease."""
     deadline = time.monotonic() + current_runtime().settings.lease_s
-    counts = repeat_in_outage(partial(refresh_started, table, sent), deadline)
-    return {name: count for name, count in counts.items() if count}
+    return repeat_in_outage(partial(refresh_started, table, sent), deadline)
 
 
-def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, int]:
+def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     """Start the batches of a message and refresh their rows; release those of a table that this worker does not have.
 
     An error in the commit of one claim is raised after the others are committed.
     """
     runtime = current_runtime()
+    reasons: list[str] = []
     known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
     with Exchange(runtime.client) as exchange:
         live = runtime.sent_batches.start(sent, exchange)
@@ -73,10 +88,13 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, int]:
         if own:
             schedule, source = runtime.schedule(table), runtime.source(table)
             clock = runtime.sent_batches.estimate_now
-            counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock))
+            counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock, reasons))
         exchange.read()
+    now = runtime.sent_batches.estimate_now()
+    late_s = max((now - float(claim.claimed_at) + claim.late_ms / 1000 for claim in own), default=math.inf)
     for claim in live:
         if claim not in own:
             unknown = Schedule(runtime.client, Table(table, table, claim.namespace))
             counts.update(release_unknown(unknown, claim, str(refresh_row.request.hostname)))
-    return counts
+            reasons.append(f"the worker has no table {show_text(str(table))}")
+    return make_result(counts, reasons, max(0.0, late_s))

@@ -41,7 +41,7 @@ unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
 
 
-def repeat_in_outage(refresh: Callable[[], dict[str, int]], deadline: float) -> dict[str, int]:
+def repeat_in_outage(refresh: Callable[[], dict[str, Any]], deadline: float) -> dict[str, Any]:
     """Refresh the rows of a claim again while Redis is away, as in a failover; return the result.
 
     Raises the error of redis-py after the deadline, a time of the monotonic clock.
@@ -68,12 +68,14 @@ def refresh_claims(
     backoff: Backoff,
     exchange: Exchange,
     clock: Clock | None = None,
+    reasons: list[str] | None = None,
 ) -> dict[str, int]:
     """Refresh the rows of claims; return counts: refreshed, unchanged, superseded, dropped, missing, failed.
 
     One SELECT for READ_BYTES of rows; the outcome of each is sent before the next SELECT, and all replies are read at
     the end. Rows that are missing, unreadable or not encodable hold up no other row. If the process dies before it has
     sent the outcome of a row, the row is due again when its lease ends. Without a `clock`, Redis is asked for the time.
+    The reason of each row that failed is appended to `reasons`.
     """
     committed: list[list[Any]] = []
     missed: list[list[Any]] = []
@@ -96,6 +98,8 @@ def refresh_claims(
             calls = schedule.release_calls(claim, errors, rows.backoff)
             released.append(exchange.send([call.command for call in calls]))
             failed += len(errors)
+            if reasons is not None:
+                reasons += errors.values()
     exchange.read()
     counts = asdict(sum_of(Committed, chain(*committed)))
     absent, back = sum_of(Missed, chain(*missed)), sum_of(Released, chain(*released))

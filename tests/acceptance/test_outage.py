@@ -48,7 +48,7 @@ def test_bad_row_in_a_batch_of_500_costs_the_other_499_nothing(deployment):
     deployment.sql("UPDATE inventory SET price = 'Infinity' WHERE id = 250")
     deployment.client.zadd("schedule:", dict.fromkeys(rows, 0))  # all at once, so that one claim takes them
     wait_until(lambda: deployment.stat("refreshed") == 999, "the 499 good rows are cached")
-    wait_until(lambda: "{'refreshed': 499, 'failed': 1}" in deployment.log("worker"), "that was one message")
+    wait_until(lambda: "{'refreshed': 499, 'failed': 1, 'late_ms'" in deployment.log("worker"), "that was one message")
     assert json.loads(deployment.client.get("inv:499"))["stock"] == 7
     assert json.loads(deployment.client.get("inv:250"))["stock"] == 0, "the last good value stays"
 

@@ -107,6 +107,7 @@ class Status:
         names = ("scheduled", "overdue", "overdue_s", "waiting_s", "failing", "failing_share", "committed")
         figures = {name: getattr(now, name) for name in (*names, "committed_at", "paused_at")} | {
             "rate": now.rate_since(before),
+            "unchanged_share": now.unchanged_share_since(before),
             "late_p50_ms": now.late_ms(before, 0.5),
             "late_p99_ms": now.late_ms(before, 0.99),
             "stalled": now.is_stalled(self.now.max_overdue_s),
@@ -117,7 +118,7 @@ class Status:
         # A due time of a foreign client may be infinite, which JSON does not have.
         known = {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
         promise = self.now.promise(now.table)
-        return known | {"promise": promise.as_json() if promise else None}
+        return known | {"error": one_line(now.error) or None, "promise": promise.as_json() if promise else None}
 
     def _cells(self, now: Snapshot) -> list[str]:
         before = self._previous(now)

@@ -456,7 +456,8 @@ def test_watch_shows_rates_and_lateness_since_the_last_reading(access, schedule,
     assert (first["rate"], first["late_p50_ms"]) == (None, 1024)
     assert second["rate"] == pytest.approx(2 / (then.at - start.at))
     assert second["late_p99_ms"] < 1024
-    assert (third["rate"], third["late_p50_ms"]) == (0, None)
+    assert (second["unchanged_share"], second["error"]) == (0, None)
+    assert (third["rate"], third["late_p50_ms"], third["unchanged_share"]) == (0, None, None)
 
 
 def test_watch_survives_statistics_that_are_reset(access, schedule, client):
