@@ -1,18 +1,30 @@
 """Prometheus exporter: metrics of all processes, read from Redis.
 
-Needs the extra `metrics`. The labels are `table`, `queue` and `quantile`: each row id would be a series for ever.
+Needs the extra `metrics`. The labels are `table`, `queue`, `quantile` and those of the infos: each row id would be a
+series for ever.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import celery
 import redis
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from rowcache_tasks import __version__
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.ops.freshness import QUANTILES, Freshness
+from rowcache_tasks.ops.doctor.redis_server import examine_server
+from rowcache_tasks.ops.finding import Finding
+from rowcache_tasks.ops.freshness import QUANTILES
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import find_problems
 from rowcache_tasks.ops.snapshot import Snapshot
@@ -45,7 +57,7 @@ GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     (
         "failing_ratio",
         "Share of the scheduled rows whose last refresh failed, 0 to 1.",
-        lambda table: table.failing_share,
+        lambda table: table.failing_share if table.scheduled else None,
     ),
     ("paused", "1 when the table is paused, else 0.", lambda table: table.paused_at is not None),
     (
@@ -53,12 +65,20 @@ GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
         "Time since the longest waiting row fell due, claimed or not; without failing rows and paused tables.",
         lambda table: table.waiting_s,
     ),
+    (
+        "slow_read_seconds",
+        "Duration of a slow read in the last five minutes; absent when none was slow.",
+        lambda table: table.slow_s or None,
+    ),
 )
 """Name, help and value of each gauge; None: absent."""
 
+Gauges = Iterator[tuple[str, str, str, Mapping[str, float | None]]]
+"""Name, help, label, and value of the label -> value; None: absent. Without a label, the value of "" is the metric."""
+
 
 class RowCacheCollector(Collector):
-    """Collector that reads Redis at each scrape; without Redis, rowcache_up is 0 and the others are absent."""
+    """Collector that reads Redis at each scrape; without Redis, rowcache_up is 0, and only settings are there."""
 
     def __init__(self, client: "redis.Redis", settings: Settings, broker: BrokerState | None = None) -> None:
         self._client = client
@@ -70,115 +90,128 @@ class RowCacheCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Read Redis in six round trips, and the broker."""
-        up = GaugeMetricFamily("rowcache_up", "1 when Redis could be read, else 0.")
+        """Read Redis in 13 round trips, and the broker."""
+        yield from infos(self._settings)
         try:
             found = read_overview(self._client, self._settings, self._broker)
+            server = [*examine_server(self._client, "")]
         except redis.RedisError as error:
             logger.warning("scrape_failed: Redis could not be read: %s", error)
-            up.add_metric([], 0)
-            yield up
+            yield labelled(GaugeMetricFamily, *UP, {"": 0})
             return
-        up.add_metric([], 1)
-        yield up
-        yield from gauges(found.tables)
-        yield from ages(found.freshness)
-        yield from promises(found)
-        yield from processes(found)
-        yield from queues(found)
-        yield from counters(found.tables)
+        yield labelled(GaugeMetricFamily, *UP, {"": 1})
+        for read in (state_of_tables, promises, processes, queues):
+            for gauge in read(found):
+                yield labelled(GaugeMetricFamily, *gauge)
+        for gauge in faults([*find_problems(found)], server):
+            yield labelled(GaugeMetricFamily, *gauge)
+        yield ages(found)
+        for name, text in COUNTER_HELP.items():
+            values = {table: snapshot.counters[name] for table, snapshot in found.tables.items()}
+            yield labelled(CounterMetricFamily, name, text, "table", values)
         yield lateness(found.tables)
 
 
-def gauges(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
-    """Yield the state of each table."""
+UP = ("up", "1 when Redis could be read, else 0.", "")
+
+
+def infos(settings: Settings) -> Iterator[Metric]:
+    """Yield the versions of the exporter, and the settings that expressions need no number of."""
+    versions = {"version": __version__, "python": platform.python_version(), "celery": celery.__version__}
+    yield InfoMetricFamily("rowcache_build", "Versions of this exporter.", versions)
+    chosen = {
+        "deployment": settings.deployment,
+        "batch_size": str(settings.batch_size),
+        "poll_interval": f"{settings.poll_interval_s:g}",
+        "max_backoff": f"{settings.max_backoff_s:g}",
+    }
+    yield InfoMetricFamily("rowcache_settings", "Settings of this exporter, in seconds where they are times.", chosen)
+    yield labelled(GaugeMetricFamily, "lease_seconds", "rowcache_lease.", "", {"": settings.lease_s})
+    limit = {settings.names.refresh_queue: settings.max_queue}
+    yield labelled(GaugeMetricFamily, "queue_limit", "rowcache_max_queue: dispatchers pause there.", "queue", limit)
+
+
+def state_of_tables(found: Overview) -> Gauges:
+    """Yield the state of each table, and its rows without a value."""
     for name, text, value_of in GAUGES:
-        values = {table: value_of(snapshot) for table, snapshot in snapshots.items()}
-        yield labelled(GaugeMetricFamily, name, text, "table", values)
+        yield name, text, "table", {table: value_of(snapshot) for table, snapshot in found.tables.items()}
+    never = {table: each.never_refreshed for table, each in found.freshness.items()}
+    yield "never_refreshed_rows", "Scheduled rows without a refresh.", "table", never
 
 
-def ages(found: Mapping[str, Freshness]) -> Iterator[Metric]:
-    """Yield the ages of the values of each table, and the rows that have none."""
-    never = {table: each.never_refreshed for table, each in found.items()}
-    yield labelled(GaugeMetricFamily, "never_refreshed_rows", "Scheduled rows without a refresh.", "table", never)
-    text = "Age that this share of the refreshed rows does not exceed."
-    family = GaugeMetricFamily("rowcache_age_seconds", text, labels=["table", "quantile"])
-    for table, each in found.items():
-        for name, age in each.ages.items():
-            if age is not None:
-                family.add_metric([table, f"{QUANTILES[name]:g}"], age)
-    yield family
+def promises(found: Overview) -> Gauges:
+    """Yield the promise of each table that has one; the target always, the rest while rows are scheduled."""
+    known = {table: promise for table in found.tables if (promise := found.promise(table))}
+    states = {table: None if each.state is None else STATES.index(each.state) for table, each in known.items()}
+    text = "Share of the scheduled rows that were refreshed within max_staleness, 0 to 1."
+    yield "promise_achieved_ratio", text, "table", {table: each.achieved for table, each in known.items()}
+    yield "promise_target_ratio", "Share that is promised.", "table", {t: each.target for t, each in known.items()}
+    text = "Age that is promised not to be exceeded."
+    yield "promise_max_staleness_seconds", text, "table", {table: each.max_staleness for table, each in known.items()}
+    yield "promise_state", "0: kept, 1: at risk, 2: broken.", "table", states
 
 
-def promises(found: Overview) -> Iterator[Metric]:
-    """Yield the promise of each table that has one and rows."""
-    known = {table: promise for table in found.tables if (promise := found.promise(table)) and promise.state}
-    for name, text, values in (
-        (
-            "achieved_ratio",
-            "Share of the scheduled rows that were refreshed within max_staleness, 0 to 1.",
-            {table: promise.achieved for table, promise in known.items()},
-        ),
-        ("target_ratio", "Share that is promised.", {table: promise.target for table, promise in known.items()}),
-        (
-            "state",
-            "0: kept, 1: at risk, 2: broken.",
-            {table: STATES.index(promise.state) for table, promise in known.items() if promise.state},
-        ),
-    ):
-        yield labelled(GaugeMetricFamily, f"promise_{name}", text, "table", values)
-
-
-def processes(found: Overview) -> Iterator[Metric]:
-    """Yield the number of living processes, those that have each table, and the faults that `health` names."""
+def processes(found: Overview) -> Gauges:
+    """Yield the number of living processes, those that have each table, and those that hang."""
     for kind in (DISPATCHER, WORKER):
         alive = found.alive(kind)
-        yield GaugeMetricFamily(f"rowcache_{kind}s", f"{kind.title()}s that are alive.", value=len(alive))
+        yield f"{kind}s", f"{kind.title()}s that are alive.", "", {"": len(alive)}
         having = {table: sum(table in process.tables for process in alive) for table in found.tables}
-        yield labelled(GaugeMetricFamily, f"table_{kind}s", "Those that have the table.", "table", having)
-    faults = sum(problem.level == "fail" for problem in find_problems(found))
-    yield GaugeMetricFamily("rowcache_faults", "Faults that `rowcache health` names.", value=faults)
+        yield f"table_{kind}s", "Those that have the table.", "table", having
+    silent = sum(process.is_silent for process in found.processes) + len(found.frozen)
+    yield "silent_processes", "Dispatchers and workers that hang or were killed.", "", {"": silent}
+    running = [process.running_s for process in found.alive(WORKER) if process.running_s is not None]
+    text = "Time for which the longest batch runs; absent when none runs."
+    yield "running_batch_seconds", text, "", {"": max(running, default=None)}
 
 
-def queues(found: Overview) -> Iterator[Metric]:
-    """Yield the state of the queues; absent: not known."""
+def queues(found: Overview) -> Gauges:
+    """Yield the state of the broker and its queues; absent: not known."""
+    answers = None if found.queues is None and not found.broker_error else found.queues is not None
+    yield "broker_up", "1 when the broker answers, else 0; absent: not asked.", "", {"": answers}
     for name, text, value_of in (
         ("length", "Messages that wait.", found.length),
         ("oldest_seconds", "Age of the oldest message; absent when the queue is empty.", found.oldest_s),
         ("consumers", "Workers that consume the queue.", found.consumers),
     ):
-        values = {queue: value_of(queue) for queue in found.names.queues}
-        yield labelled(GaugeMetricFamily, f"queue_{name}", text, "queue", values)
+        yield f"queue_{name}", text, "queue", {queue: value_of(queue) for queue in found.names.queues}
 
 
-def counters(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
-    """Yield the outcomes; they restart at 0 when stats: is deleted."""
-    for name, text in COUNTER_HELP.items():
-        values = {table: snapshot.counters[name] for table, snapshot in snapshots.items()}
-        yield labelled(CounterMetricFamily, name, text, "table", values)
+def faults(deployment: Sequence[Finding], server: Sequence[Finding]) -> Gauges:
+    """Yield how many faults and warnings `rowcache health`, and the check of Redis by `rowcache doctor`, have."""
+    for prefix, command, findings in (("", "health", deployment), ("redis_", "doctor", server)):
+        for name, level in (("faults", "fail"), ("warnings", "warn")):
+            text = f"{name.title()} that `rowcache {command}` names{' of the server' if prefix else ''}."
+            yield f"{prefix}{name}", text, "", {"": sum(finding.level == level for finding in findings)}
+
+
+def ages(found: Overview) -> Metric:
+    """Return the ages of the values of each table; a summary of quantiles alone."""
+    family = Metric("rowcache_age_seconds", "Age that this share of the refreshed rows does not exceed.", "summary")
+    for table, each in found.freshness.items():
+        for name, age in each.ages.items():
+            if age is not None:
+                family.add_sample(family.name, {"table": table, "quantile": f"{QUANTILES[name]:g}"}, age)
+    return family
 
 
 def labelled(
-    family: type[GaugeMetricFamily | CounterMetricFamily],
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
     name: str,
     text: str,
     label: str,
     values: Mapping[str, float | None],
 ) -> Metric:
     """Return a metric with a value for each value of a label; None: absent."""
-    metric = family(f"rowcache_{name}", text, labels=[label])
+    metric = kind(f"rowcache_{name}", text, labels=[label] if label else [])
     for each, value in values.items():
         if value is not None:
-            metric.add_metric([each], value)
+            metric.add_metric([each] if label else [], value)
     return metric
 
 
 def lateness(snapshots: Mapping[str, Snapshot]) -> Metric:
-    """Return the lateness of all commits, cumulative.
-
-    Classes have no exact sum, and the format allows _sum and _count only together: both are absent. The bucket +Inf
-    has the count.
-    """
+    """Return the lateness of all commits, cumulative; without _sum and _count where the sum was not counted."""
     family = HistogramMetricFamily("rowcache_lateness_seconds", "Time from due to committed.", labels=["table"])
     for table, snapshot in snapshots.items():
         counts = snapshot.lateness
@@ -186,5 +219,6 @@ def lateness(snapshots: Mapping[str, Snapshot]) -> Metric:
             (str(2 ** (bound // 4) / 1000), float(sum(count for late, count in counts.items() if late <= bound)))
             for bound in BUCKET_CLASSES
         ]
-        family.add_metric([table], [*buckets, ("+Inf", float(sum(counts.values())))], sum_value=None)
+        sum_s = snapshot.late_s if counts else 0.0
+        family.add_metric([table], [*buckets, ("+Inf", float(sum(counts.values())))], sum_value=sum_s)
     return family

@@ -61,6 +61,8 @@ class Snapshot:
     """The COUNTERS since the statistics began."""
     lateness: Mapping[int, int] = field(default_factory=dict)
     """Class -> how many rows were committed within 2^(class / 4) milliseconds of being due."""
+    late_s: float | None = None
+    """Sum of the lateness of all of them; None: not counted."""
 
     @property
     def committed(self) -> int:
@@ -179,6 +181,7 @@ def make_snapshot(
         hours=[text.decode(errors="replace") for text in slow[2:] if text],
         counters={name: parse_count(stats.get(name.encode())) for name in COUNTERS},
         lateness={late: parse_count(stats[name]) for late, name in LATE.items() if name in stats},
+        late_s=parse_count(stats[b"late_us"]) / 1e6 if b"late_us" in stats else None,
     )
 
 

@@ -111,8 +111,9 @@ if #committed > 0 then
 end
 if #committed < #row_ids then wake_dispatcher() end
 
--- Lateness is counted in classes of 2^(class / 4) milliseconds, all rows of the batch in one.
+-- Lateness is added up, and counted in classes of 2^(class / 4) ms, all rows of a batch in one.
 tally['late:' .. math.ceil(4 * math.log(late_s * 1e3) / math.log(2))] = #committed
+tally.late_us = math.floor(#committed * late_s * 1e6)
 for field, n in pairs(tally) do
   if n > 0 then redis.pcall('HINCRBY', stats, field, n) end
 end

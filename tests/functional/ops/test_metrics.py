@@ -1,11 +1,14 @@
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,10 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
+import rowcache_tasks
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.metrics import RowCacheCollector
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.process import Process
 from rowcache_tasks.schedule.rows import Backoff
 
 INV = Table("inv", "inventory")
@@ -90,13 +95,65 @@ def test_lateness_is_a_histogram_with_exact_cumulative_buckets(registry, client)
     assert value(registry, "rowcache_lateness_seconds_bucket", le="1.024") == 1111
     assert value(registry, "rowcache_lateness_seconds_bucket", le="262.144") == 1111
     assert value(registry, "rowcache_lateness_seconds_bucket", le="+Inf") == 11111
+    labels = frozenset({("table", "inv")})
+    assert ("rowcache_lateness_seconds_sum", labels) not in scrape(registry), "classes alone have no exact sum"
 
 
-def test_no_label_holds_anything_but_tables_queues_and_quantiles(registry, schedule):
+def test_lateness_has_a_count_and_the_exact_sum(registry, schedule, client):
+    schedule.put_rows({"1": (100, 0), "2": (100, 0)})
+    claim = replace(schedule.claim_rows(10, 30)[0], late_ms=1500)
+    schedule.commit_rows(claim, dict.fromkeys(("1", "2"), b"{}"))
+    assert value(registry, "rowcache_lateness_seconds_count") == 2
+    late_s = int(client.hget("stats:", "late_us")) / 1e6
+    assert value(registry, "rowcache_lateness_seconds_sum") == late_s
+    assert 3.0 < late_s < 3.0 + 2 * (client.time()[0] + 1 - float(claim.claimed_at))
+
+
+def test_no_label_holds_a_row_id(registry, schedule):
     commit(schedule, "secret-row")
+    of_infos = {"version", "python", "celery", "deployment", "batch_size", "poll_interval", "max_backoff"}
     labels = {name for _, labels in scrape(registry) for name, _ in labels}
-    assert labels == {"table", "queue", "quantile", "le"}
+    assert labels == {"table", "queue", "quantile", "le"} | of_infos
     assert "secret-row" not in generate_latest(registry).decode()
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (apt: prometheus)")
+def test_output_follows_the_conventions_of_prometheus(registry, schedule):
+    commit(schedule, "1")
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=generate_latest(registry), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_infos_and_limits_are_those_of_the_settings(registry, schedule):
+    found = scrape(registry)
+    (build,) = (dict(labels) for name, labels in found if name == "rowcache_build_info")
+    assert build["version"] == rowcache_tasks.__version__
+    (settings,) = (dict(labels) for name, labels in found if name == "rowcache_settings_info")
+    assert settings == {"deployment": "", "batch_size": "500", "poll_interval": "0.05", "max_backoff": "60"}
+    assert found["rowcache_lease_seconds", frozenset()] == 30
+    assert found["rowcache_queue_limit", frozenset({("queue", "rowcache.refresh")})] == 50
+
+
+def test_figure_that_is_not_measured_is_absent(registry, schedule):
+    names = {name for name, _ in scrape(registry)}
+    unknown = {"broker_up", "queue_length", "running_batch_seconds", "slow_read_seconds", "age_seconds"}
+    assert not names & {f"rowcache_{name}" for name in (*unknown, "failing_ratio", "promise_state")}
+
+
+def test_process_that_hangs_and_a_batch_that_runs_are_counted(registry, schedule, client):
+    client.delete("processes:")
+    at = client.time()[0]
+    for name, silent_s in (("celery@a", 0), ("celery@b", 30)):
+        note = Process(kind="worker", name=name, pid=1, tables=("inv",), running_s=7.0)
+        client.zadd("processes:", {msgspec.json.encode(note): at - silent_s})
+    found = scrape(registry)
+    assert found["rowcache_workers", frozenset()] == 1
+    assert found["rowcache_silent_processes", frozenset()] == 1
+    assert found["rowcache_running_batch_seconds", frozenset()] == 7
+    assert found["rowcache_faults", frozenset()] >= 1
+    assert found["rowcache_redis_warnings", frozenset()] == 1, "the test server keeps nothing on disk"
 
 
 def test_output_is_valid_openmetrics(registry, schedule):
@@ -110,7 +167,8 @@ def test_redis_that_is_down_is_a_metric_and_not_an_error(caplog):
     client = connect("unix:///nowhere/valkey.sock", "test")
     registry.register(RowCacheCollector(client, settings_of(INV)))
     with caplog.at_level(logging.WARNING):
-        assert scrape(registry) == {("rowcache_up", frozenset()): 0}
+        found = {name for (name, _), value in scrape(registry).items() if value != 0}
+    assert found == {"rowcache_build_info", "rowcache_settings_info", "rowcache_lease_seconds", "rowcache_queue_limit"}
     assert "Redis could not be read" in caplog.text
 
 
