@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psutil
 import psycopg
 import pytest
-from support.readme import configuration
+from support.documented import configuration
 from support.waiting import wait_until
 
 from rowcache_tasks import RowCache

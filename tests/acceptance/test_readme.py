@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from support.readme import blocks_of, commands
+from support.documented import blocks_of, commands
 from support.waiting import wait_until
 
 from rowcache_tasks.demo.servers import Child

@@ -6,10 +6,11 @@ import socket
 
 import hiredis
 import pytest
+from support.documented import blocks_of
 from support.project import ROOT
 
 PAGE = (ROOT / "docs" / "other-languages.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```console\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+BLOCKS = blocks_of("console", "docs/other-languages.md")
 [RIGHTS] = re.findall(r"ACL SETUSER shop on >secret (.*)", PAGE)
 [TRACKING] = re.findall(r"The rights for it are `(.*)`", PAGE)
 

@@ -4,14 +4,12 @@ import sqlite3
 import subprocess
 import sys
 
-from support.project import ROOT
-from support.readme import blocks_of
+from support.documented import blocks_of
 
 
 def test_files_of_the_page_are_a_project_whose_test_passes(tmp_path):
-    page = (ROOT / "docs" / "fastapi.md").read_text("utf-8")
     (tmp_path / "shop").mkdir()
-    for block in blocks_of("(?:python|ini)", page):
+    for block in blocks_of("python ini", "docs/fastapi.md"):
         (tmp_path / block.split()[1]).write_text(block)
     settings = 'rowcache_redis_url = "redis://production.invalid"\nrowcache_database_url = "sqlite:///shop.db"\n'
     (tmp_path / "celeryconfig.py").write_text(settings + 'rowcache_tables = {"inv": {"table": "inv"}}\n')

@@ -12,7 +12,7 @@ from celery.app.defaults import SETTING_KEYS
 from flower.inspector import Inspector
 from kombu import Queue
 from kombu.transport.redis import Channel
-from support.readme import configuration
+from support.documented import configuration
 
 from rowcache_tasks.celery.defaults import DEFAULTS, all_queues, package_defaults
 from rowcache_tasks.config.settings import SETTINGS, parse_settings
