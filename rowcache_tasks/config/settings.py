@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rowcache_tasks.config.adaptive import parse_adaptive
 from rowcache_tasks.config.parse import (
     parse_deployment,
     parse_name,
@@ -100,6 +101,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "version": ("version", parse_text),
     "max_staleness": ("max_staleness_s", seconds(0.1, 86400)),
     "target": ("target", parse_share),
+    "adaptive": ("adaptive", parse_adaptive),
 }
 """Option -> field of Table, parser."""
 
@@ -187,7 +189,14 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
         values.setdefault("target", TARGET)
     elif "target" in values:
         raise ConfigError(f"{setting}['target'] is set and 'max_staleness' is not: set both, or none")
-    return Table(name, **values)
+    table = Table(name, **values)
+    for option, bound_s in (("max_staleness", table.max_staleness_s), ("ttl", table.ttl_s)):
+        if table.adaptive and bound_s is not None and table.adaptive.max_s > bound_s:
+            raise ConfigError(
+                f"{setting}['adaptive'] has a max of {table.adaptive.max_s:g} s, above '{option}', {bound_s:g} s: "
+                "rows would be refreshed too late; lower max, or raise the other"
+            )
+    return table
 
 
 SETTINGS: Mapping[str, tuple[str, Parser]] = {

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from rowcache_tasks.config.adaptive import Adaptive
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
@@ -44,6 +45,8 @@ class Table:
     """How old a value may get, as promised; seconds. None: nothing is promised."""
     target: float | None = None
     """Share of the rows for which that is promised, 0 to 1."""
+    adaptive: Adaptive | None = None
+    """Bounds of the delays of rows, which follow how often the rows change. None: delays are fixed."""
     version: str = ""
     """Column that changes with each change of its row; empty: every row is read in full."""
     deployment: str = ""
@@ -58,6 +61,13 @@ class Table:
     def age_error_s(self) -> float:
         """Seconds by which the true age of a value may exceed the one that is stated."""
         return min(AGE_ERROR_S, math.inf if self.max_staleness_s is None else self.max_staleness_s / 4)
+
+    def start_of(self, delay_s: float, start_in_s: float) -> tuple[float, float]:
+        """Return the delay with which a row starts, and the seconds until its first refresh."""
+        if self.adaptive is None or not delay_s:
+            return delay_s, start_in_s
+        start_s = min(max(delay_s, self.adaptive.min_s), self.adaptive.max_s)
+        return start_s, start_in_s * start_s / delay_s
 
     @property
     def setting(self) -> str:

@@ -43,6 +43,7 @@ COUNTER_HELP: Mapping[str, str] = {
     "dropped": "Rows that were dropped from the cache.",
     "missing": "Refreshes that did not find the row in the database.",
     "failed": "Refreshes that failed.",
+    "saved": "Refreshes that the shortest interval for all rows would have made, and adaptive ones did not.",
     "audited": "Rows that the task audit_table compared with the database.",
     "audit_wrong": "Those of them that were wrong.",
 }

@@ -17,7 +17,10 @@ from rowcache_tasks.schedule.failure import parse_failure
 from rowcache_tasks.schedule.row_state import AHEAD_S
 from rowcache_tasks.schedule.rows import cut
 
-COUNTERS = ("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "audited", "audit_wrong")
+COUNTERS = (
+    *("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "saved"),
+    *("audited", "audit_wrong"),
+)
 LATE = {late: b"late:%d" % late for late in range(400)}
 """Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 

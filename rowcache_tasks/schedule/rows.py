@@ -97,12 +97,11 @@ class Schedule:
 
     def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
         """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
-        ttl_ms, limits = (
-            int((self.table.ttl_s or 0) * 1000),
-            (claim.late_ms, claim.commit_by, claim.slow_ms, self.table.max_staleness_s or 0),
-        )
+        table = self.table
+        limits = (int((table.ttl_s or 0) * 1000), claim.late_ms, claim.commit_by, claim.slow_ms)
+        delays = (table.max_staleness_s or 0, *(table.adaptive or (0, 0)))
         for batch in cut_by_bytes(values):
-            head = [self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, ttl_ms, *limits, len(batch)]
+            head = [self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, *limits, *delays, len(batch)]
             row_ids = map(encode_row_id, batch)
             yield self._call("commit_rows", *head, *row_ids, *(values[row_id] for row_id in batch))
 
@@ -154,17 +153,14 @@ class Schedule:
     def put_rows(self, rows: Mapping[str, tuple[float, float]], stamp: str = "", *, only_new: bool = False) -> Changed:
         """Schedule rows: row id -> (seconds between refreshes, seconds until the first).
 
-        `stamp`: when the change was enqueued, "" for now. `only_new`: leave rows alone that are scheduled already.
+        `stamp`: when the change was enqueued, "" for now. `only_new`: leave rows alone that are scheduled already. Rows
+        of a table with adaptive intervals start within their bounds.
         """
         total = Changed()
         for batch in cut(rows, SCRIPT_BATCH):
-            arguments = [
-                *(self._prefix, stamp, int(only_new), len(batch)),
-                *map(encode_row_id, batch),
-                *(rows[row_id][0] for row_id in batch),
-                *(rows[row_id][1] for row_id in batch),
-            ]
-            total += Changed(*self._run("put_rows", *arguments))
+            delays, starts = zip(*(self.table.start_of(*rows[row_id]) for row_id in batch), strict=True)
+            head = (self._prefix, stamp, int(only_new), len(batch))
+            total += Changed(*self._run("put_rows", *head, *map(encode_row_id, batch), *delays, *starts))
         return total
 
     def drop_rows(self, row_ids: Iterable[str], stamp: str = "") -> Changed:

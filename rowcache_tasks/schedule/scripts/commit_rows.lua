@@ -4,21 +4,18 @@
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
 --      ttl_ms milliseconds (0: none), late_ms milliseconds, commit_by time,
 --      slow_ms milliseconds (of a slow read, else 0), max_staleness_s seconds (0: no promise),
---      count rows, row_id text (in the order of bytes)..., value JSON (or the beginning of a cached
---      one, up to a comma)...
+--      min_delay_s seconds, max_delay_s seconds (0: delays are fixed), count rows,
+--      row_id text (in the order of bytes)..., value JSON (or the beginning of a cached one, up to
+--      a comma)...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms = unpack(ARGV)
-local commit_by, slow_ms, max_staleness_s, count = unpack(ARGV, 7)
-local row_ids = {unpack(ARGV, 11, 10 + count)}
-local values = {unpack(ARGV, 11 + count)}
+local commit_by, slow_ms, max_staleness_s, min_delay_s, max_delay_s, count = unpack(ARGV, 7)
+local row_ids = {unpack(ARGV, 13, 12 + count)}
+local values = {unpack(ARGV, 13 + count)}
 claimed_at, ttl_ms, commit_by = tonumber(claimed_at), tonumber(ttl_ms), tonumber(commit_by)
 max_staleness_s = tonumber(max_staleness_s)
-local names, is_head = {}, {}
-for i, row_id in ipairs(row_ids) do
-  names[i] = value_prefix .. row_id
-  if values[i]:byte(-1) == 44 then is_head[i] = true end
-end
+min_delay_s, max_delay_s = tonumber(min_delay_s), tonumber(max_delay_s)
 -- @include now
 -- @include scored
 -- @include wake
@@ -30,16 +27,7 @@ local at = exact(now)
 -- @include unleased
 -- @include held
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
-local cached
-if next(is_head) then
-  cached = {}
-  for i, name in ipairs(names) do
-    local last = is_head[i] and #values[i] - 1 or -1
-    cached[i] = redis.pcall('GETRANGE', name, 0, last)
-  end
-else
-  cached = redis.call('MGET', unpack(names))
-end
+-- @include cached
 -- @include next_due
 local function outcome_of(i, delay_s, is_ours)
   local refusal = refusal_of(delay_s, fences[i], is_ours)
@@ -52,6 +40,7 @@ local function outcome_of(i, delay_s, is_ours)
   return 'refreshed'
 end
 local tally = {refreshed = 0, unchanged = 0, superseded = 0, dropped = 0}
+-- @include adapt
 local changed, kept, committed, due, unfenced, is_unleased = {}, {}, {}, {}, {}, false
 for i, row_id in ipairs(row_ids) do
   -- mutant: commit-without-delay -> local delay_s = tonumber(delays[i] or 1)
@@ -69,7 +58,7 @@ for i, row_id in ipairs(row_ids) do
   if outcome == 'unchanged' then kept[#kept + 1] = names[i] end
   if outcome == 'refreshed' or outcome == 'unchanged' then
     committed[#committed + 1] = row_id
-    due_at = next_due(delay_s)
+    due_at = next_due(adapt(i, delay_s, outcome, is_ours))
     add_age(i)
     is_unleased = is_unleased or not is_ours
   elseif outcome == 'superseded' and not is_ours and scores[i] and not fences[i] then
@@ -94,6 +83,7 @@ if ttl_ms == 0 and redis.call('EXISTS', expiring) == 1 then
   for _, row_id in ipairs(committed) do redis.call('PERSIST', value_prefix .. row_id) end
 end
 if #due > 0 then redis.call('ZADD', schedule, unpack(due)) end
+note_delays()
 if is_unleased then note_unleased() end
 note_refused()
 -- The refresh of a new row that was rescheduled meanwhile is refused once, not for ever.

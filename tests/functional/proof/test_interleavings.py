@@ -8,11 +8,7 @@ from proof.interleaving.client import DirectClient
 from proof.interleaving.explorer import CounterexampleError, Explorer
 from proof.interleaving.mutant import MUTANTS
 from proof.interleaving.program import SMALL
-from proof.interleaving.world import TIMES, World
-
-from rowcache_tasks.config.settings import Table
-
-TABLE = Table("inv", "inventory", missing_limit=2)
+from proof.interleaving.world import TABLE, TIMES, World
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from rowcache_tasks.config.settings import Table
 from rowcache_tasks.demo.servers import Valkey
 
 from .client import DirectClient
 from .explorer import CounterexampleError, Explorer
 from .program import LARGE, SMALL
-from .world import World
+from .world import TABLE, World
 
 PROGRAMS = SMALL | LARGE
 
@@ -23,7 +22,7 @@ def explore(name):
     """Run the interleavings of a program; return name, explorer and failure."""
     before, program = PROGRAMS[name]
     with Valkey() as valkey, DirectClient.of(valkey.url_for(0)) as client:
-        explorer = Explorer(World(client, Table("inv", "inventory", missing_limit=2)), program)
+        explorer = Explorer(World(client, TABLE), program)
         try:
             explorer.run(before)
         except CounterexampleError as error:

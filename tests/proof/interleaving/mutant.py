@@ -136,6 +136,8 @@ FOUND_BY = {
         "write-older": REQUEST,
         "trust-clock": CLOCK,
         "write-unchanged": REQUEST,
+        "adapt-others": HELD,
+        "unbounded": REQUEST_CACHED,
         "overrule": HELD,
         "any-lease": HELD,
         "refused-is-due-later": REQUEST_CACHED,
@@ -225,7 +227,7 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "claim_rows": {"ignore-queue", "look-at-all"},
-    "commit_rows": {"no-bound", "no-margin", "refuse-first", "write-late"},
+    "commit_rows": {"early-says-all", "first-is-a-change", "no-bound", "no-margin", "refuse-first", "write-late"},
     "miss_rows": {"refuse-first", "write-late"},
 }
 """Script -> marks that a test under tests/functional finds and no program: they need several rows, or the queue."""

@@ -108,6 +108,11 @@ def commit(world: World, actor):
     else:
         assert accepted or work.epoch < world.model.epoch, "a refresh is refused, and nothing was between"
     assert is_ours or world.score("schedule:") == due, "G4: somebody else's due time is changed"
+    if work.found and (after := world.score("delay:")) != delay:
+        assert (delay or 0) > 0, "G5: a delay that is gone comes back"
+        assert is_ours, "the delay of a row that was rescheduled since is changed"
+        bounds = world.schedule.table.adaptive
+        assert bounds.min_s <= after <= bounds.max_s, "a delay is out of its bounds"
     world.model.epoch += accepted
 
 

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+from rowcache_tasks.config.adaptive import Adaptive
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.rows import Backoff, Schedule
@@ -12,6 +14,7 @@ from .model import Model
 
 ROW = "42"
 DELAY = 3600.0
+TABLE = Table("inv", "inventory", missing_limit=2, adaptive=Adaptive(1000, DELAY))
 LONG = 1e6
 """A lease that does not end by itself, in seconds. One of 0 has ended as soon as anybody else looks."""
 PAUSE = 3000.0

@@ -8,6 +8,8 @@ if max_staleness_s > 0 then
   local since_s = math.max(0, now - (tonumber(found[2] or 0) or 0))
   if not (was_s >= 0 and was_s <= max_staleness_s) then was_s = 0 end
   margin_s = math.min(math.max(late_s, was_s * 0.5 ^ (since_s / 30)), max_staleness_s / 4)
+end
+if max_staleness_s > 0 or max_delay_s > 0 then
   lasts = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 end
 local next_dues = {}
