@@ -51,7 +51,8 @@ class Runtime:
         if url not in self._engines:
             from rowcache_tasks.database.engine import create_source_engine  # noqa: PLC0415 an extra
 
-            self._engines[url] = create_source_engine(url, statement_timeout_s=self.settings.lease_s)
+            timeout_s, setting = self.settings.lease_s, self.settings.setting_of(url)
+            self._engines[url] = create_source_engine(url, statement_timeout_s=timeout_s, setting=setting)
         return self._engines[url]
 
     def dispose(self) -> None:

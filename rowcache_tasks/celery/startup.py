@@ -41,8 +41,8 @@ def check_dispatcher(app: Celery) -> Settings:
         check_broker_url(app)
         if is_package(app):
             check_compression(app)
-        wait_for("Redis", url, lambda: check_redis(url), timeout_s)
-        wait_for("the broker", str(app.conf.broker_write_url), lambda: check_broker(app), timeout_s)
+        wait_for("Redis", redact(url), lambda: check_redis(url), timeout_s)
+        wait_for("the broker", redact(str(app.conf.broker_write_url)), lambda: check_broker(app), timeout_s)
     return settings
 
 
@@ -50,8 +50,8 @@ def check_worker(app: Celery) -> None:
     """Check the same and the database with every table; exit with status 1 and one line if wrong."""
     settings = check_dispatcher(app)
     with exit_on_error():
-        for url, tables in settings.by_database().items():
-            wait_for("the database", str(url), partial(check_tables, settings, tables), settings.start_timeout_s)
+        urls = ", ".join(redact(str(url)) for url in settings.by_database())
+        wait_for("the database", urls, partial(check_databases, settings), settings.start_timeout_s)
 
 
 @contextmanager
@@ -69,12 +69,11 @@ def print_line(line: str) -> None:
     print(f"rowcache_tasks: {line}", file=sys.__stderr__, flush=True)
 
 
-def wait_for(what: str, url: str, check: Callable[[], None], timeout_s: float) -> None:
+def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float) -> None:
     """Call `check` until it raises no connection error. Raises ConfigError after `timeout_s` seconds.
 
     A wrong certificate or password is not waited for.
     """
-    where = redact(url)
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -185,6 +184,23 @@ def unreadable(url: str, error: Exception) -> ConfigError:
     """Return the error about a broker URL that Celery cannot read. A quotation may be a part of the password."""
     reason = re.sub(r"'.*'", "…", str(error.args[0]))
     return ConfigError(f"broker_url is {url!r}: {reason}; allowed is a URL of Celery, as redis://host:port/db")
+
+
+def check_databases(settings: Settings) -> None:
+    """Look up the tables of each database. One that is away stops only its tables; raises SourceError if all are."""
+    groups = settings.by_database()
+    away: dict[str | None, str] = {}
+    for url, tables in groups.items():
+        try:
+            check_tables(settings, tables)
+        except SourceError as error:
+            away[url] = str(error)
+            if len(away) == len(groups):
+                raise
+    for url, reason in away.items():
+        names = ", ".join(repr(table.name) for table in groups[url])
+        where = f"{settings.setting_of(url)} {redact(str(url))}"
+        print_line(f"{where} cannot be reached: {reason}: rows of {names} wait for it")
 
 
 def check_tables(settings: Settings, tables: Sequence[Table]) -> None:

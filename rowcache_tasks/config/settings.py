@@ -68,6 +68,11 @@ class Settings:
         """Return the URL of a table's database; None when it is not set."""
         return self.databases[table.database] if table.database else self.database_url
 
+    def setting_of(self, url: str | None) -> str:
+        """Return the place of a database's URL, for messages."""
+        name = next((name for name, other in self.databases.items() if other == url), "")
+        return f"rowcache_databases[{name!r}]" if name and url != self.database_url else "rowcache_database_url"
+
     def by_database(self) -> dict[str | None, list[Table]]:
         """Return the tables of each database, by its URL."""
         found: dict[str | None, list[Table]] = {}

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from rowcache_tasks.database.dialects import Dialect, dialect_of
+from rowcache_tasks.database.outage import Outage
 from rowcache_tasks.errors import ConfigError, MissingExtraError
 from rowcache_tasks.errors.text import one_line, redact
 
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 ALLOWED = (
     "allowed is postgresql+psycopg://…, mysql+pymysql://…, mariadb+pymysql://…, sqlite:///… or another of SQLAlchemy's"
 )
+DATABASE_URL = "rowcache_database_url"
 EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 """Driver -> extra of the package."""
 
@@ -24,16 +26,18 @@ warned_urls: set[str] = set()
 """URLs that led to a replica. A forked child has those of its parent, and is silent about them."""
 
 
-def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int = 2) -> Engine:
+def create_source_engine(
+    url: str, *, statement_timeout_s: float, pool_size: int = 2, setting: str = DATABASE_URL
+) -> Engine:
     """Make an engine whose sessions are read-only, autocommitting and bounded where the database can do so.
 
     No connection is opened. Make one per process: an engine must not be shared across a fork. Raises ConfigError for a
-    URL or a driver that cannot be used.
+    URL or a driver that cannot be used; `setting` is the place of the URL, for messages.
     """
     try:
         parsed = make_url(url)
         dialect = dialect_of(parsed.get_backend_name())
-        parsed, arguments = dialect.engine_arguments(parsed, statement_timeout_s)
+        parsed, arguments = dialect.engine_arguments(parsed, statement_timeout_s, setting)
         engine = create_engine(
             parsed,
             poolclass=QueuePool,
@@ -46,27 +50,29 @@ def create_source_engine(url: str, *, statement_timeout_s: float, pool_size: int
             **arguments,
         )
     except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is not a number
-        raise ConfigError(f"rowcache_database_url is not a URL that SQLAlchemy can open: {ALLOWED}") from error
+        raise ConfigError(f"{setting} is not a URL that SQLAlchemy can open: {ALLOWED}") from error
     except ImportError as error:
         if extra := EXTRAS.get(error.name or parsed.get_driver_name()):
-            raise MissingExtraError.of("rowcache_database_url", extra, error) from error
+            raise MissingExtraError.of(setting, extra, error) from error
         found = f"needs the module {error.name!r}, which is not installed" if error.name else f"cannot start: {error}"
         raise ConfigError(
-            f"rowcache_database_url {one_line(found)}: install it, or name "
+            f"{setting} {one_line(found)}: install it, or name "
             "psycopg (pip install 'rowcache-tasks[postgresql]') or pymysql (pip install 'rowcache-tasks[mysql]')"
         ) from error
     if engine.dialect.is_async:
-        raise ConfigError(f"rowcache_database_url names the asyncio driver {engine.driver!r}: {ALLOWED}")
-    _add_listeners(engine, dialect, statement_timeout_s)
+        raise ConfigError(f"{setting} names the asyncio driver {engine.driver!r}: {ALLOWED}")
+    _add_listeners(engine, dialect, statement_timeout_s, setting)
     return engine
 
 
-def _add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float) -> None:
+def _add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float, setting: str) -> None:
     """Let the dialect open and set up the connections of an engine, and end outdated ones."""
+    outage = Outage()
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: object, _record: object, arguments: Any, keywords: Any) -> Any:
-        return dialect.connect(arguments, keywords, statement_timeout_s)
+    def connect(driver: Any, _record: object, arguments: Any, keywords: Any) -> Any:
+        with outage.watch((engine.dialect.loaded_dbapi.Error,)):
+            return dialect.connect(arguments, keywords, statement_timeout_s) or driver.connect(*arguments, **keywords)
 
     @event.listens_for(engine, "connect")
     def set_up_session(dbapi_connection: Any, _record: object) -> None:
@@ -75,8 +81,9 @@ def _add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float)
         if url not in warned_urls and dialect.is_replica(dbapi_connection):
             warned_urls.add(url)
             logger.warning(
-                "rowcache_database_url %s leads to a replica: while it lags, rows are older than promised, and newer "
+                "%s %s leads to a replica: while it lags, rows are older than promised, and newer "
                 "values are replaced by older ones: name the primary",
+                setting,
                 url,
             )
 

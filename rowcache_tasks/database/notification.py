@@ -102,7 +102,7 @@ class Listener:
             table.check()
         if is_pooled(self._engine):
             raise ConfigError(
-                "rowcache_database_url leads to a pooler that shares its sessions, through which no notification "
+                "the URL of the database leads to a pooler that shares its sessions, through which no notification "
                 "arrives: give this process the URL of the server itself, or follow by a column (--source watermark)"
             )
         self._connection = self._first.listen(list(self._tables.values()))

@@ -16,6 +16,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SelectByKeys, dialect_of
 from rowcache_tasks.database.encoding import RowEncoder
 from rowcache_tasks.database.lookup import Found, lookup
+from rowcache_tasks.database.outage import Outage
 from rowcache_tasks.database.query_rows import QueryRows
 from rowcache_tasks.database.table import SourceTable, load_table
 from rowcache_tasks.errors import ConfigError, SourceError
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
 T = TypeVar("T")
-
-
 CATALOG_AGE_S = 10.0
 """The catalog is looked up again after this time, for new columns and types."""
 
@@ -53,6 +52,7 @@ class Source:
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._table: SourceTable | None = None
         self._looked_up_at = 0.0
+        self._outage = Outage()
 
     def load(self) -> None:
         """Read the catalog. Raises ConfigError when it does not fit the settings, SourceError when unreachable."""
@@ -191,9 +191,10 @@ class Source:
     def _read(self, read: Callable[[SourceTable], T]) -> T:
         """Read with the statements of the table; once more after a look at the catalog, if they may not fit it.
 
-        So also when the connection was dead: the database was restarted, and the table may be another one.
+        So also when the connection was dead: the database was restarted, and the table may be another one. A table that
+        failed slowly is not read again for a while, so that it leaves the process to the others.
         """
-        with self._wrapped_errors():
+        with self._outage.watch((SourceError,)), self._wrapped_errors():
             try:
                 return read(self._current())
             except (DBAPIError, self._driver_error) as error:

@@ -50,8 +50,11 @@ class Dialect:
     tomorrow = ""
     """SQL of the time in a day, in UTC; empty: it cannot be asked."""
 
-    def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
-        """Return the URL and the keyword arguments for create_engine. Raises ConfigError for a wrong driver."""
+    def engine_arguments(self, url: URL, statement_timeout_s: float, setting: str) -> tuple[URL, dict[str, Any]]:
+        """Return the URL and the keyword arguments for create_engine. Raises ConfigError for a wrong driver.
+
+        `setting` is the place of the URL, for messages.
+        """
         return url, {}
 
     def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:

@@ -74,7 +74,7 @@ class MySQL(Dialect):
     clock = "SELECT UNIX_TIMESTAMP(SYSDATE(6))"
     tomorrow = "NOW() + INTERVAL 1 DAY"
 
-    def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
+    def engine_arguments(self, url: URL, statement_timeout_s: float, setting: str) -> tuple[URL, dict[str, Any]]:
         """Autocommit, with time-outs: the drivers' default is none, and a connection to a vanished host would hang."""
         timeouts = {"connect_timeout": 10, "read_timeout": math.ceil(statement_timeout_s) + 60, "write_timeout": 30}
         return url, {"connect_args": timeouts, **AUTOCOMMIT}

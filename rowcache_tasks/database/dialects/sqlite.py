@@ -37,7 +37,7 @@ class SQLite(Dialect):
     clock = "SELECT (julianday('now') - 2440587.5) * 86400.0"
     tomorrow = "datetime('now', '+1 day')"
 
-    def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
+    def engine_arguments(self, url: URL, statement_timeout_s: float, setting: str) -> tuple[URL, dict[str, Any]]:
         """Open files with mode=rw: a wrong path is an error, not a new empty database."""
         path = url.database
         if path and path != ":memory:" and not path.startswith("file:"):

@@ -27,7 +27,8 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
         from rowcache_tasks.database.engine import create_source_engine  # noqa: PLC0415 an extra
         from rowcache_tasks.database.source import Source  # noqa: PLC0415
 
-        engine = create_source_engine(url, statement_timeout_s=settings.lease_s)
+        setting = settings.setting_of(url)
+        engine = create_source_engine(url, statement_timeout_s=settings.lease_s, setting=setting)
     except ConfigError as error:
         yield fail(f"database: {error}")
         return
@@ -41,16 +42,16 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
             except ConfigError as error:
                 yield fail(f"database: {error}")
             except SourceError as error:
-                yield fail(f"database at {redact(url)}: {error}: start it, or correct rowcache_database_url")
+                yield fail(f"database at {redact(url)}: {error}: start it, or correct {setting}")
             else:
                 queries = f" and {show_count(len(table.queries), 'query', 'queries')}" if table.queries else ""
                 yield ok(f"database: {table.setting} is {table.table!r}, with its key and columns{queries}")
-        yield from examine_server_kind(engine, redact(url))
+        yield from examine_server_kind(engine, redact(url), setting)
     finally:
         engine.dispose()
 
 
-def examine_server_kind(engine: "Engine", where: str) -> Iterator[Finding]:
+def examine_server_kind(engine: "Engine", where: str, setting: str) -> Iterator[Finding]:
     """Name a replica and a pooler."""
     from rowcache_tasks.database.server import is_pooled, is_replica  # noqa: PLC0415 an extra
 
@@ -58,7 +59,7 @@ def examine_server_kind(engine: "Engine", where: str) -> Iterator[Finding]:
         if is_replica(engine):
             yield warn(
                 f"database at {where} is a replica: values may go back in time while it lags: "
-                "name the primary in rowcache_database_url"
+                f"name the primary in {setting}"
             )
         if is_pooled(engine):
             yield ok(

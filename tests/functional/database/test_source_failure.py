@@ -4,9 +4,13 @@ import signal
 
 import pytest
 from sqlalchemy import text
+from support.listener import Listener
 from support.scratch_database import CREATE_USERS, ScratchDatabase, row_values
+from support.sent_sql import record_psycopg_queries
+from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database import outage
 from rowcache_tasks.database.dialects.postgresql.dialect import PostgreSQL
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
@@ -149,3 +153,38 @@ def test_unreachable_database_is_a_source_error_without_the_password():
     with pytest.raises(SourceError, match=r"127\.0\.0\.1") as caught:
         Source(engine, Table("inv", "users")).load()
     assert "hunter2" not in str(caught.value)
+
+
+def test_server_that_does_not_answer_is_not_tried_by_each_batch(monkeypatch):
+    callers = []
+    monkeypatch.setattr(outage, "FACTOR", 3600)
+    with Listener(callers.append) as silent:
+        url = f"postgresql+psycopg://me@127.0.0.1:{silent.port}/db?connect_timeout=2"
+        engine = create_source_engine(url, statement_timeout_s=5)
+        for table in ("users", "items", "users"):
+            with pytest.raises(SourceError, match="timeout"):
+                Source(engine, Table(table, table)).fetch(["1"])
+        assert len(callers) == 1
+        callers[0].close()
+
+
+def test_table_that_fails_slowly_is_not_read_by_each_batch_and_holds_up_no_other(pg):
+    pg.run(*CREATE_USERS, "CREATE VIEW v AS SELECT user_id AS id, pg_sleep(60) IS NULL AS s FROM users")
+    engine = pg.engine(statement_timeout_s=0.6)
+    slow, source = (Source(engine, Table("inv", name, key=(key,))) for name, key in (("v", "id"), ("users", "user_id")))
+    sent = record_psycopg_queries(engine)
+    for _ in range(3):
+        with pytest.raises(SourceError, match="statement timeout"):
+            slow.fetch(["1"])
+        assert list(source.fetch(["1"]).rows) == ["1"]
+    assert sum("FROM v" in str(query) for query in sent) == 1
+    pg.run("CREATE OR REPLACE VIEW v AS SELECT user_id AS id, false AS s FROM users")
+    wait_until(lambda: is_read(slow), "it is tried again after the pause")
+
+
+def is_read(source):
+    """Return whether a row can be read."""
+    try:
+        return bool(source.fetch(["1"]).rows)
+    except SourceError:
+        return False

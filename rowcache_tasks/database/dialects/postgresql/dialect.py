@@ -51,7 +51,7 @@ class PostgreSQL(Dialect):
     clock = "SELECT extract(epoch FROM clock_timestamp())::float8"
     tomorrow = "now() + interval '1 day'"
 
-    def engine_arguments(self, url: URL, statement_timeout_s: float) -> tuple[URL, dict[str, Any]]:
+    def engine_arguments(self, url: URL, statement_timeout_s: float, setting: str) -> tuple[URL, dict[str, Any]]:
         """Require psycopg, also for postgresql://; detect a dead network within seconds unless the URL says otherwise.
 
         No statement is prepared unless the URL asks: a pooler may run the next one in another session.
@@ -60,7 +60,7 @@ class PostgreSQL(Dialect):
             url = url.set(drivername="postgresql+psycopg")
         if url.get_driver_name() != "psycopg":
             raise ConfigError(
-                f"rowcache_database_url asks for the driver {url.get_driver_name()!r}: "
+                f"{setting} asks for the driver {url.get_driver_name()!r}: "
                 "PostgreSQL is read with psycopg, write postgresql+psycopg://…"
             )
         defaults = {
@@ -71,7 +71,7 @@ class PostgreSQL(Dialect):
             "fallback_application_name": "rowcache_tasks",
         }
         given: dict[str, Any] = {name: value for name, value in defaults.items() if name not in url.query}
-        given |= {"client_encoding": "UTF8", "prepare_threshold": _prepare_threshold(url)}
+        given |= {"client_encoding": "UTF8", "prepare_threshold": _prepare_threshold(url, setting)}
         url = url.difference_update_query(["client_encoding", "prepare_threshold"])
         return url, {"connect_args": given, "use_native_hstore": False, **AUTOCOMMIT}
 
@@ -186,14 +186,14 @@ def _describe(name: str, internal: str, formatted: str, kind: str, arrays: int, 
     return SourceColumn(name, f"{formatted}[]", expression, each(convert) if convert else None)
 
 
-def _prepare_threshold(url: URL) -> int | None:
+def _prepare_threshold(url: URL, setting: str) -> int | None:
     """Return after how many runs psycopg prepares a statement; None: never."""
     given = url.query.get("prepare_threshold")
     if given is None:
         return None
     if not (isinstance(given, str) and given.isdecimal() and given.isascii()):
         raise ConfigError(
-            f"rowcache_database_url has prepare_threshold {shorten(given)}: allowed is a whole number, 0 or more; "
+            f"{setting} has prepare_threshold {shorten(given)}: allowed is a whole number, 0 or more; "
             "without it no statement is prepared, as poolers need it"
         )
     return int(given)
