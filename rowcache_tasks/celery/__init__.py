@@ -70,7 +70,7 @@ app = Celery("rowcache_tasks", set_as_current=False, amqp="rowcache_tasks.celery
 app.config_from_object(PromiseProxy(configuration))  # read once, at the first use: an import needs no settings
 install(app)
 if click.get_current_context(silent=True) is not None and asked_app().startswith("rowcache_tasks"):
-    if not {("rowcache", "init"), ("rowcache", "plan")} & set(pairwise(sys.argv)):
+    if not set(pairwise(sys.argv)) & {("rowcache", name) for name in ("init", "plan", "--version")}:
         configuration()
     add_flower_defaults()
 

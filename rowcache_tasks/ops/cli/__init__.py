@@ -9,6 +9,8 @@ from importlib import import_module
 import click
 from click_didyoumean import DYMGroup  # type: ignore[import-untyped]
 
+from rowcache_tasks import __version__
+
 __all__ = ["rowcache"]
 
 CHANGES = ("schedule", "unschedule", "refresh", "schedule-table", "schedule-query", "reconcile", "pause", "resume")
@@ -45,5 +47,6 @@ class LazyGroup(DYMGroup):  # type: ignore[misc]  # no types
 
 
 @click.group(cls=LazyGroup)
+@click.version_option(__version__, prog_name="rowcache_tasks")
 def rowcache(**_: object) -> None:  # Celery 5.6 passes the preload options of an application
     """Inspect and change the row cache directly in Redis, without a worker."""

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from support.noted import note_both
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
+from rowcache_tasks import __version__
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.cli.access import Access
@@ -602,3 +604,15 @@ def test_every_command_of_the_design_is_there_and_helps_itself():
         assert f"\n  {name}  " in shown
         assert runner.invoke(rowcache, [name, "--help"]).exit_code == 0
     assert runner.invoke(rowcache, ["nope"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("argument", "printed"), [("--version", f"version {__version__}\n"), ("status", "inv")])
+def test_program_rowcache_is_short_for_the_celery_command(argument, printed, valkey, tmp_path, monkeypatch):
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9))
+    script = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["rowcache"]
+    module, function = script.split(":")
+    code = f"from {module} import {function}; {function}()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, argument], cwd=tmp_path, capture_output=True, check=True, text=True
+    )
+    assert printed in done.stdout

@@ -73,6 +73,7 @@ refresh_on_commit(None, {}, via="task")
         (("rowcache-tasks[worker]",), (*CELERY, "worker"), "postgresql"),
         (("rowcache-tasks[worker]",), ("-m", "rowcache_tasks.demo"), "demo"),
         ((), ("-m", "rowcache_tasks.demo"), "demo"),
+        ((), python("from rowcache_tasks.ops.program import main; main()"), "worker"),
         ((), python("from rowcache_tasks.tasks import schedule_row"), "worker"),
         ((), python("from rowcache_tasks.orm import refresh_on_commit"), "worker"),
         (("SQLAlchemy",), python(VIA_TASK), "worker"),
