@@ -1,4 +1,4 @@
-"""Reference made from the code: settings, tasks, commands, keys and errors, as Markdown."""
+"""Reference made from the code: settings, tasks, commands, metrics, keys and errors, as Markdown."""
 
 import inspect
 import re
@@ -10,10 +10,14 @@ import griffe
 from celery import Task
 
 from rowcache_tasks import errors, tasks
-from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Parser, Settings, Table
+from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Parser, Settings, Table, parse_settings
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import DeploymentNames, Keys
 from rowcache_tasks.ops.cli import COMMANDS, rowcache
+from rowcache_tasks.ops.freshness import QUANTILES, Freshness
+from rowcache_tasks.ops.metrics import COUNTER_HELP, infos, measured
+from rowcache_tasks.ops.overview import Overview
+from rowcache_tasks.ops.snapshot import Snapshot
 
 REQUIRED = {"redis_url", "tables", "table"}
 NONE = {f"`{value!r}`" for value in (MISSING, None, "", ())}
@@ -145,11 +149,33 @@ def raised() -> str:
     return "\n\n".join(parts)
 
 
+def metrics() -> str:
+    """Return the table of all metrics, as the exporter makes them of a deployment in which nothing has happened yet."""
+    settings = parse_settings({"rowcache_redis_url": "redis://localhost", "rowcache_tables": {"inv": {"table": "inv"}}})
+    found = Overview(
+        at=0.0,
+        tables={"inv": Snapshot("inv", 0.0, 0.0, None, counters=dict.fromkeys(COUNTER_HELP, 0))},
+        processes=[],
+        settings=settings,
+        freshness={"inv": Freshness(dict.fromkeys(QUANTILES, 0.0), 0)},
+    )
+    rows = [("name", "type", "labels", "meaning")]
+    for family in (*infos(settings), *measured(found, [])):
+        labels = getattr(family, "_labelnames", ()) or [
+            label for sample in family.samples[:1] for label in sample.labels
+        ]
+        ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        shown = ", ".join(f"`{label}`" for label in labels)
+        rows.append((f"`{family.name}{ending}`", family.type, shown, cell(family.documentation)))
+    return table(*rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "tasks": calls,
     "commands": commands,
     "keys": keys,
     "errors": raised,
+    "metrics": metrics,
 }
 """Name in `<!-- made from the code: NAME -->` -> the Markdown that takes its place."""

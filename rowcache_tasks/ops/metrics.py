@@ -100,17 +100,22 @@ class RowCacheCollector(Collector):
             logger.warning("scrape_failed: Redis could not be read: %s", error)
             yield labelled(GaugeMetricFamily, *UP, {"": 0})
             return
-        yield labelled(GaugeMetricFamily, *UP, {"": 1})
-        for read in (state_of_tables, promises, processes, queues):
-            for gauge in read(found):
-                yield labelled(GaugeMetricFamily, *gauge)
-        for gauge in faults([*find_problems(found)], server):
+        yield from measured(found, server)
+
+
+def measured(found: Overview, server: Sequence[Finding]) -> Iterator[Metric]:
+    """Yield all that is read from Redis and the broker."""
+    yield labelled(GaugeMetricFamily, *UP, {"": 1})
+    for read in (state_of_tables, promises, processes, queues):
+        for gauge in read(found):
             yield labelled(GaugeMetricFamily, *gauge)
-        yield ages(found)
-        for name, text in COUNTER_HELP.items():
-            values = {table: snapshot.counters[name] for table, snapshot in found.tables.items()}
-            yield labelled(CounterMetricFamily, name, text, "table", values)
-        yield lateness(found.tables)
+    for gauge in faults([*find_problems(found)], server):
+        yield labelled(GaugeMetricFamily, *gauge)
+    yield ages(found)
+    for name, text in COUNTER_HELP.items():
+        values = {table: snapshot.counters[name] for table, snapshot in found.tables.items()}
+        yield labelled(CounterMetricFamily, name, text, "table", values)
+    yield lateness(found.tables)
 
 
 UP = ("up", "1 when Redis could be read, else 0.", "")
