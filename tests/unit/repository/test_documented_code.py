@@ -30,7 +30,7 @@ FICTION = {"celeryconfig", "inventory", "shop"}
 READERS = {"RowCache": rowcache_tasks.RowCache, "AsyncRowCache": rowcache_tasks.AsyncRowCache}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-TYPED = re.compile(r"(?:celery(?: -q)? -A \w+|manage\.py|run --rm cli) rowcache (.*)")
+TYPED = re.compile(r"(?:celery(?: -q)? -A \w+ |manage\.py |run --rm cli |^)rowcache ([^-].*)")
 PROCESS = re.compile(r"celery(?: -q)? -A \w+ (worker|beat|flower|report|inspect|control)\b(.*)")
 HARMLESS = re.compile(r"(?:cat|head|psql \w+|cd \S+|mkdir \S+|python -m venv \S+|\. \S+/activate|pytest.*)$")
 
@@ -141,7 +141,7 @@ CHECKS = {
     "yaml": lambda text: list(YAML(typ="safe").load_all(text)),
     "toml": tomllib.loads,
     "json": json.loads,
-    "ini": lambda text: configparser.ConfigParser(interpolation=None).read_string(text),
+    "ini": lambda text: configparser.ConfigParser(interpolation=None).read_string(f"[DEFAULT]\n{text}"),
     "text": len,  # output or a picture
 }
 
