@@ -1,8 +1,12 @@
 """Names of all keys in Redis: the wire contract."""
 
+import itertools
 import re
+import string
+import zlib
+from binascii import crc_hqx
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import ClassVar
 
 RESERVED_NAMESPACES = frozenset(
@@ -21,13 +25,56 @@ RESERVED_NAMESPACES = frozenset(
         "beat",
         "queue",
         "processes",
+        "layout",
+        "home",
     ]
 )
 BOOK_TABLE = "inv"
 """Table whose namespace is empty unless it is given: the keys of *Redis in Action*. Of all others it is the name."""
 BROKER_PREFIXES = ("rowcache.", "celery", "unacked", "_kombu")
 """How keys of the broker begin, which may be on the same server: other rights go with them."""
-NAMESPACE = re.compile(r"[A-Za-z0-9_.-]*")
+NAME = re.compile(r"[A-Za-z0-9_.-]*")
+"""Of a deployment."""
+NAMESPACE = re.compile(r"[A-Za-z0-9_.-]*(\{[A-Za-z0-9_.-]+\})?")
+"""With a part in braces, all keys of the table are in one slot of a cluster."""
+SLOTS = 16384
+MAX_PARTITIONS = 1024
+
+
+def slot_of(key: str | bytes) -> int:
+    """Return the slot of a key: of the part in the first braces, if there is one."""
+    key = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+    start = key.find(b"{") + 1
+    end = key.find(b"}", start) if start else -1
+    return crc_hqx(key[start:end] if end > start else key, 0) % SLOTS
+
+
+def partition_of(row_id: str, partitions: int) -> int:
+    """Return the partition of a row; `partitions` is a power of two."""
+    return zlib.crc32(row_id.encode("utf-8", "surrogateescape")) & (partitions - 1)
+
+
+@cache
+def tags_of(partitions: int) -> tuple[str, ...]:
+    """Return the tag of each partition: of the texts of 0-9a-z in its slot the shortest, then the first.
+
+    The slots lie evenly in the range, each in the middle of its part: on each of several nodes is as many. One
+    partition has no tag.
+    """
+    if partitions == 1:
+        return ("",)
+    slots = [(2 * number + 1) * SLOTS // (2 * partitions) for number in range(partitions)]
+    left, tags = set(slots), dict[int, str]()
+    for length in itertools.count(1):
+        for letters in itertools.product(string.digits + string.ascii_lowercase, repeat=length):
+            tag = "".join(letters)
+            slot = crc_hqx(tag.encode(), 0) % SLOTS
+            if slot in left:
+                left.remove(slot)
+                tags[slot] = tag
+                if not left:
+                    return tuple(tags[slot] for slot in slots)
+    raise AssertionError  # never: every slot has a tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +91,12 @@ class DeploymentNames:
     """Queue at the broker: batches of rows to refresh, sent by dispatchers."""
     schedule_queue: str
     """Queue at the broker: schedule changes, sent by applications; they never wait behind refreshes."""
+    home: str
+    """LIST: an entry wakes a sleeping dispatcher of several servers, which cannot wait for all at once."""
 
     @classmethod
     def of(cls, deployment: str) -> "DeploymentNames":
-        """Return the names of a deployment that was validated with NAMESPACE; "" is the one without a name."""
+        """Return the names of a deployment that was validated with NAME; "" is the one without a name."""
         prefix = f"rowcache.{deployment}." if deployment else "rowcache."
         return cls(
             queue=f"queue:{deployment}",
@@ -55,6 +104,7 @@ class DeploymentNames:
             processes=f"processes:{deployment}",
             refresh_queue=f"{prefix}refresh",
             schedule_queue=f"{prefix}schedule",
+            home=f"home:{deployment}",
         )
 
     @property
@@ -102,27 +152,32 @@ class Keys:
     expiring: str
     """STRING: present as long as a value of the table may have an expiry."""
     queue: str
-    """As in DeploymentNames."""
+    """As in DeploymentNames; with the part in braces, if there is one: a script has all its keys in one slot."""
 
     fill_prefix: ClassVar[str] = "fill:"
     """STRING at fill_prefix + the key of a value, expires: the reader that fills the row, or the outcome."""
 
     @classmethod
-    @lru_cache(maxsize=1024)  # asked for at each command
-    def of(cls, namespace: str, deployment: str = "") -> "Keys":
-        """Return the keys of a namespace that was validated with NAMESPACE and RESERVED_NAMESPACES."""
+    @lru_cache(maxsize=8192)  # asked for at each command
+    def of(cls, namespace: str, deployment: str = "", tag: str = "") -> "Keys":
+        """Return the keys of a namespace that was validated with NAMESPACE and RESERVED_NAMESPACES.
+
+        With the `tag` of a partition, those of this part of the table.
+        """
+        braces = f"{{{tag}}}" if tag else ""
+        place = namespace + braces
         return cls(
-            schedule=f"schedule:{namespace}",
-            delay=f"delay:{namespace}",
-            value_prefix=f"{namespace or 'inv'}:",
-            refreshed=f"refreshed:{namespace}",
-            changed=f"changed:{namespace}",
-            failures=f"failures:{namespace}",
-            wake=f"wake:{namespace}",
-            state=f"state:{namespace}",
-            stats=f"stats:{namespace}",
-            expiring=f"expiring:{namespace}",
-            queue=DeploymentNames.of(deployment).queue,
+            schedule=f"schedule:{place}",
+            delay=f"delay:{place}",
+            value_prefix=f"{namespace or 'inv'}{braces}:",
+            refreshed=f"refreshed:{place}",
+            changed=f"changed:{place}",
+            failures=f"failures:{place}",
+            wake=f"wake:{place}",
+            state=f"state:{place}",
+            stats=f"stats:{place}",
+            expiring=f"expiring:{place}",
+            queue=f"{DeploymentNames.of(deployment).queue}{place[place.find('{') :] if '{' in place else ''}",
         )
 
     def value(self, row_id: str) -> bytes:

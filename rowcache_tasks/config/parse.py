@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.keys import BROKER_PREFIXES, NAMESPACE, RESERVED_NAMESPACES
+from rowcache_tasks.keys import BROKER_PREFIXES, MAX_PARTITIONS, NAME, NAMESPACE, RESERVED_NAMESPACES
 
 MAX_NAME = 100
 """Characters of a table's or a query's name: it is in every message, and a label of the metrics."""
@@ -56,7 +56,8 @@ def parse_names(setting: str, value: object) -> tuple[str, ...]:
 def parse_namespace(setting: str, value: object) -> str:
     """Accept a namespace whose keys no other part of the package, and no broker, uses."""
     if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
-        raise ConfigError(f"{setting} is {shorten(value)}: allowed are letters, digits, '_', '.' and '-', or nothing")
+        allowed = "letters, digits, '_', '.' and '-', or nothing; for a Redis Cluster, the end in braces"
+        raise ConfigError(f"{setting} is {shorten(value)}: allowed are {allowed}")
     if value in RESERVED_NAMESPACES or value.startswith(BROKER_PREFIXES):
         raise ConfigError(f"{setting} is {value!r}: this name is a Redis key of another kind; choose another")
     return value
@@ -64,7 +65,7 @@ def parse_namespace(setting: str, value: object) -> str:
 
 def parse_deployment(setting: str, value: object) -> str:
     """Accept the name of a deployment, which is a part of keys and of queues; "" is none."""
-    if not isinstance(value, str) or not NAMESPACE.fullmatch(value) or len(value) > MAX_NAME:
+    if not isinstance(value, str) or not NAME.fullmatch(value) or len(value) > MAX_NAME:
         allowed = f"up to {MAX_NAME} letters, digits, '_', '.' and '-', or nothing"
         raise ConfigError(f"{setting} is {shorten(value)}: allowed are {allowed}")
     return value
@@ -79,6 +80,14 @@ def seconds(low: float, high: float) -> Callable[[str, object], float]:
         return float(value)
 
     return parse
+
+
+def parse_partitions(setting: str, value: object) -> int:
+    """Accept a power of two."""
+    number = whole(1, MAX_PARTITIONS)(setting, value)
+    if number & (number - 1):
+        raise refusal(setting, value, f"a power of two from 1 to {MAX_PARTITIONS}")
+    return number
 
 
 def parse_share(setting: str, value: object) -> float:

@@ -1,4 +1,4 @@
-"""URL of a Redis server, or of the Sentinels of a failover pair.
+"""URL of a Redis server, of the Sentinels of a failover pair, or of several servers.
 
 redis-py ignores a database that is not a number. With an option that is unknown or not allowed, it fails when it
 connects, or never.
@@ -24,6 +24,8 @@ NUMBERS = {
     "socket_timeout": SECONDS,
     "timeout": SECONDS,
 }
+CLUSTER = re.compile(r"(rediss?)\+cluster://(.*@)?([^/?#@]+)/?0?(\?.*)?")
+"""A cluster has one database."""
 SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
 SENTINEL_PORT = 26379
 TEXTS = ("client_name", "password", "retry_on_timeout", "socket_keepalive", "username")
@@ -42,6 +44,41 @@ def parse_redis_url(setting: str, value: object) -> str:
         )
         raise refusal(setting, redact(url), f"{allowed} (one server or a failover pair; not a Redis Cluster)")
     return url
+
+
+def parse_servers_url(setting: str, value: object) -> str:
+    """Accept the URL of one server or of a cluster, or those of several servers: a list, or a text with spaces.
+
+    Returns one text. Raises ConfigError, without the passwords.
+    """
+    if isinstance(value, list | tuple) and all(isinstance(url, str) for url in value):
+        value = " ".join(value)
+    urls = parse_url(setting, value).split()
+    for url in urls:
+        try:
+            nodes = split_cluster(url)
+        except ValueError:
+            nodes = [""]
+        if nodes is None:
+            parse_redis_url(setting, url)
+        elif len(urls) > 1 or not all(map(is_redis_url, nodes)):
+            raise refusal(setting, redact(url), "redis+cluster://[user:password@]host:port,host:port/, without others")
+    if len(set(urls)) < len(urls):
+        raise refusal(setting, redact(urls[-1]), "a list of different servers")
+    return " ".join(urls)
+
+
+def split_cluster(url: str) -> list[str] | None:
+    """Return the URL of each node in redis+cluster:// or rediss+cluster://; None: it is not that of a cluster.
+
+    Raises ValueError.
+    """
+    if not url.startswith(("redis+cluster://", "rediss+cluster://")):
+        return None
+    if (found := CLUSTER.fullmatch(url)) is None:
+        raise ValueError("a host is missing, or there is a database")
+    scheme, login, hosts, query = found.groups(default="")
+    return [f"{scheme}://{login}{host}/{query}" for host in hosts.split(",")]
 
 
 class Sentinels(NamedTuple):

@@ -1,13 +1,15 @@
 """Table: one entry of rowcache_tables."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 
 from rowcache_tasks.config.adaptive import Adaptive
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.keys import Keys
+from rowcache_tasks.keys import Keys, partition_of, tags_of
 
 AGE_ERROR_S = 1.0
 """Longest time from the beginning of a read to its commit."""
@@ -49,13 +51,37 @@ class Table:
     """Bounds of the delays of rows, which follow how often the rows change. None: delays are fixed."""
     version: str = ""
     """Column that changes with each change of its row; empty: every row is read in full."""
+    partitions: int = 1
+    """Number of parts with keys of their own, each in one slot of a cluster."""
     deployment: str = ""
     """As in Settings."""
+    tag: str = ""
+    """Of a part: its tag in the keys; empty: the table is not divided."""
 
     @property
     def keys(self) -> Keys:
-        """Names of the table's keys in Redis."""
-        return Keys.of(self.namespace, self.deployment)
+        """Names of the table's keys in Redis, which only a table that is not divided and a part of one have."""
+        return Keys.of(self.namespace, self.deployment, self.tag)
+
+    @property
+    def place(self) -> str:
+        """Name of the part in messages and keys; that of a table that is not divided is its namespace."""
+        return f"{self.namespace}{{{self.tag}}}" if self.tag else self.namespace
+
+    @property
+    def parts(self) -> "tuple[Table, ...]":
+        """The parts of the table, each a table with keys of its own; the table itself if it is not divided."""
+        return parts_of(self)
+
+    def divide(self, row_ids: Iterable[str]) -> "Mapping[Table, list[str]]":
+        """Return the rows of each part that has any, in their order."""
+        if self.partitions == 1:
+            return {self: [*row_ids]}
+        found: dict[int, list[str]] = {}
+        for row_id in row_ids:
+            found.setdefault(partition_of(row_id, self.partitions), []).append(row_id)
+        parts = self.parts
+        return {parts[number]: some for number, some in found.items()}
 
     @property
     def age_error_s(self) -> float:
@@ -81,3 +107,11 @@ class Table:
                 return query
         found = ", ".join(repr(query.name) for query in self.queries)[:MAX_LISTED] or "none"
         raise ArgumentError(f"query {shorten(name)} is not in {self.setting}['queries']: found {found}")
+
+
+@cache
+def parts_of(table: Table) -> tuple[Table, ...]:
+    """Return the parts of a table."""
+    if table.partitions == 1:
+        return (table,)
+    return tuple(replace(table, partitions=1, tag=tag) for tag in tags_of(table.partitions))

@@ -6,14 +6,15 @@ import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
-from rowcache_tasks.config.redis_url import split_sentinels
+from rowcache_tasks.config.redis_url import split_cluster, split_sentinels
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.schedule.role import role_connection
 from rowcache_tasks.schedule.sentinels import AsyncSentinels, Sentinels
+from rowcache_tasks.schedule.servers import NODE_TIMEOUT_S, Servers
 
 SOCKET_TIMEOUT_S = 5.0
 """A server that does not answer for so long counts as gone; no caller hangs for longer than a few of these."""
@@ -33,8 +34,14 @@ def connect(url: str, role: str) -> "redis.Redis":
 
 
 def open_client(url: str, role: str, timeout_s: float, **options: Any) -> "redis.Redis":
-    """Return a client with a pool of its own, as open_pool."""
-    return redis.Redis.from_pool(open_pool(redis.ConnectionPool, url, role, timeout_s, **options))
+    """Return a client with a pool of its own, as open_pool; of several servers, one for each."""
+    nodes = split_cluster(url)
+    urls = nodes or url.split()
+    if not nodes and len(urls) == 1:
+        return redis.Redis.from_pool(open_pool(redis.ConnectionPool, url, role, timeout_s, **options))
+    options["retry"] = Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,))
+    timeout_s = min(timeout_s, NODE_TIMEOUT_S)
+    return Servers(urls, lambda node: open_client(node, role, timeout_s, **options), is_cluster=bool(nodes))
 
 
 def open_pool(

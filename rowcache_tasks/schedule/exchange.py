@@ -34,8 +34,12 @@ class Exchange:
             self._client.connection_pool.release(self._connection)
             self._connection = None
 
-    def send(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands; return the list that `read` fills with their replies. Raises nothing of a lost connection."""
+    def send(self, commands: Sequence[Command], key: object = None) -> list[Any]:
+        """Send commands; return the list that `read` fills with their replies. Raises nothing of a lost connection.
+
+        `key` names the server if there are several: without it, the first key among the commands does.
+        """
+        del key
         replies: list[Any] = []
         is_idle = not self._unread  # a health check would take the next reply for its own
         self._unread += [(command, replies) for command in commands]
@@ -57,12 +61,16 @@ class Exchange:
         unread, self._unread = self._unread, []
         found = self._receive(len(unread))
         found += self._send_again([command for command, _ in unread[len(found) :]])
-        unknown = [place for place, reply in enumerate(found) if isinstance(reply, NoScriptError)]
-        again = self._send_again([with_text(unread[place][0]) for place in unknown])
-        for place, reply in zip(unknown, again, strict=True):
-            found[place] = reply
+        self._mend([command for command, _ in unread], found)
         for (_, replies), reply in zip(unread, found, strict=True):
             replies.append(reply)
+
+    def _mend(self, commands: Sequence[Command], replies: list[Any]) -> None:
+        """Send commands again that were not run, and replace their replies."""
+        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        again = self._send_again([with_text(commands[place]) for place in unknown])
+        for place, reply in zip(unknown, again, strict=True):
+            replies[place] = reply
 
     def _receive(self, count: int) -> list[Any]:
         """Read up to `count` replies, as many as arrive before the connection is lost."""

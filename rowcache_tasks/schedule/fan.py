@@ -1,0 +1,122 @@
+"""Commands to several servers at once: all are sent before the first reply is read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+from redis.exceptions import MovedError
+
+from rowcache_tasks.schedule.exchange import Command, Exchange
+from rowcache_tasks.schedule.node import Node, NodeAwayError, Router, is_moving, key_of, keys_of
+
+
+class ServersPipeline(Pipeline):
+    """Pipeline of several servers; as a transaction, of one."""
+
+    def __init__(self, servers: Router, client: "redis.Redis", *, transaction: bool) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
+        self._servers, self._client, self._is_transaction = servers, client, transaction
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Return the replies in the order of the commands; raises the first error, or returns it in its place."""
+        stack = [*self.command_stack]
+        self.reset()
+        replies: list[Any] = self._run_as_transaction(stack) if self._is_transaction else self._run(stack)
+        if raise_on_error:
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return replies
+
+    def _run_as_transaction(self, stack: list[Any]) -> Any:
+        def send(client: "redis.Redis") -> Any:
+            with client.pipeline(transaction=True) as pipeline:
+                pipeline.command_stack = [*stack]
+                return pipeline.execute(raise_on_error=False)
+
+        return self._servers.follow(next(filter(None, (key_of(args) for args, _ in stack)), None), send)
+
+    def _run(self, stack: list[Any]) -> list[Any]:
+        commands = [args for args, _ in stack]
+        with ServersExchange(self._servers, self._client) as exchange:
+            found = [exchange.send([command], key) for command, key in zip(commands, keys_of(commands), strict=True)]
+            exchange.read()
+        return [
+            self._parsed(reply[0], *command) if reply else exchange.error_of(key)
+            for reply, command, key in zip(found, stack, keys_of(commands), strict=True)
+        ]
+
+    def _parsed(self, reply: Any, command: Command, options: dict[str, Any]) -> Any:
+        if is_moving(reply):
+            return self._servers.read_again(command)
+        callbacks: Any = self.response_callbacks
+        callback = None if isinstance(reply, Exception) else callbacks.get(command[0])
+        return (
+            callback(reply, **{name: value for name, value in options.items() if name != "keys"}) if callback else reply
+        )
+
+
+class NodeExchange(Exchange):
+    """Exchange with one node, whose slots may have moved."""
+
+    def __init__(self, servers: Router, client: "redis.Redis") -> None:
+        super().__init__(client)
+        self._servers = servers
+
+    def _mend(self, commands: Sequence[Command], replies: list[Any]) -> None:
+        super()._mend(commands, replies)
+        for place, reply in enumerate(replies):
+            if isinstance(reply, MovedError):
+                self._servers.note_moved(reply)
+                replies[place] = self._servers.read_again(commands[place])
+
+
+class ServersExchange(Exchange):
+    """Exchange with several nodes. A node that fails leaves its replies out; `errors` has the reason."""
+
+    def __init__(self, servers: Router, client: "redis.Redis") -> None:
+        super().__init__(client)
+        self._servers = servers
+        self._nodes: dict[Node, NodeExchange] = {}
+        self.errors: dict[str, Exception] = {}
+
+    def __exit__(self, *error: object) -> None:
+        for exchange in self._nodes.values():
+            exchange.__exit__(*error)
+
+    def node(self, key: Any) -> str:
+        """Return the name of the node of a key."""
+        try:
+            return self._servers.node_of(key).name
+        except NodeAwayError:
+            return ""
+
+    def send(self, commands: Sequence[Command], key: Any = None) -> list[Any]:
+        """Send commands to one node: that of `key`, or else of the first key among them."""
+        key = key or next(filter(None, map(key_of, commands)), None)
+        name = self.node(key)
+        try:
+            node = self._servers.node_of(key)
+            with node as client:
+                if node not in self._nodes:
+                    self._nodes[node] = NodeExchange(self._servers, client)
+        except NodeAwayError as error:
+            self.errors[name] = error
+            return []
+        return self._nodes[node].send(commands)
+
+    def read(self) -> None:
+        """Read all replies of all nodes. Raises the error of the connection if all nodes fail."""
+        for node, exchange in self._nodes.items():
+            try:
+                with node:
+                    exchange.read()
+            except NodeAwayError as error:
+                self.errors[node.name] = error
+        if self.errors and all(node.away for node in self._nodes):
+            raise next(iter(self.errors.values()))
+
+    def error_of(self, key: Any) -> Exception:
+        """Return the reason why the command of a key has no reply."""
+        return self.errors.get(self.node(key)) or NodeAwayError("the node is away")

@@ -1,0 +1,86 @@
+"""One of several servers, and the key by which a command finds it."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import redis
+from redis.exceptions import AskError, MovedError, TryAgainError
+
+SCRIPTS = {"EVALSHA", "EVAL"}
+KEYLESS = {"TIME", "PING", "INFO", "CLIENT", "CONFIG", "SCRIPT", "CLUSTER", "ECHO", "ACL", "HELLO", "SCAN", "MEMORY"}
+
+
+class NodeAwayError(redis.ConnectionError):
+    """One of several servers does not answer; the others may."""
+
+
+class Router(Protocol):
+    """The servers that a node is one of."""
+
+    def note_moved(self, error: MovedError) -> None:
+        """Take the new node of a slot from an error."""
+
+    def check_later(self) -> None:
+        """Ask the nodes that are away, and for the slots, soon and in a thread."""
+
+    def node_of(self, key: Any) -> "Node":
+        """Return the node that serves a key. Raises NodeAwayError."""
+
+    def read_again(self, command: tuple[Any, ...]) -> Any:
+        """Send a command that was refused since its slot moves; return its reply or its error."""
+
+    def follow(self, key: Any, send: Any) -> Any:
+        """Send with the client of a node; again with that of the next if the slot has moved."""
+
+
+class Node:
+    """One server. As a context: yields its client; an error of the connection within means that it is away."""
+
+    def __init__(self, name: str, client: "redis.Redis", servers: Router | None = None) -> None:
+        self.name = name
+        self.client = client
+        self.away = ""
+        """Why it is away; empty: it is not."""
+        self._servers = servers
+
+    def __enter__(self) -> "redis.Redis":
+        """Return the client. Raises NodeAwayError."""
+        if self.away and self._servers is not None:
+            self._servers.check_later()
+            raise NodeAwayError(f"{self.name} is away: {self.away}")
+        return self.client
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if self._servers is None:
+            return
+        if isinstance(error, MovedError):
+            self._servers.note_moved(error)
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not isinstance(error, NodeAwayError):
+            self.away = str(error) or type(error).__name__
+            self._servers.check_later()
+            raise NodeAwayError(f"{self.name} is away: {error}") from error
+
+
+def key_of(command: Sequence[Any]) -> Any:
+    """Return the first key of a command; None: it has none."""
+    name = str(command[0]).upper()
+    if name in SCRIPTS:
+        return command[3] if int(command[2]) else None
+    return None if name in KEYLESS or len(command) == 1 else command[1]
+
+
+def keys_of(commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the key of each command; of one without a key, that of the command before it, or else after it."""
+    found = [key_of(command) for command in commands]
+    for place in range(1, len(found)):
+        found[place] = found[place] or found[place - 1]
+    for place in reversed(range(len(found) - 1)):
+        found[place] = found[place] or found[place + 1]
+    return found
+
+
+def is_moving(reply: Any) -> bool:
+    """Whether a command was not run since its slot has moved, or is being moved."""
+    return isinstance(reply, AskError | TryAgainError) or (
+        isinstance(reply, redis.ResponseError) and "non local key" in str(reply)
+    )

@@ -1,0 +1,122 @@
+"""Client of several servers, on a real cluster and on two independent servers."""
+
+import os
+import signal
+import time
+
+import pytest
+import redis
+from support.cluster import Cluster
+from support.waiting import wait_until
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.keys import slot_of
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.node import NodeAwayError
+from rowcache_tasks.schedule.row_state import read_row_states
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.servers import open_exchange
+
+TABLE = Table("inv", "inventory", partitions=8)
+ROWS = [str(number) for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(3) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def servers(cluster):
+    """Client of the cluster, with the ROWS scheduled."""
+    for node in cluster.clients:
+        node.flushall()
+    with connect(cluster.url, "test") as client:
+        for part, row_ids in TABLE.divide(ROWS).items():
+            Schedule(client, part).put_rows(dict.fromkeys(row_ids, (10.0, 0.0)))
+        yield client
+
+
+def count_rows(client):
+    pipeline = client.pipeline(transaction=False)
+    for part in TABLE.parts:
+        pipeline.zcard(part.keys.schedule)
+    return pipeline.execute()
+
+
+def test_parts_lie_evenly_and_are_read_in_one_pipeline(cluster, servers):
+    assert sum(count_rows(servers)) == len(ROWS)
+    assert {cluster.owner(part.keys.schedule) for part in TABLE.parts} == {0, 1, 2}
+    pipeline = servers.pipeline(transaction=False)
+    for part in TABLE.parts:
+        pipeline.zrange(part.keys.schedule, 0, 0, withscores=True)
+        pipeline.time()
+    replies = pipeline.execute()
+    for ((_, due),), (seconds, _) in zip(replies[::2], replies[1::2], strict=True):
+        assert abs(due - seconds) < 60
+    part, row_ids = next(iter(TABLE.divide(ROWS).items()))
+    assert [row.delay for row in read_row_states(servers, part, row_ids)] == [10.0] * len(row_ids)
+
+
+def test_a_command_follows_a_slot_that_has_moved(cluster, servers):
+    part = TABLE.parts[0]
+    slot, source = slot_of(part.keys.schedule), cluster.owner(part.keys.schedule)
+    target = (source + 1) % 3
+    servers.set(part.keys.value("a"), b"{}")
+    before = count_rows(servers)
+    cluster.begin_move(slot, source, target)
+    cluster.move_keys(slot, source, target, 1)
+    with pytest.raises(redis.exceptions.TryAgainError):
+        Schedule(servers, part).claim_rows(10, 30)
+    pipeline = servers.pipeline(transaction=False)
+    pipeline.mget(part.keys.value("a"), part.keys.value("b"))
+    pipeline.zcard(part.keys.schedule)
+    assert pipeline.execute() == [[b"{}", None], before[0]]
+    assert servers.get(part.keys.value("a")) == b"{}"
+    while cluster.move_keys(slot, source, target):
+        pass
+    cluster.end_move(slot, target)
+    assert count_rows(servers) == before
+    claim, _ = Schedule(servers, part).claim_rows(100, 30)
+    assert len(claim.row_ids) == before[0]
+    cluster.move(slot, target, source)
+    with open_exchange(servers) as exchange:
+        calls = Schedule(servers, part).commit_calls(claim, dict.fromkeys(claim.row_ids, b'{"id": 1}'))
+        (reply,) = [exchange.send([call.command]) for call in calls]
+        exchange.read()
+    assert reply == [[before[0], 0, 0, 0]]
+
+
+def test_a_server_that_is_away_costs_its_parts_alone_and_time_once():
+    with Valkey() as one, Valkey() as two, connect(f"{one.url} {two.url}", "test") as client:
+        for part, row_ids in TABLE.divide(ROWS).items():
+            Schedule(client, part).put_rows(dict.fromkeys(row_ids, (10.0, 0.0)))
+        first, second = (redis.Redis.from_url(server.url).dbsize() for server in (one, two))
+        assert first == second
+        os.kill(two.pid, signal.SIGSTOP)
+        try:
+            counts = count_rows_or_errors(client)
+            assert [isinstance(count, int) for count in counts] == [True] * 4 + [False] * 4
+            started = time.monotonic()
+            for _ in range(3):
+                assert isinstance(count_rows_or_errors(client)[7], NodeAwayError)
+            with pytest.raises(NodeAwayError, match="is away"):
+                client.zcard(TABLE.parts[7].keys.schedule)
+            assert client.time()
+            assert time.monotonic() - started < 0.9
+        finally:
+            os.kill(two.pid, signal.SIGCONT)
+        wait_until(lambda: sum(map(is_number, count_rows_or_errors(client))) == 8, "the server is back")
+
+
+def count_rows_or_errors(client):
+    pipeline = client.pipeline(transaction=False)
+    for part in TABLE.parts:
+        pipeline.zcard(part.keys.schedule)
+    return pipeline.execute(raise_on_error=False)
+
+
+def is_number(value):
+    return isinstance(value, int)
