@@ -55,8 +55,11 @@ def test_page_on_pypi_renders_and_has_no_relative_link(wheel):
     assert [target for target in targets if not target.startswith(("https://", "#"))] == []
 
 
-def test_wheel_holds_the_scripts_and_the_type_marker(wheel):
+def test_wheel_holds_the_scripts_the_tab_of_flower_and_the_type_marker(wheel):
     names = zipfile.ZipFile(wheel).namelist()
+    assert {"rowcache.html", "static/rowcache.css", "static/rowcache.js"} <= {
+        name.removeprefix("rowcache_tasks/ops/cli/flower/") for name in names
+    }
     lua = {path.name for path in (ROOT / "rowcache_tasks").rglob("*.lua")}
     assert lua == {name.rpartition("/")[2] for name in names if name.endswith(".lua")}
     assert "rowcache_tasks/py.typed" in names

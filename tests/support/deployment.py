@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import urllib.request
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import psycopg
 from support.fork_server import run_forked
@@ -53,6 +53,7 @@ class Deployment:
             "PYTHONPATH": str(ROOT),
         }
         self.cwd = ROOT
+        self.application = "rowcache_tasks"
 
     def configure(self, text):
         """Use this celeryconfig.py and no other setting than the addresses of the servers."""
@@ -71,10 +72,11 @@ class Deployment:
         return given
 
     def start(self, name, *arguments, **env):
-        """Start `celery -A rowcache_tasks <arguments>`; its log is <folder>/<name>.log."""
+        """Start `celery -A <application> <arguments>`; its log is <folder>/<name>.log."""
         log = self.folder / f"{name}.log"
         role = None if "-B" in arguments else ROLES.get(arguments[0])
-        child = self._child([*CELERY, *arguments], env=self.env_of(role, **env), log=log, cwd=self.cwd)
+        argv = [*CELERY[:-1], self.application, *arguments]
+        child = self._child(argv, env=self.env_of(role, **env), log=log, cwd=self.cwd)
         child.start()
         self.children.append(child)
         return child
@@ -87,7 +89,10 @@ class Deployment:
         return self.start(name, *given, **env)
 
     def start_flower(self, name="flower", *arguments, **env):
-        """Start Flower behind basic auth and wait for it; return a function that fetches the text of a path."""
+        """Start Flower behind basic auth and wait for it; return a function that fetches the text of a path.
+
+        With `data`, the function sends a POST. Its attribute `url` is the address of Flower.
+        """
         url, child = "", None
 
         def try_a_port():
@@ -99,9 +104,10 @@ class Deployment:
 
         login = base64.b64encode(b"operator:pass").decode()
 
-        def fetch(path, headers=None):
+        def fetch(path, headers=None, data=None):
             given = {"Authorization": f"Basic {login}"} if headers is None else headers
-            request = urllib.request.Request(url + path, headers=given)
+            body = None if data is None else urlencode(data).encode()
+            request = urllib.request.Request(url + path, body, headers=given)
             with urllib.request.urlopen(request, timeout=60) as reply:
                 return reply.read().decode()
 
@@ -115,6 +121,7 @@ class Deployment:
 
         try_a_port()
         wait_until(is_up, "Flower is up")
+        fetch.url = url
         return fetch
 
     def log(self, name):

@@ -66,20 +66,27 @@ def errors(table: str | None, limit: int, release: bool) -> None:
         for one in [settings.table(table)] if table else settings.tables.values():
             list_failures(access, one, limit)
             if release:
-                row_ids = (
-                    decode_row_id(row_id) for row_id, _ in access.client.hscan_iter(one.keys.failures, count=1000)
-                )
-                touched = access.schedule(one.name).touch_rows(row_ids)
-                click.echo(f"{one.name}: {show_count(touched, 'row')} due now")
+                click.echo(f"{one.name}: {show_count(release_failing(access, one), 'row')} due now")
+
+
+def release_failing(access: Access, table: Table) -> int:
+    """Make all failing rows of a table due now; return how many."""
+    failing = access.client.hscan_iter(table.keys.failures, count=1000)
+    return access.schedule(table.name).touch_rows(decode_row_id(row_id) for row_id, _ in failing)
+
+
+def find_worst(access: Access, table: Table, limit: int) -> tuple[list[Failure], int]:
+    """Return the rows that failed most often, and among how many they were searched."""
+    found = read_failures(access.client, table, READ)
+    return heapq.nlargest(limit, found, key=lambda failure: (failure.failures, failure.at)), len(found)
 
 
 def list_failures(access: Access, table: Table, limit: int) -> None:
     """Print the failing rows of a table."""
     count: Any = access.client.hlen(table.keys.failures)
     seconds, _ = access.client.time()
-    found = read_failures(access.client, table, READ)
-    worst = heapq.nlargest(limit, found, key=lambda failure: (failure.failures, failure.at))
-    among = f" among {len(found):,} of them" if count > len(found) else ""
+    worst, searched = find_worst(access, table, limit)
+    among = f" among {searched:,} of them" if count > searched else ""
     shown = f", the worst {len(worst)}{among}:" if count > len(worst) else ":" if worst else ""
     click.echo(f"{table.name}: {show_count(count, 'failing row')}{shown}")
     for failure in worst:
