@@ -145,6 +145,7 @@ class Keys:
     last commit that came too late, and by how much.
     Of a table with a promise, `margin_s`: how much earlier rows are due than they may be old; `hour:0` to `hour:23`:
     the hour, and the seconds for which values were there and beyond the promise.
+    Of a table with a cap, `paced_at`: the time up to which claims have used it; `capped_at`: when rows were held back.
     `unleased_at`: the last write that no lease covers, of a fill or of a row that was rescheduled during its refresh.
     """
     stats: str

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TypeGuard
 
 from rowcache_tasks.errors import ConfigError
@@ -71,23 +72,27 @@ def parse_deployment(setting: str, value: object) -> str:
     return value
 
 
-def seconds(low: float, high: float) -> Callable[[str, object], float]:
-    """Make the parser of a duration in seconds."""
+def number(noun: str, low: float, high: float) -> Callable[[str, object], float]:
+    """Make the parser of a number of something."""
 
     def parse(setting: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise refusal(setting, value, f"a number of seconds from {low:g} to {high:g}")
+            raise refusal(setting, value, f"a number of {noun} from {low:g} to {high:g}")
         return float(value)
 
     return parse
 
 
+seconds = partial(number, "seconds")
+"""Make the parser of a duration."""
+
+
 def parse_partitions(setting: str, value: object) -> int:
     """Accept a power of two."""
-    number = whole(1, MAX_PARTITIONS)(setting, value)
-    if number & (number - 1):
+    count = whole(1, MAX_PARTITIONS)(setting, value)
+    if count & (count - 1):
         raise refusal(setting, value, f"a power of two from 1 to {MAX_PARTITIONS}")
-    return number
+    return count
 
 
 def parse_share(setting: str, value: object) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rowcache_tasks.config.adaptive import parse_adaptive
 from rowcache_tasks.config.parse import (
+    number,
     parse_deployment,
     parse_name,
     parse_names,
@@ -107,6 +108,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "max_staleness": ("max_staleness_s", seconds(0.1, 86400)),
     "target": ("target", parse_share),
     "adaptive": ("adaptive", parse_adaptive),
+    "max_rate": ("max_rate", number("refreshes a second", 0.1, 1_000_000)),
 }
 """Option -> field of Table, parser."""
 

@@ -49,6 +49,8 @@ class Table:
     """Share of the rows for which that is promised, 0 to 1."""
     adaptive: Adaptive | None = None
     """Bounds of the delays of rows, which follow how often the rows change. None: delays are fixed."""
+    max_rate: float | None = None
+    """Cap on claimed rows a second. None: no cap."""
     version: str = ""
     """Column that changes with each change of its row; empty: every row is read in full."""
     partitions: int = 1

@@ -148,6 +148,8 @@ def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
         )
     if table.paused_s is not None:
         yield warn(f"{table.describe()}: nothing is refreshed until {CELERY} rowcache resume {name}")
+    elif table.is_capped and table.waiting_s > max_overdue_s:
+        yield warn(f"{table.describe()}: rows are late because of the cap: raise max_rate, or raise delays")
     elif table.is_stalled(max_overdue_s):
         yield fail(
             f"stalled for over {max_overdue_s:g} s: {table.describe()}: are workers and dispatchers running? "

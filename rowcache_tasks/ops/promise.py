@@ -83,6 +83,7 @@ def find_cause(table: Table, found: Snapshot, dispatchers: int, workers: int, ol
             found.slow_s > wait_s and found.at - found.slow_at < max_staleness_s,
             f"slow SELECT: a read took {show_duration(found.slow_s)}",
         ),
+        (found.overdue_s > wait_s and found.is_capped, "the cap max_rate holds rows back"),
         (
             found.overdue_s > wait_s and found.overdue > allowed * found.scheduled,
             f"{show_count(found.overdue, 'row')} due and not claimed, the first for {show_duration(found.overdue_s)}",

@@ -25,6 +25,7 @@ LATE = {late: b"late:%d" % late for late in range(400)}
 """Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 
 SLOW_FOR_S = 300.0
+CAPPED_FOR_S = 5.0
 HOURS = [f"hour:{hour}" for hour in range(24)]
 SAMPLE = 100
 """Rows read of each table: the first in the schedule."""
@@ -41,6 +42,8 @@ class Snapshot:
     """Seconds since the longest waiting row fell due, claimed or not; a failing row waits for its next try."""
     silent_s: float | None
     """Seconds since the last commit; None: never, or before a step back of the clock of Redis."""
+    is_capped: bool = False
+    """Whether the cap of the table, max_rate, has just held back rows that are due."""
     paused_at: float | None = None
     """Unix time of the pause, seconds, when no row counts as waiting; None: not paused."""
     scheduled: int = 0
@@ -141,7 +144,7 @@ def read_snapshots(client: "redis.Redis", tables: Sequence[Table], lease_s: floa
         pipeline.zrange(table.keys.schedule, 0, SAMPLE - 1, withscores=True)
         pipeline.hlen(table.keys.failures)
         pipeline.hgetall(table.keys.stats)
-        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed", "slow_at", "slow_ms", *HOURS)
+        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed", "capped_at", "slow_at", "slow_ms", *HOURS)
     (seconds, microseconds), *replies = pipeline.execute()
     now, facts = int(seconds) + int(microseconds) / 1e6, list(cut(replies, 5))
     for table, (_, firsts, *_) in zip(tables, facts, strict=True):
@@ -161,7 +164,7 @@ def make_snapshot(
     table: str, now: float, lease_s: float, facts: Sequence[Any], overdue: int, *sample: Sequence[Any]
 ) -> Snapshot:
     """Make a snapshot of the replies of Redis. `sample`: delay, refresh, change and failure of the first rows."""
-    scheduled, firsts, failing, stats, (committed, paused, resumed, *slow) = facts
+    scheduled, firsts, failing, stats, (committed, paused, resumed, capped, *slow) = facts
     waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in zip(firsts, *sample, strict=False)]
     committed_at, resumed_at, paused_at = parse_time(committed), past(now, parse_time(resumed)), parse_time(paused, 0.0)
     # A row counts as waiting since the end of the last pause.
@@ -172,6 +175,7 @@ def make_snapshot(
         at=now,
         waiting_s=min(longest_s, max([0.0, *waits])) if paused_at is None else 0.0,
         silent_s=None if (known_at := past(now, committed_at)) is None else max(0.0, now - known_at),
+        is_capped=abs(now - (parse_time(capped) or 0.0)) <= CAPPED_FOR_S,
         paused_at=paused_at,
         scheduled=scheduled,
         overdue=overdue,

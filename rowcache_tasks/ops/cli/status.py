@@ -110,6 +110,7 @@ class Status:
             "unchanged_share": now.unchanged_share_since(before),
             "late_p50_ms": now.late_ms(before, 0.5),
             "late_p99_ms": now.late_ms(before, 0.99),
+            "capped": now.is_capped,
             "stalled": now.is_stalled(self.now.max_overdue_s),
             **freshness.ages,
             "never_refreshed": freshness.never_refreshed,

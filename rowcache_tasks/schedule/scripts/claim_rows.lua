@@ -2,7 +2,8 @@
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, queue ZSET
 -- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds,
 --      looks rows (0: any due rows are claimed; else only rows that were refreshed before and do
---      not fail, among so many rows), due_since time ("-inf": the first that are due)
+--      not fail, among so many rows), due_since time ("-inf": the first that are due),
+--      max_rate rows a second (0: no cap)
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
 --         new and failing rows among them (estimated from 16), due time at which the next look goes
 --         on or "",
@@ -10,8 +11,9 @@
 --         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
 --         max_wait_s ago is not started yet
 local schedule, delay, refreshed, failures, stats, state, queue = unpack(KEYS)
-local value_prefix, fill_prefix, lease_s, limit, max_wait_s, looks, due_since = unpack(ARGV)
-limit, looks = tonumber(limit), tonumber(looks)
+local value_prefix, fill_prefix, lease_s, limit, max_wait_s, looks = unpack(ARGV)
+local due_since, max_rate = unpack(ARGV, 7)
+limit, looks, max_rate = tonumber(limit), tonumber(looks), tonumber(max_rate)
 -- @include now
 -- @include scored
 -- @include epoch
@@ -32,27 +34,7 @@ local due = redis.call(
   'ZRANGE', schedule, due_since, last, 'BYSCORE', 'LIMIT', 0, math.max(limit, looks), 'WITHSCORES')
 local row_ids = {}
 for i = 1, #due / 2 do row_ids[i] = due[2 * i - 1] end
-local go_on_at = ''
-if looks > 0 and #row_ids > 0 then
-  local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
-  local records = redis.call('HMGET', failures, unpack(row_ids))
-  if #row_ids == looks then go_on_at = due[2 * looks] end
-  local proven, scores = {}, {}
-  for i, row_id in ipairs(row_ids) do
-    -- mutant: look-at-all -> if true then
-    if fences[i] and not records[i] then
-      proven[#proven + 1] = row_id
-      scores[2 * #proven] = due[2 * i]
-      if #proven == limit then
-        go_on_at = due[2 * i]
-        break
-      end
-    end
-  end
-  -- All were due at one time: those that are not among them wait for a claim of any rows.
-  if go_on_at == due_since then go_on_at = '(' .. go_on_at end
-  row_ids, due = proven, scores
-end
+-- @include proven
 local delays = {}
 if #row_ids > 0 then delays = redis.call('ZMSCORE', delay, unpack(row_ids)) end
 
@@ -64,10 +46,13 @@ local function is_wanted(i)
   -- mutant: claim-without-delay -> return tonumber(delays[i] or 1) > 0
   return tonumber(delays[i] or 0) > 0
 end
-local claimed, dropped, values = {}, {}, {}
+-- @include pace
+local claimed, dropped, values, is_held_back = {}, {}, {}, false
 local first_due
 for i, row_id in ipairs(row_ids) do
-  if is_wanted(i) then
+  if is_wanted(i) and #claimed >= allowed then
+    is_held_back = true
+  elseif is_wanted(i) then
     claimed[#claimed + 1] = row_id
     -- 0 is how a foreign client says "at once": no time since which the row has been late.
     if not first_due and tonumber(due[2 * i]) > 0 then first_due = due[2 * i] end
@@ -111,6 +96,7 @@ if #claimed > 0 then
   end
 end
 local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
+if max_rate > 0 then next_due = note_pace(#claimed, is_held_back, next_due) end
 return {
   claimed_at, lease_until, epoch, next_due, waiting, late_ms, math.floor(unproven), go_on_at,
   unpack(claimed)}

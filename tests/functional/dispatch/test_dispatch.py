@@ -160,6 +160,17 @@ def test_next_due_time_shortens_the_sleep(build, schedule):
     assert build(poll_interval_s=100).run_once() <= 50
 
 
+def test_dispatcher_of_a_table_above_its_cap_sleeps_until_another_row_is_allowed(build, broker, client):
+    schedule = Schedule(client, Table("inv", "inventory", max_rate=0.1))
+    schedule.put_rows({str(n): (100, 0) for n in range(30)})
+    dispatcher = build((schedule,))
+    dispatcher.run_once()
+    assert len(broker.rows) == 1
+    assert dispatcher.run_once() > 0.01
+    client.hset("state:", "paced_at", 0)  # long ago
+    run_until(dispatcher, lambda: len(broker.rows) == 2)
+
+
 def test_idle_dispatcher_does_not_ask_the_broker(build, broker):
     dispatcher = build()
     for _ in range(5):

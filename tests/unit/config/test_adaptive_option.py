@@ -24,6 +24,7 @@ def test_bounds_are_seconds_and_may_equal_the_promise():
         ({"adaptive": {"min": 1, "max": 9, "x": 1}}, r"\['adaptive'\] is .*: allowed is a dictionary of seconds"),
         ({"adaptive": {"min": 0, "max": 9}}, r"\['adaptive'\]\['min'\] is 0: allowed is a number of seconds"),
         ({"adaptive": {"min": 9, "max": 9}}, r"\['adaptive'\] is .*: allowed is a min below max"),
+        ({"max_rate": 0}, r"\['max_rate'\] is 0: allowed is a number of refreshes a second from 0.1 to 1e\+06"),
         ({"adaptive": {"min": 1, "max": 60}, "max_staleness": 5}, r"a max of 60 s, above 'max_staleness', 5 s: "),
         ({"adaptive": {"min": 1, "max": 60}, "ttl": 30}, r"a max of 60 s, above 'ttl', 30 s: "),
     ],
