@@ -25,6 +25,10 @@ applications: list[Celery] = []
 _tasks: list[tuple[Callable[..., Any], Mapping[str, Any]]] = []
 
 
+CONFIRM_TIMEOUT_S = 5.0
+"""Longest wait for RabbitMQ to confirm a message, where confirm_publish is set."""
+
+
 class PackageTask(Task):  # type: ignore[type-arg]
     """Base of the tasks of the package: defaults that the user sets for tasks of their own do not apply."""
 
@@ -39,6 +43,7 @@ class PackageTask(Task):  # type: ignore[type-arg]
         self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
     ) -> "AsyncResult[Any] | EagerResult[Any]":
         """Send the task, or run it, and then the next one of its chain."""
+        options.setdefault("confirm_timeout", CONFIRM_TIMEOUT_S)
         if not PackageTask.runs_at_once:
             return super().apply_async(args, kwargs, *rest, **options)
         result = self.apply(args, kwargs, throw=True, **options)

@@ -19,6 +19,7 @@ REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
 TASKS = "rowcache_tasks.tasks.*"
 REDIS = {"redis", "rediss", "redis+socket", "sentinel"}
 """Schemes of brokers with the options of Redis."""
+RABBITMQ = {"amqp", "amqps", "pyamqp"}
 
 
 SENDING = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
@@ -94,15 +95,18 @@ OF_ALL = (
     *("worker_soft_shutdown_timeout", "worker_proc_alive_timeout"),
 )
 """Defaults for an application of the user as well. The others would change tasks, beat or Flower of its own."""
+OF_PACKAGE = ("visibility_timeout", "confirm_publish")
+"""Options of the broker that an application of the user does not get."""
 
 
 def shared_defaults(broker_url: object) -> dict[str, Any]:
     """Return the defaults for an application of the user, with this broker.
 
-    Not the visibility_timeout: a task of the user may run for longer, or have a countdown.
+    Not the visibility_timeout: a task of the user may run for longer, or have a countdown. Not confirm_publish: each
+    task of the user would wait for the broker.
     """
     options = package_defaults(None, broker_url or "amqp://")["broker_transport_options"]
-    options = {name: value for name, value in options.items() if name != "visibility_timeout"}
+    options = {name: value for name, value in options.items() if name not in OF_PACKAGE}
     return {name: DEFAULTS[name] for name in OF_ALL} | {"broker_transport_options": options}
 
 
@@ -117,6 +121,9 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     of_sentinel = sentinel_options(str(redis_url), str(broker_url)) if scheme == "sentinel" else {}
     if scheme in REDIS:
         defaults["broker_transport_options"] = SENDING | OF_REDIS | of_sentinel
+    elif scheme in RABBITMQ:
+        # A change that delay() has sent is on disk, or on most nodes: without it, it may be lost with a connection.
+        defaults["broker_transport_options"] = SENDING | {"confirm_publish": True}
     # Without these options kombu verifies neither the certificate of rediss:// nor the host name of amqps://. The ssl_*
     # options of a rediss:// URL (ssl_ca_certs=/path for a private authority) replace them.
     if scheme == "rediss":

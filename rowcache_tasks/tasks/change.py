@@ -4,12 +4,14 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from inspect import BoundArguments, signature
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, cast
 
 import redis
-from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery import current_task
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
 
 from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.kombu.message import MAX_BODY_BYTES
@@ -180,7 +182,20 @@ def changing(table: str) -> Iterator[Schedule]:
             raise
         logger.warning("schedule change waits: %s: %s", type(error).__name__, error)
         time.sleep(RETRY_PAUSE_S)
-        raise Reject(str(error), requeue=True) from None
+        put_back(current_task, str(error))
+
+
+def put_back(task: Any, reason: str) -> NoReturn:
+    """Return the message of the running task to its queue: raises Reject, or Ignore after a confirmed copy was sent.
+
+    RabbitMQ drops a message of a quorum queue that was delivered 20 times (4.x), or as often as a policy allows.
+    """
+    is_confirmed = task and task.app.conf.broker_transport_options.get("confirm_publish") and not task.request.is_eager
+    if is_confirmed and task.app.connection_for_write().transport.driver_type == "amqp":
+        with suppress(OperationalError):
+            task.signature_from_request().apply_async()
+            raise Ignore from None
+    raise Reject(reason, requeue=True) from None
 
 
 def now_stamp(runtime: Runtime | None = None) -> str:

@@ -10,6 +10,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 
 from rowcache_tasks.celery.broker_state import BrokerState
+from rowcache_tasks.celery.defaults import RABBITMQ
 from rowcache_tasks.celery.startup import check_broker, check_broker_url
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.errors import ConfigError
@@ -78,6 +79,11 @@ def examine_broker(app: Celery | None) -> Generator[Finding, None, BrokerState |
         )
         return None
     yield ok(f"broker at {where} answers")
+    if RABBITMQ & {where.partition(":")[0]} and not app.conf.broker_transport_options.get("confirm_publish"):
+        yield warn(
+            f"broker at {where} confirms no message, so a schedule change sent while a node dies may be lost: "
+            'set "confirm_publish": True in broker_transport_options'
+        )
     return BrokerState(app)
 
 

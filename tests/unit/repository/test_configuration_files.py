@@ -117,7 +117,7 @@ def test_broker_is_the_server_of_the_cache(cache, broker):
 def test_broker_of_its_own_is_taken_as_it_is():
     config = package_defaults("redis://cache/0", "amqp://rabbit//")
     assert "broker_url" not in config
-    assert set(config["broker_transport_options"]) == FAILOVER_OPTIONS
+    assert set(config["broker_transport_options"]) == FAILOVER_OPTIONS | {"confirm_publish"}
     assert "broker_use_ssl" not in config
 
 

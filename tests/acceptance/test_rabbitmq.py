@@ -1,0 +1,96 @@
+"""Quorum queues on three nodes of RabbitMQ, of which one is killed; a schedule change that cannot be made for long."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support.rabbitmq import RabbitMQ, missing_programs
+from support.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.long,
+    pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}"),
+]
+
+CONFIGURATION = """
+import os
+rowcache_redis_url = os.environ["ROWCACHE_REDIS_URL"]
+rowcache_database_url = os.environ["ROWCACHE_DATABASE_URL"]
+rowcache_tables = {"inv": {"table": "inventory"}}
+rowcache_lease = 5
+broker_url = os.environ["CELERY_BROKER_URL"]
+task_default_queue_type = "quorum"
+"""
+SEND = """
+from kombu.exceptions import OperationalError
+from rowcache_tasks.tasks import schedule_row
+for number in range(1000):
+    while True:
+        try:
+            schedule_row.delay("inv", f"{number % 100 + 201}", 1000 + number)
+            break
+        except OperationalError:  # the broker has not confirmed it
+            continue
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with RabbitMQ(3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def on_rabbitmq(deployment, cluster):
+    deployment.configure(CONFIGURATION)
+    deployment.passwords = {}
+    deployment.env["CELERY_BROKER_URL"] = cluster.url()
+    return deployment
+
+
+def test_no_change_is_lost_and_rows_are_fresh_when_a_node_is_killed_under_load(on_rabbitmq, cluster):
+    rows = [str(number) for number in range(1, 201)]
+    on_rabbitmq.schedule.put_rows(dict.fromkeys(rows, (0.5, 0)))
+    on_rabbitmq.start_beat()
+    on_rabbitmq.start_worker()
+
+    def oldest_s():
+        """Age of the oldest value by the clock of Redis; seconds."""
+        found = on_rabbitmq.client.zrange("refreshed:", 0, 0, withscores=True)
+        return on_rabbitmq.client.time()[0] - found[0][1]
+
+    wait_until(lambda: on_rabbitmq.client.zcard("refreshed:") >= 200 and oldest_s() < 2, "all rows are fresh")
+    listed = cluster.control(1, "list_queues", "name", "type", "leader", "--formatter", "json")
+    kinds = {queue["name"]: queue["type"] for queue in json.loads(listed)}
+    assert kinds["rowcache.refresh"] == kinds["rowcache.schedule"] == "quorum"
+    leaders = {queue["name"]: queue["leader"] for queue in json.loads(listed)}
+    victim = int(leaders["rowcache.schedule"][len("rabbit")])
+
+    with ThreadPoolExecutor() as threads:
+        sent = threads.submit(on_rabbitmq.run, SEND)
+        wait_until(lambda: on_rabbitmq.client.zscore("delay:", "300"), "changes are applied")
+        cluster.kill(victim)
+        sent.result()
+    expected = {str(number % 100 + 201): 1000 + number for number in range(900, 1000)}
+
+    def applied():
+        delays = on_rabbitmq.client.zmscore("delay:", list(expected))
+        return delays == list(expected.values())
+
+    wait_until(applied, "each row has the delay of its last change")
+    wait_until(lambda: on_rabbitmq.client.zscore("refreshed:", "1") > on_rabbitmq.client.time()[0] - 2, "fresh again")
+    on_rabbitmq.client.zrem("refreshed:", *expected)
+    wait_until(lambda: oldest_s() < 2, "all rows are fresh again")
+    cluster.start(victim)
+
+
+def test_change_survives_more_deliveries_than_the_queue_allows(on_rabbitmq, cluster):
+    limit = '{"delivery-limit": 2}'
+    cluster.control(1, "set_policy", "limit", "^rowcache", limit, "--apply-to", "queues")
+    on_rabbitmq.start_worker()
+    on_rabbitmq.client.config_set("maxmemory", 1)
+    on_rabbitmq.run("from rowcache_tasks.tasks import schedule_row; schedule_row.delay('inv', '1', 10)")
+    wait_until(lambda: on_rabbitmq.log("worker").count("schedule change waits: ") > 5, "the worker tried")
+    on_rabbitmq.client.config_set("maxmemory", 0)
+    wait_until(lambda: on_rabbitmq.client.zscore("delay:", "1") == 10, "the change is applied")
