@@ -140,11 +140,13 @@ class Keys:
     `paused`: since when no row is claimed. `resumed`: when the last pause ended. `pause_stamp`: when the last pause or
     resume was enqueued. `dropped_at`: when the last drop of the table was enqueued. `clock`: the time of
     the last claim, fill or check; when it is ahead of the server, the clock has stepped back: `epoch` counts these
-    steps, `stepped_s` adds them up until the schedule is repaired. `committed_at`: the last commit.
+    steps, `stepped_s` adds them up until the schedule is repaired, `step` has the time of the last one and that sum.
+    `committed_at`: the last commit.
     `slow_at`, `slow_ms`: the last commit of a slow read, and how long the read took. `refused_at`, `refused_ms`: the
     last commit that came too late, and by how much.
-    Of a table with a promise, `margin_s`: how much earlier rows are due than they may be old; `hour:0` to `hour:23`:
-    the hour, and the seconds for which values were there and beyond the promise.
+    Of a table with a promise, `margin_s`: how much earlier rows are due than they may be old; `judged_at`: the last
+    look at it; `missed_at`: the last that found it broken; `hour:0` to `hour:23`: the hour, and its seconds, in all and
+    beyond the promise.
     Of a table with a cap, `paced_at`: the time up to which claims have used it; `capped_at`: when rows were held back.
     `unleased_at`: the last write that no lease covers, of a fill or of a row that was rescheduled during its refresh.
     """

@@ -34,8 +34,12 @@ class DispatchLoop:
     def __init__(self, app: Celery, settings: Settings, client: "redis.Redis", name: str) -> None:
         schedules = [Schedule(client, table) for table in settings.tables.values()]
         backoff = Backoff(max_s=settings.max_backoff_s)
-        interval_s = float(len(schedules))  # about one check of a clock a second, however many tables there are
-        self._clock_repairs = [ClockRepair(schedule, settings.lease_s, backoff, interval_s) for schedule in schedules]
+        # About one check of a clock a second, however many tables there are, and one of each promise.
+        pauses_s = [1.0 if schedule.table.max_staleness_s else float(len(schedules)) for schedule in schedules]
+        self._clock_repairs = [
+            ClockRepair(schedule, settings.lease_s, backoff, pause_s)
+            for schedule, pause_s in zip(schedules, pauses_s, strict=True)
+        ]
         self._publisher = Publisher(app, settings)
         self._signals = DeferredSignals()
         limits = Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue)

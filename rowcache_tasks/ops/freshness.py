@@ -28,8 +28,12 @@ class Freshness:
     """The QUANTILES: seconds; None: no row is refreshed."""
     never_refreshed: int
     """Scheduled rows without an accepted refresh, or with one from before a step back of the clock of Redis."""
-    within: int | None = None
-    """Rows that were refreshed within max_staleness; None for a table without a promise."""
+    promised: int = 0
+    """Rows with a delay."""
+    within: int = 0
+    """Those that were certainly refreshed within max_staleness."""
+    maybe_within: int = 0
+    """Those that were refreshed within it, or are not if rows that readers have filled are."""
 
     def describe(self) -> str:
         """Return a phrase for people; empty for a table without rows."""
@@ -39,17 +43,22 @@ class Freshness:
         return ", ".join([*known, *never])
 
 
-def read_freshness(client: "redis.Redis", tables: Sequence[Table], now: float) -> dict[str, Freshness]:
-    """Read the ages of tables at a time of Redis; two round trips in all."""
+def read_freshness(
+    client: "redis.Redis", tables: Sequence[Table], now: float, clock_errors: Mapping[str, float]
+) -> dict[str, Freshness]:
+    """Read the ages of tables at a time of Redis; two round trips in all. `clock_errors`: by table, as in Snapshot."""
     pipeline = client.pipeline(transaction=True)
     for table in tables:
+        error_s = clock_errors[table.name]
+        since = now - (table.max_staleness_s or 0.0) + error_s
         pipeline.zcard(table.keys.schedule)
+        pipeline.zcard(table.keys.delay)
         pipeline.zcount(table.keys.refreshed, "-inf", now + AHEAD_S)
-        pipeline.zcount(table.keys.refreshed, now - (table.max_staleness_s or 0.0), now + AHEAD_S)
-    sizes = list(cut(pipeline.execute(), 3))
+        pipeline.zcount(table.keys.refreshed, since, now + max(AHEAD_S, error_s))
+    sizes = list(cut(pipeline.execute(), 4))
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
-    for table, (_, refreshed, _) in zip(tables, sizes, strict=True):
+    for table, (_, _, refreshed, _) in zip(tables, sizes, strict=True):
         for share in QUANTILES.values():
             rank = refreshed - max(1, math.ceil(share * refreshed))
             # No member has the rank of an empty table.
@@ -62,7 +71,9 @@ def read_freshness(client: "redis.Redis", tables: Sequence[Table], now: float) -
         table.name: Freshness(
             dict(zip(QUANTILES, four, strict=True)),
             max(0, scheduled - refreshed),
-            None if table.max_staleness_s is None else within,
+            promised,
+            min(promised, max(0, within - max(0, scheduled - promised))),
+            min(promised, within),
         )
-        for table, four, (scheduled, refreshed, within) in zip(tables, ages, sizes, strict=True)
+        for table, four, (scheduled, promised, refreshed, within) in zip(tables, ages, sizes, strict=True)
     }

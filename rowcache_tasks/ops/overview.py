@@ -1,6 +1,6 @@
 """State of a deployment at one moment: tables, processes, queues. Read only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,10 +8,12 @@ import redis
 
 from rowcache_tasks.celery.broker_state import BrokerState, QueueState
 from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.errors.text import one_line
 from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.ops.freshness import Freshness, read_freshness
 from rowcache_tasks.ops.promise import Promise, judge
-from rowcache_tasks.ops.snapshot import Snapshot, parse_time, read_snapshots
+from rowcache_tasks.ops.reply import parse_time
+from rowcache_tasks.ops.snapshot import Snapshot, read_snapshots
 from rowcache_tasks.schedule.process import (
     DISPATCHER,
     NOTE_INTERVAL_S,
@@ -22,7 +24,8 @@ from rowcache_tasks.schedule.process import (
     parse_processes,
 )
 
-QUIET_S = NOTE_INTERVAL_S + 1.5
+QUIET_S = NOTE_INTERVAL_S + 2.5
+"""A process without a note for so long is not counted on, before it counts as dead."""
 CLIENT_NAME = "rowcache-"
 
 
@@ -39,6 +42,8 @@ class Overview:
     """By table."""
     frozen: list[str] = field(default_factory=list)
     """Names of connections of processes that are connected and have not noted themselves for a minute."""
+    connections: Collection[int] | None = None
+    """Ids of all connections; None: not known."""
     queues: Mapping[str, QueueState] | None = None
     """State of both queues; None: not known, or not asked."""
     broker_error: str = ""
@@ -67,11 +72,26 @@ class Overview:
     def promise(self, table: str) -> Promise | None:
         """Return the promise of a table; None without one."""
         settings, snapshot = self.settings.tables[table], self.tables[table]
-        dispatching = [process for process in self.alive(DISPATCHER) if table in process.tables]
-        dispatchers = 0 if snapshot.overdue_s > 1 and are_quiet(dispatching) else len(dispatching)
-        is_waiting, working = (self.oldest_batch_s or 0.0) > 1, self.alive(WORKER)
-        workers = 0 if is_waiting and are_quiet(working) else self.consumers(self.names.refresh_queue)
-        return judge(settings, snapshot, self.freshness[table], dispatchers, workers, self.oldest_batch_s)
+        return judge(settings, snapshot, self.freshness[table], self._find_stop(table), self.oldest_batch_s)
+
+    def _find_stop(self, table: str) -> str:
+        """Return why nothing of a table is refreshed, by its processes and the broker; "" if there is no reason."""
+        if self.broker_error:
+            return one_line(self.broker_error, 200)
+        dispatchers = [process for process in self.alive(DISPATCHER) if table in process.tables]
+        if not any(map(self._is_there, dispatchers)):
+            return "no dispatcher is alive"
+        if not self.consumers(self.names.refresh_queue) or not any(map(self._is_there, self.alive(WORKER))):
+            return "no worker is alive"
+        return ""
+
+    def _is_there(self, process: Process) -> bool:
+        """Whether a process has noted itself when it should, and the connection of its note is open.
+
+        That connection closes when the process is killed, and opens again with its next note.
+        """
+        is_connected = not process.connection or self.connections is None or process.connection in self.connections
+        return is_connected and process.silent_s <= QUIET_S
 
     def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have noted themselves lately."""
@@ -96,17 +116,12 @@ class Overview:
         return None if oldest_at is None else max(0.0, self.at - oldest_at)
 
 
-def are_quiet(processes: Sequence[Process]) -> bool:
-    """Whether none has noted itself when it should: they were killed, if work waits as well."""
-    return all(process.silent_s > QUIET_S for process in processes)
-
-
 def read_overview(
     client: "redis.Redis", settings: Settings, broker: BrokerState | None = None, *, with_clients: bool = True
 ) -> Overview:
     """Read Redis in six round trips, then the broker if one is passed.
 
-    `with_clients`: also look for frozen processes with CLIENT LIST, which only the operator may.
+    `with_clients`: also look for frozen and killed processes with CLIENT LIST, which only the operator may.
     """
     tables = [*settings.tables.values()]
     snapshots = {found.table: found for found in read_snapshots(client, tables, settings.lease_s)}
@@ -118,7 +133,10 @@ def read_overview(
     # A key of another type, made by another program, is an empty one here.
     (seconds, microseconds), noted, first = pipeline.execute(raise_on_error=False)
     now = int(seconds) + int(microseconds) / 1e6
+    # Before the broker, which may take seconds.
+    freshness = read_freshness(client, tables, now, {name: found.clock_error_s for name, found in snapshots.items()})
     processes = parse_processes(now, noted if isinstance(noted, list) else [])
+    clients = read_clients(client) if with_clients else None
     claimed_at = parse_time(first[0][1]) if isinstance(first, list) and first else None
     queues = broker.read(*names.queues) if broker else None
     return Overview(
@@ -126,8 +144,9 @@ def read_overview(
         tables=snapshots,
         processes=processes,
         settings=settings,
-        freshness=read_freshness(client, tables, now),
-        frozen=find_frozen(client, settings.deployment, processes) if with_clients else [],
+        freshness=freshness,
+        frozen=find_frozen(client, clients or [], settings.deployment, processes),
+        connections=None if clients is None else {int(entry["id"]) for entry in clients},
         queues=queues,
         broker_error=broker.error if broker else "",
         beat_scheduler=broker.beat_scheduler if broker else "",
@@ -135,12 +154,19 @@ def read_overview(
     )
 
 
-def find_frozen(client: "redis.Redis", deployment: str, processes: list[Process]) -> list[str]:
+def read_clients(client: "redis.Redis") -> list[dict[str, Any]] | None:
+    """Return the connections of the server; None: not known, as from a managed server that refuses it, or a proxy."""
+    pipeline: Any = client.pipeline(transaction=False)
+    own, clients = pipeline.client_id().client_list(_type="normal").execute(raise_on_error=False)
+    if isinstance(clients, Exception) or all(int(entry["id"]) != own for entry in clients):
+        return None
+    return list(clients)
+
+
+def find_frozen(
+    client: "redis.Redis", clients: Sequence[Mapping[str, Any]], deployment: str, processes: list[Process]
+) -> list[str]:
     """Return processes of the deployment that hold the connection of their note, and have no note."""
-    try:
-        clients: list[dict[str, Any]] = client.client_list(_type="normal")
-    except redis.ResponseError:
-        return []  # managed servers may refuse it; a process that was just frozen is silent all the same
     noted = {client_role(deployment, process) for process in processes}
     database = str(client.connection_pool.connection_kwargs.get("db") or 0)
     ours = [entry for entry in clients if int(entry["age"]) > 5 and entry["db"] == database]

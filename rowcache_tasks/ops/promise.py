@@ -12,8 +12,14 @@ from rowcache_tasks.ops.snapshot import Snapshot
 
 State = Literal["kept", "at risk", "broken"]
 SUMS = re.compile(r"([0-9]{1,9}) ([0-9]{1,15}\.[0-9]{6}) ([0-9]{1,15}\.[0-9]{6})")
-RISK_SHARE = 0.25
+RISK_SHARE = 0.1
 """Share of max_staleness for which rows or batches may wait."""
+RISK_LATE = 0.75
+"""Share of the rows that may be older by which this is a risk."""
+MANY = 10
+"""Rows that may be older; of fewer, one makes too much of a difference."""
+MISSED_FOR_S = 3.0
+"""Seconds for which a promise that was broken is at risk: a state that comes and goes is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +31,14 @@ class Promise:
     target: float
     """Share of the rows that are to be refreshed within max_staleness, 0 to 1."""
     achieved: float | None
-    """Share of the scheduled rows that are; None: no row is scheduled."""
+    """Share of the scheduled rows that are, at least; None: no row is scheduled."""
     state: State | None
     """None: no row is scheduled."""
     cause: str
     """Why it is not kept; "" when it is."""
 
     hours: Sequence[Mapping[str, float]] = ()
-    """Of a day: `hour` (Unix time of its beginning) and `achieved`, of the values that were replaced in it."""
+    """Of a day: `hour` (Unix time of its beginning) and `achieved`, the mean of its seconds."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields."""
@@ -49,35 +55,40 @@ class Promise:
 
 
 def judge(
-    table: Table, found: Snapshot, freshness: Freshness, dispatchers: int, workers: int, oldest_batch_s: float | None
+    table: Table, found: Snapshot, freshness: Freshness, stop: str, oldest_batch_s: float | None
 ) -> Promise | None:
-    """Return the promise of a table, None without one.
+    """Return the promise of a table, None without one. `stop`: why nothing is refreshed, "" if there is no reason.
 
-    `dispatchers`, `workers`: those that refresh the table. A row counts as late while its last accepted refresh is
-    older than max_staleness, or unknown.
+    A row counts as late while its last accepted refresh is older than max_staleness, or unknown.
     """
     if table.max_staleness_s is None or table.target is None:
         return None
-    hours = read_hours(found.hours, found.at)
-    if not found.scheduled or freshness.within is None:
+    hours, rows = read_hours(found.hours, found.at), freshness.promised
+    if not rows:
         return Promise(table.max_staleness_s, table.target, None, None, "", hours)
-    achieved = min(1.0, freshness.within / found.scheduled)
-    cause = find_cause(table, found, dispatchers, workers, oldest_batch_s)
-    state: State = "broken" if achieved < table.target else "at risk" if cause else "kept"
-    reason = cause or ("" if state == "kept" else late(found))
-    return Promise(table.max_staleness_s, table.target, achieved, state, reason, hours)
+    achieved = freshness.within / rows
+    cause = stop or find_cause(table, found, freshness, oldest_batch_s)
+    if rows - freshness.maybe_within > allowed_rows(table, freshness):
+        state: State = "broken"
+        cause = cause or find_reason(table, found)
+    else:
+        cause = cause or find_risk(table, found, freshness)
+        state = "at risk" if cause else "kept"
+    return Promise(table.max_staleness_s, table.target, achieved, state, cause, hours)
 
 
-def find_cause(table: Table, found: Snapshot, dispatchers: int, workers: int, oldest_batch_s: float | None) -> str:
-    """Return what will break the promise if it lasts; "" if nothing does."""
-    max_staleness_s, allowed = table.max_staleness_s or 0.0, 1 - (table.target or 0.0)
-    wait_s = RISK_SHARE * max_staleness_s
-    batch_s = oldest_batch_s or 0.0
+def allowed_rows(table: Table, freshness: Freshness) -> int:
+    """Return how many rows may be older than promised."""
+    return int((1 - (table.target or 0.0)) * freshness.promised + 1e-6)
+
+
+def find_cause(table: Table, found: Snapshot, freshness: Freshness, oldest_batch_s: float | None) -> str:
+    """Return what breaks the promise if it lasts; "" if nothing does."""
+    max_staleness_s, allowed = table.max_staleness_s or 0.0, allowed_rows(table, freshness)
+    wait_s, batch_s = RISK_SHARE * max_staleness_s, oldest_batch_s or 0.0
     causes = (
         (found.paused_s is not None, f"paused for {show_duration(found.paused_s or 0.0)}"),
-        (not dispatchers, "no dispatcher is alive"),
-        (not workers, "no worker is alive"),
-        (found.failing_share > allowed, f"{show_count(found.failing, 'row')} failed when refreshed last"),
+        (found.failing > allowed, f"{show_count(found.failing, 'row')} failed when refreshed last"),
         (batch_s > wait_s, f"queue: a batch waits for {show_duration(batch_s)}: too few workers, or they hang"),
         (
             found.slow_s > wait_s and found.at - found.slow_at < max_staleness_s,
@@ -85,17 +96,43 @@ def find_cause(table: Table, found: Snapshot, dispatchers: int, workers: int, ol
         ),
         (found.overdue_s > wait_s and found.is_capped, "the cap max_rate holds rows back"),
         (
-            found.overdue_s > wait_s and found.overdue > allowed * found.scheduled,
+            found.overdue_s > wait_s and found.overdue > allowed,
             f"{show_count(found.overdue, 'row')} due and not claimed, the first for {show_duration(found.overdue_s)}",
+        ),
+        (found.clock_error_s > 0, f"the clock of Redis stepped back by {show_duration(found.clock_error_s)}"),
+        (
+            freshness.never_refreshed > allowed,
+            f"{show_count(freshness.never_refreshed, 'row')} never refreshed, new or failing",
         ),
     )
     return next((cause for is_true, cause in causes if is_true), "")
 
 
-def read_hours(texts: Sequence[str], now: float) -> list[dict[str, float]]:
-    """Return the share of the time for which values were within the promise, for each hour of a day with commits.
+def find_risk(table: Table, found: Snapshot, freshness: Freshness) -> str:
+    """Return why a promise is not called kept although it is not broken; "" if it is kept."""
+    allowed = allowed_rows(table, freshness)
+    late = freshness.promised - freshness.within
+    if late > allowed:
+        return "rows that readers have filled, and that are not scheduled, may be older"
+    if allowed >= MANY and late > RISK_LATE * allowed:
+        return f"{show_count(late, 'row')} older than promised, {allowed:,} may be"
+    is_recent = found.missed_at is not None and abs(found.at - found.missed_at) < MISSED_FOR_S
+    return f"broken within the last {show_duration(MISSED_FOR_S)}" if is_recent else ""
 
-    `texts`: hour since 1970, seconds for which values were there, seconds of these beyond the promise.
+
+def find_reason(table: Table, found: Snapshot) -> str:
+    """Return why a promise is broken when no part of the deployment has a fault."""
+    if found.committed_at is None:
+        return "no row was ever refreshed"
+    if found.waiting_s > RISK_SHARE * (table.max_staleness_s or 0.0):
+        return f"a row has waited for {show_duration(found.waiting_s)}: too few workers, or one has died with its batch"
+    return "rows are due later than promised: scheduled before the promise (rowcache refresh), or after a longer delay"
+
+
+def read_hours(texts: Sequence[str], now: float) -> list[dict[str, float]]:
+    """Return the mean share of the rows that were within the promise, for each hour of a day that was looked at.
+
+    `texts`: hour since 1970, its seconds that were looked at, seconds of these for which a mean row was older.
     """
     hours = {}
     for text in texts:
@@ -103,10 +140,3 @@ def read_hours(texts: Sequence[str], now: float) -> list[dict[str, float]]:
         if found and now - 86400 < int(found[1]) * 3600 <= now and (aged_s := float(found[2])) > 0:
             hours[int(found[1]) * 3600] = max(0.0, 1 - float(found[3]) / aged_s)
     return [{"hour": hour, "achieved": achieved} for hour, achieved in sorted(hours.items())]
-
-
-def late(found: Snapshot) -> str:
-    """Return the cause when no part of the deployment has one."""
-    if found.committed_at is None:
-        return "no row was ever refreshed"
-    return "rows are refreshed later than promised: too few workers, or delays longer than max_staleness"

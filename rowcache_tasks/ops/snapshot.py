@@ -13,8 +13,8 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_duration
+from rowcache_tasks.ops.reply import clock_error, parse_count, parse_time, past
 from rowcache_tasks.schedule.failure import parse_failure
-from rowcache_tasks.schedule.row_state import AHEAD_S
 from rowcache_tasks.schedule.rows import cut
 
 COUNTERS = (
@@ -26,6 +26,7 @@ LATE = {late: b"late:%d" % late for late in range(400)}
 
 SLOW_FOR_S = 300.0
 CAPPED_FOR_S = 5.0
+STATE = ("committed_at", "paused", "resumed", "capped_at", "slow_at", "slow_ms", "missed_at", "clock", "step")
 HOURS = [f"hour:{hour}" for hour in range(24)]
 SAMPLE = 100
 """Rows read of each table: the first in the schedule."""
@@ -62,7 +63,11 @@ class Snapshot:
     slow_at: float = 0.0
     """Unix time of the commit of that read."""
     hours: Sequence[str] = ()
-    """Of a table with a promise: the sums that commits note for each hour of a day, as texts."""
+    """Of a table with a promise: the sums that dispatchers note for each hour of a day, as texts."""
+    missed_at: float | None = None
+    """When a dispatcher found its promise broken last; None: never."""
+    clock_error_s: float = 0.0
+    """Seconds by which a value may be older than its age says, after a step back of the clock of Redis."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """The COUNTERS since the statistics began."""
     lateness: Mapping[int, int] = field(default_factory=dict)
@@ -144,7 +149,7 @@ def read_snapshots(client: "redis.Redis", tables: Sequence[Table], lease_s: floa
         pipeline.zrange(table.keys.schedule, 0, SAMPLE - 1, withscores=True)
         pipeline.hlen(table.keys.failures)
         pipeline.hgetall(table.keys.stats)
-        pipeline.hmget(table.keys.state, "committed_at", "paused", "resumed", "capped_at", "slow_at", "slow_ms", *HOURS)
+        pipeline.hmget(table.keys.state, *STATE, *HOURS)
     (seconds, microseconds), *replies = pipeline.execute()
     now, facts = int(seconds) + int(microseconds) / 1e6, list(cut(replies, 5))
     for table, (_, firsts, *_) in zip(tables, facts, strict=True):
@@ -155,23 +160,27 @@ def read_snapshots(client: "redis.Redis", tables: Sequence[Table], lease_s: floa
         pipeline.hmget(table.keys.failures, row_ids)
     more = cut(pipeline.execute(), 5)
     return [
-        make_snapshot(table.name, now, lease_s, found, *rest)
-        for table, found, rest in zip(tables, facts, more, strict=True)
+        make_snapshot(table, now, lease_s, found, *rest) for table, found, rest in zip(tables, facts, more, strict=True)
     ]
 
 
 def make_snapshot(
-    table: str, now: float, lease_s: float, facts: Sequence[Any], overdue: int, *sample: Sequence[Any]
+    table: Table, now: float, lease_s: float, facts: Sequence[Any], overdue: int, *sample: Sequence[Any]
 ) -> Snapshot:
     """Make a snapshot of the replies of Redis. `sample`: delay, refresh, change and failure of the first rows."""
-    scheduled, firsts, failing, stats, (committed, paused, resumed, capped, *slow) = facts
-    waits = [wait_of(now, lease_s, score, *row) for (_, score), *row in zip(firsts, *sample, strict=False)]
+    scheduled, firsts, failing, stats, state = facts
+    committed, paused, resumed, capped, slow_at, slow_ms, missed, clock, step = state[: len(STATE)]
+    longest_delay_s = table.max_staleness_s or math.inf
+    waits = [
+        wait_of(now, lease_s, score, min(delay or 0.0, longest_delay_s), *row)
+        for (_, score), delay, *row in zip(firsts, *sample, strict=False)
+    ]
     committed_at, resumed_at, paused_at = parse_time(committed), past(now, parse_time(resumed)), parse_time(paused, 0.0)
     # A row counts as waiting since the end of the last pause.
     longest_s = math.inf if resumed_at is None else max(0.0, now - resumed_at)
     failures = filter(None, sample[3])
     return Snapshot(
-        table=table,
+        table=table.name,
         at=now,
         waiting_s=min(longest_s, max([0.0, *waits])) if paused_at is None else 0.0,
         silent_s=None if (known_at := past(now, committed_at)) is None else max(0.0, now - known_at),
@@ -183,9 +192,11 @@ def make_snapshot(
         failing=failing,
         error=next((parse_failure("", record).error for record in failures), ""),
         committed_at=committed_at,
-        slow_at=parse_time(slow[0]) or 0.0,
-        slow_s=parse_count(slow[1]) / 1000 if now - (parse_time(slow[0]) or 0.0) < SLOW_FOR_S else 0.0,
-        hours=[text.decode(errors="replace") for text in slow[2:] if text],
+        slow_at=parse_time(slow_at) or 0.0,
+        slow_s=parse_count(slow_ms) / 1000 if now - (parse_time(slow_at) or 0.0) < SLOW_FOR_S else 0.0,
+        hours=[text.decode(errors="replace") for text in state[len(STATE) :] if text],
+        missed_at=parse_time(missed),
+        clock_error_s=clock_error(now, clock, step, table.max_staleness_s or 0.0),
         counters={name: parse_count(stats.get(name.encode())) for name in COUNTERS},
         lateness={late: parse_count(stats[name]) for late, name in LATE.items() if name in stats},
         late_s=parse_count(stats[b"late_us"]) / 1e6 if b"late_us" in stats else None,
@@ -196,7 +207,7 @@ def wait_of(
     now: float,
     lease_s: float,
     score: float,
-    delay: float | None,
+    delay: float,
     refreshed: float | None,
     changed: float | None,
     failure: bytes | None,
@@ -207,28 +218,6 @@ def wait_of(
     was due one delay after its last commit or change.
     """
     known = [time for time in (past(now, refreshed), past(now, changed)) if time is not None]
-    if failure is not None or not delay or delay <= 0 or refreshed is None or not known or score > now + lease_s:
+    if failure is not None or delay <= 0 or refreshed is None or not known or score > now + lease_s:
         return now - score
     return max(now - score, now - max(known) - delay)
-
-
-def past(now: float, time: float | None) -> float | None:
-    """Return a time of the past; None for one in the future."""
-    return time if time is not None and time <= now + AHEAD_S else None
-
-
-def parse_count(value: bytes | None) -> int:
-    """Parse a counter; 0 if it is not a number."""
-    try:
-        return int(value or 0)
-    except ValueError:
-        return 0
-
-
-def parse_time(value: Any, otherwise: float | None = None) -> float | None:
-    """Parse a time; None if it is no number, `otherwise` if it is not finite."""
-    try:
-        time = float(value)
-    except (TypeError, ValueError):
-        return None
-    return time if math.isfinite(time) else otherwise

@@ -20,7 +20,7 @@ from rowcache_tasks.schedule.connection import open_client
 
 logger = logging.getLogger(__name__)
 
-NOTE_INTERVAL_S = 3.0
+NOTE_INTERVAL_S = 2.0
 SILENT_S = 10.0
 """A process without a note for so long hangs, or was killed."""
 FORGET_S = 60.0
@@ -47,6 +47,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the last batch was started, within NOTE_INTERVAL_S; 0: none yet."""
     running_s: float | None = None
     """Seconds for which the longest of its batches runs; None: no batch runs."""
+    connection: int = 0
+    """CLIENT ID of the connection that wrote the note, which the server closes when the process is killed."""
     silent_s: float = 0.0
     """Seconds since the note; set by read_processes."""
 
@@ -87,7 +89,8 @@ class ProcessNote:
         if self._alive_file and is_alive:
             touch(self._alive_file)
         try:
-            seconds, microseconds = self._client.time()
+            pipeline: Any = self._client.pipeline(transaction=False)
+            (seconds, microseconds), fields["connection"] = pipeline.time().client_id().execute()
             now = int(seconds) + int(microseconds) / 1e6
             if is_busy:
                 fields["batch_at"] = now

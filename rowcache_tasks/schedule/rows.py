@@ -48,6 +48,7 @@ class Schedule:
         self._load = load
         self._keys = table.keys
         self._prefix = encode_row_id(self._keys.value_prefix)
+        self._promise = (table.max_staleness_s or 0, 1 - (table.target or 0))  # 0: none; share that may be older
 
     def claim_rows(
         self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf"
@@ -98,9 +99,8 @@ class Schedule:
 
     def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
         """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
-        table = self.table
-        limits = (int((table.ttl_s or 0) * 1000), claim.late_ms, claim.commit_by, claim.slow_ms)
-        delays = (table.max_staleness_s or 0, *(table.adaptive or (0, 0)))
+        limits = (int((self.table.ttl_s or 0) * 1000), claim.late_ms, claim.commit_by, claim.slow_ms)
+        delays = (*self._promise, *(self.table.adaptive or (0, 0)))
         for batch in cut_by_bytes(values):
             head = [self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, *limits, *delays, len(batch)]
             row_ids = map(encode_row_id, batch)
@@ -183,10 +183,10 @@ class Schedule:
     def check_clock(self, is_settled: bool = False) -> bool:
         """Note the server's time; return whether its clock has stepped back by over a second since the last repair.
 
-        Small steps add up. Returns True until a call with `is_settled`, after the repair. Also forgets some schedule
-        changes of over a day ago.
+        Small steps add up. True until a call with `is_settled`, after the repair. Also forgets some schedule changes
+        of over a day ago, and notes for how long the promise was kept.
         """
-        return bool(self._run("check_clock", int(is_settled)))
+        return bool(self._run("check_clock", int(is_settled), *self._promise))
 
     def repair_rows(self, row_ids: Sequence[str], lease_s: float, backoff: Backoff) -> int:
         """Make rows due within one delay that are due later than possible; return their number.

@@ -3,32 +3,54 @@
 import json
 
 import pytest
-from support.fork_server import run_forked
-from support.project import CELERY
 from support.waiting import wait_until
 
+from rowcache_tasks.config.settings import parse_settings
+from rowcache_tasks.ops.overview import read_overview
+from rowcache_tasks.schedule.connection import connect
+
 pytestmark = pytest.mark.acceptance
+TABLES = {"inv": {"table": "inventory", "max_staleness": 3, "target": 0.9}}
 
 
-def test_promise_is_at_risk_then_broken_then_kept_when_a_worker_is_killed_and_started(deployment):
-    deployment.env["ROWCACHE_TABLES"] = json.dumps({"inv": {"table": "inventory", "max_staleness": 3, "target": 0.9}})
+@pytest.fixture
+def look(deployment):
+    """Return a look at the promise, with the rights of the operator; it notes state and cause in `look.seen`."""
+    deployment.env["ROWCACHE_TABLES"] = json.dumps(TABLES)
+    url = deployment.env_of("operator")["ROWCACHE_REDIS_URL"]
+    settings = parse_settings({"rowcache_redis_url": url, "rowcache_tables": TABLES})
+    with connect(url, "operator") as client:
 
-    def state():
-        done = run_forked([*CELERY, "rowcache", "status", "--json"], env=deployment.env_of("operator"))
-        found = json.loads(done.stdout)["tables"]["inv"]["promise"]
-        seen.append((found["state"], found["cause"]))
-        return found["state"]
+        def state():
+            found = read_overview(client, settings).promise("inv")
+            if state.seen[-1:] != [(found.state, found.cause)]:
+                state.seen.append((found.state, found.cause))
+            return found.state
 
-    seen = []
-    assert state() is None
+        state.seen = []
+        yield state
+
+
+def test_promise_is_at_risk_then_broken_then_kept_when_a_worker_is_killed_and_started(deployment, look):
+    assert look() is None
     deployment.start_beat()
     worker = deployment.start_worker()
     deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
-    wait_until(lambda: state() == "kept", "all rows are fresh")
+    wait_until(lambda: look() == "kept", "all rows are fresh")
+
+    def committed_at():
+        return deployment.client.hget("state:", "committed_at")
+
+    last = committed_at()
+    wait_until(lambda: committed_at() != last, "all rows are due in three seconds", pause_s=0.005)
     worker.kill()
-    wait_until(lambda: state() == "broken", "no row is fresh")
-    assert seen[-1][1], "with its cause"
+    killed_at, _ = deployment.client.time()
+    look.seen.clear()
+    wait_until(lambda: look() == "at risk", "no row will be refreshed", pause_s=0.02)
+    wait_until(lambda: look() == "broken", "no row is fresh", pause_s=0.1)
+    assert look.seen[-2:] == [("at risk", "no worker is alive"), ("broken", "no worker is alive")]
+    assert deployment.client.time()[0] - killed_at < 3 + 5
     deployment.start_worker("second")
-    wait_until(lambda: state() == "kept", "all rows are fresh again")
+    wait_until(lambda: look() == "kept", "all rows are fresh again")
     refreshed = deployment.client.zrange("refreshed:", 0, 0, withscores=True)[0][1]
     assert deployment.client.time()[0] - refreshed < 3 + 5

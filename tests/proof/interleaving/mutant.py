@@ -226,6 +226,7 @@ FOUND_BY = {
 """Script -> mark -> the program that finds it."""
 
 FOUND_ELSEWHERE = {
+    "check_clock": {"ignore-filled", "ignore-gap", "ignore-step"},
     "claim_rows": {"ignore-queue", "look-at-all", "no-cap", "trust-future-pace"},
     "commit_rows": {"early-says-all", "first-is-a-change", "no-bound", "no-margin", "refuse-first", "write-late"},
     "miss_rows": {"refuse-first", "write-late"},

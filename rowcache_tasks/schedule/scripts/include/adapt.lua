@@ -1,6 +1,7 @@
 -- The delay of a row after its commit, of a table with adaptive intervals: a quarter when the value
 -- has changed, a fifth longer when it has not. Longer by chance: rows that are due together part.
-local adapted, saved = {}, 0
+local adapted, saved, lasts = {}, 0, {}
+if max_delay_s > 0 then lasts = redis.call('ZMSCORE', refreshed, unpack(row_ids)) end
 math.randomseed(time[1] % 1e6 + time[2])
 local function adapt(i, delay_s, outcome, is_ours)
   if max_delay_s == 0 then return delay_s end

@@ -13,6 +13,8 @@ local function note_clock()
   if behind_s > 0 then
     local stepped_s = (tonumber(noted[3] or 0) or 0) + behind_s
     redis.pcall('HSET', state, 'epoch', epoch, 'stepped_s', string.format('%.6f', stepped_s))
+    -- For ages: all that was noted before may be older by so much.
+    redis.pcall('HSET', state, 'step', string.format('%.6f %.6f', now, stepped_s))
   end
   redis.pcall('HSET', state, 'clock', exact(now))
   -- The state is new, or was lost with the note: writes before now may have had no lease.
