@@ -1,11 +1,11 @@
 """The tab of the row cache in Flower, asked of a real Flower over HTTP, and seen in a real browser."""
 
 import json
-import subprocess
 import urllib.error
 from pathlib import Path
 
 import pytest
+from support.fork_server import run_forked
 from support.project import CELERY
 from support.waiting import wait_until
 
@@ -51,9 +51,8 @@ def test_tab_has_the_figures_of_status_and_the_lines_of_explain_behind_the_login
     fetch = deployment.start_flower()
     assert [refused(fetch, path, headers={}) for path in PATHS] == [401] * len(PATHS)
     found = wait_until(lambda: (found := figures(fetch))["status"] and found, "the first sample is there")
-    run = [*CELERY, "rowcache", "status", "--json"]
-    env = deployment.env_of("operator")
-    shown = json.loads(subprocess.run(run, env=env, capture_output=True, text=True, check=True).stdout)
+    done = run_forked([*CELERY, "rowcache", "status", "--json"], env=deployment.env_of("operator"))
+    shown = json.loads(done.stdout)
     moving = dict.fromkeys(("overdue_s", "waiting_s", "stalled", "rate"))
     assert found["status"]["tables"]["inv"] | moving == shown["tables"]["inv"] | moving
     for name in ("queues", "dispatchers", "workers"):

@@ -18,12 +18,13 @@ from rowcache_tasks.ops.cli.status import Status, read_status
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 5.0
+MAX_SHARE = 0.02
+"""Share of a core that samples may take: those of hundreds of tables are further apart."""
 AGAIN_S = 1.0
 """Time until the next try while Redis is away."""
-KEPT = 720
-"""Samples of an hour."""
-WINDOW = 12
-"""Rates and lateness are those since so many samples ago: of a minute."""
+KEPT_S = 3600
+WINDOW_S = 60
+"""Rates and lateness are those of so many seconds."""
 SERIES = (
     *("age_p50", "age_p99", "age_max", "late_p50_ms", "late_p99_ms"),
     *("rate", "unchanged_share", "overdue", "failing"),
@@ -32,25 +33,28 @@ SERIES = (
 
 
 class Sampler(threading.Thread):
-    """Thread that reads what `rowcache status --json` prints, every INTERVAL_S. Its methods may be called anywhere."""
+    """Thread that reads the figures of `rowcache status --json` again and again; other threads call its methods."""
 
     def __init__(self, access: Access) -> None:
         super().__init__(name="rowcache-sampler", daemon=True)
         self.access = access
         self.error = ""
         """Why the last try to read Redis failed; empty when it did not."""
+        self.interval_s = INTERVAL_S
         self._last = "null"
         self._read_at: float | None = None
-        self._window: deque[Status] = deque(maxlen=WINDOW)
-        self._points: deque[tuple[float, array[float]]] = deque(maxlen=KEPT)
+        self._window: deque[Status] = deque()
+        self._points: deque[tuple[float, array[float]]] = deque(maxlen=int(KEPT_S / INTERVAL_S))
         """Time of Redis, then the lengths of both queues and the SERIES of each table; not a number: not known."""
         self._again = threading.Event()
 
     def run(self) -> None:
         """Sample for ever."""
         while True:
+            began_s = time.thread_time()
             self.sample()
-            self._again.wait(AGAIN_S if self.error else INTERVAL_S)
+            self.interval_s = max(INTERVAL_S, (time.thread_time() - began_s) / MAX_SHARE)
+            self._again.wait(AGAIN_S if self.error else self.interval_s)
             self._again.clear()
 
     def hurry(self) -> None:
@@ -82,17 +86,23 @@ class Sampler(threading.Thread):
             if at > since
         ]
         age_s = None if self._read_at is None else time.monotonic() - self._read_at
-        more = json.dumps({"error": self.error, "age_s": age_s, "series": ["at", "refresh", "schedule", *SERIES]})
+        facts = {"error": self.error, "age_s": age_s, "interval_s": self.interval_s}
+        more = json.dumps(facts | {"series": ["at", "refresh", "schedule", *SERIES]})
         return f'{more[:-1]}, "points": {json.dumps(points)}, "status": {self._last}}}'
 
     def _keep(self, status: Status) -> None:
         found = status.as_json()
+        if self._points and found["at"] < self._points[-1][0]:  # the clock of Redis stepped back
+            self._points.clear()
+            self._window.clear()
         self._window.append(status)
+        while len(self._window) > 1 and self._window[1].now.at < found["at"] - WINDOW_S:
+            self._window.popleft()
         lengths = [queue["length"] for queue in found["queues"].values()]
         figures = [table[name] for table in found["tables"].values() for name in SERIES]
         values = (math.nan if value is None else value for value in (*lengths, *figures))
-        self._points.append((found["at"], array("f", values)))
         self._last, self._read_at = json.dumps(found), time.monotonic()
+        self._points.append((found["at"], array("f", values)))
 
 
 def number(value: float) -> Any:

@@ -5,13 +5,14 @@
   const HOUR_S = 3600;
   const SVG = "http://www.w3.org/2000/svg";
   const root = document.getElementById("rowcache");
-  const interval_s = Number(root.dataset.interval);
   const part = (name) => document.getElementById("rowcache-" + name);
 
   let chosen = new URLSearchParams(location.search).get("table");
+  let interval_s = Number(root.dataset.interval);
   let points = [];
   let status = null;
   let isAsking = false;
+  let listed = {};
 
   // Figures, in the form of `rowcache status`
 
@@ -138,12 +139,16 @@
 
   function show(found) {
     status = found.status;
+    interval_s = found.interval_s;
+    root.classList.toggle("rc-empty", !status);
     const since = found.age_s === null ? "" : " The figures are " + duration(found.age_s) + " old.";
     if (found.error) warn(found.error + "." + since);
     else warn(found.age_s === null ? "Redis has not answered yet." : found.age_s > 4 * interval_s ? since : "");
     const named = (values) => Object.fromEntries(found.series.map((name, index) => [name, values[index]]));
     points.push(...found.points.map(named));
     if (!status) return;
+    if (points.length && points[points.length - 1].at > status.at) points = []; // the clock of Redis stepped back
+    if (!points.length) return;
     if (!chosen || !(chosen in status.tables)) return choose(Object.keys(status.tables)[0]);
     points = points.filter((point) => point.at > points[points.length - 1].at - HOUR_S);
     showCards();
@@ -267,8 +272,11 @@
     });
   }
 
+  // The list may cost a look at many rows: it is asked for when their number has changed, else twice a minute.
   async function showFailing(failing) {
-    const [box, table] = [part("failing"), chosen];
+    const [box, table, now] = [part("failing"), chosen, Date.now()];
+    if (listed.table === table && listed.failing === failing && now - listed.at < 30000) return;
+    listed = { table, failing, at: now };
     let rows = [];
     try {
       if (failing) ({ rows = [] } = await ask("failing", { table }));
