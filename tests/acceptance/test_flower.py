@@ -1,6 +1,7 @@
 """What an operator sees in Flower, asked of a real Flower over HTTP."""
 
 import json
+import re
 import subprocess
 import urllib.error
 
@@ -36,7 +37,9 @@ def test_flower_shows_batches_with_their_counts_and_needs_a_login(deployment, fl
 
     task = wait_until(finished, "Flower shows a batch that succeeded", pause_s=0.1)[0]
     assert task["args"].startswith("('inv', 100 rows: ")
-    assert "'refreshed': 100" in task["result"]
+    assert task["result"].startswith("{'refreshed': 100, 'late_ms': ")
+    columns = re.findall(r'data-column="(\w+)"', flower("/tasks"))
+    assert columns[:5] == ["name", "state", "args", "result", "exception"]
 
 
 def test_flower_shows_the_progress_of_schedule_table(deployment, flower):
