@@ -21,7 +21,6 @@ from rowcache_tasks.ops.snapshot import Snapshot
 
 REQUIRED = {"redis_url", "tables", "table"}
 NONE = {f"`{value!r}`" for value in (MISSING, None, "", ())}
-COMMAND = "celery -A rowcache_tasks rowcache"
 ALLOWED = re.compile(r"allowed (?:is|are) (?:an? )?(.*)")
 
 
@@ -82,13 +81,11 @@ def command_section(name: str, command: click.Command) -> Iterator[str]:
     context = click.Context(command, info_name=name)
     yield f"## {name}"
     yield paragraphs(command.help or "")
-    yield f"```text\n{COMMAND} {name} {' '.join(command.collect_usage_pieces(context))}\n```"
-    rows = [("option", "meaning")]
-    for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if record:
-            rows.append((f"`{cell(record[0])}`", cell(record[1])))
-    yield table(*rows)
+    yield f"```text\nrowcache {name} {' '.join(command.collect_usage_pieces(context))}\n```"
+    records = [parameter.get_help_record(context) for parameter in command.params]
+    rows = [(f"`{cell(record[0])}`", cell(record[1])) for record in records if record and record[1]]
+    if rows:
+        yield table(("option", "meaning"), *rows)
     if command.epilog:
         yield paragraphs(command.epilog)
 
