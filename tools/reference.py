@@ -1,14 +1,17 @@
 """Reference made from the code: settings, tasks, commands, metrics, keys and errors, as Markdown."""
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 
 import click
 import griffe
 from celery import Task
 
+import rowcache_tasks
 from rowcache_tasks import errors, tasks
 from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Parser, Settings, Table, parse_settings
 from rowcache_tasks.errors import ConfigError
@@ -19,6 +22,7 @@ from rowcache_tasks.ops.metrics import COUNTER_HELP, infos, measured
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.snapshot import Snapshot
 
+PACKAGE = Path(rowcache_tasks.__file__).parent
 REQUIRED = {"redis_url", "tables", "table"}
 NONE = {f"`{value!r}`" for value in (MISSING, None, "", ())}
 ALLOWED = re.compile(r"allowed (?:is|are) (?:an? )?(.*)")
@@ -31,8 +35,10 @@ def docstrings(kind: type) -> dict[str, str]:
 
 
 def cell(text: str) -> str:
-    """Escape a text for a cell of a table."""
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """Escape a text for a cell of a table; code in it stays."""
+    parts = text.replace("\n", " ").split("`")
+    parts[::2] = [part.replace("|", "\\|").replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def table(*rows: tuple[str, ...]) -> str:
@@ -83,7 +89,7 @@ def command_section(name: str, command: click.Command) -> Iterator[str]:
     yield paragraphs(command.help or "")
     yield f"```text\nrowcache {name} {' '.join(command.collect_usage_pieces(context))}\n```"
     records = [parameter.get_help_record(context) for parameter in command.params]
-    rows = [(f"`{cell(record[0])}`", cell(record[1])) for record in records if record and record[1]]
+    rows = [(f"`{record[0]}`", cell(record[1])) for record in records if record and record[1]]
     if rows:
         yield table(("option", "meaning"), *rows)
     if command.epilog:
@@ -167,6 +173,20 @@ def metrics() -> str:
     return table(*rows)
 
 
+def files() -> str:
+    """Return the table of all modules and scripts, each with the first line of its description."""
+    rows = [("file", "content")]
+    for path in sorted(PACKAGE.rglob("*.*")):
+        if path.suffix == ".py":
+            text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        elif path.suffix == ".lua":
+            text = path.read_text("utf-8").lstrip("- ")
+        else:
+            continue
+        rows.append((f"`{path.relative_to(PACKAGE)}`", cell(text.partition("\n")[0])))
+    return table(*rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "tasks": calls,
@@ -174,5 +194,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "keys": keys,
     "errors": raised,
     "metrics": metrics,
+    "files": files,
 }
 """Name in `<!-- made from the code: NAME -->` -> the Markdown that takes its place."""
