@@ -28,11 +28,13 @@ class RowCache(Reader[Row]):
     pickle has the settings and makes connections of its own. No connection is opened before the first
     read; all readers of a process share one pool for each server, except those with a `client` of the application.
 
-    type: of the rows: a TypedDict, a dataclass, a msgspec Struct, a Pydantic model or a class that SQLAlchemy maps;
-    default: a dictionary. docs/json.md has the JSON form of each SQL type.
-    timeout: seconds after which a read raises CacheError when Redis does not answer; a client has its own.
-    near: how many rows to keep in this process (docs/near-cache.md); 0: none.
-    read_through: how to read the database (docs/reading.md).
+    - `type`: of the rows: a TypedDict, a dataclass, a msgspec Struct, a Pydantic model or a class that SQLAlchemy maps;
+      default: a dictionary. docs/json.md has the JSON form of each SQL type.
+    - `client`: a `redis.Redis` of the application, instead of a URL.
+    - `timeout`: seconds after which a read raises CacheError when Redis does not answer; a client has its own.
+    - `near`: how many rows to keep in this process (docs/near-cache.md); 0: none.
+    - `read_through`: how to read the database (docs/reading.md).
+    - `app`: the Celery application whose settings to take.
 
     Raises ConfigError for wrong settings, ArgumentError for a table that the settings do not have, an option out of
     its range or a wrong key. The reads raise CacheError when Redis cannot

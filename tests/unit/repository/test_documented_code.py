@@ -20,6 +20,7 @@ from support.documented import PAGES, read_blocks
 from support.project import ROOT
 
 import rowcache_tasks
+from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS
 from rowcache_tasks.ops.cli import COMMANDS, rowcache
 from rowcache_tasks.reader.options import AsyncOptions, SyncOptions
 
@@ -187,3 +188,8 @@ def test_block_that_is_run_names_a_test_that_reads_its_page():
 def test_commands_in_the_text_are_there(page):
     named = re.findall(r"`(?:celery -A \w+ )?rowcache ([a-z][\w-]*)", page.read_text("utf-8"))
     assert [name for name in named if name not in COMMANDS] == []
+
+
+def test_every_setting_and_option_of_a_table_is_in_the_page_of_settings():
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    assert [name for name in (*SETTINGS, *TABLE_OPTIONS) if not re.search(rf"[`\"]{name}\b", page)] == []
