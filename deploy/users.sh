@@ -32,9 +32,9 @@ channel="/${VALKEY_BROKER_DATABASE:-0}."
 
 # The state of the schedule: every key of the scripts except the values.
 state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'state:*' 'stats:*' \
-    'expiring:*' 'queue:*' 'processes:*' 'fill:*')
+    'expiring:*' 'queue:*' 'processes:*' 'fill:*' 'notes:*' 'outcomes:*' 'asked:*')
 scripts='+evalsha +eval'
-rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hgetall +hset +hdel +hlen +hincrby +del +persist +rpush +llen +exists'
+rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hgetall +hset +hdel +hlen +hincrby +del +persist +rpush +llen +exists +zremrangebyrank +smismember +lpush +ltrim'
 
 # The broker: a part (…) of a user, with its own keys and channels. All commands that read or write keys are allowed on
 # them, since each release of kombu may use others. Those without a key, or for all keys, are not.
@@ -59,12 +59,12 @@ user application "${VALKEY_APPLICATION_PASSWORD:?}" "$(keys %R $values 'refreshe
 # filler: an application that also fills missing rows from the database (read-through) and touches rows without a task.
 # Writes values and the schedule.
 user filler "${VALKEY_FILLER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire" \
+    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire +exists +smismember +lpush +ltrim" \
     "($(keys %W 'rowcache.*') $send)"
 
 # dispatcher: claims rows, sends messages, drops values. Reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \
-    "$scripts $rows +zscan +blpop +ltrim +info" "($(keys %W 'celery*' 'rowcache.*') $asked)"
+    "$scripts $rows +zscan +blpop +info" "($(keys %W 'celery*' 'rowcache.*') $asked)"
 
 # worker: takes messages, writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
@@ -73,5 +73,5 @@ user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
 user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +get +pttl +hscan +zscan +zrank +zrevrank +type +info +client|list" \
+    "$scripts $rows +get +pttl +hscan +zscan +zrank +zrevrank +lrange +scard +sadd +expire +type +info +client|list" \
     "($(keys %RW 'celery*') $(keys %W 'rowcache.*') $asked)" "($(keys %R 'rowcache.*') +lindex)"

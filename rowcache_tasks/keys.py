@@ -27,6 +27,9 @@ RESERVED_NAMESPACES = frozenset(
         "processes",
         "layout",
         "home",
+        "notes",
+        "outcomes",
+        "asked",
     ]
 )
 BOOK_TABLE = "inv"
@@ -154,6 +157,12 @@ class Keys:
     """HASH: counters, and the histogram of lateness; deleting it sets them to 0 and changes nothing else."""
     expiring: str
     """STRING: present as long as a value of the table may have an expiry."""
+    notes: str
+    """ZSET: note of a claim -> the end of its lease; note of a schedule change -> its stamp. For explain only."""
+    outcomes: str
+    """LIST: the newest outcomes of rows that have a reason, or were asked for. For explain only."""
+    asked: str
+    """SET, expires: rows that explain was asked for."""
     queue: str
     """As in DeploymentNames; with the part in braces, if there is one: a script has all its keys in one slot."""
 
@@ -180,6 +189,9 @@ class Keys:
             state=f"state:{place}",
             stats=f"stats:{place}",
             expiring=f"expiring:{place}",
+            notes=f"notes:{place}",
+            outcomes=f"outcomes:{place}",
+            asked=f"asked:{place}",
             queue=f"{DeploymentNames.of(deployment).queue}{place[place.find('{') :] if '{' in place else ''}",
         )
 

@@ -43,7 +43,7 @@ class DispatchLoop:
         self._publisher = Publisher(app, settings)
         self._signals = DeferredSignals()
         limits = Limits(settings.batch_size, settings.lease_s, settings.poll_interval_s, settings.max_queue)
-        self._dispatcher = Dispatcher(client, schedules, self._publisher, limits, self._signals)
+        self._dispatcher = Dispatcher(client, schedules, self._publisher, limits, self._signals, name)
         self._note = ProcessNote(settings, DISPATCHER, name)
         # All objects so far stay: a full collection would stop the dispatcher for 50 ms or more to find nothing.
         gc.collect()

@@ -44,6 +44,7 @@ class Publisher:
                 args=(table, row_ids),
                 kwargs=claim,
                 producer=producer,
+                task_id=claims[0].task_id or None,
                 time_limit=2 * self._lease_s + HANG_SLACK_S,
                 retry=False,
                 # Shown by Flower; saves the cost of rendering hundreds of ids for each event.

@@ -31,6 +31,7 @@ class Runtime:
         self.settings = settings
         self.backoff = Backoff(max_s=settings.max_backoff_s)
         self.stamps = Stamps()
+        self.statement_timeout_s = settings.lease_s
         self._sources: dict[str, Source] = {}
         self._engines: dict[str, Engine] = {}
 
@@ -51,7 +52,7 @@ class Runtime:
         if url not in self._engines:
             from rowcache_tasks.database.engine import create_source_engine  # noqa: PLC0415 an extra
 
-            timeout_s, setting = self.settings.lease_s, self.settings.setting_of(url)
+            timeout_s, setting = self.statement_timeout_s, self.settings.setting_of(url)
             self._engines[url] = create_source_engine(url, statement_timeout_s=timeout_s, setting=setting)
         return self._engines[url]
 

@@ -7,13 +7,16 @@ Any number of dispatchers may run: a claim is atomic. A dispatcher that dies bet
 that are due again when their lease ends.
 """
 
+import json
 import logging
 import math
+import os
 import random
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis
 
@@ -25,14 +28,13 @@ from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.rows import Schedule
 
+Claimed = tuple[Claim | None, float]
+"""A claim, None if it was refused, and the due time of the next row by the monotonic clock."""
+
 logger = logging.getLogger(__name__)
 
 LOOKS = 5
-"""Limit of looks for proven rows after one claim.
-
-Looks follow a claim with half a batch or more of new and failing rows, while more rows are due.
-"""
-
+"""Limit of looks for proven rows after one claim with half a batch or more of new and failing rows."""
 LOOK_ROWS = 1000
 """Rows of one look: about 1.5 ms of the server."""
 
@@ -53,7 +55,8 @@ class Limits:
 class Dispatcher:
     """Claims the due rows of some tables and sends them, at most one batch of each table a pass.
 
-    `deferral` is entered from a claim until its batch was sent or released: it may defer signals.
+    `deferral` is entered from a claim until its batch was sent or released: it may defer signals. `name`: in
+    the notes of its claims.
     """
 
     def __init__(
@@ -63,10 +66,12 @@ class Dispatcher:
         broker: Broker,
         limits: Limits,
         deferral: AbstractContextManager[object] | None = None,
+        name: str = "",
     ) -> None:
         self._client = client
         self._schedules = schedules
         self._limits = limits
+        self._facts = {"dispatcher": name, "pid": os.getpid()}
         self._deferral = deferral or nullcontext()
         self._wakeup = Wakeup(client, [schedule.table.keys.wake for schedule in schedules])
         batches = SentBatches(client, schedules[0].table.keys.queue)
@@ -179,11 +184,8 @@ class Dispatcher:
         self._failing |= errors.keys()
         return claims
 
-    def _dispatch_table(self, schedule: Schedule) -> tuple[Claim | None, float]:
-        """Claim a batch and send it. Return the claim, and the due time of the next row. A refused claim is None.
-
-        The due time is of the monotonic clock; inf: nothing is scheduled, or the table is paused.
-        """
+    def _dispatch_table(self, schedule: Schedule) -> Claimed:
+        """Claim a batch and send it. The due time is inf when nothing is scheduled, or the table is paused."""
         claim, due_at = self._claim_and_send(schedule, self._limits.batch_size)
         if claim and due_at <= time.monotonic() and claim.unproven >= self._limits.batch_size / 2:
             self._dispatch_proven(schedule)
@@ -210,32 +212,31 @@ class Dispatcher:
             if not claim.go_on_at or left <= 0:
                 return
 
-    def _claim_and_send(
-        self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf"
-    ) -> tuple[Claim | None, float]:
+    def _claim_and_send(self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf") -> Claimed:
         with self._deferral:
-            asked_at = time.monotonic()
-            claim, due_at = self._claim(schedule, limit, looks, since)
+            asked_at, task_id = time.monotonic(), str(uuid.uuid4())
+            note = json.dumps(self._facts | {"task": task_id})
+            claim, due_at = self._claim(schedule, note, limit, looks, since)
             if claim and claim.row_ids:
-                claims = [claim]
+                claims = [replace(claim, task_id=task_id)]
                 if not looks:
-                    due_at = self._claim_more(schedule, claims, due_at)
+                    due_at = self._claim_more(schedule, claims, due_at, note)
                 claim = self._sender.send(schedule, claims, asked_at)[-1]
         if claim and (claim.row_ids or not looks):
             self._backpressure.note_claim(claim)
         return claim, due_at
 
-    def _claim(self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf") -> tuple[Claim | None, float]:
-        claim, next_due = schedule.claim_rows(limit, self._limits.lease_s, looks, since)
+    def _claim(self, schedule: Schedule, note: str, limit: int, looks: int = 0, since: str = "-inf") -> Claimed:
+        claim, next_due = schedule.claim_rows(limit, self._limits.lease_s, looks, since, note)
         if claim is None or next_due is None:
             return claim, math.inf
         return claim, time.monotonic() + next_due - float(claim.claimed_at)
 
-    def _claim_more(self, schedule: Schedule, claims: list[Claim], due_at: float) -> float:
+    def _claim_more(self, schedule: Schedule, claims: list[Claim], due_at: float, note: str) -> float:
         """Add claims to those of a message while batches wait for workers; return the due time of the next row."""
         while self._backpressure.lets_share(claims, self._limits.batch_size):
             try:
-                claim, next_at = self._claim(schedule, self._limits.batch_size)
+                claim, next_at = self._claim(schedule, note, self._limits.batch_size)
             except redis.RedisError:
                 break  # the next pass meets the error; what is claimed is sent
             if claim is None:

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.problem import describe_queue
-from rowcache_tasks.ops.reason import Reason, next_try, reason_of
+from rowcache_tasks.ops.reason import Reason, describe_claim, next_try, reason_of
+from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.row_state import RowState, finite
 
@@ -40,16 +43,23 @@ class Explanation:
     """Why the database is not known."""
     is_waiting: bool = False
     """Whether its claim is in a batch that no worker has started."""
+    notes: Notes = NO_NOTES
 
     @property
     def reason(self) -> Reason:
         """Why the row is as it is."""
-        return reason_of(self.row, self.found, self.table, in_database=IN_DATABASE[self.database])
+        is_there = IN_DATABASE[self.database]
+        return reason_of(self.row, self.found, self.table, in_database=is_there, notes=self.notes)
 
     @property
     def is_claimed(self) -> bool:
         """Whether the row is claimed."""
         return self.row.is_claimed(self.found.settings.lease_s)
+
+    @property
+    def claim(self) -> ClaimNote | None:
+        """The note of its claim; None: not claimed, or not noted."""
+        return self.notes.claim if self.is_claimed else None
 
     def having(self, kind: str) -> int:
         """Count the processes that are alive and have the table."""
@@ -72,12 +82,16 @@ class Explanation:
             "delay": finite(row.delay),
             "due_in": finite(row.due_in),
             "changed_at": finite(row.changed),
+            "max_staleness": self.table.max_staleness_s,
+            "change": self.notes.change and msgspec.to_builtins(self.notes.change),
             "claimed": self.is_claimed,
+            "claim": self.claim and msgspec.to_builtins(self.claim),
             "lease_until": finite(row.due) if self.is_claimed else None,
             "batch_started": not self.is_waiting if self.is_claimed else None,
             "failures": row.failure.failures if row.failure else 0,
             "error": one_line(row.failure.error) if row.failure else None,
             "failed_at": row.failure.at if row.failure else None,
+            "outcomes": msgspec.to_builtins(self.notes.outcomes),
             "paused_at": found.tables[self.table.name].paused_at,
             "queue": found.length(found.names.refresh_queue),
             "dispatchers": self.having(DISPATCHER),
@@ -95,6 +109,8 @@ class Explanation:
         facts = {
             "value": self._value(),
             "schedule": self._schedule(),
+            "claim": self._claim(),
+            "outcomes": "; ".join(map(self._outcome, self.notes.outcomes)) or "none noted",
             "failure": "none" if row.failure is None else f"{self._ago(row.failure.at)}: {row.failure.error}",
             "table": f"{paused}; {' and '.join(having)} alive that have it",
             "queue": describe_queue(self.found, self.found.names.refresh_queue),
@@ -117,9 +133,23 @@ class Explanation:
         changed = "none in the last day" if row.changed is None else f"enqueued {self._ago(row.changed)}"
         due = next_try(row)
         if self.is_claimed:
-            started = "no worker has started its batch" if self.is_waiting else "a worker has started its batch"
-            due = f"claimed, its lease ends in {show_duration(row.due_in or 0)}; {started}"
-        return f"{every}, {due}; last change: {changed}"
+            due = f"its lease ends in {show_duration(row.due_in or 0)}"
+        if self.notes.change:
+            changed += f" by {self.notes.change.describe()}"
+        promise = f", at most {self.table.max_staleness_s:g} s old" if self.table.max_staleness_s else ""
+        return f"{every}{promise}, {due}; last change: {changed}"
+
+    def _claim(self) -> str:
+        if not self.is_claimed:
+            return "not claimed"
+        started = "no worker has started its batch" if self.is_waiting else "a worker has started its batch"
+        claim = self.claim
+        if claim is None:
+            return f"claimed; {started}"
+        return f"claimed {self._ago(claim.at)} by {describe_claim(claim, self.row.at)}"
+
+    def _outcome(self, outcome: Outcome) -> str:
+        return f"{outcome.outcome} {self._ago(outcome.at)}" + (f" ({outcome.reason})" if outcome.reason else "")
 
     def _ago(self, time: float) -> str:
         return f"{show_duration(max(0.0, self.row.at - time))} ago"

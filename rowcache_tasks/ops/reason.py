@@ -9,6 +9,7 @@ from rowcache_tasks.errors.text import one_line, show_count, show_duration, show
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
 from rowcache_tasks.ops.row_description import COMMAND
+from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.row_state import RowState
 
@@ -23,10 +24,12 @@ class Reason(NamedTuple):
     text: str
 
 
-def reason_of(row: RowState, found: Overview, table: Table, *, in_database: bool | None = None) -> Reason:
+def reason_of(
+    row: RowState, found: Overview, table: Table, *, in_database: bool | None = None, notes: Notes = NO_NOTES
+) -> Reason:
     """Return the reason. `in_database`: whether the database has the row; None: not known."""
     if not row.is_wanted:
-        return reason_of_unwanted(row, found, table, in_database)
+        return reason_of_unwanted(row, found, table, in_database, notes)
     if row.due_in is None:
         return Reason("lost", f"it is not in {table.keys.schedule!r}: {COMMAND} refresh {table.name} ROW_ID")
     if in_database is False:
@@ -37,10 +40,12 @@ def reason_of(row: RowState, found: Overview, table: Table, *, in_database: bool
         )
     if is_fresh(row):
         return Reason("fresh", f"refreshed {show_duration(row.age or 0)} ago, every {row.delay:g} s: {next_try(row)}")
-    return next(reasons_of_late(row, found, table))
+    return next(reasons_of_late(row, found, table, notes))
 
 
-def reason_of_unwanted(row: RowState, found: Overview, table: Table, in_database: bool | None) -> Reason:
+def reason_of_unwanted(
+    row: RowState, found: Overview, table: Table, in_database: bool | None, notes: Notes = NO_NOTES
+) -> Reason:
     """Return the reason for a row without a delay, or with one <= 0."""
     if row.due_in is not None:
         return Reason("to_be_dropped", f"it has no delay, and is dropped when it is claimed: {next_try(row)}")
@@ -51,16 +56,20 @@ def reason_of_unwanted(row: RowState, found: Overview, table: Table, in_database
         remedy = f"{COMMAND} unschedule {table.name} ROW_ID removes it"
         return Reason("not_scheduled", f"not scheduled, and its value stays as it is: {remedy}{gone}")
     waiting = "".join(f"; {problem.text}" for problem in schedule_queue_problems(found))
+    last = notes.last
+    if last and last.outcome == "dropped" and last.at > (row.changed or 0):
+        return Reason("dropped", f"dropped {ago(row, last.at)}: {last.reason}{waiting}")
     if row.changed is not None:
-        ago = show_duration(max(0.0, row.at - row.changed))
-        return Reason("dropped", f"dropped: its last schedule change was enqueued {ago} ago{gone}{waiting}")
+        change = f" by {notes.change.describe()}" if notes.change else ""
+        text = f"dropped{change}: its last schedule change was enqueued {ago(row, row.changed)}{gone}{waiting}"
+        return Reason("dropped", text)
     return Reason(
         "never_scheduled",
         f"not scheduled, now or in the last day: {COMMAND} schedule {table.name} DELAY ROW_ID{gone}{waiting}",
     )
 
 
-def reasons_of_late(row: RowState, found: Overview, table: Table) -> Iterator[Reason]:
+def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) -> Iterator[Reason]:
     """Yield the reasons for a scheduled row whose value is too old, or absent; the first is the one to mend."""
     is_due, is_failing = (row.due_in or 0) <= 0, row.failure is not None
     snapshot, queue = found.tables[table.name], found.names.refresh_queue
@@ -83,20 +92,43 @@ def reasons_of_late(row: RowState, found: Overview, table: Table) -> Iterator[Re
         times, error = show_count(row.failure.failures, "time"), one_line(row.failure.error)
         yield Reason("failing", f"failed {times} in a row: {error}: {next_try(row)}")
     if is_due:
-        yield reason_of_overdue(row, found)
+        yield reason_of_overdue(row, found, notes.last)
     if row.is_value_gone:
         remedy = f"{COMMAND} refresh {table.name} ROW_ID"
         yield Reason("value_gone", f"its value has expired, was evicted, or was removed by another program: {remedy}")
     if row.is_claimed(found.settings.lease_s):
-        until = time.strftime("%H:%M:%S", time.localtime(row.due))
-        yield Reason(
-            "claimed", f"claimed for a worker until {until} ({show_duration(row.due_in or 0)} left), then due again"
-        )
+        yield reason_of_claimed(row, found, notes.claim)
     yield Reason("not_due_yet", f"it was not refreshed in this time: {next_try(row)}")
 
 
-def reason_of_overdue(row: RowState, found: Overview) -> Reason:
+def reason_of_claimed(row: RowState, found: Overview, claim: ClaimNote | None) -> Reason:
+    """Return the reason for a row that is claimed, or whose worker has died."""
+    until = time.strftime("%H:%M:%S", time.localtime(row.due))
+    then = f"until {until} ({show_duration(row.due_in or 0)} left), then due again"
+    if claim is None:
+        return Reason("claimed", f"claimed for a worker {then}")
+    by = describe_claim(claim, row.at)
+    alive = {worker.name for worker in found.alive(WORKER)}
+    if claim.worker and claim.worker not in alive:
+        return Reason("worker_lost", f"{claim.worker} was killed or hangs: claimed {ago(row, claim.at)} by {by} {then}")
+    return Reason("claimed", f"claimed {ago(row, claim.at)} by {by} {then}")
+
+
+def describe_claim(claim: ClaimNote, now: float) -> str:
+    """Return who has claimed a row and who refreshes it, as a phrase for people."""
+    task = f"task {claim.task}"
+    by = f"{claim.dispatcher} (process {claim.pid}) for {task}" if claim.dispatcher else f"hand in {task}"
+    if not claim.worker:
+        return f"{by}, which no worker has started"
+    since = "" if claim.started_at is None else f" {show_duration(max(0.0, now - claim.started_at))} ago"
+    return f"{by}, which {claim.worker} (process {claim.worker_pid}) has started{since}"
+
+
+def reason_of_overdue(row: RowState, found: Overview, last: Outcome | None) -> Reason:
     """Return the reason for a due row while dispatchers and workers are alive."""
+    if last and last.outcome == "superseded" and last.at > (row.refreshed or 0):
+        text = f"its last refresh was not written {ago(row, last.at)} ({last.reason}): {next_try(row)}"
+        return Reason("superseded", text)
     queue = found.names.refresh_queue
     batches, late = found.length(queue), show_duration(-(row.due_in or 0))
     if batches:
@@ -119,6 +151,11 @@ def is_fresh(row: RowState) -> bool:
     """Whether a row is refreshed in time: neither due nor failing, with a value that is not older than its delay."""
     is_on_time = row.age is not None and row.delay is not None and row.age <= row.delay
     return is_on_time and row.failure is None and (row.due_in or 0) > 0
+
+
+def ago(row: RowState, time: float) -> str:
+    """Return how long before the reading a time was, as a phrase."""
+    return f"{show_duration(max(0.0, row.at - time))} ago"
 
 
 def next_try(row: RowState) -> str:

@@ -43,6 +43,8 @@ class Claim:
     """Time of Redis after which a value that was read is refused."""
     slow_ms: int = 0
     """Duration of the read, if it was slow; milliseconds."""
+    task_id: str = ""
+    """Id of the task that it is sent in, which is in its note; of the first claim of a message. "": any."""
 
     def to_message(self) -> dict[str, Any]:
         """Return the part of a message beside the row ids: the argument `claim` of the task refresh_row."""

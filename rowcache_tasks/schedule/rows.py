@@ -51,12 +51,13 @@ class Schedule:
         self._promise = (table.max_staleness_s or 0, 1 - (table.target or 0))  # 0: none; share that may be older
 
     def claim_rows(
-        self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf"
+        self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf", note: str = ""
     ) -> tuple[Claim | None, float | None]:
         """Claim up to `limit` due rows, earliest first; also return the next due time, None when no row is scheduled.
 
         With `looks`, claim proven rows only: rows that were refreshed before and do not fail, among the first `looks`
         rows due since `due_since` (Claim.go_on_at of the last look). Rows above the cap of the table stay due.
+        `note`: facts as JSON, for explain.
 
         Rows without a delay, or with one <= 0, and the row id "" are removed from every key instead. If the process
         dies after this call, the claimed rows are due again when the lease ends.
@@ -64,8 +65,8 @@ class Schedule:
         No Claim: a batch that was claimed half a lease ago is not started yet, so that due rows may be in the queue
         already (dispatch/backpressure.py).
         """
-        head = (self._prefix, Keys.fill_prefix, lease_s, limit, lease_s / 2)
-        reply = self._run("claim_rows", *head, looks, due_since, (self.table.max_rate or 0) / self.table.partitions)
+        head = (self._prefix, Keys.fill_prefix, lease_s, limit, lease_s / 2, looks, due_since)
+        reply = self._run("claim_rows", *head, (self.table.max_rate or 0) / self.table.partitions, note)
         if len(reply) == 1:
             return None, None
         claim = Claim(

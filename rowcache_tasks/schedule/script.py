@@ -13,7 +13,7 @@ from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.scripts import read_source
 
 COMMENT = re.compile(r"[ \t]*--.*$", re.M)
-BOUND_KEYS = re.compile(r"^local ([\w, ]+) = unpack\(KEYS\)$", re.M)
+BOUND_KEYS = re.compile(r"^local ([\w, ]+) = unpack\(KEYS(?:, \d+)?\)$", re.M)
 
 Call = tuple[Sequence[str], Sequence[Any]]
 """The keys and the arguments of one call."""
@@ -32,7 +32,7 @@ class Script:
         self.text = COMMENT.sub("", source)
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         texts[self.digest] = self.text
-        self.keys = tuple(BOUND_KEYS.findall(source)[0].split(", "))
+        self.keys = tuple(", ".join(BOUND_KEYS.findall(source)).split(", "))
         """Names of its keys, in their order: attributes of Keys."""
 
     def keys_of(self, keys: Keys) -> list[str]:

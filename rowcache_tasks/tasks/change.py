@@ -26,6 +26,7 @@ from rowcache_tasks.schedule.arguments import (
     parse_stamp,
     plain,
 )
+from rowcache_tasks.schedule.note import note_change
 from rowcache_tasks.schedule.rows import Schedule
 
 if TYPE_CHECKING:
@@ -167,14 +168,24 @@ def _task(function: Callable[..., R], *, bind: bool) -> ScheduleChange[P, R]:
 
 
 @contextmanager
-def changing(table: str) -> Iterator[Schedule]:
-    """Yield the schedule of a table; when the change cannot be made now, put the task back into its queue.
+def changing(table: str, stamp: str = "") -> Iterator[Schedule]:
+    """Note the change if it has a stamp, and yield the schedule of the table; put the task back if that fails.
 
     Redis that is away, full, or a replica after a failover, a mistake of a library: all of that passes. Only wrong
     arguments, an error of the database, a time limit of the caller, and LASTING_ERRORS fail the task.
     """
     try:
-        yield current_runtime().schedule(table)
+        schedule = current_runtime().schedule(table)
+        if stamp and current_task:
+            request = current_task.request
+            facts = {
+                "change": current_task.name,
+                "task": request.id,
+                "sender": request.origin,
+                "worker": request.hostname,
+            }
+            note_change(current_runtime().client, schedule.table.keys, stamp, facts)
+        yield schedule
     except (RowCacheError, SoftTimeLimitExceeded):
         raise
     except Exception as error:

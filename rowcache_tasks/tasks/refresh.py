@@ -1,6 +1,7 @@
 """Task that dispatchers send: refresh a batch of rows."""
 
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from rowcache_tasks.errors.text import MAX_TEXT, one_line, show_text
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim, from_messages
 from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.note import end_notes, start_notes
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
 from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repeat_in_outage
 
@@ -52,8 +54,11 @@ def refresh_row(
     reasons: list[str] = []
     for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):
         leased = schedule.lease_rows(batch, runtime.settings.lease_s)
+        key = schedule.table.keys.notes
         with schedule.exchange() as exchange:
-            counts.update(refresh_claims(schedule, source, [leased], runtime.backoff, exchange, reasons=reasons))
+            exchange.send(start_notes([leased], key, note_facts(float(leased.claimed_at))))
+            last = end_notes([leased], key)
+            counts.update(refresh_claims(schedule, source, [leased], runtime.backoff, exchange, None, reasons, last))
     return make_result(counts, reasons)
 
 
@@ -88,7 +93,9 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
         if own:
             schedule, source = runtime.schedule(table), runtime.source(table)
             clock = runtime.sent_batches.estimate_now
-            counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock, reasons))
+            exchange.send(start_notes(own, schedule.table.keys.notes, note_facts(clock())))
+            last = end_notes(own, schedule.table.keys.notes)
+            counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock, reasons, last))
         exchange.read()
     now = runtime.sent_batches.estimate_now()
     late_s = max((now - float(claim.claimed_at) + claim.late_ms / 1000 for claim in own), default=math.inf)
@@ -98,3 +105,9 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
             counts.update(release_unknown(unknown, claim, str(refresh_row.request.hostname)))
             reasons.append(f"the worker has no table {show_text(str(table))}")
     return make_result(counts, reasons, max(0.0, late_s))
+
+
+def note_facts(started_at: float) -> dict[str, Any]:
+    """Return the facts about the task that runs, for the notes of its claims."""
+    request = refresh_row.request
+    return {"worker": request.hostname, "worker_pid": os.getpid(), "task": request.id, "started_at": started_at}

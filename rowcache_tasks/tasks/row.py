@@ -51,12 +51,12 @@ def refresh_now(table: str, row_ids: Many[Key], *, stamp: str = "") -> dict[str,
 
 def put_delays(table: str, delays: Any, stamp: str) -> dict[str, int]:
     """Schedule rows, row id -> seconds, due now."""
-    with changing(table) as schedule:
+    with changing(table, stamp) as schedule:
         rows = {row_id: (delay, 0.0) for row_id, delay in delays.items()}
         return schedule.put_rows(rows, stamp).as_result()
 
 
 def drop(table: str, row_ids: Any, stamp: str) -> dict[str, int]:
     """Unschedule rows."""
-    with changing(table) as schedule:
+    with changing(table, stamp) as schedule:
         return schedule.drop_rows(row_ids, stamp).as_result()

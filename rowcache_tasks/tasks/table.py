@@ -23,7 +23,7 @@ def schedule_table(self: Change, table: str, delay: Delay, *, stamp: str = "") -
         total = f"{source.count_rows():,}"
     except SourceError:
         total = "many"  # A count may take longer than a statement is allowed to; the keys are streamed all the same.
-    with changing(table) as schedule:
+    with changing(table, stamp) as schedule:
         changed = seed_table(
             schedule, source, parse_delay(delay), stamp, self.progress("{:,} of " + total + " rows scheduled")
         )
@@ -37,7 +37,7 @@ def schedule_query(self: Change, table: str, query: str, delay: Delay, *, stamp:
     `delay` is for rows to which the query gives none. The first refreshes are spread over the delay of each row.
     """
     stamp = stamp or now_stamp()
-    with changing(table) as schedule:
+    with changing(table, stamp) as schedule:
         source = current_runtime().source(table)
         chosen, report = schedule.table.query(query), self.progress("{:,} rows scheduled")
         changed = seed_query(schedule, source, chosen, parse_delay(delay), stamp, report)
@@ -51,7 +51,7 @@ def reconcile_table(self: Change, table: str, delay: Delay, *, stamp: str = "") 
     Rows that are scheduled already keep their delay and their due time.
     """
     stamp = stamp or now_stamp()
-    with changing(table) as schedule:
+    with changing(table, stamp) as schedule:
         runtime = current_runtime()
         report = self.progress("{:,} rows compared, {:,} added, {:,} dropped")
         found = reconcile(
@@ -90,13 +90,13 @@ def drop_table(self: Change, table: str, *, stamp: str = "") -> dict[str, int]:
     Rows that were scheduled after this task was enqueued are kept.
     """
     stamp = stamp or now_stamp()
-    with changing(table) as schedule:
+    with changing(table, stamp) as schedule:
         report = self.progress("{:,} rows dropped, {:,} kept")
         return asdict(drop_all(schedule, current_runtime().table_state(table), stamp, report))
 
 
 def set_paused(table: str, is_paused: bool, stamp: str) -> dict[str, int]:
     """Pause or resume, unless a later change of the kind was applied already."""
-    with changing(table):
+    with changing(table, stamp):
         is_applied = current_runtime().table_state(table).pause_table(is_paused, stamp)
     return {"applied": int(is_applied), "ignored": int(not is_applied)}

@@ -138,7 +138,7 @@ def remove_keys(url: str) -> None:
         found: list[Any] = [settings.names.queue, settings.names.beat, settings.names.processes]
         for keys in (table.keys for table in settings.tables.values()):
             found += (keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures)
-            found += (keys.wake, keys.state, keys.stats, keys.expiring)
+            found += (keys.wake, keys.state, keys.stats, keys.expiring, keys.notes, keys.outcomes, keys.asked)
             for prefix in (keys.value_prefix, f"{Keys.fill_prefix}{keys.value_prefix}"):
                 found += client.scan_iter(f"{prefix}*", count=1000)
         client.delete(*found)

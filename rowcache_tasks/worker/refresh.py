@@ -13,7 +13,7 @@ import redis
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, shorten
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
-from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
 from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal, start_read
 from rowcache_tasks.worker.warning import warn_once
@@ -69,13 +69,15 @@ def refresh_claims(
     exchange: Exchange,
     clock: Clock | None = None,
     reasons: list[str] | None = None,
+    last: Sequence[Command] = (),
 ) -> dict[str, int]:
     """Refresh the rows of claims; return counts: refreshed, unchanged, superseded, dropped, missing, failed.
 
     One SELECT for READ_BYTES of rows; the outcome of each is sent before the next SELECT, and all replies are read at
     the end. Rows that are missing, unreadable or not encodable hold up no other row. If the process dies before it has
     sent the outcome of a row, the row is due again when its lease ends. Without a `clock`, Redis is asked for the time.
-    The reason of each row that failed is appended to `reasons`.
+    The reason of each row that failed is appended to `reasons`. `last`: commands after the
+    last outcome.
     """
     committed: list[list[Any]] = []
     missed: list[list[Any]] = []
@@ -100,6 +102,7 @@ def refresh_claims(
             failed += len(errors)
             if reasons is not None:
                 reasons += errors.values()
+    exchange.send(last)
     exchange.read()
     counts = asdict(sum_of(Committed, chain(*committed)))
     absent, back = sum_of(Missed, chain(*missed)), sum_of(Released, chain(*released))

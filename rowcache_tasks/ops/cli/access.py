@@ -1,5 +1,7 @@
 """Settings, Redis client and error line of a command."""
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from rowcache_tasks.config.settings import Settings, load_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError, RowCacheError
 from rowcache_tasks.errors.text import one_line, redact, shorten
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.note import note_change
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -52,9 +55,13 @@ class Access(Runtime):
             )
         return super().engine(url)
 
-    def new_stamp(self) -> str:
-        """Return the stamp of a change of many steps, by the clock of Redis."""
-        return self.stamps.stamp(self.client.time())
+    def new_stamp(self, table: str) -> str:
+        """Return the stamp of a change, by the clock of Redis, and note the command."""
+        stamp = self.stamps.stamp(self.client.time())
+        command = f"rowcache {click.get_current_context().info_name}"
+        facts = {"change": command, "sender": f"{os.getpid()}@{socket.gethostname()}"}
+        note_change(self.client, self.settings.table(table).keys, stamp, facts)
+        return stamp
 
 
 @contextmanager

@@ -13,8 +13,11 @@ from rowcache_tasks.ops.explanation import Answer, Explanation
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.row_description import COMMAND
 from rowcache_tasks.schedule.arguments import parse_row_id
+from rowcache_tasks.schedule.note import ask_outcomes, read_notes
 from rowcache_tasks.schedule.row_state import RowState, read_row_states
 
+ASK_S = 2.0
+"""Longest wait for the database: the row may be late because of it."""
 SAME_S = 1e-4
 """Two times of a claim that differ by less are the same: no two claims are."""
 
@@ -27,7 +30,10 @@ SAME_S = 1e-4
 @click.argument("row_id")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def explain(table: str, row_id: str, as_json: bool) -> None:
-    """Name the reason for the state of a row of TABLE. Prints all that is known about it. Changes nothing."""
+    """Name the reason for the state of a row of TABLE. Prints all that is known about it.
+
+    Changes nothing. Each outcome of the row is noted for an hour from then on.
+    """
     with open_access() as access:
         chosen = access.settings.table(table)
         found = read_explanation(access, chosen, parse_row_id(row_id))
@@ -37,14 +43,17 @@ def explain(table: str, row_id: str, as_json: bool) -> None:
 def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:
     """Read Redis, the broker and the database; without the database, the rest."""
     (row,) = read_row_states(access.client, table, [row_id])
-    answer, error = ask_database(access, table, row)
-    overview = read_overview(access.client, access.settings, access.broker, with_clients=False)
+    notes = read_notes(access.client, table.keys, row_id, row.due, row.changed)
+    ask_outcomes(access.client, table.keys, row_id)
     is_waiting = False
-    if row.due is not None:
+    if row.due is not None and not (notes.claim and notes.claim.worker):
         claimed_at = row.due - access.settings.lease_s
         waiting: Any = access.client.zcount(table.keys.queue, claimed_at - SAME_S, claimed_at + SAME_S)
         is_waiting = waiting > 0
-    return Explanation(table, row, overview, answer, error, is_waiting)
+    overview = read_overview(access.client, access.settings, access.broker, with_clients=False)
+    access.statement_timeout_s = min(ASK_S, access.statement_timeout_s)
+    answer, error = ask_database(access, table, row)
+    return Explanation(table, row, overview, answer, error, is_waiting, notes)
 
 
 def ask_database(access: Access, table: Table, row: RowState) -> tuple[Answer, str]:

@@ -38,7 +38,7 @@ def schedule(table: str, delay: str, row_ids: tuple[str, ...]) -> None:
     """Cache rows from now on, refreshed every DELAY seconds."""
     with open_access() as access:
         rows, delay_s = access.schedule(table), read_delay(delay)
-        changed = rows.put_rows(dict.fromkeys(parse_row_ids(list(row_ids)), (delay_s, 0.0)))
+        changed = rows.put_rows(dict.fromkeys(parse_row_ids(list(row_ids)), (delay_s, 0.0)), access.new_stamp(table))
     click.echo(f"{table}: {show_count(changed.applied, 'row')} due now and every {delay_s:g} s")
 
 
@@ -48,7 +48,7 @@ def schedule(table: str, delay: str, row_ids: tuple[str, ...]) -> None:
 def unschedule(table: str, row_ids: tuple[str, ...]) -> None:
     """Stop caching rows and remove their values at once."""
     with open_access() as access:
-        changed = access.schedule(table).drop_rows(parse_row_ids(list(row_ids)))
+        changed = access.schedule(table).drop_rows(parse_row_ids(list(row_ids)), access.new_stamp(table))
     click.echo(f"{table}: {show_count(changed.applied, 'row')} not cached any more")
 
 
@@ -69,7 +69,7 @@ def refresh(table: str, row_ids: tuple[str, ...]) -> None:
 def pause(table: str) -> None:
     """Stop refreshing TABLE until `resume`. Readers keep the last values."""
     with open_access() as access:
-        access.table_state(table).pause_table(True)
+        access.table_state(table).pause_table(True, access.new_stamp(table))
     click.echo(f"{table}: paused; batches that were sent before are still refreshed")
 
 
@@ -78,7 +78,7 @@ def pause(table: str) -> None:
 def resume(table: str) -> None:
     """Refresh TABLE again; due rows are refreshed at once."""
     with open_access() as access:
-        access.table_state(table).pause_table(False)
+        access.table_state(table).pause_table(False, access.new_stamp(table))
     click.echo(f"{table}: not paused")
 
 
@@ -134,7 +134,7 @@ def schedule_table(table: str, delay: str) -> None:
         schedule, delay_s, source = access.schedule(table), read_delay(delay), access.source(table)
         source.load()
         with show_progress(f"{table}: scheduling", count_rows(source)) as report:
-            changed = seed_table(schedule, source, delay_s, access.new_stamp(), report)
+            changed = seed_table(schedule, source, delay_s, access.new_stamp(table), report)
     click.echo(describe(table, changed))
 
 
@@ -157,7 +157,7 @@ def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None
         delay_s, source = read_delay(delay), access.source(table)
         source.check_query(query)
         with show_progress(f"{table}: scheduling", None) as report:
-            changed = seed_query(schedule, source, query, delay_s, access.new_stamp(), report)
+            changed = seed_query(schedule, source, query, delay_s, access.new_stamp(table), report)
     click.echo(describe(table, changed))
 
 
@@ -177,7 +177,7 @@ def reconcile(table: str, delay: str) -> None:
         total, scheduled = count_rows(source), state.count_rows()
         with show_progress(f"{table}: comparing", total and total + max(total, scheduled)) as report:
             found = reconcile_table(
-                schedule, state, source, delay_s, access.new_stamp(), lambda count, *_: report(count)
+                schedule, state, source, delay_s, access.new_stamp(table), lambda count, *_: report(count)
             )
     click.echo(
         f"{table}: {show_count(found.added, 'row')} added, every {delay_s:g} s; "
@@ -196,7 +196,7 @@ def drop_table(table: str, yes: bool) -> None:
         if not yes:
             click.confirm(f"{table}: drop {show_count(scheduled, 'row')} and their values?", abort=True, err=True)
         with show_progress(f"{table}: dropping", scheduled) as report:
-            found = drop_rows_of(schedule, state, access.new_stamp(), lambda dropped, kept: report(dropped + kept))
+            found = drop_rows_of(schedule, state, access.new_stamp(table), lambda dropped, kept: report(dropped + kept))
     left = f", {found.kept:,} left alone: scheduled meanwhile" if found.kept else ""
     click.echo(f"{table}: {show_count(found.dropped, 'row')} not cached any more{left}")
 

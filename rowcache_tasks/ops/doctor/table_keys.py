@@ -28,6 +28,9 @@ TYPES = {
     "changed": "zset",
     "wake": "list",
     "expiring": "string",
+    "notes": "zset",
+    "outcomes": "list",
+    "asked": "set",
 }
 HASH = "hash"
 

@@ -1,18 +1,20 @@
 -- Claims due rows, earliest first: moves the due time of each to the end of a lease.
--- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, queue ZSET
+-- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH,
+--      queue ZSET, notes ZSET, outcomes LIST, asked SET
 -- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds,
 --      looks rows (0: any due rows are claimed; else only rows that were refreshed before and do
 --      not fail, among so many rows), due_since time ("-inf": the first that are due),
---      max_rate rows a second (0: no cap)
+--      max_rate rows a second (0: no cap), note JSON (of the claim, for explain; "": none)
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
 --         new and failing rows among them (estimated from 16), due time at which the next look goes
 --         on or "",
 --         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
 --         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
 --         max_wait_s ago is not started yet
-local schedule, delay, refreshed, failures, stats, state, queue = unpack(KEYS)
+local schedule, delay, refreshed, failures, stats, state = unpack(KEYS)
+local queue, notes, outcomes, asked = unpack(KEYS, 7)
 local value_prefix, fill_prefix, lease_s, limit, max_wait_s, looks = unpack(ARGV)
-local due_since, max_rate = unpack(ARGV, 7)
+local due_since, max_rate, note = unpack(ARGV, 7)
 limit, looks, max_rate = tonumber(limit), tonumber(looks), tonumber(max_rate)
 -- @include now
 -- @include scored
@@ -46,6 +48,8 @@ local function is_wanted(i)
   -- mutant: claim-without-delay -> return tonumber(delays[i] or 1) > 0
   return tonumber(delays[i] or 0) > 0
 end
+-- @include outcomes
+-- @include estimate_unproven
 -- @include pace
 local claimed, dropped, values, is_held_back = {}, {}, {}, false
 local first_due
@@ -61,6 +65,7 @@ for i, row_id in ipairs(row_ids) do
     values[#values + 1] = value_prefix .. row_id
     -- mutant: keep-fill
     values[#values + 1] = fill_prefix .. value_prefix .. row_id
+    note_outcome(i, 'dropped', delays[i] and 'its-interval-was-set-to-0-or-less')
   end
 end
 
@@ -75,6 +80,7 @@ if #dropped > 0 then
   -- mutant: keep-due
   redis.call('ZREM', schedule, unpack(dropped))
   redis.pcall('HINCRBY', stats, 'dropped', #dropped)
+  write_outcomes()
 end
 local late_ms, unproven = 0, 0
 if #claimed > 0 then
@@ -84,16 +90,10 @@ if #claimed > 0 then
   redis.call('ZADD', schedule, scored(claimed, lease_until))
   lower_fences(claimed)
   redis.pcall('ZADD', queue, now, claimed_at)
+  if note ~= '' then redis.pcall('ZADD', notes, lease_until, claimed_at .. ' ' .. note) end
   redis.pcall('HINCRBY', stats, 'claimed', #claimed)
   late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
-  -- Of a sample.
-  local sample, step = {}, math.ceil(#claimed / 16)
-  for i = 1, #claimed, step do sample[#sample + 1] = claimed[i] end
-  local fences = redis.call('ZMSCORE', refreshed, unpack(sample))
-  local records = redis.call('HMGET', failures, unpack(sample))
-  for i = 1, #sample do
-    if records[i] or not fences[i] then unproven = unproven + #claimed / #sample end
-  end
+  unproven = estimate_unproven(claimed)
 end
 local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
 if max_rate > 0 then next_due = note_pace(#claimed, is_held_back, next_due) end

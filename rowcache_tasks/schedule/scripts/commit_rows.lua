@@ -1,6 +1,6 @@
 -- Commits values read for a claim, and makes each row due again at claimed_at + its delay.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, wake LIST,
---      expiring STRING
+--      expiring STRING, outcomes LIST, asked SET
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
 --      ttl_ms milliseconds (0: none), late_ms milliseconds, commit_by time,
 --      slow_ms milliseconds (of a slow read, else 0), max_staleness_s seconds (0: no promise),
@@ -8,7 +8,8 @@
 --      delays are fixed), count rows, row_id text (in the order of bytes)..., value JSON (or the
 --      beginning of a cached one, up to a comma)...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
-local schedule, delay, refreshed, failures, stats, state, wake, expiring = unpack(KEYS)
+local schedule, delay, refreshed, failures, stats, state, wake = unpack(KEYS)
+local expiring, outcomes, asked = unpack(KEYS, 8)
 local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms, commit_by = unpack(ARGV)
 local slow_ms, max_staleness_s, allowed, min_delay_s, max_delay_s, count = unpack(ARGV, 8)
 local row_ids = {unpack(ARGV, 14, 13 + count)}
@@ -26,17 +27,18 @@ local at = exact(now)
 -- @include refusal
 -- @include unleased
 -- @include held
+-- @include outcomes
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 -- @include cached
 -- @include next_due
 local function outcome_of(i, delay_s, is_ours)
-  local refusal = refusal_of(delay_s, fences[i], is_ours)
-  if refusal then return refusal end
+  local refusal, reason = refusal_of(delay_s, fences[i], is_ours)
+  if refusal then return refusal, reason end
   -- mutant: write-unchanged
   if cached[i] == values[i] then return 'unchanged' end
   -- mutant: confirm-any -> if is_head[i] then return 'unchanged' end
   -- mutant: write-beginning
-  if is_head[i] then return 'superseded' end
+  if is_head[i] then return 'superseded', 'another-value-is-cached' end
   return 'refreshed'
 end
 local tally = {refreshed = 0, unchanged = 0, superseded = 0, dropped = 0}
@@ -46,7 +48,8 @@ for i, row_id in ipairs(row_ids) do
   -- mutant: commit-without-delay -> local delay_s = tonumber(delays[i] or 1)
   local delay_s = tonumber(delays[i] or 0)
   local is_ours = is_held(i)
-  local outcome = outcome_of(i, delay_s, is_ours)
+  local outcome, reason = outcome_of(i, delay_s, is_ours)
+  note_outcome(i, outcome, reason)
   -- A row that is still ours and is not written is due now.
   -- mutant: refused-is-due-later -> local due_at = next_due(delay_s)
   local due_at = at
@@ -100,10 +103,7 @@ if #committed > 0 then
 end
 if #committed < #row_ids then wake_dispatcher() end
 
--- Lateness is added up, and counted in classes of 2^(class / 4) ms, all rows of a batch in one.
-tally['late:' .. math.ceil(4 * math.log(late_s * 1e3) / math.log(2))] = #committed
-tally.late_us = math.floor(#committed * late_s * 1e6)
-for field, n in pairs(tally) do
-  if n > 0 then redis.pcall('HINCRBY', stats, field, n) end
-end
+-- @include count_late
+count_outcomes()
+write_outcomes()
 return {tally.refreshed, tally.unchanged, tally.superseded, tally.dropped}

@@ -1,11 +1,12 @@
 -- Commits that claimed rows are not in the database: removes their values, retries with backoff,
 -- and drops them at the limit.
--- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH
+-- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH,
+--      outcomes LIST, asked SET
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
 --      commit_by time, missing_limit times, base_s seconds, max_s seconds, seed number,
 --      row_id text...
 -- RETURNS {missing, superseded, dropped}
-local schedule, delay, refreshed, failures, stats, state = unpack(KEYS)
+local schedule, delay, refreshed, failures, stats, state, outcomes, asked = unpack(KEYS)
 local value_prefix, claimed_at, lease_until, claim_epoch, commit_by = unpack(ARGV)
 local missing_limit, base_s, max_s, seed = unpack(ARGV, 6)
 local row_ids = {unpack(ARGV, 10)}
@@ -17,6 +18,7 @@ local at = exact(now)
 -- @include refusal
 -- @include unleased
 -- @include backoff
+-- @include outcomes
 -- At most about a thousand retries a second, as far as max_s allows: a hundred thousand ids that do
 -- not exist must not crowd out the rows that do.
 base_s = math.max(base_s, redis.call('HLEN', failures) / 1000)
@@ -33,13 +35,14 @@ local function drop(row_id)
   redis.call('HDEL', failures, row_id)
 end
 local function outcome_of(i, is_ours)
-  return refusal_of(tonumber(delays[i] or 0), fences[i], is_ours) or 'missing'
+  local refusal, reason = refusal_of(tonumber(delays[i] or 0), fences[i], is_ours)
+  return refusal or 'missing', refusal and reason
 end
 local tally = {missing = 0, superseded = 0, dropped = 0}
 for i, row_id in ipairs(row_ids) do
   -- mutant: overrule -> local is_ours = true
   local is_ours = tonumber(scores[i] or 'nan') == lease_until
-  local outcome = outcome_of(i, is_ours)
+  local outcome, reason = outcome_of(i, is_ours)
   tally[outcome] = tally[outcome] + 1
   local due_at = now
   local is_last = false
@@ -66,12 +69,15 @@ for i, row_id in ipairs(row_ids) do
   if is_last then
     drop(row_id)
     tally.dropped = tally.dropped + 1
+    outcome, reason = 'dropped', 'not-in-the-database'
   elseif is_ours then
     redis.call('ZADD', schedule, due_at, row_id)
   end
+  note_outcome(i, outcome, reason)
 end
 
 note_refused()
+write_outcomes()
 for field, n in pairs(tally) do
   if n > 0 then redis.pcall('HINCRBY', stats, field, n) end
 end

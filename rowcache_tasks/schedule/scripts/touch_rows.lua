@@ -1,13 +1,14 @@
 -- Makes scheduled rows due now. Removes the values of all others, which readers filled in.
--- KEYS schedule ZSET, delay ZSET, wake LIST
+-- KEYS schedule ZSET, delay ZSET, wake LIST, outcomes LIST, asked SET
 -- ARGV value_prefix text, fill_prefix text, row_id text...
 -- RETURNS number of rows made due
-local schedule, delay, wake = unpack(KEYS)
+local schedule, delay, wake, outcomes, asked = unpack(KEYS)
 local value_prefix, fill_prefix = unpack(ARGV)
 local row_ids = {unpack(ARGV, 3)}
 -- @include now
 -- @include scored
 -- @include wake
+-- @include outcomes
 
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 
@@ -17,6 +18,7 @@ for i, row_id in ipairs(row_ids) do
   local is_scheduled = tonumber(delays[i] or 0) > 0
   if is_scheduled then
     touched[#touched + 1] = row_id
+    note_outcome(i, 'touched')
   else
     -- mutant: keep-value
     outdated[#outdated + 1] = value_prefix .. row_id
@@ -32,4 +34,5 @@ if #touched > 0 then
   redis.call('ZADD', schedule, scored(touched, now))
   wake_dispatcher()
 end
+write_outcomes()
 return #touched

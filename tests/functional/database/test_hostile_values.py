@@ -10,6 +10,8 @@ from support.hostile_values import EXAMPLES
 from support.in_process_pipeline import KEYS, LEASE_S, TABLES, InProcessPipeline
 from support.in_process_worker import in_process_worker
 
+from rowcache_tasks import tasks
+
 OURS = ("schedule", "delay", "refreshed", "changed", "failures", "state", "stats", "wake", "expiring")
 
 WRONG = {
@@ -60,6 +62,20 @@ def test_key_of_another_type_harms_only_its_table_and_only_until_it_is_mended(sh
     shop.sell(2)
     shop.wait_for_stock("inv", 2)
     shop.wait_for_stock("note", 2)
+    assert client.zrange("delay:", 0, -1) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("kind", ["none", "string", "hash"])
+def test_keys_of_explain_of_another_type_harm_nothing(shop, client, kind):
+    for name in ("notes", "outcomes", "asked"):
+        client.delete(f"{name}:")
+        if kind != "none":
+            WRONG[kind](client, f"{name}:")
+    shop.schedule("inv", {"9": 1})
+    shop.sell(1)
+    shop.wait_for_stock("inv", 1)
+    tasks.unschedule_row("inv", "9")
+    assert shop.errors == []
     assert client.zrange("delay:", 0, -1) == [b"1", b"2"]
 
 

@@ -1,6 +1,7 @@
 """`rowcache explain` names the reason for the state of a row."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from support.settings_module import write_settings
 
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.note import start_notes
 from rowcache_tasks.schedule.rows import Backoff
 from rowcache_tasks.schedule.table import TableState
 
@@ -64,7 +66,7 @@ def test_row_that_is_fresh_and_then_loses_its_value_its_due_time_or_its_delay(cl
     assert 0 <= facts["age"] < 50 < facts["due_in"] <= 100
     assert (facts["dispatchers"], facts["workers"], facts["queue"], facts["failures"]) == (1, 1, 0, 0)
     shown = [line.split()[0] for line in run("1").stdout.splitlines()[1:]]
-    assert shown == ["value", "schedule", "failure", "table", "queue", "database"]
+    assert shown == ["value", "schedule", "claim", "outcomes", "failure", "table", "queue", "database"]
     client.delete("inv:1")
     assert explain()[0] == "value_gone"
     client.zrem("schedule:", "1")
@@ -132,6 +134,55 @@ def test_row_that_is_claimed_fails_or_is_not_in_the_database(client, schedule, e
     reason, text = explain("3")
     assert reason == "missing_in_database"
     assert "noticed 1 time, dropped after " in text
+
+
+def test_claim_is_shown_with_its_dispatcher_task_and_worker(client, schedule, explain, run):
+    note_both(client)
+    schedule.put_rows({"1": (5, 0)})
+    claim, _ = schedule.claim_rows(1, 30, note='{"dispatcher":"beat@a","pid":7,"task":"t-1"}')
+    reason, text = explain()
+    assert reason == "claimed"
+    assert " ago by beat@a (process 7) for task t-1, which no worker has started until " in text
+    assert explain.facts["batch_started"] is False
+    facts = {"worker": "celery@a", "worker_pid": 9, "task": "t-1", "started_at": float(claim.claimed_at)}
+    with schedule.exchange() as exchange:
+        exchange.send(start_notes([claim], "notes:", facts))
+        exchange.read()
+    reason, text = explain()
+    assert (reason, explain.facts["batch_started"]) == ("claimed", True)
+    assert "task t-1, which celery@a (process 9) has started " in text
+    assert explain.facts["claim"] == facts | {"dispatcher": "beat@a", "pid": 7, "at": float(claim.claimed_at)}
+    client.delete("processes:")
+    note(client, "dispatcher", "beat@a")
+    note(client, name="celery@a", ago=20)
+    note(client, name="celery@b")
+    reason, text = explain()
+    assert reason == "worker_lost"
+    assert text.startswith("celery@a was killed or hangs: claimed ")
+    assert "claim     claimed " in run("1").stdout
+
+
+def test_row_that_was_superseded_or_dropped_is_shown_with_the_reason(client, schedule, explain):
+    note_both(client)
+    schedule.put_rows({"1": (5, 0)})
+    late = replace(schedule.lease_rows(["1"], 30), commit_by=1.0)
+    schedule.commit_rows(late, {"1": b"{}"})
+    reason, text = explain()
+    assert reason == "superseded"
+    assert text.startswith("its last refresh was not written ")
+    assert " ago (read too long ago): due for " in text
+    client.zadd("delay:", {"1": -1})
+    assert explain()[0] == "to_be_dropped"
+    schedule.claim_rows(1, 30)
+    reason, text = explain()
+    assert (reason, text.endswith(" ago: its interval was set to 0 or less")) == ("dropped", True)
+    schedule.put_rows({"3": (5, 0)})
+    for _ in range(schedule.table.missing_limit):
+        schedule.miss_rows(schedule.lease_rows(["3"], 30), ["3"], Backoff())
+    reason, text = explain("3")
+    assert (reason, text.endswith(" ago: not in the database")) == ("dropped", True)
+    outcomes = [found["outcome"] for found in explain.facts["outcomes"]]
+    assert outcomes == ["dropped"]
 
 
 def test_without_the_database_the_rest_is_explained(client, schedule, explain, valkey, monkeypatch, tmp_path, run):

@@ -16,7 +16,7 @@ SCRIPTS = script_names()
 FOLDER = files("rowcache_tasks.schedule.scripts")
 FRAGMENTS = sorted(path.name[:-4] for path in FOLDER.joinpath("include").iterdir())
 FILES = [*SCRIPTS, *(f"include/{name}" for name in FRAGMENTS)]
-KEY_TYPES = {"ZSET", "HASH", "LIST", "STRING"}
+KEY_TYPES = {"ZSET", "HASH", "LIST", "SET", "STRING"}
 
 
 def text_of(name):
