@@ -5,10 +5,10 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from itertools import pairwise
 from pathlib import Path
 
 import click
-import griffe
 from celery import Task
 
 import rowcache_tasks
@@ -30,8 +30,14 @@ ALLOWED = re.compile(r"allowed (?:is|are) (?:an? )?(.*)")
 
 def docstrings(kind: type) -> dict[str, str]:
     """Return the docstring below each attribute of a class, on one line."""
-    members = griffe.load(f"{kind.__module__}.{kind.__qualname__}").members
-    return {name: " ".join(each.docstring.value.split()) for name, each in members.items() if each.docstring}
+    [found] = ast.parse(inspect.getsource(kind)).body
+    body = found.body if isinstance(found, ast.ClassDef) else []
+    return {
+        node.target.id: " ".join(str(below.value.value).split())
+        for node, below in pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
 
 
 def cell(text: str) -> str:
