@@ -24,7 +24,7 @@ from rowcache_tasks.config.source import read_given, read_module, read_settings
 from rowcache_tasks.config.table import MAX_LISTED, TARGET
 from rowcache_tasks.config.table import Table as Table  # noqa: PLC0414 exported beside Settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
-from rowcache_tasks.errors.text import one_line, shorten, suggest
+from rowcache_tasks.errors.text import nearest, one_line, shorten, suggest
 from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames
 
 MAX_BATCH_SIZE = 1000
@@ -85,9 +85,10 @@ class Settings:
         """Return a table by its name; raises ArgumentError, which lists the tables."""
         if isinstance(name, str) and name in self.tables:
             return self.tables[name]
+        near = nearest(name, self.tables, 0.6)
         raise ArgumentError(
-            f"table {shorten(name)} is not in rowcache_tables: "
-            f"found {', '.join(map(repr, self.tables))[:MAX_LISTED]}; use one of these or add it"
+            f"table {shorten(name)} is not in rowcache_tables: found {', '.join(map(repr, self.tables))[:MAX_LISTED]}"
+            + (f": did you mean {near}?" if near else "; use one of these or add it")
         )
 
 

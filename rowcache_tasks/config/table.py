@@ -8,7 +8,7 @@ from functools import cache
 from rowcache_tasks.config.adaptive import Adaptive
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.errors.text import shorten
+from rowcache_tasks.errors.text import nearest, shorten
 from rowcache_tasks.keys import Keys, partition_of, tags_of
 
 AGE_ERROR_S = 1.0
@@ -108,7 +108,9 @@ class Table:
             if query.name == name:
                 return query
         found = ", ".join(repr(query.name) for query in self.queries)[:MAX_LISTED] or "none"
-        raise ArgumentError(f"query {shorten(name)} is not in {self.setting}['queries']: found {found}")
+        near = nearest(name, [query.name for query in self.queries], 0.6)
+        hint = f": did you mean {near}?" if near else ""
+        raise ArgumentError(f"query {shorten(name)} is not in {self.setting}['queries']: found {found}{hint}")
 
 
 @cache

@@ -61,9 +61,14 @@ def show_row_ids(row_ids: Iterable[str], count: int) -> str:
 def suggest(name: object, allowed: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest allowed one, or all of them."""
     names = list(allowed)
+    near = nearest(name, names)
+    return f": did you mean {near}?" if near else f": allowed are {', '.join(names)}"
+
+
+def nearest(name: object, allowed: Iterable[str], likeness: float = 0.75) -> str | None:
+    """Return the allowed name that is most like this one; None: none is."""
     is_name = isinstance(name, str) and len(name) <= MAX_TEXT
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.75) if is_name else []
-    return f": did you mean {near[0]}?" if near else f": allowed are {', '.join(names)}"
+    return next(iter(difflib.get_close_matches(str(name), list(allowed), 1, likeness)), None) if is_name else None
 
 
 def show_count(count: int, noun: str, plural: str = "") -> str:

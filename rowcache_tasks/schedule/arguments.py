@@ -61,7 +61,7 @@ def parse_delay(value: object) -> float:
     if not MIN_DELAY_S <= seconds <= MAX_DELAY_S:
         raise ArgumentError(
             f"delay is {shorten(value)}: it must be from {MIN_DELAY_S} to {MAX_DELAY_S} seconds; "
-            "to stop caching a row, use unschedule_row"
+            "to stop caching a row, unschedule it"
         )
     return float(seconds)
 

@@ -27,6 +27,15 @@ class TableState:
         """
         return bool(self._run("pause_table", stamp, int(is_paused)))
 
+    def paused_s(self) -> float | None:
+        """Return for how many seconds the table has been paused; None: it is not."""
+        paused: Any = self._client.hget(self._keys.state, "paused")
+        seconds: Any = self._client.time()
+        try:
+            return max(0.0, float(seconds[0] + seconds[1] / 1e6) - float(paused))
+        except (TypeError, ValueError):
+            return None  # not paused, or a text of a foreign client
+
     def drop_table(self, stamp: str, limit: int = 1000) -> int:
         """Ignore all changes that were enqueued before the stamp; forget up to `limit` of them, and return how many."""
         return int(self._run("drop_table", stamp, limit))

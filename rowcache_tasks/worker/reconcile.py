@@ -54,7 +54,7 @@ def reconcile_table(
     if not compared:
         raise SourceError(
             f"{schedule.table.setting}: {schedule.table.table!r} has no row, so nothing was dropped: if that is right, "
-            "use drop_table"
+            "drop the table"
         )
     before = f"{float(stamp) - GRACE_S:.6f}"
     for found in state.scan_row_ids():

@@ -11,10 +11,10 @@ import redis
 
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, open_access
-from rowcache_tasks.ops.cli.schedule import show_progress
+from rowcache_tasks.ops.cli.command import command, json_option, limit_option, say, table_argument
+from rowcache_tasks.ops.cli.progress import show_progress
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.reason import Reason, reason_of
-from rowcache_tasks.ops.row_description import COMMAND
 from rowcache_tasks.schedule.row_state import finite
 from rowcache_tasks.worker.audit import WRONG, Compared, Judge, Kind, audit_table
 
@@ -31,13 +31,14 @@ TITLES: dict[Kind, str] = {
 }
 
 
-@click.command(epilog=f"Example: {COMMAND} audit inv --sample 5000", context_settings={"max_content_width": 100})
-@click.argument("table")
+@command("audit inv --sample 5000")
+@table_argument
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
+    metavar="N",
     help="Rows to compare, chosen by chance; all, and values without a row, if there are no more.",
 )
 @click.option(
@@ -48,8 +49,8 @@ TITLES: dict[Kind, str] = {
     metavar="SECONDS",
     help="How much older than its interval a value may be.",
 )
-@click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Rows to list.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@limit_option(0, 100, "Rows to list.")
+@json_option
 def audit(table: str, sample: int, grace: float, limit: int, as_json: bool) -> None:
     """Compare cached rows of TABLE with the database. Names those that are wrong. Changes nothing.
 
@@ -58,7 +59,11 @@ def audit(table: str, sample: int, grace: float, limit: int, as_json: bool) -> N
     with open_access() as access:
         found = Audit(access, table, grace, limit)
         found.run(sample)
-    click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines()))
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+    else:
+        for line in found.lines():
+            say(line)
     if found.wrong:
         sys.exit(1)
 

@@ -6,9 +6,10 @@ from celery.bin.base import LOG_LEVEL
 from rowcache_tasks.beat.loop import dispatch as run_loop
 from rowcache_tasks.celery.application import applications, celery_command
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_log
+from rowcache_tasks.ops.cli.command import command
 
 
-@click.command()
+@command("dispatch", "dispatch --logfile dispatcher.log")
 @click.option("-l", "--loglevel", type=LOG_LEVEL, default="INFO", show_default=True, help="Level of the log.")
 @click.option("-f", "--logfile", help="File of the log. Default: stderr.")
 def dispatch(loglevel: int, logfile: str | None) -> None:

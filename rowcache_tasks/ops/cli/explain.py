@@ -9,9 +9,9 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import one_line
 from rowcache_tasks.ops.cli.access import Access, open_access
+from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, say, table_argument
 from rowcache_tasks.ops.explanation import Answer, Explanation
 from rowcache_tasks.ops.overview import read_overview
-from rowcache_tasks.ops.row_description import COMMAND
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.note import ask_outcomes, read_notes
 from rowcache_tasks.schedule.row_state import RowState, read_row_states
@@ -22,13 +22,10 @@ SAME_S = 1e-4
 """Two times of a claim that differ by less are the same: no two claims are."""
 
 
-@click.command(
-    epilog=f"Example: {COMMAND} explain inv 42",
-    context_settings={"ignore_unknown_options": True, "max_content_width": 100},
-)
-@click.argument("table")
+@command("explain inv 42", cls=RowIdCommand)
+@table_argument
 @click.argument("row_id")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option
 def explain(table: str, row_id: str, as_json: bool) -> None:
     """Name the reason for the state of a row of TABLE. Prints all that is known about it.
 
@@ -37,7 +34,11 @@ def explain(table: str, row_id: str, as_json: bool) -> None:
     with open_access() as access:
         chosen = access.settings.table(table)
         found = read_explanation(access, chosen, parse_row_id(row_id))
-    click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines()))
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+        return
+    for line in found.lines():
+        say(line)
 
 
 def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:

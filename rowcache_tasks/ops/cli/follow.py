@@ -14,7 +14,7 @@ from celery.utils.nodenames import gethostname
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.ops.cli.access import Access, find_app, open_access, open_log
-from rowcache_tasks.ops.row_description import COMMAND
+from rowcache_tasks.ops.cli.command import TableName, command
 from rowcache_tasks.schedule.process import ProcessNote
 from rowcache_tasks.worker.follow import NotifyFollower, Outage, Touches, WatermarkFollower
 
@@ -27,8 +27,8 @@ MAX_WAIT_S = 1.0
 """Longest wait: the process notes itself between two."""
 
 
-@click.command(epilog=f"Example: {COMMAND} follow inv --column updated_at", context_settings={"max_content_width": 100})
-@click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
+@command("follow inv --column updated_at", "follow inv --sql | psql shop")
+@click.argument("tables", type=TableName(), nargs=-1, required=True, metavar="TABLE...")
 @click.option(
     "--source",
     type=click.Choice(["notify", "watermark"]),

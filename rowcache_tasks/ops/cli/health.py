@@ -1,21 +1,25 @@
 """Commands health and doctor, and metrics for Prometheus."""
 
+import json
 import signal
 import sys
+from collections.abc import Iterable
 
 import click
 
 from rowcache_tasks.errors import MissingExtraError
 from rowcache_tasks.errors.text import one_line, show_count
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
+from rowcache_tasks.ops.cli.command import command, json_option, say, tell
 from rowcache_tasks.ops.doctor import examine
+from rowcache_tasks.ops.finding import Finding, warn
 from rowcache_tasks.ops.overview import Overview, read_overview
-from rowcache_tasks.ops.problem import find_problems
+from rowcache_tasks.ops.problem import CELERY, find_problems
 from rowcache_tasks.ops.snapshot import is_halted
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 
 
-@click.command()
+@command("health", "health --max-overdue 60 --json")
 @click.option(
     "--max-overdue",
     type=click.FloatRange(min=0),
@@ -28,28 +32,37 @@ from rowcache_tasks.schedule.process import DISPATCHER, WORKER
     help="For checks that restart processes: exit status 1 only if nothing of any table was committed while Redis and "
     "the broker answer.",
 )
-def health(max_overdue: float | None, liveness: bool) -> None:
+@json_option
+def health(max_overdue: float | None, liveness: bool, as_json: bool) -> None:
     """Exit with status 1 when rows are not refreshed. Also when they soon will not be. Names each cause."""
     if liveness:
-        check_liveness(max_overdue)
+        check_liveness(max_overdue, as_json)
         return
     with open_access() as access:
         found = read_overview(access.client, access.settings, access.broker)
         problems = list(find_problems(found, max_overdue))
     is_bad = any(problem.level == "fail" for problem in problems)
-    for problem in problems:
+    if not access.broker and not is_bad:
+        problems.append(warn(f"broker: not checked: start this as {CELERY} rowcache health"))
+    alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
+    text = "; ".join([describe(found), *alive])
+    if as_json:
+        click.echo(json.dumps({"ok": not is_bad, "text": one_line(text), "problems": findings_as_json(problems)}))
+    for problem in () if as_json else problems:
         prefix = "rowcache_tasks" if problem.level == "fail" else "warn"
-        click.echo(f"{prefix}: {one_line(problem.text)}", err=is_bad)
+        say(f"{prefix}: {one_line(problem.text)}", err=is_bad)
     if is_bad:
         sys.exit(1)
-    if not access.broker:
-        click.echo("warn: broker: not checked: start this as celery -A rowcache_tasks rowcache health")
-    elif not problems:
-        alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
-        click.echo("; ".join([f"ok: {describe(found)}", *alive]))
+    if not problems and not as_json:
+        say(f"ok: {text}")
 
 
-def check_liveness(max_overdue_s: float | None) -> None:
+def findings_as_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    """Return level and text of each."""
+    return [{"level": level, "text": one_line(text)} for level, text in findings]
+
+
+def check_liveness(max_overdue_s: float | None, as_json: bool) -> None:
     """Print one line; raise FailedError if nothing of any table was committed while the servers answer."""
     try:
         with open_access() as access:
@@ -59,12 +72,17 @@ def check_liveness(max_overdue_s: float | None) -> None:
             if is_bad and access.broker and access.broker.read() is None:
                 raise FailedError(access.broker.error)
     except FailedError as error:
-        click.echo(f"not known: {one_line(error.message)}")
+        text = one_line(error.message)
+        tell(as_json, f"not known: {text}", ok=None, text=text)
         return
     if is_bad:
         shown = "; ".join(table.describe() for table in found.tables.values() if table.is_stalled(limit_s))
-        raise FailedError(f"stalled for over {limit_s:g} s: {shown}: are workers and dispatchers running?")
-    click.echo(f"ok: {describe(found)}")
+        text = f"stalled for over {limit_s:g} s: {shown}: are workers and dispatchers running?"
+        if not as_json:
+            raise FailedError(text)
+        tell(as_json, "", ok=False, text=text)
+        sys.exit(1)
+    tell(as_json, f"ok: {describe(found)}", ok=True, text=describe(found))
 
 
 def describe(found: Overview) -> str:
@@ -72,21 +90,27 @@ def describe(found: Overview) -> str:
     return "; ".join(map(found.describe, found.tables.values()))
 
 
-@click.command()
-def doctor() -> None:
+@command("doctor", "doctor | grep -v ^ok")
+@json_option
+def doctor(as_json: bool) -> None:
     """Check every part of the deployment. Exit status 1 for a fault, with its remedy. Changes nothing."""
-    is_broken = False
+    found = []
     with open_access() as access:
         for finding in examine(access.settings, access.client, find_app()):
-            text = f"{finding.level:<4}  {one_line(finding.text)}"
-            click.echo(click.wrap_text(text, 80, subsequent_indent=" " * 6) if sys.stdout.isatty() else text)
-            is_broken = is_broken or finding.level == "fail"
+            found.append(finding)
+            if not as_json:
+                say(f"{finding.level:<4}  {one_line(finding.text)}")
+    is_broken = any(finding.level == "fail" for finding in found)
+    if as_json:
+        click.echo(json.dumps({"ok": not is_broken, "findings": findings_as_json(found)}))
     if is_broken:
         sys.exit(1)
 
 
-@click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=9555, show_default=True, help="0 takes a free one.")
+@command("metrics --address 0.0.0.0 --port 9555")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=9555, show_default=True, metavar="N", help="0 takes a free one."
+)
 @click.option("--address", default="127.0.0.1", show_default=True, help="No password: keep it private.")
 def metrics(port: int, address: str) -> None:
     """Serve metrics to Prometheus. They are read from Redis at each scrape; run it once."""

@@ -1,5 +1,6 @@
 """Command init: writes the files of a project of one's own."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 from rowcache_tasks.celery.application import PACKAGE, celery_command
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.ops.cli.access import FailedError
+from rowcache_tasks.ops.cli.command import command, json_option
 
 FILES = ("celeryconfig.py", ".env", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 """Files that are written, and other names that Compose looks for."""
@@ -20,11 +22,12 @@ class ThereError(FailedError):
     exit_code = 2
 
 
-@click.command()
+@command("init --database mysql://reader@db/shop", "init shop")
 @click.argument("folder", default=".", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--database", help="SQLAlchemy URL; its tables are looked up.  [default: $ROWCACHE_DATABASE_URL]")
 @click.option("--redis", help=f"URL of the cache.  [default: $ROWCACHE_REDIS_URL, or {DEFAULT}]")
-def init(folder: Path, database: str | None, redis: str | None) -> None:
+@json_option
+def init(folder: Path, database: str | None, redis: str | None, as_json: bool) -> None:
     """Write the files of a project of your own into DIR. They are celeryconfig.py, compose.yaml and .env.
 
     Asks nothing and overwrites nothing: exit status 2 when one of the files is there. Needs no configuration.
@@ -48,6 +51,9 @@ def init(folder: Path, database: str | None, redis: str | None) -> None:
         raise FailedError(str(error)) from error
     except OSError as error:
         raise FailedError(f"{error.filename} cannot be written: {error.strerror}") from error
+    if as_json:
+        click.echo(json.dumps({"files": [str(folder / name) for name in texts], "tables": list(tables)}))
+        return
     click.echo(f"celeryconfig.py: {', '.join(tables) or 'no table with a primary key: name your tables there'}")
     click.echo("compose.yaml: Valkey, two dispatchers, a worker, Flower")
     click.echo(".env: addresses and passwords; keep it out of version control")

@@ -10,7 +10,8 @@ import msgspec
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, load_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.errors.text import align, shorten, show_duration
-from rowcache_tasks.ops.cli.access import FailedError, open_access
+from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_access
+from rowcache_tasks.ops.cli.command import command, json_option
 from rowcache_tasks.ops.cli.sample import sample_workload
 from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
 
@@ -31,17 +32,17 @@ SMALL_SHARE = 0.25
 
 
 def number(*names: str, low: float, high: float = 1e12, **options: Any) -> Callable[[Any], Any]:
-    """Return an option for a number of a range; one outside of it ends the command with status 1."""
+    """Return an option for a number of a range; one outside of it ends the command with status 2."""
 
     def check(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
         if value is not None and not low <= value <= high:
-            raise FailedError(f"{option.opts[0]} is {shorten(value)}: it must be from {low:g} to {high:g}")
+            raise MistypedError(f"{option.opts[0]} is {shorten(value)}: it must be from {low:g} to {high:g}")
         return value
 
-    return click.option(*names, callback=check, **{"type": float} | options)
+    return click.option(*names, callback=check, metavar="N", **{"type": float} | options)
 
 
-@click.command()
+@command("plan 1000000@60 10k@1", "plan --from-redis 500k@10")
 @click.argument("rows", nargs=-1, metavar="[ROWS@SECONDS]...")
 @click.option("--from-redis", is_flag=True, help="Read rows, intervals, sizes and shares from the live deployment.")
 @click.option("--table", "names", multiple=True, help="With --from-redis: only this table; may be repeated.")
@@ -58,12 +59,12 @@ def number(*names: str, low: float, high: float = 1e12, **options: Any) -> Calla
 @number("--latency", low=0, default=0.3, show_default=True, help="Round trip between machines; ms.")
 @number("--database-cores", low=1e-9, default=4, show_default=True, help="Cores of the database for this.")
 @number("--cores", low=1, help="Cores of one machine that runs everything.")
-@click.option("--readers", type=click.IntRange(min=0), default=0, help="Threads that read at the same time.")
-@click.option("--senders", type=click.IntRange(min=0), default=0, help="Threads that send tasks at the same time.")
-@click.option("--fillers", type=click.IntRange(min=0), default=0, help="Processes that fill uncached rows.")
+@number("--readers", low=0, high=1e9, type=int, default=0, help="Threads that read at the same time.")
+@number("--senders", low=0, high=1e9, type=int, default=0, help="Threads that send tasks at the same time.")
+@number("--fillers", low=0, high=1e9, type=int, default=0, help="Processes that fill uncached rows.")
 @number("--speed", low=1e-9, default=1, show_default=True, help="Of a core, beside the measured one.")
-@click.option("--json", "is_json", is_flag=True, help="One JSON object.")
-def plan(rows: tuple[str, ...], is_json: bool, **options: Any) -> None:
+@json_option
+def plan(rows: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compute the load and the limit of each part.
 
     ROWS are refreshed every SECONDS: 1000000@60 10k@1 is a million rows every 60 s and ten thousand every second. Needs
@@ -72,7 +73,7 @@ def plan(rows: tuple[str, ...], is_json: bool, **options: Any) -> None:
     on = read_deployment(options)
     made = make_plan(read_workload(rows, options), on)
     made["advice"] = advise(made, on)
-    click.echo(msgspec.json.encode(made) if is_json else "\n".join(lay_out(made, on)))
+    click.echo(msgspec.json.encode(made) if as_json else "\n".join(lay_out(made, on)))
 
 
 def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:
@@ -84,7 +85,7 @@ def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:
     try:
         groups = tuple(map(parse_group, rows))
     except ArgumentError as error:
-        raise FailedError(str(error)) from error
+        raise MistypedError(str(error)) from error
     found: dict[str, Any] = {}
     if options["from_redis"]:
         with open_access() as access:
@@ -160,7 +161,7 @@ def lay_out(made: dict[str, Any], on: Deployment) -> list[str]:
         "network of Redis": f"receives {show_bytes(made['redis_receives_bytes_per_s'])}/s, "
         f"sends {show_bytes(made['redis_sends_bytes_per_s'])}/s",
         "warm-up": f"{show_duration(made['warm_up_s'])}, "
-        f"{show_duration(made['scheduling_s'])} of it for schedule_table",
+        f"{show_duration(made['scheduling_s'])} of it for schedule-table",
         "after an outage": f"every row is fresh {show_duration(made['catch_up_s'])} later, if all are due",
         "constants": made["constants"],
     }

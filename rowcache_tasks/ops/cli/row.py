@@ -1,6 +1,8 @@
 """Commands get, for a cached row, and errors, for the failing ones."""
 
 import heapq
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -8,21 +10,33 @@ import click
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
+from rowcache_tasks.ops.cli.command import (
+    RowIdCommand,
+    TableName,
+    command,
+    json_option,
+    limit_option,
+    say,
+    table_argument,
+)
+from rowcache_tasks.ops.cli.progress import show_progress
+from rowcache_tasks.ops.cli.rows import row_as_json
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
 from rowcache_tasks.ops.row_description import COMMAND, describe_row
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.failure import Failure, read_failures
 from rowcache_tasks.schedule.row_id import decode_row_id
-from rowcache_tasks.schedule.row_state import read_row_states
+from rowcache_tasks.schedule.row_state import finite, read_row_states
 from rowcache_tasks.worker.audit import is_json_object
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("table")
+@command("get inv 42 --age", cls=RowIdCommand)
+@table_argument
 @click.argument("row_id")
 @click.option("--age", is_flag=True, help="Print the age of the row and its next refresh on stderr.")
-def get(table: str, row_id: str, age: bool) -> None:
+@json_option
+def get(table: str, row_id: str, age: bool, as_json: bool) -> None:
     """Print the JSON of a cached row. Exit status 1, and the reason, when it is not cached."""
     with open_access() as access:
         settings = access.settings.table(table)
@@ -36,6 +50,9 @@ def get(table: str, row_id: str, age: bool) -> None:
                 f"row {show_text(row_id)} of {table} is not a JSON object, so readers find nothing: "
                 f"{COMMAND} refresh {table} ROW_ID replaces it"
             )
+    if as_json:
+        # The text of the value stays as it is: parsing may change numbers.
+        value = f'{json.dumps({"table": table} | row_as_json(found))[:-1]}, "value": {value.decode()}}}'.encode()
     click.echo(value)
     if age:
         click.echo(f"row {show_text(row_id)} of {table} is {state}", err=True)
@@ -55,24 +72,41 @@ READ = 10_000
 """Failing rows of one table that are read to find the worst."""
 
 
-@click.command()
-@click.argument("table", required=False)
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of each table to list.")
+@command("errors inv --limit 5", "errors inv --release")
+@click.argument("table", type=TableName(), required=False)
+@limit_option(1, 20, "Rows of each table to list.")
 @click.option("--release", is_flag=True, help="Make all failing rows due now, listed or not.")
-def errors(table: str | None, limit: int, release: bool) -> None:
+@json_option
+def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
     """List rows whose last refresh failed, most failures first. A successful refresh removes a row."""
+    listed: dict[str, Any] = {}
     with open_access() as access:
         settings = access.settings
         for one in [settings.table(table)] if table else settings.tables.values():
-            list_failures(access, one, limit)
+            count: Any = access.client.hlen(one.keys.failures)
+            worst, searched = find_worst(access, one, limit)
+            if not as_json:
+                list_failures(one.name, count, searched, worst, access.client.time()[0])
+            released = None
             if release:
-                click.echo(f"{one.name}: {show_count(release_failing(access, one), 'row')} due now")
+                with show_progress(f"{one.name}: releasing", count) as report:
+                    released = release_failing(access, one, report)
+                if not as_json:
+                    click.echo(f"{one.name}: {show_count(released, 'row')} due now")
+            listed[one.name] = {"failing": count, "rows": [failure_as_json(row) for row in worst], "released": released}
+    if as_json:
+        click.echo(json.dumps({"tables": listed}))
 
 
-def release_failing(access: Access, table: Table) -> int:
-    """Make all failing rows of a table due now; return how many."""
-    failing = access.client.hscan_iter(table.keys.failures, count=1000)
-    return access.schedule(table.name).touch_rows(decode_row_id(row_id) for row_id, _ in failing)
+def release_failing(access: Access, table: Table, report: Callable[[int], None] = lambda _: None) -> int:
+    """Make all failing rows of a table due now; return how many. `report` gets the number of rows done so far."""
+
+    def walk() -> Iterator[str]:
+        for done, (row_id, _) in enumerate(access.client.hscan_iter(table.keys.failures, count=1000), 1):
+            yield decode_row_id(row_id)
+            report(done)
+
+    return access.schedule(table.name).touch_rows(walk())
 
 
 def find_worst(access: Access, table: Table, limit: int) -> tuple[list[Failure], int]:
@@ -81,20 +115,21 @@ def find_worst(access: Access, table: Table, limit: int) -> tuple[list[Failure],
     return heapq.nlargest(limit, found, key=lambda failure: (failure.failures, failure.at)), len(found)
 
 
-def list_failures(access: Access, table: Table, limit: int) -> None:
-    """Print the failing rows of a table."""
-    count: Any = access.client.hlen(table.keys.failures)
-    seconds, _ = access.client.time()
-    worst, searched = find_worst(access, table, limit)
+def list_failures(table: str, count: int, searched: int, worst: Sequence[Failure], now: int) -> None:
+    """Print failing rows of a table, one printable line each, whatever the failure holds."""
     among = f" among {searched:,} of them" if count > searched else ""
     shown = f", the worst {len(worst)}{among}:" if count > len(worst) else ":" if worst else ""
-    click.echo(f"{table.name}: {show_count(count, 'failing row')}{shown}")
+    click.echo(f"{table}: {show_count(count, 'failing row')}{shown}")
     for failure in worst:
-        click.echo(describe_failure(failure, int(seconds)))
+        times, ago = show_count(failure.failures, "time"), show_duration(max(0.0, now - failure.at))
+        say(f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {one_line(failure.error)}")
 
 
-def describe_failure(failure: Failure, now: int) -> str:
-    """Return one printable line, whatever the failure holds."""
-    ago = show_duration(max(0.0, now - failure.at))
-    times = show_count(failure.failures, "time")
-    return f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {one_line(failure.error)}"
+def failure_as_json(failure: Failure) -> dict[str, Any]:
+    """Return the fields; the error in one printable line."""
+    return {
+        "row_id": failure.row_id,
+        "failures": failure.failures,
+        "failed_at": finite(failure.at),
+        "error": one_line(failure.error),
+    }

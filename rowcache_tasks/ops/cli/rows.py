@@ -8,7 +8,8 @@ import click
 
 from rowcache_tasks.errors.text import one_line, show_text
 from rowcache_tasks.ops.cli.access import open_access
-from rowcache_tasks.ops.row_description import COMMAND, describe_row
+from rowcache_tasks.ops.cli.command import command, limit_option, say, table_argument
+from rowcache_tasks.ops.row_description import describe_row
 from rowcache_tasks.ops.row_walk import walk_rows
 from rowcache_tasks.schedule.row_state import RowState, finite
 
@@ -27,11 +28,11 @@ def order_options(command: Any) -> Any:
     return command
 
 
-@click.command(epilog=f"Example: {COMMAND} rows inv --oldest --limit 5", context_settings={"max_content_width": 100})
-@click.argument("table")
+@command("rows inv --oldest --limit 5", "rows inv --failing --json | jq .row_id")
+@table_argument
 @order_options
 @click.option("--prefix", default="", help="Only rows whose id begins so.")
-@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to list; 0: all.")
+@limit_option(0, 20, "Rows to list; 0: all.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def rows(table: str, order: str | None, prefix: str, limit: int, as_json: bool) -> None:
     """List rows of TABLE; in no order unless one is given. Memory does not depend on the size of the table."""
@@ -41,7 +42,7 @@ def rows(table: str, order: str | None, prefix: str, limit: int, as_json: bool) 
             if as_json:
                 click.echo(json.dumps(row_as_json(row)))
             else:
-                click.echo(f"{show_text(row.row_id)}  {one_line(describe_row(row, chosen))}")
+                say(f"{show_text(row.row_id)}  {one_line(describe_row(row, chosen))}")
 
 
 def row_as_json(row: RowState) -> dict[str, Any]:

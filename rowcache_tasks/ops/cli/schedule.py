@@ -4,19 +4,17 @@ schedule-table, schedule-query and reconcile read the database themselves, witho
 same command does the rest.
 """
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import repeat
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from rowcache_tasks.config.query import parse_query
-from rowcache_tasks.errors import SourceError
-from rowcache_tasks.errors.text import show_count
-from rowcache_tasks.ops.cli.access import FailedError, open_access
+from rowcache_tasks.config.query import Query, parse_query
+from rowcache_tasks.errors import ArgumentError, ConfigError, SourceError
+from rowcache_tasks.errors.text import shorten, show_count, show_duration
+from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_access
+from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, table_argument, tell
+from rowcache_tasks.ops.cli.progress import show_progress
 from rowcache_tasks.schedule.arguments import parse_delay, parse_row_ids
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.worker.drop import drop_table as drop_rows_of
@@ -26,123 +24,113 @@ from rowcache_tasks.worker.seed import seed_query, seed_table
 if TYPE_CHECKING:
     from rowcache_tasks.database.source import Source
 
-MINUS = {"ignore_unknown_options": True}
-"""Row ids and delays may begin with a minus sign: an unknown option is an argument."""
+row_ids_argument = click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
 
 
-@click.command(context_settings=MINUS)
-@click.argument("table")
+@command("schedule inv 10 42 43", "schedule inv 60 -- --a-row-id", cls=RowIdCommand)
+@table_argument
 @click.argument("delay")
-@click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
-def schedule(table: str, delay: str, row_ids: tuple[str, ...]) -> None:
+@row_ids_argument
+@json_option
+def schedule(table: str, delay: str, row_ids: tuple[str, ...], as_json: bool) -> None:
     """Cache rows from now on, refreshed every DELAY seconds."""
     with open_access() as access:
         rows, delay_s = access.schedule(table), read_delay(delay)
         changed = rows.put_rows(dict.fromkeys(parse_row_ids(list(row_ids)), (delay_s, 0.0)), access.new_stamp(table))
-    click.echo(f"{table}: {show_count(changed.applied, 'row')} due now and every {delay_s:g} s")
+    text = f"{table}: {show_count(changed.applied, 'row')} due now and every {delay_s:g} s"
+    tell(as_json, text, table=table, rows=changed.applied, delay=delay_s)
 
 
-@click.command(context_settings=MINUS)
-@click.argument("table")
-@click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
-def unschedule(table: str, row_ids: tuple[str, ...]) -> None:
+@command("unschedule inv 42 43", cls=RowIdCommand)
+@table_argument
+@row_ids_argument
+@json_option
+def unschedule(table: str, row_ids: tuple[str, ...], as_json: bool) -> None:
     """Stop caching rows and remove their values at once."""
     with open_access() as access:
-        changed = access.schedule(table).drop_rows(parse_row_ids(list(row_ids)), access.new_stamp(table))
-    click.echo(f"{table}: {show_count(changed.applied, 'row')} not cached any more")
+        dropped = access.schedule(table).drop_rows(parse_row_ids(list(row_ids)), access.new_stamp(table)).applied
+    tell(as_json, f"{table}: {show_count(dropped, 'row')} not cached any more", table=table, rows=dropped)
 
 
-@click.command(context_settings=MINUS)
-@click.argument("table")
-@click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
-def refresh(table: str, row_ids: tuple[str, ...]) -> None:
+@command("refresh inv 42", cls=RowIdCommand)
+@table_argument
+@row_ids_argument
+@json_option
+def refresh(table: str, row_ids: tuple[str, ...], as_json: bool) -> None:
     """Refresh scheduled rows now."""
     with open_access() as access:
         wanted = parse_row_ids(list(row_ids))
         touched = access.schedule(table).touch_rows(wanted)
     left = len(wanted) - touched
-    click.echo(f"{table}: {show_count(touched, 'row')} due now" + (f", {left:,} not scheduled" if left else ""))
+    text = f"{table}: {show_count(touched, 'row')} due now" + (f", {left:,} not scheduled" if left else "")
+    tell(as_json, text, table=table, rows=touched, not_scheduled=left)
 
 
-@click.command()
-@click.argument("table")
-def pause(table: str) -> None:
+@command("pause inv")
+@table_argument
+@json_option
+def pause(table: str, as_json: bool) -> None:
     """Stop refreshing TABLE until `resume`. Readers keep the last values."""
-    with open_access() as access:
-        access.table_state(table).pause_table(True, access.new_stamp(table))
-    click.echo(f"{table}: paused; batches that were sent before are still refreshed")
+    paused_s = set_paused(table, True)
+    text = "paused; batches that were sent before are still refreshed"
+    if paused_s is not None:
+        text = f"paused already, for {show_duration(paused_s)}"
+    tell(as_json, f"{table}: {text}", table=table, paused=True, paused_s=paused_s or 0.0)
 
 
-@click.command()
-@click.argument("table")
-def resume(table: str) -> None:
+@command("resume inv")
+@table_argument
+@json_option
+def resume(table: str, as_json: bool) -> None:
     """Refresh TABLE again; due rows are refreshed at once."""
+    paused_s = set_paused(table, False)
+    text = "was not paused" if paused_s is None else f"resumed; it was paused for {show_duration(paused_s)}"
+    tell(as_json, f"{table}: {text}", table=table, paused=False, paused_s=paused_s)
+
+
+def set_paused(table: str, is_paused: bool) -> float | None:
+    """Pause or resume a table; return for how many seconds it was paused before, None if it was not."""
     with open_access() as access:
-        access.table_state(table).pause_table(False, access.new_stamp(table))
-    click.echo(f"{table}: not paused")
+        state = access.table_state(table)
+        paused_s = state.paused_s()
+        state.pause_table(is_paused, access.new_stamp(table))
+    return paused_s
 
 
 def read_delay(text: str) -> float:
     """Read a delay in seconds; raises ArgumentError."""
     try:
-        delay: float | str = float(text)
-    except ValueError:
-        delay = text
-    return parse_delay(delay)
+        return parse_delay(float(text))
+    except ValueError as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"delay is {shorten(text)}: it must be a finite number of seconds") from error
 
 
-LINE_S = 5.0
-"""Time between two lines without a bar."""
-
-
-@contextmanager
-def show_progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Yield a function that shows the number of rows done so far: in a bar on a terminal, else in some lines.
-
-    `total`: about so many rows; None: unknown. Ctrl-C raises FailedError with the rows done.
-    """
-    count, shown_at, bar = 0, time.monotonic(), None
-
-    def report(done: int) -> None:
-        nonlocal count, shown_at
-        if bar is not None:
-            bar.update(done - count)
-        elif time.monotonic() - shown_at >= LINE_S:
-            shown_at = time.monotonic()
-            click.echo(f"{title}: {done:,}{'' if total is None else f' of about {total:,}'} rows", err=True)
-        count = done
-
-    try:
-        if sys.stderr.isatty() and total != 0:
-            endless = repeat(None) if total is None else None  # the bar then moves to and fro
-            with click.progressbar(endless, total, title, show_pos=True, file=sys.stderr, update_min_steps=1000) as bar:
-                yield report
-        else:
-            yield report
-    except KeyboardInterrupt:
-        raise FailedError(
-            f"{title}: interrupted after {show_count(count, 'row')}, which stay done: the same command does the rest"
-        ) from None
-
-
-@click.command(context_settings=MINUS)
-@click.argument("table")
+@command("schedule-table inv 60", cls=RowIdCommand)
+@table_argument
 @click.argument("delay")
-def schedule_table(table: str, delay: str) -> None:
+@json_option
+def schedule_table(table: str, delay: str, as_json: bool) -> None:
     """Cache every row of TABLE, refreshed every DELAY seconds. The first refreshes are spread over that time."""
     with open_access() as access:
         schedule, delay_s, source = access.schedule(table), read_delay(delay), access.source(table)
         source.load()
         with show_progress(f"{table}: scheduling", count_rows(source)) as report:
             changed = seed_table(schedule, source, delay_s, access.new_stamp(table), report)
-    click.echo(describe(table, changed))
+    tell_scheduled(as_json, table, changed)
 
 
-@click.command(context_settings=MINUS)
-@click.argument("table")
+@command(
+    "schedule-query inv hot 60",
+    'schedule-query inv 60 --sql "$SQL"',
+    cls=RowIdCommand,
+)
+@table_argument
 @click.argument("query_and_delay", nargs=-1, required=True, metavar="[QUERY] DELAY")
 @click.option("--sql", metavar="SELECT", help="A statement to run instead of a query of the settings.")
-def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None) -> None:
+@json_option
+def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None, as_json: bool) -> None:
     """Cache the rows of a query or of a SELECT statement.
 
     QUERY is a name in the settings of TABLE. The columns are those of the key, in order, then optionally the delay in
@@ -153,18 +141,27 @@ def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None
     *names, delay = query_and_delay
     with open_access() as access:
         schedule = access.schedule(table)
-        query = schedule.table.query(names[0]) if sql is None else parse_query("--sql", "--sql", sql)
+        query = schedule.table.query(names[0]) if sql is None else read_statement(sql)
         delay_s, source = read_delay(delay), access.source(table)
         source.check_query(query)
         with show_progress(f"{table}: scheduling", None) as report:
             changed = seed_query(schedule, source, query, delay_s, access.new_stamp(table), report)
-    click.echo(describe(table, changed))
+    tell_scheduled(as_json, table, changed)
 
 
-@click.command(context_settings=MINUS)
-@click.argument("table")
+def read_statement(sql: str) -> Query:
+    """Read a SELECT statement; raises MistypedError."""
+    try:
+        return parse_query("--sql", "--sql", sql)
+    except ConfigError as error:
+        raise MistypedError(str(error)) from error
+
+
+@command("reconcile inv 60", cls=RowIdCommand)
+@table_argument
 @click.argument("delay")
-def reconcile(table: str, delay: str) -> None:
+@json_option
+def reconcile(table: str, delay: str, as_json: bool) -> None:
     """Schedule the rows of the database, and drop the others.
 
     New rows are refreshed every DELAY seconds; scheduled rows keep their delay. Rows that were scheduled within the
@@ -179,26 +176,38 @@ def reconcile(table: str, delay: str) -> None:
             found = reconcile_table(
                 schedule, state, source, delay_s, access.new_stamp(table), lambda count, *_: report(count)
             )
-    click.echo(
-        f"{table}: {show_count(found.added, 'row')} added, every {delay_s:g} s; "
-        f"{found.dropped:,} dropped; {found.kept:,} kept"
-    )
+    added = f"{show_count(found.added, 'row')} added, every {delay_s:g} s"
+    text = f"{table}: {added}; {found.dropped:,} dropped; {found.kept:,} kept"
+    tell(as_json, text, table=table, delay=delay_s, **asdict(found))
 
 
-@click.command()
-@click.argument("table")
+@command("drop-table inv")
+@table_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def drop_table(table: str, yes: bool) -> None:
+@json_option
+def drop_table(table: str, yes: bool, as_json: bool) -> None:
     """Stop caching TABLE: drop all rows and values. Rows scheduled from now on stay."""
     with open_access() as access:
         schedule, state = access.schedule(table), access.table_state(table)
         scheduled = state.count_rows()
         if not yes:
-            click.confirm(f"{table}: drop {show_count(scheduled, 'row')} and their values?", abort=True, err=True)
+            confirm(f"{table}: drop {show_count(scheduled, 'row')} and their values?")
         with show_progress(f"{table}: dropping", scheduled) as report:
             found = drop_rows_of(schedule, state, access.new_stamp(table), lambda dropped, kept: report(dropped + kept))
     left = f", {found.kept:,} left alone: scheduled meanwhile" if found.kept else ""
-    click.echo(f"{table}: {show_count(found.dropped, 'row')} not cached any more{left}")
+    text = f"{table}: {show_count(found.dropped, 'row')} not cached any more{left}"
+    tell(as_json, text, table=table, rows=found.dropped, left_alone=found.kept)
+
+
+def confirm(question: str) -> None:
+    """Ask on stderr; raises FailedError for any answer but yes, or none."""
+    try:
+        is_wanted = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise FailedError("nobody answers, and nothing was changed: add --yes where nobody can") from None
+    if not is_wanted:
+        raise FailedError("not confirmed, and nothing was changed")
 
 
 def count_rows(source: "Source") -> int | None:
@@ -209,7 +218,8 @@ def count_rows(source: "Source") -> int | None:
         return None
 
 
-def describe(table: str, changed: Changed) -> str:
-    """Return the line of the result."""
+def tell_scheduled(as_json: bool, table: str, changed: Changed) -> None:
+    """Print the result."""
     left = f", {changed.ignored:,} left alone: changed meanwhile" if changed.ignored else ""
-    return f"{table}: {show_count(changed.applied, 'row')} scheduled{left}"
+    text = f"{table}: {show_count(changed.applied, 'row')} scheduled{left}"
+    tell(as_json, text, table=table, rows=changed.applied, left_alone=changed.ignored)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,20 +15,20 @@ import redis
 
 from rowcache_tasks.errors.text import align, one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_access
+from rowcache_tasks.ops.cli.command import command, json_option
 from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
 from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 
-HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "COMMITTED", "RATE", "LATE P50", "P99", "LAST")
-WIDTHS = (6, 10, 8, 7, 8, 10, 7, 9, 7, 7)
-"""79 columns in all, with names of tables of up to 5 characters."""
-AGES = ("TABLE", "AGE P50", "P99", "P99.9", "OLDEST", "NEVER REFRESHED")
-AGE_WIDTHS = (WIDTHS[0], 8, 8, 8, 8, 17)
+HEADER = ("TABLE", "SCHEDULED", "OVERDUE", "FOR", "FAILING", "RATE", "LATE P50", "P99")
+WIDTHS = (6, 10, 8, 7, 8, 7, 9, 7)
+AGES = ("TABLE", "AGE P50", "P99", "P99.9", "OLDEST", "NEVER", "COMMITTED", "LAST")
+AGE_WIDTHS = (WIDTHS[0], 8, 7, 7, 8, 10, 10, 7)
 COLUMNS = 80
-MAX_NAME = 24
-"""A longer name moves its own line."""
+MAX_NAME = 22
+"""Both tables have at most COLUMNS columns, with names of up to so many characters. A longer one has its own line."""
 NONE = "-"
 MILLION = 1_000_000
 
@@ -77,15 +78,23 @@ class Status:
                 show_text(name),
                 *(NONE if age is None else show_duration(age) for age in found.ages.values()),
                 show_number(found.never_refreshed),
+                show_number(table.committed),
+                "never" if table.committed_at is None else show_duration(max(0.0, table.at - table.committed_at)),
             )
             for name, found in self.now.freshness.items()
+            for table in [self.now.tables[name]]
         ]
         return self._align([AGES, *rows], AGE_WIDTHS)
 
     def _align(self, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
-        longest = max(len(show_text(name)) for name in self.now.tables)
-        widths = (max(WIDTHS[0], min(MAX_NAME, longest) + 1), *widths[1:])
-        return [align(cells, widths) for cells in rows]
+        longest = max((len(name) for name, *_ in rows if len(name) <= MAX_NAME), default=0)
+        widths = (max(WIDTHS[0], longest + 1), *widths[1:])
+        lines = []
+        for name, *cells in rows:
+            if len(name) > MAX_NAME:
+                lines += click.wrap_text(name, COLUMNS).splitlines()
+            lines.append(align(["" if len(name) > MAX_NAME else name, *cells], widths))
+        return lines
 
     def notes(self) -> list[str]:
         """Return the lines below the table: processes, queues, and each problem with its remedy."""
@@ -130,10 +139,8 @@ class Status:
             show_number(now.overdue),
             show_duration(now.overdue_s) if now.overdue else NONE,
             show_number(now.failing),
-            show_number(now.committed),
             NONE if rate is None else f"{rate:,.1f}" if rate < 1000 else f"{rate:,.0f}",
             *(NONE if late_ms is None else show_duration(late_ms / 1000) for late_ms in late),
-            "never" if now.committed_at is None else show_duration(max(0.0, now.at - now.committed_at)),
         ]
 
 
@@ -163,7 +170,7 @@ HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 Show = Callable[[Status], None]
 
 
-@click.command()
+@command("status", "status --watch", "status --json | jq .tables")
 @click.option(
     "--watch",
     "interval_s",
@@ -173,16 +180,21 @@ Show = Callable[[Status], None]
     metavar="[SECONDS]",
     help="Repeat every SECONDS (2) until Ctrl-C; rates and lateness are those since the last time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object each time.")
+@json_option
 def status(interval_s: float | None, as_json: bool) -> None:
     """Show the rows, the rate and the lateness of each table."""
     with open_access() as access:
         if interval_s is None:
             (print_json if as_json else print_table)(read_status(access, None))
             return
-        show = print_json if as_json else redraw if sys.stdout.isatty() else print_lines()
+        show = print_json if as_json else redraw if can_redraw() else print_lines()
         wait_s = interval_s
         watch(access, show, lambda: time.sleep(wait_s))
+
+
+def can_redraw() -> bool:
+    """Whether stdout is a terminal in which the cursor can be moved."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:

@@ -345,22 +345,32 @@ def test_wrong_setting_is_one_line(run, valkey, monkeypatch, tmp_path):
 def test_status_is_a_table_with_a_line_for_each_table(run, schedule):
     commit(schedule, {"1": b"{}", "2": b"{}"})
     schedule.put_rows({"3": (5, -20)})
-    header, inv, users, _, ages, _, alive = run("status").stdout.splitlines()
-    assert " ".join(header.split()) == ("TABLE SCHEDULED OVERDUE FOR FAILING COMMITTED RATE LATE P50 P99 LAST")
-    name, scheduled, overdue, waited, _s, failing, committed, rate, *_late = inv.split()
-    assert (name, scheduled, overdue, waited[:3], failing, committed, rate) == ("inv", "3", "1", "20.", "0", "2", "-")
-    assert inv.endswith(" ms")
-    assert users.split() == ["users", "0", "0", "-", "0", "0", "-", "-", "-", "never"]
-    assert {len(line) for line in (header, inv, users)} == {79}, "aligned, on a terminal of 80 columns"
-    assert (ages.split()[0], ages.split()[-1]) == ("inv", "1")
+    header, inv, users, of_ages, ages, other, alive = run("status").stdout.splitlines()
+    assert " ".join(header.split()) == "TABLE SCHEDULED OVERDUE FOR FAILING RATE LATE P50 P99"
+    name, scheduled, overdue, waited, _s, failing, rate, *_late = inv.split()
+    assert (name, scheduled, overdue, waited[:3], failing, rate) == ("inv", "3", "1", "20.", "0", "-")
+    assert users.split() == ["users", "0", "0", "-", "0", "-", "-", "-"]
+    assert len({len(line) for line in (header, inv, users)}) == 1, "aligned"
+    assert " ".join(of_ages.split()) == "TABLE AGE P50 P99 P99.9 OLDEST NEVER COMMITTED LAST"
+    assert ages.split()[-4:-2] == ["1", "2"]
+    assert ages.endswith(" ms")
+    assert other.split() == ["users", "-", "-", "-", "-", "0", "0", "never"]
+    assert len({len(line) for line in (of_ages, ages, other)}) == 1, "aligned"
     assert alive == "alive: 1 dispatcher, 1 worker"
 
 
-def test_numbers_of_a_large_table_fit_the_columns(run, client):
-    client.hset("stats:", mapping={"refreshed": 12_345_678_901})
-    header, inv, *_ = run("status").stdout.splitlines()
-    assert len(inv) == len(header)
-    assert "12,345.6M" in inv
+def test_status_fits_80_columns_with_large_numbers_and_long_names(run, client, valkey, monkeypatch, tmp_path):
+    names = ("a" * 22, "customer_accounts", "a_name_that_is_longer_than_the_column_of_names")
+    tables = {name: {"table": "t"} for name in names}
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9), tables=tables)
+    for name in names:
+        client.hset(f"stats:{name}", mapping={"refreshed": 12_345_678_901, "late:40": 1})
+        client.zadd(f"schedule:{name}", {"1": client.time()[0] - 90 * 3600, "2": 1e12})
+        client.zadd(f"refreshed:{name}", {"1": client.time()[0] - 90 * 3600})
+    lines = run("status").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "12,345.6M" in lines[6]
+    assert [line.split()[0] for line in lines[1:5]] == [names[0], names[1], names[2], "2"], "a line of its own"
 
 
 def test_status_says_what_is_wrong_below_the_table(run, schedule):

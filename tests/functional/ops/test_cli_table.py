@@ -13,8 +13,7 @@ from click.testing import CliRunner
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
-from rowcache_tasks.ops.cli import rowcache
-from rowcache_tasks.ops.cli import schedule as commands
+from rowcache_tasks.ops.cli import progress, rowcache
 from rowcache_tasks.ops.cli.access import FailedError
 
 TABLES = {"inv": {"table": "inventory", "queries": {"hot": "SELECT id FROM inventory WHERE sold > 10"}}}
@@ -93,7 +92,10 @@ def test_pause_and_resume(run, client, schedule):
     schedule.put_rows({"1": (5, 0)})
     assert_done(run("pause", "inv"), "inv: paused; batches that were sent before are still refreshed")
     assert schedule.claim_rows(10, 30)[0].row_ids == []
-    assert_done(run("resume", "inv"), "inv: not paused")
+    assert run("pause", "inv").stdout.startswith("inv: paused already, for ")
+    client.hset("state:", "paused", client.time()[0] - 7200)
+    assert_done(run("resume", "inv"), "inv: resumed; it was paused for 2.0 h")
+    assert_done(run("resume", "inv"), "inv: was not paused")
     assert schedule.claim_rows(10, 30)[0].row_ids == ["1"]
 
 
@@ -169,7 +171,7 @@ def test_redis_that_is_away_is_one_line(run, monkeypatch, tmp_path, command):
 
 
 def test_without_a_terminal_it_prints_a_line_from_time_to_time(run, monkeypatch):
-    monkeypatch.setattr(commands, "LINE_S", 0)
+    monkeypatch.setattr(progress, "LINE_S", 0)
     done = run("schedule-table", "inv", "10")
     assert done.stdout == "inv: 20 rows scheduled\n"
     assert done.stderr == "inv: scheduling: 20 of about 20 rows\n"
@@ -177,7 +179,7 @@ def test_without_a_terminal_it_prints_a_line_from_time_to_time(run, monkeypatch)
 
 
 def interrupted():
-    with commands.show_progress("inv: dropping", 5000) as shown:
+    with progress.show_progress("inv: dropping", 5000) as shown:
         shown(1200)
         raise KeyboardInterrupt
 

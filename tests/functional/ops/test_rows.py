@@ -84,4 +84,3 @@ def test_mistyped_command_option_or_table_is_status_2_with_the_right_name(run):
         assert found in done.stderr
     done = CliRunner().invoke(rowcache, ["row", "inv"], obj=SimpleNamespace(app=None))
     assert (done.exit_code, "rows" in done.stderr) == (2, True)
-    assert "Example: celery -A rowcache_tasks rowcache rows inv --oldest" in " ".join(run("--help").stdout.split())

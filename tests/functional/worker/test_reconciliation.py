@@ -171,6 +171,6 @@ def test_table_without_a_row_drops_nothing(pg, client):
     inventory = Inventory(pg, client, count=1)
     pg.run("DELETE FROM inventory")
     inventory.long_ago(["1", "2"])
-    with pytest.raises(SourceError, match="has no row, so nothing was dropped: if that is right, use drop_table"):
+    with pytest.raises(SourceError, match="has no row, so nothing was dropped: if that is right, drop the table"):
         inventory.reconcile()
     assert inventory.scheduled == {"1", "2"}

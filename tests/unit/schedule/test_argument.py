@@ -125,7 +125,7 @@ def test_other_delays_are_refused(wrong):
 
 
 def test_delay_of_zero_is_told_to_use_unschedule():
-    with pytest.raises(ArgumentError, match="to stop caching a row, use unschedule_row"):
+    with pytest.raises(ArgumentError, match="to stop caching a row, unschedule it"):
         parse_delay(0)
 
 

@@ -1,0 +1,79 @@
+"""Parts that commands share: examples in the help, the argument TABLE, the option --json, output for people."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from rowcache_tasks.celery.application import applications, settings_of
+from rowcache_tasks.config.settings import load_settings
+from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.ops.row_description import COMMAND
+
+
+class RowIdCommand(click.Command):
+    """Command whose arguments may begin with a minus sign, unless they look like a mistyped option of its own."""
+
+    ignore_unknown_options = True  # an unknown one is an argument
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is nearly an option; after -- everything is an argument."""
+        options = [name for option in self.get_params(ctx) for name in option.opts if name.startswith("--")]
+        for argument in args[: args.index("--")] if "--" in args else args:
+            name = argument.partition("=")[0]
+            near = get_close_matches(name, options) if name.startswith("--") and name not in options else []
+            if near:
+                raise click.NoSuchOption(name, possibilities=near, ctx=ctx)
+        return super().parse_args(ctx, args)
+
+
+class TableName(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
+    """Name of a table of the settings, which a shell can complete."""
+
+    name = "table"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the tables that begin so; none where the settings cannot be read."""
+        app = ctx.find_root().params.get("app")
+        try:
+            tables = (settings_of(app) if app in applications else load_settings()).tables
+        except ConfigError:
+            return []
+        return [CompletionItem(name) for name in tables if name.startswith(incomplete)]
+
+
+table_argument = click.argument("table", type=TableName())
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+
+
+def limit_option(least: int, default: int, text: str) -> Callable[[Any], Any]:
+    """Return the option --limit."""
+    return click.option(
+        "--limit", type=click.IntRange(min=least), default=default, show_default=True, metavar="N", help=text
+    )
+
+
+def command(*examples: str, cls: type[click.Command] = click.Command) -> Callable[[Any], Any]:
+    """Return the decorator of a command. `examples`: command lines without their beginning, for the help."""
+    lines = [f"  {COMMAND} {example}" for example in examples]
+    # \b: the lines are not wrapped.
+    return click.command(cls=cls, epilog="\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *lines]))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line; on a terminal, wrapped at its width."""
+    if (sys.stderr if err else sys.stdout).isatty():
+        width = shutil.get_terminal_size().columns
+        indent = " " * (len(text) - len(text.lstrip()))
+        text = click.wrap_text(text.lstrip(), width, indent, f"{indent}      ")
+    click.echo(text, err=err)
+
+
+def tell(as_json: bool, line: str, /, **figures: Any) -> None:
+    """Print the result of a change: a line, or an object."""
+    click.echo(json.dumps(figures) if as_json else line)
