@@ -1,7 +1,9 @@
 """The tab of the row cache in Flower, asked of a real Flower over HTTP, and seen in a real browser."""
 
 import json
+import re
 import urllib.error
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,11 @@ def test_actions_need_a_login_and_the_same_site_and_are_off_in_read_only_mode(de
         assert refused(fetch, path, headers=login | foreign, data=data) == 403
     assert refused(read_only, path, data=data) == 403
     assert "No actions: Flower is read-only" in read_only("/rowcache")
+    deployment.start("open", "flower", "--port=0")  # without a login, on the loopback interface
+    found = wait_until(lambda: re.search(r"Visit me at (\S+)", deployment.log("open")), "it says where it listens")
+    open_to_all = partial(fetch, url=found[1])
+    assert "No actions: Flower has no login" in open_to_all("/rowcache")
+    assert refused(open_to_all, path, data=data) == 401
     assert not deployment.client.hexists("state:", "paused")
 
     assert json.loads(fetch(path, data=data)) == {"message": "inv: paused"}

@@ -91,23 +91,23 @@ class Deployment:
     def start_flower(self, name="flower", *arguments, **env):
         """Start Flower behind basic auth and wait for it; return a function that fetches the text of a path.
 
-        With `data`, the function sends a POST. Its attribute `url` is the address of Flower.
+        With `data`, it sends a POST. Its attribute `url` is the address of Flower; an argument `url` names another one.
         """
-        url, child = "", None
+        child = None
 
         def try_a_port():
-            nonlocal url, child
+            nonlocal child
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 port = probe.getsockname()[1]
-            url = f"http://127.0.0.1:{port}"
+            fetch.url = f"http://127.0.0.1:{port}"
             child = self.start(name, "flower", f"--port={port}", *arguments, FLOWER_BASIC_AUTH="operator:pass", **env)
 
         login = base64.b64encode(b"operator:pass").decode()
 
-        def fetch(path, headers=None, data=None):
+        def fetch(path, headers=None, data=None, url=None):
             given = {"Authorization": f"Basic {login}"} if headers is None else headers
             body = None if data is None else urlencode(data).encode()
-            request = urllib.request.Request(url + path, body, headers=given)
+            request = urllib.request.Request((url or fetch.url) + path, body, headers=given)
             with urllib.request.urlopen(request, timeout=60) as reply:
                 return reply.read().decode()
 
@@ -121,7 +121,6 @@ class Deployment:
 
         try_a_port()
         wait_until(is_up, "Flower is up")
-        fetch.url = url
         return fetch
 
     def log(self, name):
