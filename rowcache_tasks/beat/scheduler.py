@@ -26,6 +26,7 @@ class DispatchScheduler(Scheduler):
     """Dispatches rows within tick, between the ordinary entries. Any number may run, without a leader."""
 
     _loop: DispatchLoop | None = None
+    _is_in_tick = False
     _client: "redis.Redis"
     _key: str
 
@@ -51,11 +52,15 @@ class DispatchScheduler(Scheduler):
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send an ordinary entry if one is due; else dispatch rows until the next is due, for MAX_TURN_S at most."""
-        if self._loop is not None:
-            self._loop.begin_turn()
-        idle_s = super().tick(*args, **kwargs)
-        if idle_s and self._loop is not None:
-            self._loop.run(min(idle_s, self.max_interval or MAX_TURN_S))
+        self._is_in_tick = True
+        try:
+            if self._loop is not None:
+                self._loop.begin_turn()
+            idle_s = super().tick(*args, **kwargs)
+            if idle_s and self._loop is not None:
+                self._loop.run(min(idle_s, self.max_interval or MAX_TURN_S))
+        finally:
+            self._is_in_tick = False
         return 0
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
@@ -80,9 +85,12 @@ class DispatchScheduler(Scheduler):
         return max(0.0, min(next_in_s, (datetime.now(UTC) - last_run_at).total_seconds()))
 
     def close(self) -> None:
-        """Close the connections. Called twice at a stop, once from within the signal handler."""
+        """Close the connections, but not in the signal handler, which calls it too: a tick may use one of them.
+
+        redis-py raises OSError in place of the SystemExit of the handler when its socket was closed meanwhile.
+        """
         super().close()
-        if self._loop is not None:
+        if self._loop is not None and not self._is_in_tick:
             self._loop.close()
 
     @property
