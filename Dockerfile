@@ -16,17 +16,20 @@ RUN --mount=type=cache,target=/root/.cache \
 FROM dependencies AS package
 COPY README.md LICENSE ./
 COPY rowcache_tasks ./rowcache_tasks
+# Through a wheel: of a folder, uv would take what it built before as long as pyproject.toml is the same.
 RUN --mount=type=cache,target=/root/.cache \
-    uv pip install --quiet --python /opt/venv/bin/python --no-deps --target /opt/rowcache . \
+    uv build --quiet --wheel --out-dir /wheels \
+    && uv pip install --quiet --no-cache --python /opt/venv/bin/python --no-deps --target /opt/rowcache /wheels/*.whl \
     && cd / && PYTHONPATH=/opt/rowcache /opt/venv/bin/celery -A rowcache_tasks rowcache --version
 
 FROM python:${PYTHON_VERSION}-slim
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin rowcache
 COPY --from=dependencies /opt/venv /opt/venv
-COPY --from=package /opt/rowcache /opt/rowcache
 WORKDIR /app
 # Readable for every user, whatever the umask of the clone was.
 COPY --chmod=644 celeryconfig.py flowerconfig.py ./
+# Last: a new version of the code changes this layer and no other.
+COPY --from=package /opt/rowcache /opt/rowcache
 ENV PATH=/opt/venv/bin:/opt/rowcache/bin:$PATH \
     PYTHONPATH=/opt/rowcache \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -9,7 +9,7 @@ endif
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest test-unit test-long test-exhaustive chaos lint format docs bench clean
+.PHONY: help install demo test test-oldest test-unit test-long test-containers test-exhaustive chaos lint format docs bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,19 +20,22 @@ demo: .venv/.demo  ## run the main job on real servers, for SECONDS=60, and chec
 	@exec .venv/bin/python -m rowcache_tasks.demo --seconds $(SECONDS)
 
 test: .venv/.dev  ## run all tests, on servers that they start themselves
-	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long and not containers"
 
 test-oldest: .venv/.python  ## run them with the oldest supported versions of everything, in .venv-oldest
 	.venv/bin/python -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint .github/oldest.txt --editable '.[dev]'
-	.venv-oldest/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+	.venv-oldest/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long and not containers"
 
 test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
 
 test-long: .venv/.dev  ## run the tests of endurance, which `make test` leaves out; some minutes
 	.venv/bin/python -m pytest -m long
+
+test-containers: .venv/.dev  ## build and run the Compose files; needs Docker, or root on Debian; some minutes
+	tests/containers/engine.sh .venv/bin/python -m pytest -m containers
 
 test-exhaustive: .venv/.dev  ## run every interleaving of the scripts, also in larger programs; some minutes
 	PYTHONPATH=tests .venv/bin/python -m proof.interleaving
@@ -62,7 +65,7 @@ bench: .venv/.dev  ## measure beside the alternatives, 20 minutes; QUICK=1 three
 	@PYTHONPATH=tests exec .venv/bin/python -m benchmarks$(if $(AGAINST),.compare) $(BENCH)
 
 clean:  ## remove .venv and everything else that was made here
-	rm -rf .venv .venv-oldest bench-results dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-oldest .engine bench-results dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, older than pyproject.toml when that has changed.

@@ -1,0 +1,3 @@
+#!/bin/sh
+# The Compose files name the user and the whole command.
+exec "$@"
