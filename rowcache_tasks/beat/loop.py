@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 MAX_TURN_S = 1.0
 """Longest turn: the health check of beat counts turns."""
+PARTS_CHECKED = 64
+"""Parts of tables whose clocks are checked in a second."""
 REPAIR_S = 0.02
 """Length of the turns that dispatching and the repair after a clock step take."""
 
@@ -32,13 +34,14 @@ class DispatchLoop:
     """Dispatches the rows of all tables, repairs schedules after a clock step, and notes the process."""
 
     def __init__(self, app: Celery, settings: Settings, client: "redis.Redis", name: str) -> None:
-        schedules = [Schedule(client, table) for table in settings.tables.values()]
+        schedules = [Schedule(client, part) for table in settings.tables.values() for part in table.parts]
         backoff = Backoff(max_s=settings.max_backoff_s)
-        # About one check of a clock a second, however many tables there are, and one of each promise.
-        pauses_s = [1.0 if schedule.table.max_staleness_s else float(len(schedules)) for schedule in schedules]
+        # About one check of a clock a second for each table, more for many parts, and one of each promise.
+        tables = len(settings.tables)
+        pause_s = tables + (len(schedules) - tables) / PARTS_CHECKED
         self._clock_repairs = [
-            ClockRepair(schedule, settings.lease_s, backoff, pause_s)
-            for schedule, pause_s in zip(schedules, pauses_s, strict=True)
+            ClockRepair(schedule, settings.lease_s, backoff, 1.0 if schedule.table.max_staleness_s else pause_s)
+            for schedule in schedules
         ]
         self._publisher = Publisher(app, settings)
         self._signals = DeferredSignals()

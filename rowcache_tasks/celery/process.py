@@ -13,7 +13,9 @@ from rowcache_tasks.celery.application import active_app, settings_of
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.partition import open_schedule, open_state
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
@@ -32,6 +34,7 @@ class Runtime:
         self.backoff = Backoff(max_s=settings.max_backoff_s)
         self.stamps = Stamps()
         self.statement_timeout_s = settings.lease_s
+        self._batches: dict[str, SentBatches] = {}
         self._sources: dict[str, Source] = {}
         self._engines: dict[str, Engine] = {}
 
@@ -40,10 +43,12 @@ class Runtime:
         """The client of the cache's Redis."""
         return connect(self.settings.redis_url, "tasks")
 
-    @cached_property
-    def sent_batches(self) -> SentBatches:
-        """The list of batches that were sent and not started yet."""
-        return SentBatches(self.client, self.settings.names.queue)
+    def sent_batches(self, namespace: str) -> SentBatches:
+        """Return the list of batches that were sent and not started yet, by the namespace of their claims."""
+        keys = Keys.of(namespace, self.settings.deployment)
+        if keys.queue not in self._batches:
+            self._batches[keys.queue] = SentBatches(self.client, keys.queue, keys.state if "{" in namespace else "")
+        return self._batches[keys.queue]
 
     def engine(self, url: str | None) -> "Engine":
         """Return the engine of a database; no statement outlives the lease of the rows that it reads."""
@@ -63,11 +68,11 @@ class Runtime:
 
     def schedule(self, table: str) -> Schedule:
         """Return the schedule of a table; raises ArgumentError for an unknown one."""
-        return Schedule(self.client, self.settings.table(table))
+        return open_schedule(self.client, self.settings.table(table))
 
     def table_state(self, table: str) -> TableState:
         """Return the state of a table as a whole; raises ArgumentError for an unknown one."""
-        return TableState(self.client, self.settings.table(table))
+        return open_state(self.client, self.settings.table(table))
 
     def source(self, table: str) -> "Source":
         """Return the source of a table; raises ArgumentError for an unknown one."""

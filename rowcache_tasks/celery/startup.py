@@ -19,6 +19,7 @@ from kombu.exceptions import KombuError
 
 from rowcache_tasks.celery.application import is_package, settings_of
 from rowcache_tasks.celery.process import Runtime
+from rowcache_tasks.config.redis_url import split_servers
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.config.source import hide_password
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
@@ -37,6 +38,8 @@ def check_dispatcher(app: Celery) -> Settings:
         settings = settings_of(app)
         hide_password(app)
         url, timeout_s = settings.redis_url, settings.start_timeout_s
+        if split_servers(url)[1] or " " in url or any(table.partitions > 1 for table in settings.tables.values()):
+            raise ConfigError("several Redis servers and partitions are not supported yet")
         check_connections(url)
         check_broker_url(app)
         if is_package(app):

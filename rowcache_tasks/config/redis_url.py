@@ -81,6 +81,12 @@ def split_cluster(url: str) -> list[str] | None:
     return [f"{scheme}://{login}{host}/{query}" for host in hosts.split(",")]
 
 
+def split_servers(url: str) -> tuple[list[str], bool]:
+    """Return the URL of each server, and whether they are nodes of a cluster."""
+    nodes = split_cluster(url)
+    return nodes or url.split(), bool(nodes)
+
+
 class Sentinels(NamedTuple):
     """Parts of redis+sentinel://[user:password@]host:port,host:port/master/db, or rediss+sentinel:// for TLS."""
 

@@ -11,6 +11,7 @@ from rowcache_tasks.config.parse import (
     parse_name,
     parse_names,
     parse_namespace,
+    parse_partitions,
     parse_share,
     parse_text,
     parse_url,
@@ -19,7 +20,7 @@ from rowcache_tasks.config.parse import (
     whole,
 )
 from rowcache_tasks.config.query import parse_queries
-from rowcache_tasks.config.redis_url import parse_redis_url
+from rowcache_tasks.config.redis_url import parse_servers_url
 from rowcache_tasks.config.source import read_given, read_module, read_settings
 from rowcache_tasks.config.table import MAX_LISTED, TARGET
 from rowcache_tasks.config.table import Table as Table  # noqa: PLC0414 exported beside Settings
@@ -108,6 +109,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "version": ("version", parse_text),
     "max_staleness": ("max_staleness_s", seconds(0.1, 86400)),
     "target": ("target", parse_share),
+    "partitions": ("partitions", parse_partitions),
     "adaptive": ("adaptive", parse_adaptive),
     "max_rate": ("max_rate", number("refreshes a second", 0.1, 1_000_000)),
 }
@@ -171,12 +173,13 @@ def parse_tables(setting: str, raw: object) -> Mapping[str, Table]:
     tables = {name: parse_table(f"{setting}[{shorten(name)}]", name, options) for name, options in raw.items()}
     names: dict[str, str] = {}
     for table in tables.values():
-        other = names.setdefault(table.namespace, table.name)
-        if other != table.name:
-            raise ConfigError(
-                f"{setting}: {other!r} and {table.name!r} are on the same Redis keys "
-                f"(namespace {table.namespace!r}): set a different namespace for each table"
-            )
+        for place in (table.namespace, *(part.place for part in table.parts)):
+            other = names.setdefault(place, table.name)
+            if other != table.name:
+                raise ConfigError(
+                    f"{setting}: {other!r} and {table.name!r} are on the same Redis keys "
+                    f"(namespace {place!r}): set a different namespace for each table"
+                )
     return tables
 
 
@@ -198,6 +201,8 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
     elif "target" in values:
         raise ConfigError(f"{setting}['target'] is set and 'max_staleness' is not: set both, or none")
     table = Table(name, **values)
+    if table.partitions > 1 and "{" in table.namespace:
+        raise ConfigError(f"{setting} has 'partitions', and {table.namespace!r} as its namespace: leave the braces out")
     for option, bound_s in (("max_staleness", table.max_staleness_s), ("ttl", table.ttl_s)):
         if table.adaptive and bound_s is not None and table.adaptive.max_s > bound_s:
             raise ConfigError(
@@ -208,7 +213,7 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
 
 
 SETTINGS: Mapping[str, tuple[str, Parser]] = {
-    "rowcache_redis_url": ("redis_url", parse_redis_url),
+    "rowcache_redis_url": ("redis_url", parse_servers_url),
     "rowcache_tables": ("tables", parse_tables),
     "rowcache_database_url": ("database_url", parse_url),
     "rowcache_databases": ("databases", parse_databases),

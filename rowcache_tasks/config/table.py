@@ -1,7 +1,7 @@
 """Table: one entry of rowcache_tables."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -63,6 +63,8 @@ class Table:
     @property
     def keys(self) -> Keys:
         """Names of the table's keys in Redis, which only a table that is not divided and a part of one have."""
+        if self.partitions > 1:
+            raise TypeError(f"{self.setting} has partitions, each with keys of its own")
         return Keys.of(self.namespace, self.deployment, self.tag)
 
     @property
@@ -71,19 +73,24 @@ class Table:
         return f"{self.namespace}{{{self.tag}}}" if self.tag else self.namespace
 
     @property
+    def label(self) -> str:
+        """Name of the table, or of the part, for people."""
+        return f"{self.name}{{{self.tag}}}" if self.tag else self.name
+
+    @property
     def parts(self) -> "tuple[Table, ...]":
         """The parts of the table, each a table with keys of its own; the table itself if it is not divided."""
         return parts_of(self)
 
-    def divide(self, row_ids: Iterable[str]) -> "Mapping[Table, list[str]]":
+    def divide(self, row_ids: Iterable[str]) -> "list[tuple[Table, list[str]]]":
         """Return the rows of each part that has any, in their order."""
         if self.partitions == 1:
-            return {self: [*row_ids]}
+            return [(self, [*row_ids])]
         found: dict[int, list[str]] = {}
         for row_id in row_ids:
             found.setdefault(partition_of(row_id, self.partitions), []).append(row_id)
         parts = self.parts
-        return {parts[number]: some for number, some in found.items()}
+        return [(parts[number], some) for number, some in found.items()]
 
     @property
     def age_error_s(self) -> float:
@@ -118,4 +125,5 @@ def parts_of(table: Table) -> tuple[Table, ...]:
     """Return the parts of a table."""
     if table.partitions == 1:
         return (table,)
-    return tuple(replace(table, partitions=1, tag=tag) for tag in tags_of(table.partitions))
+    rate = table.max_rate / table.partitions if table.max_rate else table.max_rate
+    return tuple(replace(table, partitions=1, tag=tag, max_rate=rate) for tag in tags_of(table.partitions))

@@ -38,12 +38,13 @@ class Backpressure:
         self._queue_length = queue_length
         self._lease_s = lease_s
         self._max_queue = max_queue
-        self._unstarted = max_queue
+        self.unstarted = max_queue
+        """Batches that no worker has started, as far as is known."""
         self._refused_since: float | None = None
 
-    def is_full(self) -> bool:
-        """Return whether the queue is too long to claim anything."""
-        if self._unstarted < self._max_queue:
+    def is_full(self, others: int = 0) -> bool:
+        """Return whether the queue is too long to claim anything, with so many batches on other lists."""
+        if self.unstarted + others < self._max_queue:
             return False
         return self._queue_length() * MAX_SHARED >= self._max_queue
 
@@ -62,7 +63,7 @@ class Backpressure:
 
     def note_claim(self, claim: Claim) -> None:
         """Note how many batches were not started when this one was claimed."""
-        self._unstarted = claim.behind
+        self.unstarted = claim.behind
 
     def note_progress(self) -> None:
         """Note that claims are not refused, or that nothing is due."""
@@ -87,17 +88,20 @@ class Backpressure:
     def _is_late(self, asked_at: float) -> bool:
         return time.monotonic() > asked_at + SEND_SHARE * self._lease_s
 
-    def forget_lost(self) -> bool:
+    def forget_lost(self, states: Sequence[str] = ()) -> bool:
         """Remove lost batches after a refused claim; return whether to claim again at once.
 
-        An empty queue: what is on the list was lost with the broker, or was fetched by a worker.
+        An empty queue: what is on the list was lost with the broker, or was fetched by a worker. `states`: HASHes of
+        the parts on the same server; what was sent before the newest batch started of them is lost or started.
         """
-        self._unstarted = self._max_queue  # a forgotten batch may lie in the queue all the same
+        self.unstarted = self._max_queue  # a forgotten batch may lie in the queue all the same
         asked_at = self._batches.now()  # before the question: a batch sent after the answer is not forgotten
         if self._queue_length() == 0:
             self._batches.forget(asked_at - self._lease_s / 2)
             return True
         self._batches.forget(asked_at - self._lease_s - EXPIRY_SLACK_S)
+        if states:
+            self._batches.forget_passed(states, self._lease_s)
         now = time.monotonic()
         if self._refused_since is None:
             self._refused_since = now
@@ -108,4 +112,4 @@ class Backpressure:
 
     def linger_s(self, longest_s: float) -> float:
         """Return the pause after a batch that was not full; seconds."""
-        return min(longest_s, LINGER_S * (1 + self._unstarted))
+        return min(longest_s, LINGER_S * (1 + self.unstarted))

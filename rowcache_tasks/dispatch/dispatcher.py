@@ -16,19 +16,23 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import redis
 
-from rowcache_tasks.dispatch.backpressure import Backpressure
+from rowcache_tasks.dispatch.failing import Failing
+from rowcache_tasks.dispatch.limits import Limits as Limits  # noqa: PLC0414 exported beside Dispatcher
 from rowcache_tasks.dispatch.next_due import read_next_due
+from rowcache_tasks.dispatch.parts import Claimed, PartsDispatch, by_table, limit_of
+from rowcache_tasks.dispatch.pressures import Pressures
 from rowcache_tasks.dispatch.sender import Broker, Sender
-from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
+from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.servers import Servers
 
-Claimed = tuple[Claim | None, float]
+Found = tuple[Claim | None, float]
 """A claim, None if it was refused, and the due time of the next row by the monotonic clock."""
 
 logger = logging.getLogger(__name__)
@@ -40,16 +44,6 @@ LOOK_ROWS = 1000
 
 MAX_PAUSE_S = 1.0
 """Longest pause after a failure. Jitter keeps dispatchers from coming back all at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Settings of a dispatcher, as in Settings."""
-
-    batch_size: int = 500
-    lease_s: float = 30.0
-    poll_interval_s: float = 0.05
-    max_queue: int = 50
 
 
 class Dispatcher:
@@ -73,10 +67,12 @@ class Dispatcher:
         self._limits = limits
         self._facts = {"dispatcher": name, "pid": os.getpid()}
         self._deferral = deferral or nullcontext()
-        self._wakeup = Wakeup(client, [schedule.table.keys.wake for schedule in schedules])
-        batches = SentBatches(client, schedules[0].table.keys.queue)
-        self._backpressure = Backpressure(batches, broker.queue_length, limits.lease_s, limits.max_queue)
-        self._sender = Sender(broker, self._backpressure)
+        home = DeploymentNames.of(schedules[0].table.deployment).home
+        wakes = [schedule.table.keys.wake for schedule in schedules]
+        self._wakeup = Wakeup(client, [home] if isinstance(client, Servers) else wakes)
+        self._pressures = Pressures(client, schedules, broker.queue_length, limits.lease_s, limits.max_queue)
+        self._sender = Sender(broker, self._pressures.by_queue)
+        self._parts = PartsDispatch(client, self._sender, self._pressures, limits, self._deferral, self._facts)
         # A little early: a change by another program is noticed and claimed within the interval.
         self._poll_interval_s = 0.9 * limits.poll_interval_s
         # Times of the monotonic clock; the first by the wake key of a table.
@@ -85,14 +81,19 @@ class Dispatcher:
         """Due time in Redis at which the next look for proven rows of a table goes on."""
         self._look_at = self._resume_at = self._linger_until = 0.0
         self._failures = 0
-        self._failing: set[str] = set()
+        self._failing = Failing(len(schedules))
+        self._has_more = False
+        """Whether a claim of the last pass was full."""
 
     def run(self, until: float) -> None:
         """Dispatch until a time of the monotonic clock. Logs an Exception, pauses and goes on."""
         while (now := time.monotonic()) < until:
             woken = self._wakeup.wait(min(self._resume_at, until) - now)
             if woken:
-                self._due_at[woken] = -math.inf
+                if woken in self._due_at:
+                    self._due_at[woken] = -math.inf
+                else:
+                    self._look_at = 0.0
                 if not self._failures:
                     self._resume_at = min(self._resume_at, self._linger_until)
             if time.monotonic() >= self._resume_at:
@@ -107,17 +108,20 @@ class Dispatcher:
         """Make one pass; return the pause before the next in seconds. Raises the errors of claims and sends."""
         self._sender.release_unsent()
         due = self._find_due()
-        if not due or self._backpressure.is_full():
-            self._backpressure.note_progress()
+        if not due or self._pressures.is_full():
+            self._pressures.note_progress()
             return self._poll_interval_s if due else self._until_due_s()
-        claims = self._dispatch_tables(due)
-        if None in claims:
-            return 0.0 if self._backpressure.forget_lost() else self._poll_interval_s
-        self._backpressure.note_progress()
-        sizes = [len(claim.row_ids) for claim in claims if claim]
-        if self._limits.batch_size in sizes:
+        sizes, refused = self._dispatch_tables(due)
+        if not refused:
+            self._pressures.note_progress()
+        elif self._pressures.forget_lost(refused):
+            self._due_at |= {schedule.table.keys.wake: -math.inf for schedule in refused}
             return 0.0
-        linger_s = self._backpressure.linger_s(self._poll_interval_s) if any(sizes) else 0.0
+        elif not any(sizes):
+            return self._poll_interval_s
+        if self._has_more:
+            return 0.0
+        linger_s = self._pressures.linger_s(self._poll_interval_s, len(sizes)) if any(sizes) else 0.0
         self._linger_until = time.monotonic() + linger_s
         return max(self._until_due_s(), linger_s)
 
@@ -138,18 +142,17 @@ class Dispatcher:
         return pause_s
 
     def _find_due(self) -> Sequence[Schedule]:
-        """Return the schedules with due rows.
+        """Return the schedules with due rows, as claims return it.
 
-        Each claim returns the next due time of its table. Redis is asked when no row is known to be due. It is also
-        asked once in a poll interval, since other programs change the schedule.
+        Redis is asked when no row is known to be due, and once in a poll interval: other programs change the schedule.
         """
         now = time.monotonic()
         if now >= self._look_at or now < min(self._due_at.values()):
-            due_in_s = read_next_due(self._client, [schedule.table.keys.schedule for schedule in self._schedules])
+            due_in_s = read_next_due(self._client, [schedule.table for schedule in self._schedules])
             now = time.monotonic()
-            self._due_at = {key: now + seconds for key, seconds in zip(self._due_at, due_in_s, strict=True)}
+            self._due_at = {key: now + seconds for key, seconds in due_in_s.items()}
             self._look_at = now + self._poll_interval_s
-            self._failing.intersection_update(schedule.table.name for schedule in self._due(now))
+            self._failing.keep(schedule.table.label for schedule in self._due(now))
         return self._due(now)
 
     def _due(self, now: float) -> Sequence[Schedule]:
@@ -159,39 +162,43 @@ class Dispatcher:
         """Return the seconds until a row is known to be due, at most the poll interval."""
         return max(0.0, min(self._poll_interval_s, min(self._due_at.values()) - time.monotonic()))
 
-    def _dispatch_tables(self, due: Sequence[Schedule]) -> list[Claim | None]:
-        """Claim and send a batch of each table; the last is None when the claim was refused. Raises if all fail."""
-        claims: list[Claim | None] = []
+    def _dispatch_tables(self, due: Sequence[Schedule]) -> tuple[list[int], list[Schedule]]:
+        """Claim and send a batch of each table; return the sizes and the refused ones. Raises an error if all fail."""
+        sizes: list[int] = []
+        refused: list[Schedule] = []
         errors: dict[str, Exception] = {}
-        for schedule in due:
-            table = schedule.table
+        self._has_more = False
+        for parts in by_table(due):
             try:
-                claim, due_at = self._dispatch_table(schedule)
+                claimed = (
+                    self._parts.dispatch(parts)
+                    if len(parts) > 1
+                    else [Claimed(parts[0], *self._claim_and_send(parts[0], self._limits.batch_size))]
+                )
             except Exception as error:  # noqa: BLE001 a table that fails must not stop the others
-                errors[table.name] = error
-                self._due_at[table.keys.wake] = time.monotonic() + self._poll_interval_s
-                continue
-            self._failing.discard(table.name)
-            claims.append(claim)
-            if claim is None:
+                claimed = [Claimed(schedule, None, 0.0, error) for schedule in parts]
+            for schedule, claim, due_at, reason in claimed:
+                key, label = schedule.table.keys.wake, schedule.table.label
+                self._due_at[key] = due_at if claim else time.monotonic() + self._poll_interval_s
+                if reason is not None:
+                    errors[label] = reason
+                elif claim is None:
+                    refused.append(schedule)
+                else:
+                    sizes.append(len(claim.row_ids))
+                    self._look_further(schedule, claim, due_at, limit_of(self._limits, len(parts)))
+            if refused and not refused[0].table.tag:
                 break
-            self._due_at[table.keys.wake] = due_at
-        if errors and len(self._failing | errors.keys()) == len(self._schedules):
-            raise next(iter(errors.values()))
-        for name, reason in errors.items():
-            if name not in self._failing:
-                logger.warning("dispatch_failed for %s, trying again: %s: %s", name, type(reason).__name__, reason)
-        self._failing |= errors.keys()
-        return claims
+        self._failing.note(errors, [schedule.table.label for schedule in due if schedule.table.label not in errors])
+        return sizes, refused
 
-    def _dispatch_table(self, schedule: Schedule) -> Claimed:
-        """Claim a batch and send it. The due time is inf when nothing is scheduled, or the table is paused."""
-        claim, due_at = self._claim_and_send(schedule, self._limits.batch_size)
-        if claim and due_at <= time.monotonic() and claim.unproven >= self._limits.batch_size / 2:
+    def _look_further(self, schedule: Schedule, claim: Claim, due_at: float, limit: int) -> None:
+        """Note a full claim; after one of new and failing rows, send proven rows."""
+        self._has_more = self._has_more or len(claim.row_ids) >= limit
+        if due_at <= time.monotonic() and claim.unproven >= limit / 2:
             self._dispatch_proven(schedule)
         else:
             self._proven_since[schedule.table.keys.wake] = "-inf"
-        return claim, due_at
 
     def _dispatch_proven(self, schedule: Schedule) -> None:
         """Send up to a batch of rows that were refreshed before, past new and failing ones that were due earlier.
@@ -212,7 +219,7 @@ class Dispatcher:
             if not claim.go_on_at or left <= 0:
                 return
 
-    def _claim_and_send(self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf") -> Claimed:
+    def _claim_and_send(self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf") -> Found:
         with self._deferral:
             asked_at, task_id = time.monotonic(), str(uuid.uuid4())
             note = json.dumps(self._facts | {"task": task_id})
@@ -221,12 +228,12 @@ class Dispatcher:
                 claims = [replace(claim, task_id=task_id)]
                 if not looks:
                     due_at = self._claim_more(schedule, claims, due_at, note)
-                claim = self._sender.send(schedule, claims, asked_at)[-1]
+                claim = self._sender.send([(schedule, each) for each in claims], asked_at)[-1]
         if claim and (claim.row_ids or not looks):
-            self._backpressure.note_claim(claim)
+            self._pressures.of(schedule).note_claim(claim)
         return claim, due_at
 
-    def _claim(self, schedule: Schedule, note: str, limit: int, looks: int = 0, since: str = "-inf") -> Claimed:
+    def _claim(self, schedule: Schedule, note: str, limit: int, looks: int = 0, since: str = "-inf") -> Found:
         claim, next_due = schedule.claim_rows(limit, self._limits.lease_s, looks, since, note)
         if claim is None or next_due is None:
             return claim, math.inf
@@ -234,7 +241,7 @@ class Dispatcher:
 
     def _claim_more(self, schedule: Schedule, claims: list[Claim], due_at: float, note: str) -> float:
         """Add claims to those of a message while batches wait for workers; return the due time of the next row."""
-        while self._backpressure.lets_share(claims, self._limits.batch_size):
+        while self._pressures.of(schedule).lets_share(claims, self._limits.batch_size):
             try:
                 claim, next_at = self._claim(schedule, note, self._limits.batch_size)
             except redis.RedisError:

@@ -7,26 +7,39 @@ from typing import Any
 
 import redis
 
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.servers import by_node
+
 logger = logging.getLogger(__name__)
 
 
-def read_next_due(client: "redis.Redis", schedule_keys: Sequence[str]) -> list[float]:
-    """Return for each schedule the seconds until its first row is due; negative: late, inf: it has no row.
+def read_next_due(client: "redis.Redis", tables: Sequence[Table]) -> dict[str, float]:
+    """Return for the wake key of each table the seconds until its first row is due; negative: late, inf: it has no row.
 
     A third of the cost of a claim. -inf where Redis does not answer or the key is no sorted set: the claim raises the
     error.
     """
-    pipeline: Any = client.pipeline(transaction=False)
-    pipeline.time()
-    for key in schedule_keys:
-        pipeline.zrange(key, 0, 0, withscores=True)
+    found = {table.keys.wake: -math.inf for table in tables}
     try:
-        (seconds, microseconds), *firsts = pipeline.execute(raise_on_error=False)
+        nodes = by_node(client, tables)
     except redis.RedisError as error:
         logger.debug("next_due_lost", extra={"error": str(error)})
-        return [-math.inf for _ in schedule_keys]
-    now = seconds + microseconds / 1e6
-    return [-math.inf if isinstance(reply, Exception) else first_score(reply) - now for reply in firsts]
+        return found
+    for node, some in nodes:
+        try:
+            with node as server:
+                pipeline: Any = server.pipeline(transaction=False)
+                pipeline.time()
+                for table in some:
+                    pipeline.zrange(table.keys.schedule, 0, 0, withscores=True)
+                (seconds, microseconds), *firsts = pipeline.execute(raise_on_error=False)
+        except redis.RedisError as error:
+            logger.debug("next_due_lost", extra={"error": str(error)})
+            continue
+        now = seconds + microseconds / 1e6
+        for table, reply in zip(some, firsts, strict=True):
+            found[table.keys.wake] = -math.inf if isinstance(reply, Exception) else first_score(reply) - now
+    return found
 
 
 def first_score(reply: Any) -> float:

@@ -1,7 +1,7 @@
 """Sending of claimed batches, and release of those that cannot be sent."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,10 +10,15 @@ import redis
 from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.schedule.arguments import MAX_ROW_ID_BYTES
 from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 
 logger = logging.getLogger(__name__)
+
+
+Batch = tuple[Schedule, Claim]
+"""A claim, and the schedule of its part."""
 
 
 class Broker(Protocol):
@@ -29,39 +34,51 @@ class Broker(Protocol):
 class Sender:
     """Sends batches of any table."""
 
-    def __init__(self, broker: Broker, backpressure: Backpressure) -> None:
-        self._broker, self._backpressure = broker, backpressure
-        self._unsent: list[tuple[Schedule, Claim]] = []
+    def __init__(self, broker: Broker, pressures: Mapping[str, Backpressure]) -> None:
+        self._broker, self._pressures = broker, pressures
+        self._unsent: list[Batch] = []
 
-    def send(self, schedule: Schedule, claims: Sequence[Claim], asked_at: float) -> list[Claim]:
-        """Send claims in one message; if that fails, release their rows at once. Return them without too long row ids.
+    def send(self, batches: Sequence[Batch], asked_at: float) -> list[Claim]:
+        """Send claims of one table in one message; if that fails, release their rows at once.
 
-        A message that arrived all the same does no harm. If the process dies before the send, the rows wait one lease.
+        Return them without too long row ids. A message that arrived all the same does no harm. If the process dies
+        before the send, the rows wait one lease.
         """
-        kept = [fail_too_long(schedule, claim) for claim in claims]
-        sent = [claim for claim in kept if claim.row_ids]
+        kept = [(schedule, fail_too_long(schedule, claim)) for schedule, claim in batches]
+        sent = [claim for _, claim in kept if claim.row_ids]
+        name = kept[0][0].table.name
         try:
             if sent:
-                self._backpressure.check_send(asked_at)
-                self._broker.send(schedule.table.name, sent)
+                self._pressure(kept[0][0]).check_send(asked_at)
+                self._broker.send(name, sent)
         except BaseException:
-            self._unsent.extend((schedule, claim) for claim in kept)
-            self.release_unsent()
+            self.give_back(kept)
             raise
-        for claim in kept:
-            self._backpressure.note_sent(claim, asked_at)
-        logger.debug(
-            "dispatched", extra={"table": schedule.table.name, "rows": sum(len(each.row_ids) for each in sent)}
-        )
-        return kept
+        for schedule, claim in kept:
+            self._pressure(schedule).note_sent(claim, asked_at)
+        logger.debug("dispatched", extra={"table": name, "rows": sum(len(each.row_ids) for each in sent)})
+        return [claim for _, claim in kept]
+
+    def give_back(self, batches: Sequence[Batch]) -> None:
+        """Release the rows of batches that are not sent. Raises the errors of redis-py."""
+        self._unsent.extend(batches)
+        self.release_unsent()
+
+    def _pressure(self, schedule: Schedule) -> Backpressure:
+        return self._pressures[schedule.table.keys.queue]
 
     def release_unsent(self) -> None:
-        """Make the rows of unsent batches due at once, except while Redis is away. Raises the errors of redis-py."""
+        """Make the rows of unsent batches due at once, except while Redis is away. Raises the errors of redis-py.
+
+        Of several servers, rows of one that is away are left to their lease.
+        """
         while self._unsent:
             schedule, claim = self._unsent.pop()
             try:
                 schedule.release_rows(claim, dict.fromkeys(claim.row_ids, ""), Backoff())
-                self._backpressure.note_unsent(claim)
+                self._pressure(schedule).note_unsent(claim)
+            except NodeAwayError:
+                continue
             except (redis.ConnectionError, redis.TimeoutError):
                 self._unsent.append((schedule, claim))
                 raise

@@ -4,13 +4,14 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
 
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.servers import node_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,14 @@ class SentBatches:
     one lies before it in the queue: a dispatcher that takes longer does not send, or adds the batch again.
     """
 
-    def __init__(self, client: "redis.Redis", key: str) -> None:
+    def __init__(self, client: "redis.Redis", key: str, state: str = "") -> None:
         self._client = client
         self._key = key
+        self._state = state
+        """Of a part of a table: its HASH with the newest claim that a worker has started."""
         self._started: tuple[list[Any], float] = [], 0.0
         """Replies to the last start, as far as they are read, and when it was sent by the monotonic clock."""
+        self._sent_at = 0.0
         self._clock_ahead_s = math.inf
         """Time by the clock of Redis, in Unix seconds, less that of the monotonic clock; infinite until it is known."""
 
@@ -42,6 +46,12 @@ class SentBatches:
         Return those that have not expired. Waits for the reply only when a lease may have ended, or at the first start
         of the process. Raises the errors of a lost connection.
         """
+        if self.begin(claims, exchange):
+            exchange.read()
+        return self.live(claims)
+
+    def begin(self, claims: Sequence[Claim], exchange: Exchange) -> bool:
+        """Send that batches are started; return whether the reply must be read before `live`."""
         first = claims[0]
         claimed_at = float(first.claimed_at)
         sent_before = claimed_at - SEND_SHARE * (float(first.lease_until) - claimed_at)
@@ -51,16 +61,20 @@ class SentBatches:
             ("ZREM", self._key, *(claim.claimed_at for claim in claims)),
             ("ZREMRANGEBYSCORE", self._key, "-inf", f"({sent_before!r}"),
         ]
-        sent_at = time.monotonic()
-        self._started = exchange.send(commands), sent_at
-        leases = [float(claim.lease_until) for claim in claims]
-        if sent_at + self._clock_ahead_s > min(leases):
-            exchange.read()
+        if self._state:
+            commands.append(("HSET", self._state, "started", first.claimed_at))
+        self._sent_at = time.monotonic()
+        self._started = exchange.send(commands, self._key), self._sent_at
+        return self._sent_at + self._clock_ahead_s > min(float(claim.lease_until) for claim in claims)
+
+    def live(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Return the batches that have not expired."""
+        if self._started[0]:
             self._note_started()
         if self._clock_ahead_s == math.inf:  # Redis has refused
             return list(claims)
-        now = sent_at + self._clock_ahead_s
-        return [claim for claim, lease in zip(claims, leases, strict=True) if now <= lease + EXPIRY_SLACK_S]
+        now = self._sent_at + self._clock_ahead_s
+        return [claim for claim in claims if now <= float(claim.lease_until) + EXPIRY_SLACK_S]
 
     def _note_started(self) -> None:
         """Note the time in the replies to the last start, and log errors among them."""
@@ -94,9 +108,22 @@ class SentBatches:
         """Remove the batches claimed up to a time in Unix seconds."""
         self._client.zremrangebyscore(self._key, "-inf", until)
 
+    def forget_passed(self, states: Sequence[str], lease_s: float) -> None:
+        """Remove batches before those that workers have started of any part on the same server, by its `states`."""
+        started: list[float] = []
+        pipeline = self._client.pipeline(transaction=False)
+        for state in states:
+            pipeline.hget(state, "started")
+        for found in pipeline.execute(raise_on_error=False):
+            with suppress(TypeError, ValueError):  # none yet, or an error
+                started.append(float(found))
+        if started:
+            self.forget(max(started) - SEND_SHARE * lease_s)
+
     def now(self) -> float:
         """Return the time of the clock by which batches are claimed; Unix seconds."""
-        seconds, microseconds = self._client.time()
+        with node_of(self._client, self._key) as client:
+            seconds, microseconds = client.time()
         return int(seconds) + int(microseconds) / 1e6
 
     @contextmanager

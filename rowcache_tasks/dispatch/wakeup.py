@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from rowcache_tasks.schedule.connection import SOCKET_TIMEOUT_S
+from rowcache_tasks.schedule.servers import node_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ class Wakeup:
     """
 
     def __init__(self, client: "redis.Redis", wake_keys: Sequence[str]) -> None:
-        self._pool = client.connection_pool
+        self._client = client
+        self._pool: Any = None
         self._wake_keys = list(wake_keys)
         self._connection: Any = None
         self._reply_by = 0.0
@@ -39,7 +41,9 @@ class Wakeup:
         deadline = time.monotonic() + timeout_s
         try:
             if self._connection is None:
-                self._connection = self._pool.get_connection()
+                with node_of(self._client, self._wake_keys[0]) as server:
+                    self._pool = server.connection_pool
+                    self._connection = self._pool.get_connection()
                 self._block()
             # poll() rounds up to whole milliseconds, half of one on average: the rest is slept without listening.
             whole_s = math.floor(1e3 * max(0.0, deadline - time.monotonic())) / 1e3

@@ -16,6 +16,7 @@ from rowcache_tasks.reader.options import AS_CACHED, FILLED, AsyncOptions, ReadO
 from rowcache_tasks.reader.pool import LoopState, forget_closed, plain_get, shared_async_client
 from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import CLIENT_ERRORS
+from rowcache_tasks.reader.servers import AsyncServers
 from rowcache_tasks.reader.step import Call, Fetch, Fill, Load, Step, Steps, T
 from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
 from rowcache_tasks.schedule.arguments import Delay
@@ -64,7 +65,7 @@ class AsyncRowCache(Reader[Row]):
         text = row_id if type(row_id) is str and row_id and row_id.isascii() else key_text(row_id)
         if max_age is None and delay is None and self._near is None and not self._breaker.failures:
             # Most reads: one GET, and as few calls of functions as possible.
-            key = self._prefix + text
+            key = (self._prefix or self._prefix_of(text)) + text
             try:
                 value = await self._here().get(key if key.isascii() else encode_row_id(key))
             except CLIENT_ERRORS as error:
@@ -76,7 +77,7 @@ class AsyncRowCache(Reader[Row]):
             except DECODE_ERRORS as error:
                 return self._decoder.decode_refused(row_id, value, error)
         if self._near is not None and max_age is None and delay is None:
-            kept = self._near.get((self._prefix + text).encode("utf-8", "surrogateescape"))
+            kept = self._near.get(self._keys([text])[0])
             if kept:
                 return self._decoder.decode(row_id, kept)
         return await self._run(self._one(row_id, text, parse_request(max_age, delay, fill=fill)))
@@ -115,7 +116,10 @@ class AsyncRowCache(Reader[Row]):
         if self._near is not None:
             await asyncio.to_thread(self._near.close)  # it waits for its thread
         if self._given is None:
-            await here.client.connection_pool.disconnect(inuse_connections=False)
+            if isinstance(here.client, AsyncServers):
+                await here.client.disconnect()
+            else:
+                await here.client.connection_pool.disconnect(inuse_connections=False)
 
     def _here(self) -> LoopState:
         """Return the state of the running event loop."""

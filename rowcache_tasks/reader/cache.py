@@ -17,6 +17,7 @@ from rowcache_tasks.reader.step import Call, Fetch, Fill, Load, Step, Steps, T
 from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
 from rowcache_tasks.schedule.arguments import Delay
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text
+from rowcache_tasks.schedule.servers import Servers
 
 
 class RowCache(Reader[Row]):
@@ -80,7 +81,7 @@ class RowCache(Reader[Row]):
         text = row_id if type(row_id) is str and row_id and row_id.isascii() else key_text(row_id)
         if max_age is None and delay is None and self._near is None and not self._breaker.failures:
             # Most reads: one GET, and as few calls of functions as possible.
-            key = self._prefix + text
+            key = (self._prefix or self._prefix_of(text)) + text
             try:
                 value = self._get(key if key.isascii() else encode_row_id(key))
             except CLIENT_ERRORS as error:
@@ -92,7 +93,7 @@ class RowCache(Reader[Row]):
             except DECODE_ERRORS as error:
                 return self._decoder.decode_refused(row_id, value, error)
         if self._near is not None and max_age is None and delay is None:
-            kept = self._near.get((self._prefix + text).encode("utf-8", "surrogateescape"))
+            kept = self._near.get(self._keys([text])[0])
             if kept:
                 return self._decoder.decode(row_id, kept)
         return self._run(self._one(row_id, text, parse_request(max_age, delay, fill=fill)))
@@ -146,7 +147,10 @@ class RowCache(Reader[Row]):
         if self._near is not None:
             self._near.close()
         if self._given is None:
-            self._client.connection_pool.disconnect(inuse_connections=False)
+            if isinstance(self._client, Servers):
+                self._client.disconnect()
+            else:
+                self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _run(self, steps: Steps[T]) -> T:
         """Do the steps of a read one after the other."""

@@ -14,6 +14,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MaxConnectionsError
 from redis.retry import Retry
 
+from rowcache_tasks.config.redis_url import split_servers
+from rowcache_tasks.reader.servers import AsyncServers
 from rowcache_tasks.schedule.connection import UNBOUND, open_client, open_pool
 
 if TYPE_CHECKING:
@@ -108,15 +110,23 @@ def shared_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
     forget_closed(loops)
     clients = loops.setdefault(asyncio.get_running_loop(), {})
     if (url, timeout_s) not in clients:
-        pool = open_pool(
-            WaitingPool,
-            url,
-            "reader",
-            timeout_s / 2,
-            needs_primary=False,
-            retry=AsyncRetry(NoBackoff(), retries=1, supported_errors=RETRIED),
-            max_connections=MAX_ASYNC_CONNECTIONS,
-            timeout=timeout_s,
-        )
-        clients[url, timeout_s] = redis.asyncio.Redis.from_pool(pool)
+        nodes, is_cluster = split_servers(url)
+        open_node = partial(open_async_client, timeout_s=timeout_s)
+        several = len(nodes) > 1 or is_cluster
+        clients[url, timeout_s] = AsyncServers(nodes, open_node, is_cluster=is_cluster) if several else open_node(url)
     return clients[url, timeout_s]
+
+
+def open_async_client(url: str, timeout_s: float) -> "redis.asyncio.Redis":
+    """Return a client of one server."""
+    pool = open_pool(
+        WaitingPool,
+        url,
+        "reader",
+        timeout_s / 2,
+        needs_primary=False,
+        retry=AsyncRetry(NoBackoff(), retries=1, supported_errors=RETRIED),
+        max_connections=MAX_ASYNC_CONNECTIONS,
+        timeout=timeout_s,
+    )
+    return redis.asyncio.Redis.from_pool(pool)

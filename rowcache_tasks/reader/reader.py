@@ -3,6 +3,7 @@
 from typing import Any
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import redact
 from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
 from rowcache_tasks.reader.operations import Operations
@@ -11,6 +12,7 @@ from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import Server
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.connection import check_timeout
+from rowcache_tasks.schedule.servers import Servers
 
 
 class Reader(Operations[Row]):
@@ -26,12 +28,13 @@ class Reader(Operations[Row]):
         client: Any = None,
         url: str | None = None,
         namespace: str | None = None,
+        partitions: int = 1,
         timeout: float = 1.0,
         near: int = 0,
         read_through: ReadThrough | None = None,
         app: object = None,
     ) -> None:
-        settings = find_settings(table, url, namespace, client, self._client_type, read_through, app)
+        settings = find_settings(table, url, namespace, client, self._client_type, read_through, app, partitions)
         self._open(settings, row_type, client, check_timeout(timeout), near)
 
     def _open(
@@ -42,10 +45,13 @@ class Reader(Operations[Row]):
         self._near = None
         if near:
             address = client or shared_client(settings.url, timeout_s)
+            if isinstance(address, Servers):
+                raise ArgumentError("near is given, and there are several Redis servers: it needs one, leave near out")
             self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2)
         self._server = Server(settings.table.name)
         self._breaker = self._server.breaker
-        self._prefix, self._refreshed = settings.table.keys.value_prefix, settings.table.keys.refreshed
+        self._prefixes = [part.keys.value_prefix for part in settings.table.parts]
+        self._prefix = self._prefixes[0] if len(self._prefixes) == 1 else ""
         self._decoder = RowDecoder(settings.table.name, row_type)
         self._decode = self._decoder.decode_plain
 

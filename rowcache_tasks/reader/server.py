@@ -9,6 +9,7 @@ import redis
 
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.errors.text import one_line
+from rowcache_tasks.schedule.node import NodeAwayError
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ class Server:
         if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
             self._succeed()
             return f"Redis refuses: {reason}"
+        if isinstance(error, NodeAwayError):  # rows on other servers are read
+            return f"Redis does not answer: {reason}"
         if is_pool_exhausted(error):
             return "all connections are in use: try again, or allow more"
         if self.breaker.fail():  # once for an outage: with when_redis_is_down, callers see no error

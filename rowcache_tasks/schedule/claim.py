@@ -10,14 +10,16 @@ from typing import Any, Self, TypeVar
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.keys import NAMESPACE, RESERVED_NAMESPACES
+from rowcache_tasks.keys import MAX_PARTITIONS, NAMESPACE, RESERVED_NAMESPACES
 from rowcache_tasks.schedule.arguments import TIME, are_members
 
 MESSAGE_FIELDS = ("claimed_at", "epoch", "late_ms", "lease_until", "namespace")
 EPOCH = re.compile(r"[0-9]{1,15}")
 MAX_LATE_MS = 10**15
 MAX_SHARED = 4
-"""Claims in one message, which one process refreshes one after the other: it delays so many by a lease if it dies."""
+"""Batches in one message, which one process refreshes one after the other: it delays so many by a lease if it dies."""
+MAX_CLAIMS = 2 * MAX_PARTITIONS
+"""Claims in one message, each of a part of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Claim:
     late_ms: int = 0
     """Time from the earliest due time of the batch to the claim: the greatest lateness of its rows."""
     namespace: str = ""
-    """The table's part of every key: a worker that does not have the table in its settings can release the rows."""
+    """Part of every key, Table.place: a worker that does not have the table in its settings can release the rows."""
     behind: int = 0
     """Batches that no worker had started yet when it was claimed; a million when that is not known."""
     unproven: int = 0
@@ -85,9 +87,12 @@ def to_messages(claims: Sequence[Claim]) -> tuple[list[str], dict[str, Any]]:
 
 def from_messages(row_ids: object, message: object, more: object) -> list[Claim]:
     """Read the claims of a message. Raises ArgumentError for all that to_messages does not make."""
-    if not isinstance(more, list | tuple) or len(more) >= MAX_SHARED or not all(map(is_pair, more)):
-        raise ArgumentError(f"more is {shorten(more)}: it must be up to {MAX_SHARED - 1} pairs of row ids and claim")
-    return [Claim.from_message(*each) for each in ((row_ids, message), *more)]
+    if not isinstance(more, list | tuple) or len(more) >= MAX_CLAIMS or not all(map(is_pair, more)):
+        raise ArgumentError(f"more is {shorten(more)}: it must be up to {MAX_CLAIMS - 1} pairs of row ids and claim")
+    claims = [Claim.from_message(*each) for each in ((row_ids, message), *more)]
+    if (rows := sum(len(claim.row_ids) for claim in claims)) > MAX_SHARED * MAX_BATCH_SIZE:
+        raise ArgumentError(f"a message has {rows:,} rows: allowed are {MAX_SHARED * MAX_BATCH_SIZE:,}")
+    return claims
 
 
 def is_pair(value: object) -> bool:

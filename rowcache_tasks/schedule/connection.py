@@ -9,7 +9,7 @@ import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
-from rowcache_tasks.config.redis_url import split_cluster, split_sentinels
+from rowcache_tasks.config.redis_url import split_sentinels, split_servers
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.schedule.role import role_connection
@@ -35,13 +35,12 @@ def connect(url: str, role: str) -> "redis.Redis":
 
 def open_client(url: str, role: str, timeout_s: float, **options: Any) -> "redis.Redis":
     """Return a client with a pool of its own, as open_pool; of several servers, one for each."""
-    nodes = split_cluster(url)
-    urls = nodes or url.split()
-    if not nodes and len(urls) == 1:
+    urls, is_cluster = split_servers(url)
+    if not is_cluster and len(urls) == 1:
         return redis.Redis.from_pool(open_pool(redis.ConnectionPool, url, role, timeout_s, **options))
     options["retry"] = Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,))
     timeout_s = min(timeout_s, NODE_TIMEOUT_S)
-    return Servers(urls, lambda node: open_client(node, role, timeout_s, **options), is_cluster=bool(nodes))
+    return Servers(urls, lambda node: open_client(node, role, timeout_s, **options), is_cluster=is_cluster)
 
 
 def open_pool(

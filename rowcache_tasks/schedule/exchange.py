@@ -34,6 +34,11 @@ class Exchange:
             self._client.connection_pool.release(self._connection)
             self._connection = None
 
+    def node(self, key: object) -> str:
+        """Return the name of the server of a key; of one server ""."""
+        del key
+        return ""
+
     def send(self, commands: Sequence[Command], key: object = None) -> list[Any]:
         """Send commands; return the list that `read` fills with their replies. Raises nothing of a lost connection.
 

@@ -1,14 +1,30 @@
 """Commands to several servers at once: all are sent before the first reply is read."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.client import Pipeline
 from redis.exceptions import MovedError
 
 from rowcache_tasks.schedule.exchange import Command, Exchange
-from rowcache_tasks.schedule.node import Node, NodeAwayError, Router, is_moving, key_of, keys_of
+from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of, keys_of
+
+
+class Router(Protocol):
+    """Several servers."""
+
+    def note_moved(self, error: MovedError) -> None:
+        """Take the new node of a slot from an error."""
+
+    def node_of(self, key: Any) -> Node:
+        """Return the node that serves a key. Raises NodeAwayError."""
+
+    def read_again(self, command: Command) -> Any:
+        """Send a command that was refused since its slot moves; return its reply or its error."""
+
+    def follow(self, key: Any, send: Any) -> Any:
+        """Send with the client of a node; again with that of the next if the slot has moved."""
 
 
 class ServersPipeline(Pipeline):
@@ -38,14 +54,19 @@ class ServersPipeline(Pipeline):
         return self._servers.follow(next(filter(None, (key_of(args) for args, _ in stack)), None), send)
 
     def _run(self, stack: list[Any]) -> list[Any]:
-        commands = [args for args, _ in stack]
+        keys = keys_of([command for command, _ in stack])
+        replies: list[Any] = [None] * len(stack)
         with ServersExchange(self._servers, self._client) as exchange:
-            found = [exchange.send([command], key) for command, key in zip(commands, keys_of(commands), strict=True)]
+            by_node: dict[str, list[int]] = {}
+            for place, key in enumerate(keys):
+                by_node.setdefault(exchange.node(key), []).append(place)
+            sent = [(some, exchange.send([stack[n][0] for n in some], keys[some[0]])) for some in by_node.values()]
             exchange.read()
-        return [
-            self._parsed(reply[0], *command) if reply else exchange.error_of(key)
-            for reply, command, key in zip(found, stack, keys_of(commands), strict=True)
-        ]
+        for some, found in sent:
+            for number, place in enumerate(some):
+                reply = found[number] if found else exchange.error_of(keys[place])
+                replies[place] = self._parsed(reply, *stack[place])
+        return replies
 
     def _parsed(self, reply: Any, command: Command, options: dict[str, Any]) -> Any:
         if is_moving(reply):

@@ -14,36 +14,27 @@ class NodeAwayError(redis.ConnectionError):
     """One of several servers does not answer; the others may."""
 
 
-class Router(Protocol):
+class Watcher(Protocol):
     """The servers that a node is one of."""
 
     def note_moved(self, error: MovedError) -> None:
         """Take the new node of a slot from an error."""
 
     def check_later(self) -> None:
-        """Ask the nodes that are away, and for the slots, soon and in a thread."""
-
-    def node_of(self, key: Any) -> "Node":
-        """Return the node that serves a key. Raises NodeAwayError."""
-
-    def read_again(self, command: tuple[Any, ...]) -> Any:
-        """Send a command that was refused since its slot moves; return its reply or its error."""
-
-    def follow(self, key: Any, send: Any) -> Any:
-        """Send with the client of a node; again with that of the next if the slot has moved."""
+        """Ask the nodes that are away, and for the slots, soon."""
 
 
 class Node:
     """One server. As a context: yields its client; an error of the connection within means that it is away."""
 
-    def __init__(self, name: str, client: "redis.Redis", servers: Router | None = None) -> None:
+    def __init__(self, name: str, client: Any, servers: Watcher | None = None) -> None:
         self.name = name
         self.client = client
         self.away = ""
         """Why it is away; empty: it is not."""
         self._servers = servers
 
-    def __enter__(self) -> "redis.Redis":
+    def __enter__(self) -> Any:
         """Return the client. Raises NodeAwayError."""
         if self.away and self._servers is not None:
             self._servers.check_later()

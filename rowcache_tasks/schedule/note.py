@@ -4,13 +4,14 @@
 the last change of a row lead to them. Nothing else reads these keys; without them everything happens as it does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
 import redis
 
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.exchange import Command
@@ -108,11 +109,12 @@ def end_notes(claims: Sequence[Claim], key: str) -> list[Command]:
     return [("ZREMRANGEBYSCORE", key, claim.lease_until, claim.lease_until) for claim in claims]
 
 
-def note_change(client: "redis.Redis", keys: Keys, stamp: str, facts: Facts) -> None:
-    """Note a schedule change. Raises nothing of Redis's."""
+def note_change(client: "redis.Redis", tables: Iterable[Table], stamp: str, facts: Facts) -> None:
+    """Note a schedule change of a table, or of each of its parts. Raises nothing of Redis's."""
     pipeline = client.pipeline(transaction=False)
-    pipeline.zadd(keys.notes, {write_note(stamp, facts): stamp})
-    pipeline.zremrangebyrank(keys.notes, 0, -MAX_NOTES - 1)
+    for table in tables:
+        pipeline.zadd(table.keys.notes, {write_note(stamp, facts): stamp})
+        pipeline.zremrangebyrank(table.keys.notes, 0, -MAX_NOTES - 1)
     with suppress(redis.RedisError):
         pipeline.execute()
 

@@ -17,6 +17,7 @@ from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.row_id import Key, Many
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
 from rowcache_tasks.schedule.script import Call, load_script
+from rowcache_tasks.schedule.servers import wake_home
 
 ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
 """Rows in one round trip, about 20 ms; the deadline is checked between two of them."""
@@ -133,6 +134,7 @@ class Refresher:
                 else:
                     left[portion.table] -= portion.size
                     total += reply
+        wake_home(self._client, self.settings.deployment)
         for reason in refused.values():
             raise failure(rows, left, f"Redis refuses: {reason}") from reason
         if any(left.values()):
@@ -141,8 +143,9 @@ class Refresher:
 
     def _portions(self, rows: Mapping[str, Sequence[str]]) -> Iterator[Portion]:
         for name, row_ids in rows.items():
-            for batch in cut(row_ids, SCRIPT_BATCH):
-                yield Portion(name, len(batch), touch_call(self.settings.table(name), batch))
+            for part, some in self.settings.table(name).divide(row_ids):
+                for batch in cut(some, SCRIPT_BATCH):
+                    yield Portion(name, len(batch), touch_call(part, batch))
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""

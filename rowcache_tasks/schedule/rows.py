@@ -7,24 +7,20 @@ server gave them (Unix seconds), so that a lease can be compared to the last bit
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Changed, Claim, Committed, Missed, Released, sum_of
+from rowcache_tasks.schedule.cut import SCRIPT_BATCH as SCRIPT_BATCH  # noqa: PLC0414 exported beside Schedule
+from rowcache_tasks.schedule.cut import cut as cut  # noqa: PLC0414
+from rowcache_tasks.schedule.cut import cut_by_bytes
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.script import Call, Script, ScriptCall, load_script
-
-T = TypeVar("T")
-
-SCRIPT_BATCH = 200
-"""Rows in one call of a script but a claim: about 2 ms, for which the server does nothing else."""
-CALL_BYTES = 512 * 1024
-"""Bytes of values in one commit, at most; a longer value has a call of its own. A MiB takes about 1 ms."""
+from rowcache_tasks.schedule.servers import open_exchange, wake_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +38,9 @@ class Backoff:
 class Schedule:
     """The schedule of one table. Needs a client without decode_responses; opens no connection by itself."""
 
+    wakes = True
+    """Whether a change of rows wakes a dispatcher of several servers."""
+
     def __init__(self, client: "redis.Redis", table: Table, load: Callable[[str], Script] = load_script) -> None:
         self.table = table
         self._client = client
@@ -49,6 +48,12 @@ class Schedule:
         self._keys = table.keys
         self._prefix = encode_row_id(self._keys.value_prefix)
         self._promise = (table.max_staleness_s or 0, 1 - (table.target or 0))  # 0: none; share that may be older
+        self.parts: Mapping[str, Schedule] = {table.place: self}
+        """The schedule of each part of the table, by the `namespace` of claims."""
+
+    def divide(self, row_ids: Iterable[str]) -> "list[tuple[Schedule, list[str]]]":
+        """Return the rows of each part that has any."""
+        return [(self, [*row_ids])]
 
     def claim_rows(
         self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf", note: str = ""
@@ -65,8 +70,17 @@ class Schedule:
         No Claim: a batch that was claimed half a lease ago is not started yet, so that due rows may be in the queue
         already (dispatch/backpressure.py).
         """
+        return self.read_claim(self.claim_call(limit, lease_s, looks, due_since, note).run(self._client))
+
+    def claim_call(
+        self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf", note: str = ""
+    ) -> ScriptCall:
+        """Return the call of claim_rows, for an Exchange."""
         head = (self._prefix, Keys.fill_prefix, lease_s, limit, lease_s / 2, looks, due_since)
-        reply = self._run("claim_rows", *head, (self.table.max_rate or 0) / self.table.partitions, note)
+        return self._call("claim_rows", *head, self.table.max_rate or 0, note)
+
+    def read_claim(self, reply: Any) -> tuple[Claim | None, float | None]:
+        """Return the result of claim_rows, of a reply to its call."""
         if len(reply) == 1:
             return None, None
         claim = Claim(
@@ -75,7 +89,7 @@ class Schedule:
             row_ids=[decode_row_id(row_id) for row_id in reply[8:]],
             epoch=reply[2].decode(),
             late_ms=reply[5],
-            namespace=self.table.namespace,
+            namespace=self.table.place,
             behind=reply[4],
             unproven=reply[6],
             go_on_at=reply[7].decode(),
@@ -86,7 +100,8 @@ class Schedule:
         """Claim up to SCRIPT_BATCH named rows, due or not. Rows that are not scheduled are left out."""
         reply = self._run("lease_rows", lease_s, *map(encode_row_id, row_ids))
         claimed_at, lease_until, epoch, *leased = reply
-        return Claim(claimed_at.decode(), lease_until.decode(), list(map(decode_row_id, leased)), epoch.decode())
+        row_ids = list(map(decode_row_id, leased))
+        return Claim(claimed_at.decode(), lease_until.decode(), row_ids, epoch.decode(), namespace=self.table.place)
 
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
         """Write the values of rows of the claim and schedule their next refresh at claim time + delay.
@@ -163,6 +178,7 @@ class Schedule:
             delays, starts = zip(*(self.table.start_of(*rows[row_id]) for row_id in batch), strict=True)
             head = (self._prefix, stamp, int(only_new), len(batch))
             total += Changed(*self._run("put_rows", *head, *map(encode_row_id, batch), *delays, *starts))
+        self._wake()
         return total
 
     def drop_rows(self, row_ids: Iterable[str], stamp: str = "") -> Changed:
@@ -179,7 +195,9 @@ class Schedule:
         """
         script = self._load("touch_rows")
         calls = (touch_call(self.table, batch) for batch in cut(row_ids, SCRIPT_BATCH))
-        return sum(script.run(self._client, *call) for call in calls)
+        touched: int = sum(script.run(self._client, *call) for call in calls)
+        self._wake()
+        return touched
 
     def check_clock(self, is_settled: bool = False) -> bool:
         """Note the server's time; return whether its clock has stepped back by over a second since the last repair.
@@ -203,12 +221,16 @@ class Schedule:
 
     def exchange(self) -> Exchange:
         """Return an exchange with the server, for calls whose replies are read later."""
-        return Exchange(self._client)
+        return open_exchange(self._client)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Return the cursor of the next call, 0 at the end, and about `count` scheduled row ids."""
         reply: Any = self._client.zscan(self._keys.schedule, cursor, count=count)
         return int(reply[0]), [decode_row_id(row_id) for row_id, _ in reply[1]]
+
+    def _wake(self) -> None:
+        if self.wakes:
+            wake_home(self._client, self.table.deployment)
 
     def _call(self, name: str, *arguments: Any) -> ScriptCall:
         script = self._load(name)
@@ -225,24 +247,3 @@ def touch_call(table: Table, row_ids: Iterable[str]) -> Call:
     """Return the call of touch_rows for up to SCRIPT_BATCH rows."""
     arguments = [encode_row_id(table.keys.value_prefix), Keys.fill_prefix, *map(encode_row_id, row_ids)]
     return load_script("touch_rows").keys_of(table.keys), arguments
-
-
-def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut a stream into lists of up to `size` items."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def cut_by_bytes(values: Mapping[str, bytes]) -> Iterator[list[str]]:
-    """Cut the row ids of values, sorted, into lists of up to SCRIPT_BATCH rows and CALL_BYTES of values."""
-    batch: list[str] = []
-    size = 0
-    for row_id in sorted(values):
-        size += len(values[row_id])
-        if batch and (size > CALL_BYTES or len(batch) == SCRIPT_BATCH):
-            yield batch
-            batch, size = [], len(values[row_id])
-        batch.append(row_id)
-    if batch:
-        yield batch

@@ -8,61 +8,46 @@ away: its commands fail at once, until it answers a question that a thread asks 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.exceptions import AskError, MovedError, NoScriptError
 
 from rowcache_tasks.config.table import Table
-from rowcache_tasks.errors.text import redact
-from rowcache_tasks.keys import SLOTS, slot_of
+from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.fan import ServersExchange, ServersPipeline
-from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of
+from rowcache_tasks.schedule.node import Node, is_moving, key_of
 from rowcache_tasks.schedule.script import with_text
+from rowcache_tasks.schedule.slot_map import SlotMap
 
 NODE_TIMEOUT_S = 1.0
 """Of several servers: one that is away holds up a process for so long, once."""
-CHECK_S = 0.5
-"""Pause between two questions to the nodes that are away."""
 TRIES = 10
 MOVING_PAUSE_S = 0.05
 """Pause before a command goes again to a slot that is moved."""
 
 
-class Servers(redis.Redis):
+class Servers(SlotMap, redis.Redis):
     """Client of several servers. Commands without a key go to the first that is not away. Thread-safe and fork-safe.
 
     Raises NodeAwayError; redis.TryAgainError for a slot that is being moved.
     """
 
     def __init__(self, urls: Sequence[str], open_node: "Callable[[str], redis.Redis]", *, is_cluster: bool) -> None:
-        self._open_node = open_node
-        self._url = urls[0]
-        self._nodes = {url: Node(redact(url), open_node(url), self) for url in urls}
-        self._is_cluster = is_cluster
-        nodes = [*self._nodes.values()]
-        self._slots: list[Node | None] = [] if is_cluster else [nodes[n * len(nodes) // SLOTS] for n in range(SLOTS)]
-        self._check_at = 0.0
-        super().__init__(connection_pool=nodes[0].client.connection_pool)
+        SlotMap.__init__(self, urls, open_node, is_cluster=is_cluster)
+        redis.Redis.__init__(self, connection_pool=self.home.connection_pool)
 
     def nodes(self) -> list[Node]:
         """Return the servers; of a cluster the primaries."""
         self._know_slots()
-        return [*dict.fromkeys(node for node in self._slots if node is not None)]
+        return self.served_nodes()
 
     def node_of(self, key: str | bytes | None) -> Node:
         """Return the node that serves a key; without a key, the first that is not away."""
-        if key is None:
-            nodes = self.nodes()
-            return next((node for node in nodes if not node.away), nodes[0])
         self._know_slots()
-        slot = slot_of(key)
-        if (node := self._slots[slot]) is None:
-            self.check_later()
-            raise NodeAwayError(f"no node of the cluster serves slot {slot}")
-        return node
+        return self.serving(key)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command to the node of its key."""
@@ -92,7 +77,7 @@ class Servers(redis.Redis):
                 if not left:
                     raise
             except AskError as error:
-                with self._node_at(error.host, error.port) as client, client.pipeline(transaction=False) as pipeline:
+                with self.node_at(error.host, error.port) as client, client.pipeline(transaction=False) as pipeline:
                     asking: Any = pipeline
                     asking.execute_command("ASKING")
                     asking.execute_command(*command)
@@ -111,65 +96,50 @@ class Servers(redis.Redis):
         """Return a pipeline; a transaction has all its keys in one slot."""
         return ServersPipeline(self, self, transaction=transaction)
 
-    def note_moved(self, error: MovedError) -> None:
-        """Take the new node of a slot from an error."""
-        self._slots[error.slot_id] = self._node_at(error.host, error.port)
-
     def check_later(self) -> None:
         """Ask the nodes that are away, and for the slots, soon and in a thread."""
-        now = time.monotonic()
-        if now > self._check_at:
-            self._check_at = now + CHECK_S
+        if self.is_check_due():
             threading.Thread(target=self._check, name="rowcache-servers", daemon=True).start()
 
     def _check(self) -> None:
-        for node in self._nodes.copy().values():
+        for node in self.asked_nodes():
             if node.away:
                 try:
                     node.client.ping()
                     node.away = ""
                 except redis.RedisError as error:
                     node.away = str(error)
-        if self._is_cluster:
+        if self.is_cluster:
             try:
                 self._find_slots()
             except redis.RedisError:
                 return  # asked again at the next command
 
     def _know_slots(self) -> None:
-        if not self._slots:
+        if not self.has_slots:
             self._find_slots()
 
     def _find_slots(self) -> None:
         """Ask any node for the slots. Raises the last error."""
         last: Exception = redis.ConnectionError("the cluster has no nodes")
-        for node in sorted(self._nodes.copy().values(), key=lambda node: bool(node.away)):
+        for node in self.asked_nodes():
             try:
                 client: Any = node.client
-                reply = client.execute_command("CLUSTER", "SLOTS")
+                self.take_slots(node, client.execute_command("CLUSTER", "SLOTS"))
             except redis.RedisError as error:
                 last = error
-                continue
-            slots: list[Node | None] = [None] * SLOTS
-            for first, final, (host, port, *_), *_ in reply:
-                served = self._node_at(host.decode() if host else urlsplit(node.name).hostname or "", port)
-                slots[first : final + 1] = [served] * (final + 1 - first)
-            self._slots = slots
-            return
+            else:
+                return
         raise last
 
-    def _node_at(self, host: str, port: int) -> Node:
-        parts = urlsplit(self._url)
-        login, at, _ = parts.netloc.rpartition("@")
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        url = parts._replace(netloc=f"{login}{at}{place}").geturl()
-        if url not in self._nodes:
-            self._nodes[url] = Node(redact(url), self._open_node(url), self)
-        return self._nodes[url]
+    def disconnect(self) -> None:
+        """Close the connections that are not in use."""
+        for node in self.asked_nodes():
+            node.client.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """Close the connections to all nodes."""
-        for node in self._nodes.copy().values():
+        for node in self.asked_nodes():
             node.client.close()
 
 
@@ -191,3 +161,14 @@ def by_node(client: "redis.Redis", parts: Sequence[Table]) -> list[tuple[Node, l
 def node_of(client: "redis.Redis", key: str) -> Node:
     """Return the node that serves a key."""
     return client.node_of(key) if isinstance(client, Servers) else Node("", client)
+
+
+def wake_home(client: "redis.Redis", deployment: str) -> None:
+    """Wake a dispatcher of several servers. Without it, the dispatcher looks within its poll interval."""
+    if isinstance(client, Servers):
+        home = DeploymentNames.of(deployment).home
+        pipeline = client.pipeline(transaction=False)
+        pipeline.rpush(home, "1")
+        pipeline.ltrim(home, -4, -1)
+        with suppress(redis.RedisError):
+            pipeline.execute()

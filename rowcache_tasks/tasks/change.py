@@ -184,7 +184,7 @@ def changing(table: str, stamp: str = "") -> Iterator[Schedule]:
                 "sender": request.origin,
                 "worker": request.hostname,
             }
-            note_change(current_runtime().client, schedule.table.keys, stamp, facts)
+            note_change(current_runtime().client, schedule.table.parts, stamp, facts)
         yield schedule
     except (RowCacheError, SoftTimeLimitExceeded):
         raise

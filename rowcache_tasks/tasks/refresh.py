@@ -12,15 +12,18 @@ import redis
 
 from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.defaults import REFRESH_TASK
-from rowcache_tasks.celery.process import current_runtime
+from rowcache_tasks.celery.process import Runtime, current_runtime
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import MAX_TEXT, one_line, show_text
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim, from_messages
-from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.note import end_notes, start_notes
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
+from rowcache_tasks.schedule.servers import open_exchange
+from rowcache_tasks.worker.read_limit import Clock
 from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repeat_in_outage
 
 
@@ -52,13 +55,14 @@ def refresh_row(
     schedule, source = runtime.schedule(table), runtime.source(table)
     counts: Counter[str] = Counter()
     reasons: list[str] = []
-    for batch in cut(parse_row_ids(row_ids), SCRIPT_BATCH):
-        leased = schedule.lease_rows(batch, runtime.settings.lease_s)
-        key = schedule.table.keys.notes
-        with schedule.exchange() as exchange:
-            exchange.send(start_notes([leased], key, note_facts(float(leased.claimed_at))))
-            last = end_notes([leased], key)
-            counts.update(refresh_claims(schedule, source, [leased], runtime.backoff, exchange, None, reasons, last))
+    for part, some in schedule.divide(parse_row_ids(row_ids)):
+        for batch in cut(some, SCRIPT_BATCH):
+            leased = part.lease_rows(batch, runtime.settings.lease_s)
+            key = part.table.keys.notes
+            with part.exchange() as exchange:
+                exchange.send(start_notes([leased], key, note_facts(float(leased.claimed_at))))
+                last = end_notes([leased], key)
+                counts.update(refresh_claims(part, source, [leased], runtime.backoff, exchange, None, reasons, last))
     return make_result(counts, reasons)
 
 
@@ -86,19 +90,22 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     runtime = current_runtime()
     reasons: list[str] = []
     known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
-    with Exchange(runtime.client) as exchange:
-        live = runtime.sent_batches.start(sent, exchange)
+    clock = clock_of(runtime)
+    places = {part.place for part in known.parts} if known else set()
+    with open_exchange(runtime.client) as exchange:
+        live = start_batches(runtime, sent, exchange)
         counts = Counter(expired=sum(len(claim.row_ids) for claim in sent if claim not in live))
-        own = [claim for claim in live if known is not None and claim.namespace == known.namespace]
+        own = [claim for claim in live if claim.namespace in places]
         if own:
             schedule, source = runtime.schedule(table), runtime.source(table)
-            clock = runtime.sent_batches.estimate_now
-            exchange.send(start_notes(own, schedule.table.keys.notes, note_facts(clock())))
-            last = end_notes(own, schedule.table.keys.notes)
+            last: list[Command] = []
+            for namespace, claims in by_part(own).items():
+                key = Keys.of(namespace, runtime.settings.deployment).notes
+                exchange.send(start_notes(claims, key, note_facts(clock(claims[0]))))
+                last += end_notes(claims, key)
             counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock, reasons, last))
         exchange.read()
-    now = runtime.sent_batches.estimate_now()
-    late_s = max((now - float(claim.claimed_at) + claim.late_ms / 1000 for claim in own), default=math.inf)
+    late_s = max((clock(claim) - float(claim.claimed_at) + claim.late_ms / 1000 for claim in own), default=math.inf)
     for claim in live:
         if claim not in own:
             unknown = Schedule(runtime.client, Table(table, table, claim.namespace))
@@ -111,3 +118,24 @@ def note_facts(started_at: float) -> dict[str, Any]:
     """Return the facts about the task that runs, for the notes of its claims."""
     request = refresh_row.request
     return {"worker": request.hostname, "worker_pid": os.getpid(), "task": request.id, "started_at": started_at}
+
+
+def start_batches(runtime: Runtime, sent: Sequence[Claim], exchange: Exchange) -> list[Claim]:
+    """Note that the batches of a message are started, each on the list of its part; return those that are alive."""
+    parts = by_part(sent)
+    if sum(runtime.sent_batches(namespace).begin(claims, exchange) for namespace, claims in parts.items()):
+        exchange.read()
+    return [claim for namespace, claims in parts.items() for claim in runtime.sent_batches(namespace).live(claims)]
+
+
+def by_part(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
+    """Group claims by the part of their table."""
+    found: dict[str, list[Claim]] = {}
+    for claim in claims:
+        found.setdefault(claim.namespace, []).append(claim)
+    return found
+
+
+def clock_of(runtime: Runtime) -> Clock:
+    """Return the clock of the server of each claim."""
+    return lambda claim: runtime.sent_batches(claim.namespace).estimate_now()

@@ -14,6 +14,7 @@ from rowcache_tasks.errors.text import show_text
 from rowcache_tasks.reader.fill import loader
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.failure import read_failures
+from rowcache_tasks.schedule.partition import open_state
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
 from rowcache_tasks.testing.server import remove_keys
 from rowcache_tasks.worker.refresh import refresh_claim
@@ -86,7 +87,8 @@ def refresh_claims(claims: Claims, tables: Sequence[str]) -> dict[str, int]:
         for claim in claims(runtime, name):
             counts.update(refresh_claim(schedule, runtime.source(name), claim, runtime.backoff))
         if count := counts.pop("failed", 0):
-            first = next(iter(read_failures(runtime.client, schedule.table, 1)), None)
+            parts = schedule.table.parts
+            first = next((found for part in parts for found in read_failures(runtime.client, part, 1)), None)
             reason = f": {show_text(first.row_id)}: {first.error}" if first else ""
             failed.append(f"{count} row(s) of {name} could not be refreshed{reason}")
         total += counts
@@ -97,16 +99,18 @@ def refresh_claims(claims: Claims, tables: Sequence[str]) -> dict[str, int]:
 
 def claim_due(runtime: Runtime, name: str) -> Iterator[Claim]:
     """Claim the rows that are due, each once even if its delay is short."""
-    schedule, settings = runtime.schedule(name), runtime.settings
-    for _ in range(runtime.table_state(name).count_rows() // settings.batch_size + 1):
-        claim, _ = schedule.claim_rows(settings.batch_size, settings.lease_s)
-        if claim and claim.row_ids:
-            runtime.sent_batches.remove(claim)
-            yield claim
+    settings = runtime.settings
+    for part in runtime.schedule(name).parts.values():
+        for _ in range(open_state(runtime.client, part.table).count_rows() // settings.batch_size + 1):
+            claim, _ = part.claim_rows(settings.batch_size, settings.lease_s)
+            if claim and claim.row_ids:
+                runtime.sent_batches(claim.namespace).remove(claim)
+                yield claim
 
 
 def claim_all(runtime: Runtime, name: str) -> Iterator[Claim]:
     """Claim the rows that are scheduled."""
     found = dict.fromkeys(chain.from_iterable(runtime.table_state(name).scan_row_ids()))
-    for batch in cut(found, SCRIPT_BATCH):
-        yield runtime.schedule(name).lease_rows(batch, runtime.settings.lease_s)
+    for part, row_ids in runtime.schedule(name).divide(found):
+        for batch in cut(row_ids, SCRIPT_BATCH):
+            yield part.lease_rows(batch, runtime.settings.lease_s)

@@ -9,9 +9,10 @@ from typing import Any
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.node import NodeAwayError
 
-Clock = Callable[[], float]
-"""Estimates the time of Redis, Unix seconds: never before that time."""
+Clock = Callable[[Claim], float]
+"""Estimates the time of the server of a claim, Unix seconds: never before that time."""
 
 YOUNG_SHARE = 0.1
 """Share of the bound: the time of a younger claim stands for the beginning of its read, and no reply is waited for."""
@@ -38,6 +39,8 @@ class ReadStart:
 def learn_refusal(exchange: Exchange, table: Table) -> None:
     """Before the first read of a table by this process, note by how much the last commit of any process came too late.
 
+    Of a table with partitions, that of one part.
+
     Processes that are replaced after each batch would else refuse every read of a table that is always slow.
     """
     if table.namespace in slow_s:
@@ -51,16 +54,20 @@ def learn_refusal(exchange: Exchange, table: Table) -> None:
             slow_s[table.namespace][LAST] = table.age_error_s + float(late_ms) / 1000
 
 
-def start_read(exchange: Exchange, claims: Sequence[Claim], bound_s: float, clock: Clock | None) -> ReadStart:
+def start_read(
+    exchange: Exchange, claims: Sequence[Claim], bound_s: float, clock: Clock | None, key: str = ""
+) -> ReadStart:
     """Return a time before a SELECT that begins after this call. Asks Redis unless the claims were just made.
 
-    Raises the error of Redis.
+    `key` names the server, which is that of all claims. Raises the error of Redis.
     """
     claimed_at, now = min(float(claim.claimed_at) for claim in claims), time.monotonic()
-    if clock is not None and 0 <= (age_s := clock() - claimed_at) <= YOUNG_SHARE * bound_s:
+    if clock is not None and 0 <= (age_s := clock(claims[0]) - claimed_at) <= YOUNG_SHARE * bound_s:
         return ReadStart(claimed_at, now - age_s)
-    replies: list[Any] = exchange.send([("TIME",)])
+    replies: list[Any] = exchange.send([("TIME",)], key)
     exchange.read()
+    if not replies:
+        raise NodeAwayError(f"the server of {key} is away")
     if isinstance(replies[0], Exception):
         raise replies[0]
     seconds, microseconds = replies[0]

@@ -15,7 +15,8 @@ from rowcache_tasks.errors.text import one_line, shorten
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
-from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal, start_read
+from rowcache_tasks.worker.part import part_of, settled, start_reads
+from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal
 from rowcache_tasks.worker.warning import warn_once
 
 if TYPE_CHECKING:
@@ -84,28 +85,33 @@ def refresh_claims(
     released: list[list[Any]] = []
     reads: list[tuple[list[str], ReadStart]] = []
     failed, bound_s = 0, schedule.table.age_error_s
-    learn_refusal(exchange, schedule.table)
+    learn_refusal(exchange, part_of(schedule, claims[0]).table)
     row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
-    for group in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
-        start = start_read(exchange, group, bound_s, clock)
+    for some in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
+        group, starts = start_reads(schedule, some, bound_s, exchange, clock)
+        if not group:
+            continue
+        start = starts[0]
         rows = read_rows(schedule, source, group, backoff, exchange)
         row_ids = [row_id for claim in group for row_id in claim.row_ids]
         commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, bound_s)
         reads.append((row_ids, start))
-        for each in group:
-            claim = replace(each, commit_by=commit_by, slow_ms=slow_ms)
+        for each, own in zip(group, starts, strict=True):
+            part = part_of(schedule, each)
+            claim = replace(each, commit_by=commit_by + own.at - start.at, slow_ms=slow_ms)
             values, missing, errors = rows.of(claim) if len(group) > 1 else (rows.values, rows.missing, rows.errors)
-            committed.append(exchange.send([call.command for call in schedule.commit_calls(claim, values)]))
-            missed.append(exchange.send([call.command for call in schedule.miss_calls(claim, missing, backoff)]))
-            calls = schedule.release_calls(claim, errors, rows.backoff)
+            committed.append(exchange.send([call.command for call in part.commit_calls(claim, values)]))
+            missed.append(exchange.send([call.command for call in part.miss_calls(claim, missing, backoff)]))
+            calls = part.release_calls(claim, errors, rows.backoff)
             released.append(exchange.send([call.command for call in calls]))
             failed += len(errors)
             if reasons is not None:
                 reasons += errors.values()
-    exchange.send(last)
+    for command in last:
+        exchange.send([command])
     exchange.read()
-    counts = asdict(sum_of(Committed, chain(*committed)))
-    absent, back = sum_of(Missed, chain(*missed)), sum_of(Released, chain(*released))
+    counts = asdict(sum_of(Committed, settled(committed)))
+    absent, back = sum_of(Missed, settled(missed)), sum_of(Released, settled(released))
     # It may be the commit that is slow. The time of earlier reads includes those after them.
     for row_ids, start in reads if counts["superseded"] + absent.superseded else reads[-1:]:
         end_read(schedule.table.namespace, row_ids, start, bound_s)
@@ -171,14 +177,22 @@ def find_unchanged(
     if not shape:
         return {}
     asked = [row_id for row_id in row_ids if random.random() >= FULL_SHARE]  # noqa: S311 nothing secret
-    looks = exchange.send([call.command for call in schedule.look_calls(asked, shape, lease_s, MAX_HEAD)])
+    looks = [
+        (some, exchange.send([call.command for call in part.look_calls(some, shape, lease_s, MAX_HEAD)]))
+        for part, some in schedule.divide(asked)
+    ]
     versions = source.fetch_versions(asked)
     exchange.read()
-    for reply in looks:
-        if isinstance(reply, Exception):
-            raise reply
-    cached = zip(asked, chain(*looks), strict=True)
-    return {row_id: versions[row_id] for row_id, head in cached if head and head.startswith(versions.get(row_id, b","))}
+    found: dict[str, bytes] = {}
+    for some, replies in looks:
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        cached = zip(some, chain(*replies), strict=bool(replies))
+        found |= {
+            row_id: versions[row_id] for row_id, head in cached if head and head.startswith(versions.get(row_id, b","))
+        }
+    return found
 
 
 def group_claims(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:

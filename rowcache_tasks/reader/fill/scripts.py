@@ -7,8 +7,8 @@ from typing import Any
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.reader.options import ReadThrough
+from rowcache_tasks.schedule.cut import cut, cut_by_bytes
 from rowcache_tasks.schedule.row_id import encode_row_id
-from rowcache_tasks.schedule.rows import cut_by_bytes
 from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
 
 Found = tuple[bytes | None, float | None]
@@ -48,6 +48,8 @@ class FillState:
     """The time of the first call: anything committed since is newer."""
     epoch: str = "0"
     """The epoch of the first call, as in Claim."""
+    began: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Both of other parts of the table, each by the clock of its server."""
     cached: dict[str, Found] = field(default_factory=dict)
     ours: list[str] = field(default_factory=list)
     """To be loaded by the caller, who then calls end_fill."""
@@ -62,8 +64,7 @@ class FillScripts:
 
     def __init__(self, table: Table, options: ReadThrough, load: Callable[[str], Script] = load_script) -> None:
         self._load = load
-        self._keys = table.keys
-        self._prefix = encode_row_id(table.keys.value_prefix)
+        self._table = table
         self._ttl_ms = int((table.ttl_s or 0) * 1000)
         self._options = options
 
@@ -72,19 +73,21 @@ class FillScripts:
 
         The mark lasts a little longer than the database may take. If the process dies, other readers go on then.
         """
-        head = [self._prefix, Keys.fill_prefix, token, int(self._options.timeout * 1500)]
-        head.append("" if max_age_s is None else max_age_s)
-        return [self._call("begin_fill", [*head, *map(encode_row_id, part)]) for part in parts(row_ids)]
+        options = [int(self._options.timeout * 1500), "" if max_age_s is None else max_age_s]
+        return [
+            self._call("begin_fill", part, [Keys.fill_prefix, token, *options, *map(encode_row_id, some)])
+            for part, some in self._pieces(row_ids)
+        ]
 
-    @staticmethod
-    def read_begin(row_ids: Sequence[str], replies: Sequence[Sequence[Any]]) -> FillState:
+    def read_begin(self, row_ids: Sequence[str], replies: Sequence[Sequence[Any]]) -> FillState:
         """Read the replies of begin_fill."""
         state = FillState()
-        for part, reply in zip(parts(row_ids), replies, strict=True):
+        for (part, some), reply in zip(self._pieces(row_ids), replies, strict=True):
             items = [item.encode() if isinstance(item, str) else item for item in reply]  # as of decode_responses
             if not state.began_at:
                 state.began_at, state.epoch = items[0].decode(), items[1].decode()
-            for row_id, value, age, note in zip(part, items[2::3], items[3::3], items[4::3], strict=True):
+            state.began.setdefault(part.place, (items[0].decode(), items[1].decode()))
+            for row_id, value, age, note in zip(some, items[2::3], items[3::3], items[4::3], strict=True):
                 if value:
                     state.cached[row_id] = value, float(age) if age else None
                 elif not note:
@@ -103,23 +106,24 @@ class FillScripts:
         A call has up to CALL_BYTES of values.
         """
         options = self._options
-        head: list[object] = [self._prefix, Keys.fill_prefix, token, state.began_at, state.epoch]
-        head += [self._ttl_ms, int(options.ttl * 1000), "" if delay_s is None else delay_s]
-        head += [int(options.missing_ttl * 1000), FAILED_MS]
-        return [
-            self._call("end_fill", [*head, len(part), *map(encode_row_id, part), *(outcomes[each] for each in part)])
-            for some in parts(list(outcomes))
-            for part in cut_by_bytes({row_id: outcomes[row_id] for row_id in some})
-        ]
+        ttls = [self._ttl_ms, int(options.ttl * 1000), "" if delay_s is None else delay_s]
+        ttls += [int(options.missing_ttl * 1000), FAILED_MS]
+        calls = []
+        for part, some in self._pieces(list(outcomes)):
+            began = state.began.get(part.place) if self._table.partitions > 1 else None
+            head = [Keys.fill_prefix, token, *(began or (state.began_at, state.epoch)), *ttls]
+            for ids in cut_by_bytes({row_id: outcomes[row_id] for row_id in some}):
+                arguments = [*head, len(ids), *map(encode_row_id, ids), *(outcomes[each] for each in ids)]
+                calls.append(self._call("end_fill", part, arguments))
+        return calls
 
-    def _call(self, name: str, arguments: Sequence[Any]) -> ScriptCall:
+    def _pieces(self, row_ids: Sequence[str]) -> list[tuple[Table, Sequence[str]]]:
+        """Divide row ids among script calls, each of one part of the table."""
+        return [(part, piece) for part, some in self._table.divide(row_ids) for piece in cut(some, SCRIPT_ROWS)]
+
+    def _call(self, name: str, part: Table, arguments: Sequence[Any]) -> ScriptCall:
         script = self._load(name)
-        return ScriptCall(script, script.keys_of(self._keys), arguments)
-
-
-def parts(row_ids: Sequence[str]) -> list[Sequence[str]]:
-    """Divide row ids among script calls."""
-    return [row_ids[start : start + SCRIPT_ROWS] for start in range(0, len(row_ids), SCRIPT_ROWS)]
+        return ScriptCall(script, script.keys_of(part.keys), [encode_row_id(part.keys.value_prefix), *arguments])
 
 
 def make_note(kind: bytes, reason: str) -> bytes:

@@ -354,7 +354,7 @@ def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_a_lease(bui
     dispatcher.run_once()
     assert broker.rows == ["1"]
     assert "queue_stuck" not in caplog.text, "which is nothing strange when there is too much to do"
-    dispatcher._backpressure._refused_since -= 31
+    dispatcher._pressures.by_queue["queue:"]._refused_since -= 31
     dispatcher.run_once()
     dispatcher.run_once()
     assert caplog.text.count("queue_stuck") == 1, "but for a whole lease it is"
@@ -460,7 +460,7 @@ def test_batch_that_was_not_sent_is_not_on_the_list(build, schedule, broker, cli
 
 def test_batch_sent_after_the_queue_was_seen_empty_is_not_forgotten(build, client, schedule, broker):
     batches, dispatcher = SentBatches(client, "queue:"), build(lease_s=0.03)
-    dispatcher._backpressure._unstarted = 0  # as after a claim, which would be late here
+    dispatcher._pressures.by_queue["queue:"].unstarted = 0  # as after a claim, which would be late here
     schedule.put_rows({"1": (100, 0)})
     client.zadd("queue:", {"lost": batches.now() - 20})
 

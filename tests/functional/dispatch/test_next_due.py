@@ -15,7 +15,6 @@ from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
 TABLES = [Table("inv", "inventory"), Table("note", "note", "note")]
-KEYS = [table.keys.schedule for table in TABLES]
 
 
 class Broker:
@@ -54,6 +53,10 @@ def dispatcher(build):
     return build(Limits(batch_size=1, max_queue=10_000))
 
 
+def look(client):
+    return [*read_next_due(client, TABLES).values()]
+
+
 def schedule_row(client, table, row_id, in_s):
     seconds, _ = client.time()
     client.zadd(table.keys.delay, {row_id: 3600})
@@ -65,37 +68,37 @@ def test_look_gives_how_long_until_the_first_row_of_each_table_is_due(client, va
     path = unquote(urlsplit(valkey.url).path)
     database = client.connection_pool.connection_kwargs["db"]
     with connect(f"unix://{path}?db={database}&protocol={protocol}", "test") as other:
-        assert read_next_due(other, KEYS) == [math.inf, math.inf]
+        assert look(other) == [math.inf, math.inf]
         schedule_row(client, TABLES[0], "1", 100)
         schedule_row(client, TABLES[0], "2", 50)
         schedule_row(client, TABLES[1], "1", -7)
-        first, second = read_next_due(other, KEYS)
+        first, second = look(other)
         assert 0 < first <= 50
         assert second <= -7
 
 
 def test_key_that_is_no_zset_is_left_to_the_claim(client):
-    client.set(KEYS[0], "of another program")
-    assert read_next_due(client, KEYS) == [-math.inf, math.inf]
-    client.delete(KEYS[0])
-    assert read_next_due(client, KEYS) == [math.inf, math.inf]
+    client.set(TABLES[0].keys.schedule, "of another program")
+    assert look(client) == [-math.inf, math.inf]
+    client.delete(TABLES[0].keys.schedule)
+    assert look(client) == [math.inf, math.inf]
 
 
 def test_look_connects_anew_after_its_connection_was_lost(client):
-    read_next_due(client, KEYS)
+    look(client)
     client.client_kill_filter(_type="normal", skipme=True)
-    assert read_next_due(client, KEYS) == [math.inf, math.inf]
+    assert look(client) == [math.inf, math.inf]
 
 
 def test_look_at_a_server_that_does_not_answer_ends(valkey):
     proxy = Proxy("test", unquote(urlsplit(valkey.url).path))
     proxy.start()
     with connect(f"redis://127.0.0.1:{proxy.port}/9?socket_timeout=2", "test") as proxied:
-        assert read_next_due(proxied, KEYS) == [math.inf, math.inf]
+        assert look(proxied) == [math.inf, math.inf]
         proxy.hang()
-        assert read_next_due(proxied, KEYS) == [-math.inf, -math.inf]
+        assert look(proxied) == [-math.inf, -math.inf]
         proxy.release()
-        assert read_next_due(proxied, KEYS) == [math.inf, math.inf]
+        assert look(proxied) == [math.inf, math.inf]
     proxy.stop()
 
 

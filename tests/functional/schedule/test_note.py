@@ -44,7 +44,7 @@ def test_claim_is_found_from_its_dispatcher_to_its_end(client, schedule, notes):
 
 def test_change_is_found_by_its_stamp(client, schedule, notes):
     stamp = "{}.{:06}".format(*client.time())
-    note_change(client, schedule.table.keys, stamp, {"change": "a.b.schedule_row", "task": "t", "sender": "gen1@web"})
+    note_change(client, [schedule.table], stamp, {"change": "a.b.schedule_row", "task": "t", "sender": "gen1@web"})
     schedule.put_rows({"1": (100, 0)}, stamp)
     assert notes().change.describe() == "schedule_row (task t, sent by gen1@web)"
     schedule.put_rows({"1": (100, 0)})
@@ -72,7 +72,7 @@ def test_notes_are_bounded(client, schedule, monkeypatch):
     monkeypatch.setattr(note, "MAX_NOTES", 3)
     monkeypatch.setattr(note, "MAX_ASKED", 3)
     for number in range(5):
-        note_change(client, schedule.table.keys, str(number), {"change": "x"})
+        note_change(client, [schedule.table], str(number), {"change": "x"})
         ask_outcomes(client, schedule.table.keys, str(number))
     assert [at for _, at in client.zrange("notes:", 0, -1, withscores=True)] == [2, 3, 4]
     assert client.scard("asked:") == 3

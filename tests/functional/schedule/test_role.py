@@ -153,7 +153,7 @@ def test_client_that_only_reads_leaves_a_replica(pair, client):
     client.zadd("schedule:", {"1": 5e9})
     pair.fail_over()
     pair.command(pair.primary, "ZADD", "schedule:", 1, "1")
-    wait_until(lambda: read_next_due(client, ["schedule:"])[0] < 0, "it asks the primary", SOON_S)
+    wait_until(lambda: read_next_due(client, [Table("inv", "inventory")])["wake:"] < 0, "it asks the primary", SOON_S)
 
 
 def test_sleeping_dispatcher_is_woken_at_the_new_primary(pair, client):

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import time
-from functools import partial
 
 import pytest
 from support.failover_pair import FailoverPair
@@ -84,7 +83,9 @@ def test_all_calls_of_a_batch_are_sent_before_the_first_reply_is_read(valkey, cl
             link.hold(calls)
             with schedule.exchange() as exchange:
                 live = batches.start([sent], exchange)
-                counts = refresh_claims(schedule, source, live, BACKOFF, exchange, partial(float, sent.claimed_at))
+                counts = refresh_claims(
+                    schedule, source, live, BACKOFF, exchange, lambda claim: float(claim.claimed_at)
+                )
             assert (counts["refreshed"] + counts["unchanged"], counts["missing"], counts["failed"]) == (498, 1, 1)
     assert client.zcard("queue:") == 0
 

@@ -1,0 +1,35 @@
+"""Tables that cannot be dispatched: one line of the log for each new reason."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+logger = logging.getLogger(__name__)
+
+MAX_LABELS = 8
+"""Names in a line."""
+
+
+class Failing:
+    """The labels of failing tables and parts, of `count` in all."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._labels: set[str] = set()
+
+    def keep(self, labels: Iterable[str]) -> None:
+        """Forget all others: they have nothing due."""
+        self._labels.intersection_update(labels)
+
+    def note(self, errors: Mapping[str, Exception], working: Iterable[str]) -> None:
+        """Note the errors of a pass. Raises one if all fail, logs the new ones otherwise."""
+        self._labels.difference_update(working)
+        if errors and len(self._labels | errors.keys()) == self._count:
+            raise next(iter(errors.values()))
+        reasons: dict[str, list[str]] = {}
+        for label, error in errors.items():
+            if label not in self._labels:
+                reasons.setdefault(f"{type(error).__name__}: {error}", []).append(label)
+        for reason, labels in reasons.items():
+            names = ", ".join(labels[:MAX_LABELS]) + (", …" if len(labels) > MAX_LABELS else "")
+            logger.warning("dispatch_failed for %s, trying again: %s", names, reason)
+        self._labels |= errors.keys()

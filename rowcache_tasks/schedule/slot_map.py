@@ -1,0 +1,88 @@
+"""Slots of several servers, and the node that serves each; no I/O."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.exceptions import MovedError
+
+from rowcache_tasks.errors.text import redact
+from rowcache_tasks.keys import SLOTS, slot_of
+from rowcache_tasks.schedule.node import Node, NodeAwayError
+
+CHECK_S = 0.5
+"""Pause between two questions to the nodes that are away."""
+
+
+class SlotMap:
+    """Nodes by their URL and by slot. Of a cluster, the slots are not known before they were asked for."""
+
+    def __init__(self, urls: Sequence[str], open_node: Callable[[str], Any], *, is_cluster: bool) -> None:
+        self._open_node = open_node
+        self._url = urls[0]
+        self._nodes = {url: Node(redact(url), open_node(url), self) for url in urls}
+        self.is_cluster = is_cluster
+        nodes = [*self._nodes.values()]
+        self.home: Any = nodes[0].client
+        self._slots: list[Node | None] = [] if is_cluster else [nodes[n * len(nodes) // SLOTS] for n in range(SLOTS)]
+        self._check_at = 0.0
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether the slots are known."""
+        return bool(self._slots)
+
+    def served_nodes(self) -> list[Node]:
+        """Return the nodes that serve slots."""
+        return [*dict.fromkeys(node for node in self._slots if node is not None)]
+
+    def asked_nodes(self) -> list[Node]:
+        """Return all nodes that are known; those that are away come last."""
+        return sorted(self._nodes.copy().values(), key=lambda node: bool(node.away))
+
+    def serving(self, key: Any) -> Node:
+        """Return the node of a key; without a key, the first that is not away."""
+        if key is None:
+            nodes = self.served_nodes()
+            return next((node for node in nodes if not node.away), nodes[0])
+        slot = slot_of(key)
+        if (node := self._slots[slot]) is None:
+            self.check_later()
+            raise NodeAwayError(f"no node of the cluster serves slot {slot}")
+        return node
+
+    def take_slots(self, asked: Node, reply: Any) -> None:
+        """Take the reply of a node to CLUSTER SLOTS."""
+        slots: list[Node | None] = [None] * SLOTS
+        for first, last, (host, port, *_), *_ in reply:
+            name = host.decode() if isinstance(host, bytes) else host
+            served = self.node_at(name or urlsplit(asked.name).hostname or "", port)
+            slots[first : last + 1] = [served] * (last + 1 - first)
+        self._slots = slots
+
+    def note_moved(self, error: MovedError) -> None:
+        """Take the new node of a slot from an error."""
+        self._slots[error.slot_id] = self.node_at(error.host, error.port)
+
+    def node_at(self, host: str, port: int) -> Node:
+        """Return the node of a cluster at an address, with the login and the options of the others."""
+        parts = urlsplit(self._url)
+        login, at, _ = parts.netloc.rpartition("@")
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        url = parts._replace(netloc=f"{login}{at}{place}").geturl()
+        if url not in self._nodes:
+            self._nodes[url] = Node(redact(url), self._open_node(url), self)
+        return self._nodes[url]
+
+    def is_check_due(self) -> bool:
+        """Whether the last question to the nodes that are away was asked some time ago."""
+        now = time.monotonic()
+        if now <= self._check_at:
+            return False
+        self._check_at = now + CHECK_S
+        return True
+
+    def check_later(self) -> None:
+        """Ask the nodes that are away, and for the slots, soon."""
+        raise NotImplementedError

@@ -1,0 +1,45 @@
+"""Claims of several parts of a table, each with a server of its own."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.node import NodeAwayError, is_moving
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.worker.read_limit import Clock, ReadStart, start_read
+from rowcache_tasks.worker.warning import warn_once
+
+logger = logging.getLogger(__name__)
+
+
+def part_of(schedule: Schedule, claim: Claim) -> Schedule:
+    """Return the schedule of the part of the table that a claim is of."""
+    return schedule.parts.get(claim.namespace, schedule)
+
+
+def settled(replies: Sequence[Sequence[Any]]) -> Iterator[Any]:
+    """Yield the replies of each call. Rows whose slot is being moved are left to their lease."""
+    return (reply for some in replies for reply in some if not is_moving(reply))
+
+
+def start_reads(
+    schedule: Schedule, claims: Sequence[Claim], bound_s: float, exchange: Exchange, clock: Clock | None
+) -> tuple[list[Claim], list[ReadStart]]:
+    """Return the claims whose server is not away, and a time of the server of each. Others wait for the lease."""
+    by_server: dict[str, list[Claim]] = {}
+    for claim in claims:
+        by_server.setdefault(exchange.node(part_of(schedule, claim).table.keys.schedule), []).append(claim)
+    group: list[Claim] = []
+    starts: list[ReadStart] = []
+    for some in by_server.values():
+        try:
+            start = start_read(exchange, some, bound_s, clock, part_of(schedule, some[0]).table.keys.schedule)
+        except NodeAwayError as error:
+            rows, name = sum(len(claim.row_ids) for claim in some), schedule.table.name
+            warn_once(logger, f"away {name}", "%d rows of %s wait for their lease: %s", rows, name, error)
+            continue
+        group += some
+        starts += [start] * len(some)
+    return group, starts

@@ -1,0 +1,170 @@
+"""Tables with partitions: claims, messages and commits of many parts, on one server and on a cluster."""
+
+import time
+
+import pytest
+from support.cluster import Cluster
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.sent_batches import SentBatches
+from rowcache_tasks.keys import slot_of
+from rowcache_tasks.schedule.claim import from_messages, to_messages
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.partition import open_schedule, open_state
+from rowcache_tasks.schedule.row_state import read_row_states
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.servers import open_exchange
+
+TABLE = Table("inv", "inventory", partitions=8)
+ROWS = [str(number) for number in range(60)]
+
+
+class Broker:
+    def __init__(self):
+        self.messages = []
+        self.length = 0
+        self.error = None
+
+    def send(self, table, claims):
+        if self.error:
+            raise self.error
+        self.messages.append(claims)
+
+    def queue_length(self):
+        return self.length
+
+    @property
+    def rows(self):
+        return sorted((row_id for claims in self.messages for claim in claims for row_id in claim.row_ids), key=int)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(3) as nodes:
+        yield nodes
+
+
+@pytest.fixture(params=["one server", "cluster"])
+def divided(request, client):
+    """Client of one server, and of a cluster."""
+    if request.param == "one server":
+        yield client
+        return
+    cluster = request.getfixturevalue("cluster")
+    for node in cluster.clients:
+        node.flushall()
+    with connect(cluster.url, "test") as servers:
+        yield servers
+
+
+@pytest.fixture
+def dispatcher_of():
+    opened = []
+
+    def build(client, broker, **limits):
+        schedules = [Schedule(client, part) for part in TABLE.parts]
+        opened.append(Dispatcher(client, schedules, broker, Limits(**limits)))
+        return opened[-1]
+
+    yield build
+    for one in opened:
+        one.close()
+
+
+def ages(client):
+    return {row.row_id: row.age for part, some in TABLE.divide(ROWS) for row in read_row_states(client, part, some)}
+
+
+def test_claims_of_all_parts_share_messages_and_each_is_committed_to_its_part(divided, dispatcher_of):
+    schedule, broker = open_schedule(divided, TABLE), Broker()
+    seconds, _ = divided.time()
+    assert schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)), f"{seconds - 10}.1").applied == len(ROWS)
+    dispatcher = dispatcher_of(divided, broker, batch_size=30)
+    dispatcher.run_once()
+    assert broker.rows == sorted(ROWS, key=int)
+    assert 2 <= len(broker.messages) <= 3
+    for claims in broker.messages:
+        row_ids, arguments = to_messages(claims)
+        sent = from_messages(row_ids, arguments["claim"], arguments.get("more", ()))
+        with open_exchange(divided) as exchange:
+            for claim in sent:
+                part = schedule.parts[claim.namespace]
+                keys = part.table.keys
+                assert SentBatches(divided, keys.queue, keys.state).start([claim], exchange) == [claim]
+                for call in part.commit_calls(claim, dict.fromkeys(claim.row_ids, b'{"id": 1}')):
+                    exchange.send([call.command])
+            exchange.read()
+    assert all(age is not None for age in ages(divided).values())
+    assert [divided.zcard(part.keys.queue) for part in TABLE.parts] == [0] * 8
+    assert schedule.drop_rows(ROWS[:5], f"{seconds - 10}.3").applied == 5
+    assert open_state(divided, TABLE).count_rows() == 55
+    assert schedule.put_rows(dict.fromkeys(ROWS[:5], (10.0, 0.0)), f"{seconds - 10}.2").ignored == 5
+
+
+def test_rows_of_a_message_that_is_not_sent_are_due_at_once(divided, dispatcher_of):
+    schedule, broker = open_schedule(divided, TABLE), Broker()
+    schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
+    dispatcher = dispatcher_of(divided, broker, batch_size=30)
+    broker.error = OSError("away")
+    with pytest.raises(OSError, match="away"):
+        dispatcher.run_once()
+    assert [divided.zcard(part.keys.queue) for part in TABLE.parts] == [0] * 8
+    broker.error = None
+    dispatcher.run_once()
+    assert broker.rows == sorted(ROWS, key=int)
+
+
+def test_a_change_wakes_a_dispatcher_that_sleeps(divided, dispatcher_of):
+    broker = Broker()
+    dispatcher = dispatcher_of(divided, broker, poll_interval_s=1.0)
+    dispatcher.run_once()
+    dispatcher.run(time.monotonic() + 0.01)
+    open_schedule(divided, TABLE).put_rows({"7": (10.0, 0.0)})
+    started = time.monotonic()
+    dispatcher.run(started + 0.8)
+    assert broker.rows == ["7"]
+
+
+def test_a_batch_left_over_stops_its_part_alone_and_until_a_later_one_starts(divided, dispatcher_of):
+    """A worker was killed with a message of one part; the queue is never empty."""
+    schedule, broker = open_schedule(divided, TABLE), Broker()
+    broker.length = 1
+    first, beside = TABLE.parts[:2]
+    schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
+    seconds, _ = divided.time()
+    divided.zadd(first.keys.queue, {"left over": seconds - 20})
+    dispatcher = dispatcher_of(divided, broker, batch_size=100)
+    dispatcher.run_once()
+    of_first = dict(TABLE.divide(ROWS))[first]
+    assert set(broker.rows) == {*ROWS} - {*of_first}
+    dispatcher.run_once()
+    assert divided.zcard(first.keys.queue) == 1
+    divided.hset(beside.keys.state, "started", f"{seconds}.5")
+    dispatcher._due_at = dict.fromkeys(dispatcher._due_at, 0.0)
+    dispatcher.run_once()
+    dispatcher._due_at = dict.fromkeys(dispatcher._due_at, 0.0)
+    dispatcher.run_once()
+    assert {*broker.rows} == {*ROWS}
+
+
+def test_a_part_whose_slot_moves_holds_up_no_other(cluster, dispatcher_of):
+    for node in cluster.clients:
+        node.flushall()
+    with connect(cluster.url, "test") as client:
+        open_schedule(client, TABLE).put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
+        part = TABLE.parts[3]
+        slot, source = slot_of(part.tag), cluster.owner(part.keys.schedule)
+        broker = Broker()
+        dispatcher = dispatcher_of(client, broker)
+        cluster.begin_move(slot, source, (source + 1) % 3)
+        dispatcher.run_once()
+        moving = dict(TABLE.divide(ROWS))[part]
+        assert {*broker.rows} == {*ROWS} - {*moving}
+        while cluster.move_keys(slot, source, (source + 1) % 3):
+            pass
+        cluster.end_move(slot, (source + 1) % 3)
+        for _ in range(2):  # the first finds the new node
+            dispatcher._due_at = dict.fromkeys(dispatcher._due_at, 0.0)
+            dispatcher.run_once()
+        assert {*broker.rows} == {*ROWS}

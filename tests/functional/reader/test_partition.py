@@ -1,0 +1,130 @@
+"""Readers and requests of tables with partitions, on one server and on a cluster whose slots move."""
+
+import json
+
+import pytest
+from support.cluster import Cluster
+from support.reader_kind import READER_KINDS
+
+from rowcache_tasks import Refresher, RowCache
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors import CacheError
+from rowcache_tasks.keys import slot_of
+from rowcache_tasks.reader.fill.scripts import FillScripts
+from rowcache_tasks.reader.options import ReadThrough
+from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.partition import open_schedule
+
+TABLE = Table("inv", "inventory", partitions=8)
+ROWS = [str(number) for number in range(30)]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(3) as nodes:
+        yield nodes
+
+
+@pytest.fixture(params=["one server", "cluster"])
+def url(request, client, valkey):
+    """Address of one server, and of a cluster, with the ROWS cached."""
+    if request.param == "one server":
+        found = valkey.url_for(9)
+    else:
+        cluster = request.getfixturevalue("cluster")
+        found = cluster.url
+        for node in cluster.clients:
+            node.flushall()
+    with connect(found, "test") as servers:
+        fill(servers)
+    return found
+
+
+def fill(servers):
+    schedule = open_schedule(servers, TABLE)
+    schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
+    for part in schedule.parts.values():
+        claim, _ = part.claim_rows(100, 30)
+        part.commit_rows(claim, {row_id: json.dumps({"id": row_id}).encode() for row_id in claim.row_ids})
+
+
+@pytest.fixture
+def open_cache(reader_kind):
+    opened = []
+
+    def build(url):
+        opened.append(READER_KINDS[reader_kind]("inv", url=url, partitions=8))
+        return opened[-1]
+
+    yield build
+    for cache in opened:
+        cache.end()
+
+
+def test_rows_of_all_parts_are_read_in_the_order_asked(url, open_cache):
+    cache = open_cache(url)
+    asked = [*reversed(ROWS), "absent"]
+    rows = {row_id: {"id": row_id} for row_id in ROWS}
+    assert list(cache.get_many(asked).items()) == [(row_id, rows.get(row_id)) for row_id in asked]
+    assert list(cache.get_many(asked, max_age=60)) == asked
+    assert cache.get("7") == {"id": "7"}
+    assert cache.get("absent") is None
+    assert (cache.exists("7"), cache.exists("absent")) == (True, False)
+    assert 0 <= cache.age("7") < 60
+    found = cache.get_with_age("7")
+    assert (found.row, found.is_stale) == ({"id": "7"}, False)
+
+
+def test_rows_are_read_while_a_slot_moves_and_after(cluster, open_cache):
+    for node in cluster.clients:
+        node.flushall()
+    with connect(cluster.url, "test") as servers:
+        fill(servers)
+    cache = open_cache(cluster.url)
+    part, some = TABLE.divide(ROWS)[0]
+    slot, source = slot_of(part.tag), cluster.owner(part.keys.schedule)
+    target = (source + 1) % 3
+    assert len(some) > 1
+    for begin in (cluster.begin_move, cluster.move_keys, cluster.move_keys):
+        begin(slot, source, target, *([2] if begin == cluster.move_keys else []))
+        assert None not in cache.get_many(ROWS).values()
+        assert cache.get(some[0]) == {"id": some[0]}
+    while cluster.move_keys(slot, source, target):
+        pass
+    cluster.end_move(slot, target)
+    assert None not in cache.get_many(ROWS, max_age=60).values()
+
+
+def test_fill_marks_and_writes_rows_of_all_parts(url):
+    fills = FillScripts(TABLE, ReadThrough())
+    new = [f"new {number}" for number in range(20)]
+    with connect(url, "test") as servers:
+        replies = [call.run(servers) for call in fills.begin([*new, "7"], b"token", None)]
+        state = fills.read_begin([*new, "7"], replies)
+        assert (sorted(state.ours), [*state.cached]) == (sorted(new), ["7"])
+        for call in fills.end(b"token", state, dict.fromkeys(new, b'{"id": 0}'), None):
+            call.run(servers)
+    with RowCache("inv", url=url, partitions=8) as cache:
+        assert cache.get_many(new) == {row_id: {"id": 0} for row_id in new}
+
+
+def test_refresher_makes_rows_of_all_parts_due(url):
+    with Refresher(url=url, tables={"inv": {"table": "inventory", "partitions": 8}}) as refresher:
+        assert refresher.refresh_now("inv", [*ROWS, "absent"]) == len(ROWS)
+    with connect(url, "test") as servers:
+        parts = open_schedule(servers, TABLE).parts.values()
+        assert sum(len(part.claim_rows(100, 30)[0].row_ids) for part in parts) == len(ROWS)
+
+
+def test_rows_of_servers_that_answer_are_read_while_one_is_away(open_cache):
+    with Cluster(3) as cluster, connect(cluster.url, "test") as servers:
+        fill(servers)
+        cache = open_cache(cluster.url)
+        cache.get_many(ROWS)
+        lost = cluster.owner(TABLE.parts[0].keys.schedule)
+        kept = [i for part, some in TABLE.divide(ROWS) if cluster.owner(part.keys.schedule) != lost for i in some]
+        cluster.servers[lost].kill()
+        for _ in range(4):
+            with pytest.raises(CacheError, match="does not answer"):
+                cache.get_many(ROWS)
+        assert list(cache.get_many(kept).values()) == [{"id": row_id} for row_id in kept]
