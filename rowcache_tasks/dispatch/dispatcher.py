@@ -21,6 +21,7 @@ from dataclasses import replace
 import redis
 
 from rowcache_tasks.dispatch.failing import Failing
+from rowcache_tasks.dispatch.limits import LOOK_ROWS, LOOKS
 from rowcache_tasks.dispatch.limits import Limits as Limits  # noqa: PLC0414 exported beside Dispatcher
 from rowcache_tasks.dispatch.next_due import read_next_due
 from rowcache_tasks.dispatch.parts import Claimed, PartsDispatch, by_table, limit_of
@@ -36,11 +37,6 @@ Found = tuple[Claim | None, float]
 """A claim, None if it was refused, and the due time of the next row by the monotonic clock."""
 
 logger = logging.getLogger(__name__)
-
-LOOKS = 5
-"""Limit of looks for proven rows after one claim with half a batch or more of new and failing rows."""
-LOOK_ROWS = 1000
-"""Rows of one look: about 1.5 ms of the server."""
 
 MAX_PAUSE_S = 1.0
 """Longest pause after a failure. Jitter keeps dispatchers from coming back all at once."""
@@ -67,9 +63,10 @@ class Dispatcher:
         self._limits = limits
         self._facts = {"dispatcher": name, "pid": os.getpid()}
         self._deferral = deferral or nullcontext()
-        home = DeploymentNames.of(schedules[0].table.deployment).home
-        wakes = [schedule.table.keys.wake for schedule in schedules]
-        self._wakeup = Wakeup(client, [home] if isinstance(client, Servers) else wakes)
+        home = [DeploymentNames.of(schedules[0].table.deployment).home]
+        self._wakeup = Wakeup(
+            client, home if isinstance(client, Servers) else [each.table.keys.wake for each in schedules]
+        )
         self._pressures = Pressures(client, schedules, broker.queue_length, limits.lease_s, limits.max_queue)
         self._sender = Sender(broker, self._pressures.by_queue)
         self._parts = PartsDispatch(client, self._sender, self._pressures, limits, self._deferral, self._facts)

@@ -1,6 +1,11 @@
-"""Settings of a dispatcher."""
+"""Limits of a dispatcher: settings, and those of looks for proven rows."""
 
 from dataclasses import dataclass
+
+LOOKS = 5
+"""Limit of looks for proven rows after one claim with half a batch or more of new and failing rows."""
+LOOK_ROWS = 1000
+"""Rows of one look: about 1.5 ms of the server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,13 @@ from rowcache_tasks.reader.options import DATABASE_ALONE, FILLED, ReaderSettings
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
 from rowcache_tasks.reader.step import Call, Fetch, Fill, Pipeline, Steps
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
+from rowcache_tasks.reader.window import FIRST, next_count
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_list, key_text, key_texts
 from rowcache_tasks.schedule.rows import cut
 
 logger = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Key)
-
-FIRST = 100
-"""Keys in the first round trip of a read; up to so many are one MGET."""
-WINDOW_BYTES, WINDOW_KEYS, GROWTH = 1 << 20, 10 * PIECE, 5
-"""Bounds of each later round trip: bytes expected, keys, and keys for each of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +245,3 @@ def texts_of(row_ids: "Many[K]") -> tuple[list[K], list[str]]:
                 "row_ids has keys that are equal in Python, and different row ids: ask one after the other"
             )
     return keys, texts
-
-
-def next_count(values: Sequence[bytes | None]) -> int:
-    """Return how many values to read next, if they are as large as the last ones."""
-    size = sum(len(value) for value in values if value)
-    fitting = WINDOW_BYTES * len(values) // max(size, 1)
-    return max(1, min(fitting, GROWTH * len(values), WINDOW_KEYS))
