@@ -63,10 +63,9 @@ class Dispatcher:
         self._limits = limits
         self._facts = {"dispatcher": name, "pid": os.getpid()}
         self._deferral = deferral or nullcontext()
-        home = [DeploymentNames.of(schedules[0].table.deployment).home]
-        self._wakeup = Wakeup(
-            client, home if isinstance(client, Servers) else [each.table.keys.wake for each in schedules]
-        )
+        wakes = [schedule.table.keys.wake for schedule in schedules]
+        home = DeploymentNames.of(schedules[0].table.deployment).home
+        self._wakeup = Wakeup(client, [home] if isinstance(client, Servers) else wakes)
         self._pressures = Pressures(client, schedules, broker.queue_length, limits.lease_s, limits.max_queue)
         self._sender = Sender(broker, self._pressures.by_queue)
         self._parts = PartsDispatch(client, self._sender, self._pressures, limits, self._deferral, self._facts)
@@ -86,13 +85,12 @@ class Dispatcher:
         """Dispatch until a time of the monotonic clock. Logs an Exception, pauses and goes on."""
         while (now := time.monotonic()) < until:
             woken = self._wakeup.wait(min(self._resume_at, until) - now)
-            if woken:
-                if woken in self._due_at:
-                    self._due_at[woken] = -math.inf
-                else:
-                    self._look_at = 0.0
-                if not self._failures:
-                    self._resume_at = min(self._resume_at, self._linger_until)
+            if woken in self._due_at:
+                self._due_at[woken] = -math.inf
+            elif woken:
+                self._look_at = 0.0
+            if woken and not self._failures:
+                self._resume_at = min(self._resume_at, self._linger_until)
             if time.monotonic() >= self._resume_at:
                 pause_s = self._run_once_or_log()
                 self._resume_at = time.monotonic() + pause_s
