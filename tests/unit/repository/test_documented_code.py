@@ -20,7 +20,7 @@ from support.documented import PAGES, read_blocks
 from support.project import ROOT
 
 import rowcache_tasks
-from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS
+from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, parse_settings
 from rowcache_tasks.ops.cli import COMMANDS, rowcache
 from rowcache_tasks.reader.options import AsyncOptions, SyncOptions
 
@@ -168,6 +168,17 @@ def test_names_and_calls_in_the_python_of_a_page_are_right(page):
     bound |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     assert used - bound - vars(builtins).keys() == set()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in BLOCKS if re.search(r"^rowcache_tables = ", block.text, re.MULTILINE)],
+    ids=lambda block: block.name,
+)
+def test_settings_of_a_page_are_valid(block):
+    names = {}
+    exec(compile(block.text, block.name, "exec"), names)
+    parse_settings({"rowcache_redis_url": "redis://localhost"} | names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
