@@ -51,7 +51,10 @@ class DispatchLoop:
         # All objects so far stay: a full collection would stop the dispatcher for 50 ms or more to find nothing.
         gc.collect()
         gc.freeze()
-        logger.info("dispatching %s", ", ".join(settings.tables))
+        queue, tables = settings.names.refresh_queue, ", ".join(settings.tables)
+        logger.info(
+            "ready: dispatching %s to %s", tables, queue, extra={"event": "ready", "tables": [*settings.tables]}
+        )
 
     def begin_turn(self) -> None:
         """Take over the signals in the main thread, and note the process."""

@@ -18,6 +18,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 
 from rowcache_tasks.celery.application import is_package, settings_of
+from rowcache_tasks.celery.log import json_formatter
 from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.redis_url import split_servers
 from rowcache_tasks.config.settings import Settings, Table
@@ -41,6 +42,8 @@ def check_dispatcher(app: Celery) -> Settings:
         if split_servers(url)[1] or " " in url or any(table.partitions > 1 for table in settings.tables.values()):
             raise ConfigError("several Redis servers and partitions are not supported yet")
         check_connections(url)
+        if settings.log_format == "json":
+            json_formatter()
         check_broker_url(app)
         if is_package(app):
             check_compression(app)

@@ -72,6 +72,17 @@ def parse_deployment(setting: str, value: object) -> str:
     return value
 
 
+def choice(*allowed: str) -> Callable[[str, object], str]:
+    """Make the parser of one of some texts."""
+
+    def parse(setting: str, value: object) -> str:
+        if value not in allowed:
+            raise refusal(setting, value, " or ".join(map(repr, allowed)))
+        return str(value)
+
+    return parse
+
+
 def number(noun: str, low: float, high: float) -> Callable[[str, object], float]:
     """Make the parser of a number of something."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from rowcache_tasks.config.adaptive import parse_adaptive
 from rowcache_tasks.config.parse import (
+    choice,
     number,
     parse_deployment,
     parse_name,
@@ -58,6 +59,8 @@ class Settings:
     """Seconds to wait at start for Redis, the broker and the database."""
     alive_file: str | None = None
     """File that a process touches every few seconds while it works."""
+    log_format: str = "text"
+    """Of processes of Celery: "text" or "json"."""
     deployment: str = ""
     """Part of the names of queues, and of keys that are of all tables; empty: none."""
 
@@ -224,6 +227,7 @@ SETTINGS: Mapping[str, tuple[str, Parser]] = {
     "rowcache_max_backoff": ("max_backoff_s", seconds(0.1, 86400)),
     "rowcache_start_timeout": ("start_timeout_s", seconds(0, 3600)),
     "rowcache_alive_file": ("alive_file", parse_text),
+    "rowcache_log_format": ("log_format", choice("text", "json")),
     "rowcache_deployment": ("deployment", parse_deployment),
 }
 """Setting -> field of Settings, parser."""

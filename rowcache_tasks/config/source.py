@@ -16,7 +16,7 @@ from rowcache_tasks.errors.text import redact, shorten
 PREFIX = "rowcache_"
 REDIS_URL = "rowcache_redis_url"
 REQUIRED = (REDIS_URL, "rowcache_tables")
-TEXTS = {REDIS_URL, "rowcache_database_url", "rowcache_alive_file", "rowcache_deployment"}
+TEXTS = {REDIS_URL, "rowcache_database_url", "rowcache_alive_file", "rowcache_deployment", "rowcache_log_format"}
 """Settings that are texts: in the environment, all others are JSON."""
 
 _hidden: "WeakKeyDictionary[Any, str]" = WeakKeyDictionary()

@@ -25,6 +25,11 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def escape(text: str) -> str:
+    """Escape the control characters of a text, but not its line breaks."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def redact(url: str) -> str:
     """Hide the login of a URL: all before the last @, which may be part of a password."""
     return one_line(PASSWORD.sub("***", re.sub(r"^([\w+]+://)?.*@", r"\1***@", url, flags=re.DOTALL)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.errors.text import one_line, shorten
+from rowcache_tasks.errors.text import one_line, shorten, show_text
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
@@ -161,9 +161,14 @@ def read_rows(
         warn_once(logger, name, text, len(row_ids), name, reason, exc_info=not is_foreseen)
         outage = replace(backoff, max_s=min(backoff.max_s, max(lease_s, backoff.base_s)))
         return ReadRows({}, [], dict.fromkeys(row_ids, reason), outage)
+    if failed := errors | fetched.errors:
+        row_id, reason = next(iter(failed.items()))
+        text = "rows_failed: %d of %d rows of %s, among them %s: %s"
+        name = schedule.table.name
+        warn_once(logger, f"rows {name}", text, len(failed), len(row_ids), name, show_text(row_id), one_line(reason))
     if values:
         mean_bytes[schedule.table.namespace] = max(1.0, sum(map(len, values.values())) / len(values))
-    return ReadRows(values | unchanged, fetched.missing, errors | fetched.errors, backoff)
+    return ReadRows(values | unchanged, fetched.missing, failed, backoff)
 
 
 def find_unchanged(

@@ -117,7 +117,7 @@ def test_dispatcher_beside_a_beat_with_another_scheduler(deployment, project):
     dispatcher = project.start("dispatch", "rowcache", "dispatch")
     wait_until(lambda: deployment.client.exists("inv:42"), "the row is cached")
     assert project.run("rowcache", "health").returncode == 0
-    assert "dispatching inv" in deployment.log("dispatch")
+    assert "ready: dispatching inv" in deployment.log("dispatch")
     dispatcher.stop()
     assert not [note for note in deployment.client.zrange("processes:", 0, -1) if b'"dispatcher"' in note]
     assert "Traceback" not in deployment.log("dispatch")

@@ -46,7 +46,11 @@ class Presence(StartStopStep):
             )
         if not self._wanted and not is_package(consumer.app):
             return  # a worker of other tasks needs neither Redis nor the settings of the cache
-        self._note = ProcessNote(settings_of(consumer.app), WORKER, str(consumer.hostname))
+        settings = settings_of(consumer.app)
+        tables, queues = ", ".join(settings.tables), ", ".join(self._wanted)
+        facts = {"event": "ready", "tables": [*settings.tables], "queues": self._wanted}
+        logger.info("ready: refreshing %s from %s", tables, queues or "no queue", extra=facts)
+        self._note = ProcessNote(settings, WORKER, str(consumer.hostname))
         self._timer = consumer.timer.call_repeatedly(TICK_S, self._write, (consumer.task_consumer,))
 
     def stop(self, _consumer: Any) -> None:

@@ -28,6 +28,7 @@ def test_every_setting_is_read():
             "rowcache_max_backoff": 90,
             "rowcache_start_timeout": 1,
             "rowcache_alive_file": "/tmp/alive",
+            "rowcache_log_format": "json",
             "rowcache_deployment": "eu",
             "rowcache_tables": {
                 "users": {
@@ -56,6 +57,7 @@ def test_every_setting_is_read():
         max_backoff_s=90.0,
         start_timeout_s=1.0,
         alive_file="/tmp/alive",
+        log_format="json",
         deployment="eu",
     )
 
