@@ -51,9 +51,9 @@ class DispatchLoop:
         # All objects so far stay: a full collection would stop the dispatcher for 50 ms or more to find nothing.
         gc.collect()
         gc.freeze()
-        queue, tables = settings.names.refresh_queue, ", ".join(settings.tables)
+        queue, served = settings.names.refresh_queue, ", ".join(settings.tables)
         logger.info(
-            "ready: dispatching %s to %s", tables, queue, extra={"event": "ready", "tables": [*settings.tables]}
+            "ready: dispatching %s to %s", served, queue, extra={"event": "ready", "tables": [*settings.tables]}
         )
 
     def begin_turn(self) -> None:
