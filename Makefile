@@ -58,7 +58,7 @@ format: .venv/.dev  ## format the code and mend what can be mended
 	.venv/bin/ruff format
 
 docs: .venv/.dev  ## build the documentation site in site/, and check its links; external ones are listed there, not fetched
-	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build
 	@echo "site/index.html; $$(wc -l < site/external-links.txt) external links in site/external-links.txt"
 
 bench: .venv/.dev  ## measure beside the alternatives, 20 minutes; QUICK=1 three minutes, ONLY=reading,idle, DOCS=1 into docs/
