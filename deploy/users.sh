@@ -68,10 +68,10 @@ user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $
 
 # worker: takes messages, writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +get +mget +set +mset +getrange +pttl +pexpire +zscan +info" \
+    "$scripts $rows +get +mget +set +mset +getrange +pttl +pexpire +zscan +info +wait" \
     "($(keys %RW 'celery*' 'rowcache.*') &${channel}celeryev/worker.* $asked)"
 
 # operator: Flower, `rowcache status`, `doctor`, `metrics` and the commands that change the schedule.
 user operator "${VALKEY_OPERATOR_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$scripts $rows +get +pttl +hscan +zscan +zrank +zrevrank +lrange +scard +sadd +expire +type +info +client|list" \
+    "$scripts $rows +get +pttl +hscan +zscan +zrank +zrevrank +lrange +scard +sadd +expire +type +info +wait +client|list" \
     "($(keys %RW 'celery*') $(keys %W 'rowcache.*') $asked)" "($(keys %R 'rowcache.*') +lindex)"

@@ -63,6 +63,8 @@ class Settings:
     """Of processes of Celery: "text" or "json"."""
     deployment: str = ""
     """Part of the names of queues, and of keys that are of all tables; empty: none."""
+    replicas: int = 0
+    """Number of replicas of Redis that have a schedule change before it counts as made."""
 
     @property
     def names(self) -> DeploymentNames:
@@ -147,8 +149,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
             raise ConfigError(
                 f"rowcache_{required} is not set: it is required in the configuration module or in the application"
             )
-    deployment = values.get("deployment", "")
-    values["tables"] = {name: replace(table, deployment=deployment) for name, table in values["tables"].items()}
+    shared = {name: values[name] for name in ("deployment", "replicas") if name in values}
+    values["tables"] = {name: replace(table, **shared) for name, table in values["tables"].items()}
     settings = Settings(**values)
     for table in settings.tables.values():
         if table.database and table.database not in settings.databases:
@@ -229,5 +231,6 @@ SETTINGS: Mapping[str, tuple[str, Parser]] = {
     "rowcache_alive_file": ("alive_file", parse_text),
     "rowcache_log_format": ("log_format", choice("text", "json")),
     "rowcache_deployment": ("deployment", parse_deployment),
+    "rowcache_replicas": ("replicas", whole(0, 100)),
 }
 """Setting -> field of Settings, parser."""

@@ -57,6 +57,8 @@ class Table:
     """Number of parts with keys of their own, each in one slot of a cluster."""
     deployment: str = ""
     """As in Settings."""
+    replicas: int = 0
+    """As in Settings."""
     tag: str = ""
     """Of a part: its tag in the keys; empty: the table is not divided."""
 

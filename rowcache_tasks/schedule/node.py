@@ -7,7 +7,10 @@ import redis
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 SCRIPTS = {"EVALSHA", "EVAL"}
-KEYLESS = {"TIME", "PING", "INFO", "CLIENT", "CONFIG", "SCRIPT", "CLUSTER", "ECHO", "ACL", "HELLO", "SCAN", "MEMORY"}
+KEYLESS = {
+    *("TIME", "PING", "INFO", "CLIENT", "CONFIG", "SCRIPT", "CLUSTER", "ECHO", "ACL", "HELLO", "SCAN", "MEMORY"),
+    "WAIT",
+}
 
 
 class NodeAwayError(redis.ConnectionError):

@@ -1,21 +1,22 @@
 """Refreshes requested straight in Redis, without Celery."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, load_settings, parse_settings
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, Table, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.errors.text import redact, shorten
+from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, open_client
 from rowcache_tasks.schedule.role import NotPrimaryError
-from rowcache_tasks.schedule.row_id import Key, Many
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut, touch_call
+from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id
+from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
 from rowcache_tasks.schedule.script import Call, load_script
 from rowcache_tasks.schedule.servers import wake_home
 
@@ -150,6 +151,12 @@ class Refresher:
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         self._client.close()
+
+
+def touch_call(table: Table, row_ids: Iterable[str]) -> Call:
+    """Return the call of touch_rows for up to SCRIPT_BATCH rows."""
+    arguments = [encode_row_id(table.keys.value_prefix), Keys.fill_prefix, *map(encode_row_id, row_ids)]
+    return load_script("touch_rows").keys_of(table.keys), arguments
 
 
 def failure(rows: Mapping[str, Sequence[str]], left: Mapping[str, int], reason: str) -> CacheError:

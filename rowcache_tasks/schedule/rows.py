@@ -18,8 +18,9 @@ from rowcache_tasks.schedule.cut import SCRIPT_BATCH as SCRIPT_BATCH  # noqa: PL
 from rowcache_tasks.schedule.cut import cut as cut  # noqa: PLC0414
 from rowcache_tasks.schedule.cut import cut_by_bytes
 from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
-from rowcache_tasks.schedule.script import Call, Script, ScriptCall, load_script
+from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
 from rowcache_tasks.schedule.servers import open_exchange, wake_home
 
 
@@ -177,7 +178,7 @@ class Schedule:
         for batch in cut(rows, SCRIPT_BATCH):
             delays, starts = zip(*(self.table.start_of(*rows[row_id]) for row_id in batch), strict=True)
             head = (self._prefix, stamp, int(only_new), len(batch))
-            total += Changed(*self._run("put_rows", *head, *map(encode_row_id, batch), *delays, *starts))
+            total += Changed(*self._change("put_rows", *head, *map(encode_row_id, batch), *delays, *starts))
         self._wake()
         return total
 
@@ -185,7 +186,8 @@ class Schedule:
         """Unschedule rows and remove their values at once. `stamp`: when the change was enqueued, "" for now."""
         total = Changed()
         for batch in cut(row_ids, SCRIPT_BATCH):
-            total += Changed(*self._run("drop_rows", self._prefix, Keys.fill_prefix, stamp, *map(encode_row_id, batch)))
+            head = (self._prefix, Keys.fill_prefix, stamp)
+            total += Changed(*self._change("drop_rows", *head, *map(encode_row_id, batch)))
         return total
 
     def touch_rows(self, row_ids: Iterable[str]) -> int:
@@ -193,9 +195,8 @@ class Schedule:
 
         A fill in flight writes nothing.
         """
-        script = self._load("touch_rows")
-        calls = (touch_call(self.table, batch) for batch in cut(row_ids, SCRIPT_BATCH))
-        touched: int = sum(script.run(self._client, *call) for call in calls)
+        head = ("touch_rows", self._prefix, Keys.fill_prefix)
+        touched: int = sum(self._change(*head, *map(encode_row_id, batch)) for batch in cut(row_ids, SCRIPT_BATCH))
         self._wake()
         return touched
 
@@ -239,11 +240,8 @@ class Schedule:
     def _run(self, name: str, *arguments: Any) -> Any:
         return self._call(name, *arguments).run(self._client)
 
+    def _change(self, name: str, *arguments: Any) -> Any:
+        return run_replicated(self._client, self._call(name, *arguments), self.table.replicas)
+
     def _run_each(self, calls: Iterable[ScriptCall]) -> Iterator[Any]:
         return (call.run(self._client) for call in calls)
-
-
-def touch_call(table: Table, row_ids: Iterable[str]) -> Call:
-    """Return the call of touch_rows for up to SCRIPT_BATCH rows."""
-    arguments = [encode_row_id(table.keys.value_prefix), Keys.fill_prefix, *map(encode_row_id, row_ids)]
-    return load_script("touch_rows").keys_of(table.keys), arguments

@@ -6,8 +6,9 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id
-from rowcache_tasks.schedule.script import load_script
+from rowcache_tasks.schedule.script import ScriptCall, load_script
 
 SCAN_COUNT = 500
 """Members in one step of a walk: about 0.2 ms."""
@@ -18,7 +19,7 @@ class TableState:
 
     def __init__(self, client: "redis.Redis", table: Table) -> None:
         self._client = client
-        self._keys = table.keys
+        self._keys, self._replicas = table.keys, table.replicas
 
     def pause_table(self, is_paused: bool, stamp: str = "") -> bool:
         """Pause the table, so that no dispatcher claims its rows, or resume it. `stamp`: when that was enqueued.
@@ -66,7 +67,8 @@ class TableState:
 
     def _run(self, name: str, *arguments: Any) -> Any:
         script = load_script(name)
-        return script.run(self._client, script.keys_of(self._keys), arguments)
+        call = ScriptCall(script, script.keys_of(self._keys), arguments)
+        return run_replicated(self._client, call, self._replicas)
 
     def _without(self, members: list[bytes], others: list[str]) -> list[str]:
         """Leave out the members that one of the other ZSETs has: they were yielded already."""

@@ -14,6 +14,7 @@ from support.versions import IS_CELERY_57
 from support.waiting import wait_until
 
 from rowcache_tasks import CacheError, Refresher, RowCache
+from rowcache_tasks.demo.servers import Valkey
 
 pytestmark = pytest.mark.acceptance
 
@@ -158,3 +159,40 @@ def test_rows_stay_fresh_when_sentinels_promote_a_replica(deploy, tmp_path):
         assert refresher.refresh_now("inv", ["1"]) == 1
         assert_log_is_short(deployment, 2)
         assert [child.poll() for child in deployment.children] == [None, None], "no process has ended"
+
+
+CHANGES = """
+from rowcache_tasks.tasks import schedule_row, unschedule_row
+for number in range(1, 301):
+    schedule_row.delay("inv", number, 3600)
+    unschedule_row.delay("inv", number + 1000)
+"""
+
+
+def test_change_that_a_replica_must_have_is_not_lost_when_it_is_behind_at_a_failover(deploy, pair):
+    with Valkey() as broker:
+        deployment = deploy(pair, pair.url(), broker.broker_url())
+        deployment.env["ROWCACHE_REPLICAS"] = "1"
+        deployment.schedule.put_rows({str(number + 1000): (3600, 3600) for number in range(1, 301)})
+        deployment.client.delete("changed:")
+        deployment.run(CHANGES)
+        deployment.start_worker()
+
+        def changes():
+            return set(deployment.client.zrange("changed:", 0, -1, withscores=True))
+
+        wait_until(lambda: len(changes()) > 20, "changes are made")
+        pair.command(pair.replica, "REPLICAOF", "127.0.0.1", 1)  # cut off
+        copied = set(pair.command(pair.replica, "ZRANGE", "changed:", 0, -1))
+        wait_until(lambda: len({row for row, _ in changes()} - copied) >= 2, "changes are made that it does not have")
+        pair.primary.kill()
+        pair.primary, pair.replica = pair.replica, pair.primary
+        pair.promote(pair.primary)
+        pair.switch(pair.primary)
+        pair.replica.start()
+        pair.demote(pair.replica)
+
+        def is_done():
+            return sorted(map(int, pair.command(pair.primary, "ZRANGE", "delay:", 0, -1))) == [*range(1, 301)]
+
+        wait_until(is_done, "the new primary has all changes")

@@ -10,7 +10,8 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.rows import Schedule, touch_call
+from rowcache_tasks.schedule.refresher import touch_call
+from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import ScriptCall, load_script
 from rowcache_tasks.schedule.scripts import script_names
 
