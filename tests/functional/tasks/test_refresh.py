@@ -67,7 +67,8 @@ def test_result_has_the_lateness_from_the_first_due_time_to_the_commit(runtime, 
 
 def test_claim_that_cannot_be_committed_holds_up_none_of_its_message(claims, client, runtime, valkey):
     own = [f"{name}*" for name in ("schedule:", "delay:", "refreshed:", "failures:", "stats:", "state:", "expiring:")]
-    keys = [*own, "wake:*", "queue:*", *(f"inv:{claim.row_ids[0]}" for claim in claims[1:])]
+    explaining = ("notes:*", "outcomes:*", "asked:*")
+    keys = [*own, *explaining, "wake:*", "queue:*", *(f"inv:{claim.row_ids[0]}" for claim in claims[1:])]
     client.acl_setuser("narrow", enabled=True, passwords="+word", commands=["+@all"], keys=keys, reset=True)
     runtime.client = connect(with_login(valkey.url_for(9), "narrow", "word"), "test")
     with pytest.raises(redis.ResponseError, match="ACL"):
