@@ -19,6 +19,7 @@ from rowcache_tasks.schedule.partition import open_schedule, open_state
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
+from rowcache_tasks.worker.admission import Admission
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -49,6 +50,11 @@ class Runtime:
         if keys.queue not in self._batches:
             self._batches[keys.queue] = SentBatches(self.client, keys.queue, keys.state if "{" in namespace else "")
         return self._batches[keys.queue]
+
+    @cached_property
+    def admission(self) -> Admission:
+        """The check of schedule changes against the capacity of the workers."""
+        return Admission(self.client, self.settings)
 
     def engine(self, url: str | None) -> "Engine":
         """Return the engine of a database; no statement outlives the lease of the rows that it reads."""

@@ -98,6 +98,13 @@ seconds = partial(number, "seconds")
 """Make the parser of a duration."""
 
 
+def parse_admission(setting: str, value: object) -> str:
+    """Accept "warn" or "refuse"."""
+    if value not in ("warn", "refuse"):
+        raise refusal(setting, value, "'warn' or 'refuse'")
+    return str(value)
+
+
 def parse_partitions(setting: str, value: object) -> int:
     """Accept a power of two."""
     count = whole(1, MAX_PARTITIONS)(setting, value)

@@ -8,6 +8,7 @@ from rowcache_tasks.config.adaptive import parse_adaptive
 from rowcache_tasks.config.parse import (
     choice,
     number,
+    parse_admission,
     parse_deployment,
     parse_name,
     parse_names,
@@ -116,6 +117,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "target": ("target", parse_share),
     "partitions": ("partitions", parse_partitions),
     "adaptive": ("adaptive", parse_adaptive),
+    "admission": ("admission", parse_admission),
     "max_rate": ("max_rate", number("refreshes a second", 0.1, 1_000_000)),
 }
 """Option -> field of Table, parser."""

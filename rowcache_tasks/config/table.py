@@ -51,6 +51,8 @@ class Table:
     """Bounds of the delays of rows, which follow how often the rows change. None: delays are fixed."""
     max_rate: float | None = None
     """Cap on claimed rows a second. None: no cap."""
+    admission: str = "warn"
+    """What happens to schedule changes that the workers cannot keep: "warn" or "refuse"."""
     version: str = ""
     """Column that changes with each change of its row; empty: every row is read in full."""
     partitions: int = 1

@@ -4,6 +4,7 @@
     ├── ConfigError      a setting is wrong; the process must not start
     │   └── MissingExtraError  a part of the package is not installed
     ├── ArgumentError    an argument of a call is wrong; nothing was changed
+    ├── AdmissionError   the workers cannot refresh rows as often as asked for; nothing was changed
     ├── SourceError      the database cannot be read at the moment
     ├── EncodingError    a row or a value has no faithful JSON form
     ├── CacheError       Redis cannot be read, or asked for a refresh, at the moment
@@ -39,6 +40,10 @@ class MissingExtraError(ConfigError, ImportError):
 
 class ArgumentError(RowCacheError, ValueError):
     """An argument of a call is wrong. Nothing was changed."""
+
+
+class AdmissionError(RowCacheError):
+    """The workers cannot refresh rows as often as asked for. Nothing was changed by the part that was refused."""
 
 
 class SourceError(RowCacheError):

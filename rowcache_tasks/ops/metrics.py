@@ -143,6 +143,10 @@ def state_of_tables(found: Overview) -> Gauges:
         yield name, text, "table", {table: value_of(snapshot) for table, snapshot in found.tables.items()}
     never = {table: each.never_refreshed for table, each in found.freshness.items()}
     yield "never_refreshed_rows", "Scheduled rows without a refresh.", "table", never
+    text = "Refreshes a second that the delays of the rows ask for."
+    yield "demand_refreshes_per_second", text, "table", {name: load.demand for name, load in found.loads.items()}
+    text = "Refreshes a second that the workers can do, beside those of other tables; absent: not measured."
+    yield "capacity_refreshes_per_second", text, "table", {name: load.capacity for name, load in found.loads.items()}
 
 
 def promises(found: Overview) -> Gauges:

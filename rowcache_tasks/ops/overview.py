@@ -14,6 +14,7 @@ from rowcache_tasks.ops.freshness import Freshness, read_freshness
 from rowcache_tasks.ops.promise import Promise, judge
 from rowcache_tasks.ops.reply import parse_time
 from rowcache_tasks.ops.snapshot import Snapshot, read_snapshots
+from rowcache_tasks.schedule.load import Load, pool_of, read_loads
 from rowcache_tasks.schedule.process import (
     DISPATCHER,
     NOTE_INTERVAL_S,
@@ -39,6 +40,8 @@ class Overview:
     processes: list[Process]
     settings: Settings
     freshness: Mapping[str, Freshness] = field(default_factory=dict)
+    """By table."""
+    loads: Mapping[str, Load] = field(default_factory=dict)
     """By table."""
     frozen: list[str] = field(default_factory=list)
     """Names of connections of processes that are connected and have not noted themselves for a minute."""
@@ -93,6 +96,17 @@ class Overview:
         is_connected = not process.connection or self.connections is None or process.connection in self.connections
         return is_connected and process.silent_s <= QUIET_S
 
+    @property
+    def pool(self) -> int:
+        """Number of processes of the workers that refresh rows."""
+        return sum(worker.pool for worker in pool_of(self.settings, self.processes))
+
+    @property
+    def busy_share(self) -> float | None:
+        """Share of these that the demand of all tables keeps busy; above 1, rows get late. None: not measured."""
+        busy = sum(load.busy for load in self.loads.values())
+        return busy / self.pool if busy and self.pool else None
+
     def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have noted themselves lately."""
         return [process for process in self.processes if process.kind == kind and not process.is_silent]
@@ -119,7 +133,7 @@ class Overview:
 def read_overview(
     client: "redis.Redis", settings: Settings, broker: BrokerState | None = None, *, with_clients: bool = True
 ) -> Overview:
-    """Read Redis in six round trips, then the broker if one is passed.
+    """Read Redis in eight round trips, then the broker if one is passed.
 
     `with_clients`: also look for frozen and killed processes with CLIENT LIST, which only the operator may.
     """
@@ -145,6 +159,7 @@ def read_overview(
         processes=processes,
         settings=settings,
         freshness=freshness,
+        loads=read_loads(client, settings, processes),
         frozen=find_frozen(client, clients or [], settings.deployment, processes),
         connections=None if clients is None else {int(entry["id"]) for entry in clients},
         queues=queues,

@@ -26,6 +26,13 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
     yield from worker_problems(found)
     yield from schedule_queue_problems(found)
     yield from refresh_queue_problems(found)
+    share = found.busy_share
+    if share is not None and share > 1:
+        yield warn(
+            f"workers: the delays of the rows ask for {100 * share:.0f} % of what "
+            f"{show_count(found.pool, 'process', 'processes')} of the workers can do: "
+            "start more workers, or raise delays"
+        )
     for process in found.processes:
         yield from process_problems(process, found)
     for name in found.frozen:

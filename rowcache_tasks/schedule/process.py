@@ -49,6 +49,10 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds for which the longest of its batches runs; None: no batch runs."""
     connection: int = 0
     """CLIENT ID of the connection that wrote the note, which the server closes when the process is killed."""
+    pool: int = 0
+    """Processes or threads of a worker that run tasks."""
+    costs: dict[str, tuple[float, float]] = {}
+    """Table -> seconds that a message takes in them, and each row in it."""
     silent_s: float = 0.0
     """Seconds since the note; set by read_processes."""
 

@@ -23,6 +23,7 @@ from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.note import end_notes, start_notes
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
 from rowcache_tasks.schedule.servers import open_exchange
+from rowcache_tasks.worker.busy import note_message
 from rowcache_tasks.worker.read_limit import Clock
 from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repeat_in_outage
 
@@ -87,7 +88,7 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
 
     An error in the commit of one claim is raised after the others are committed.
     """
-    runtime = current_runtime()
+    runtime, began_at = current_runtime(), time.monotonic()
     reasons: list[str] = []
     known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
     clock = clock_of(runtime)
@@ -105,6 +106,10 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
                 last += end_notes(claims, key)
             counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock, reasons, last))
         exchange.read()
+    rows = sum(len(claim.row_ids) for claim in own)
+    if known is not None and 2 * counts["failed"] < rows:  # a database that is down refuses in no time
+        waits_s = clock(own[0]) - float(own[0].claimed_at)
+        note_message(known.namespace, rows, time.monotonic() - waits_s, began_at)
     late_s = max((clock(claim) - float(claim.claimed_at) + claim.late_ms / 1000 for claim in own), default=math.inf)
     for claim in live:
         if claim not in own:

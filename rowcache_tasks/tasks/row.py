@@ -3,6 +3,7 @@
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
+from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.schedule.arguments import Delay
 from rowcache_tasks.schedule.row_id import Key, Many
 from rowcache_tasks.tasks.change import change, changing
@@ -52,6 +53,7 @@ def refresh_now(table: str, row_ids: Many[Key], *, stamp: str = "") -> dict[str,
 def put_delays(table: str, delays: Any, stamp: str) -> dict[str, int]:
     """Schedule rows, row id -> seconds, due now."""
     with changing(table, stamp) as schedule:
+        current_runtime().admission.admit(schedule.table, delays)
         rows = {row_id: (delay, 0.0) for row_id, delay in delays.items()}
         return schedule.put_rows(rows, stamp).as_result()
 

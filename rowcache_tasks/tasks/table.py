@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.errors import SourceError
@@ -20,13 +21,14 @@ def schedule_table(self: Change, table: str, delay: Delay, *, stamp: str = "") -
     stamp = stamp or now_stamp()
     source = current_runtime().source(table)
     try:
-        total = f"{source.count_rows():,}"
+        count: int | None = source.count_rows()
     except SourceError:
-        total = "many"  # A count may take longer than a statement is allowed to; the keys are streamed all the same.
+        count = None  # A count may take longer than a statement is allowed to; the keys are streamed all the same.
+    total = "many" if count is None else f"{count:,}"
     with changing(table, stamp) as schedule:
-        changed = seed_table(
-            schedule, source, parse_delay(delay), stamp, self.progress("{:,} of " + total + " rows scheduled")
-        )
+        report, delay_s = self.progress("{:,} of " + total + " rows scheduled"), parse_delay(delay)
+        admit = current_runtime().admission.admit_rows_of(schedule.table, count, delay_s)
+        changed = seed_table(schedule, source, delay_s, stamp, report, admit)
     return changed.as_result()
 
 
@@ -40,7 +42,8 @@ def schedule_query(self: Change, table: str, query: str, delay: Delay, *, stamp:
     with changing(table, stamp) as schedule:
         source = current_runtime().source(table)
         chosen, report = schedule.table.query(query), self.progress("{:,} rows scheduled")
-        changed = seed_query(schedule, source, chosen, parse_delay(delay), stamp, report)
+        admit = partial(current_runtime().admission.admit, schedule.table)
+        changed = seed_query(schedule, source, chosen, parse_delay(delay), stamp, report, admit)
     return changed.as_result()
 
 
@@ -54,9 +57,9 @@ def reconcile_table(self: Change, table: str, delay: Delay, *, stamp: str = "") 
     with changing(table, stamp) as schedule:
         runtime = current_runtime()
         report = self.progress("{:,} rows compared, {:,} added, {:,} dropped")
-        found = reconcile(
-            schedule, runtime.table_state(table), runtime.source(table), parse_delay(delay), stamp, report
-        )
+        state, source = runtime.table_state(table), runtime.source(table)
+        admit = partial(runtime.admission.admit, schedule.table, only_new=True)
+        found = reconcile(schedule, state, source, parse_delay(delay), stamp, report, admit)
         return asdict(found)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.rows import Schedule, cut
 from rowcache_tasks.schedule.table import TableState
+from rowcache_tasks.worker.admission import Admit, admit_all
 from rowcache_tasks.worker.seed import SEED_BATCH, spread
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def reconcile_table(
     delay: float,
     stamp: str,
     report: Callable[[int, int, int], None],
+    admit: Admit = admit_all,
 ) -> Reconciled:
     """Schedule the rows of the database that are not, with `delay`; drop the rows that it does not have, with values.
 
@@ -48,6 +50,7 @@ def reconcile_table(
     """
     added = dropped = kept = compared = 0
     for row_ids in source.stream_row_ids(SEED_BATCH):
+        admit(dict.fromkeys(row_ids, delay))
         changed = schedule.put_rows(spread(dict.fromkeys(row_ids, delay), compared), stamp, only_new=True)
         added, kept, compared = added + changed.applied, kept + changed.kept, compared + len(row_ids)
         report(compared, added, dropped)

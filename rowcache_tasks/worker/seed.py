@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.worker.admission import Admit, admit_all
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.source import Source
@@ -28,25 +29,38 @@ Report = Callable[[int], None]
 """Called with the number of rows so far, after each batch."""
 
 
-def seed_table(schedule: Schedule, source: "Source", delay: float, stamp: str, report: Report) -> Changed:
+def seed_table(
+    schedule: Schedule, source: "Source", delay: float, stamp: str, report: Report, admit: Admit = admit_all
+) -> Changed:
     """Schedule all rows with the same delay, the first refreshes spread evenly over one delay."""
     batches = (dict.fromkeys(row_ids, delay) for row_ids in source.stream_row_ids(SEED_BATCH))
-    return seed_batches(schedule, batches, stamp, report)
+    return seed_batches(schedule, batches, stamp, report, admit)
 
 
-def seed_query(schedule: Schedule, source: "Source", query: Query, delay: float, stamp: str, report: Report) -> Changed:
+def seed_query(
+    schedule: Schedule,
+    source: "Source",
+    query: Query,
+    delay: float,
+    stamp: str,
+    report: Report,
+    admit: Admit = admit_all,
+) -> Changed:
     """Schedule the rows that a query returns with their own delay, or else with `delay`; spread likewise."""
     batches = (
         {row_id: delay if own is None else own for row_id, own in rows}
         for rows in source.stream_query(query, SEED_BATCH)
     )
-    return seed_batches(schedule, batches, stamp, report)
+    return seed_batches(schedule, batches, stamp, report, admit)
 
 
-def seed_batches(schedule: Schedule, batches: Iterable[dict[str, float]], stamp: str, report: Report) -> Changed:
-    """Schedule batches of row id -> delay."""
+def seed_batches(
+    schedule: Schedule, batches: Iterable[dict[str, float]], stamp: str, report: Report, admit: Admit
+) -> Changed:
+    """Schedule batches of row id -> delay; those before a batch that is not admitted stay scheduled."""
     total, count = Changed(), 0
     for delays in batches:
+        admit(delays)
         total += schedule.put_rows(spread(delays, count), stamp)
         count += len(delays)
         report(count)

@@ -35,6 +35,9 @@ def test_processes_note_themselves_and_a_worker_that_hangs_among_several_is_name
     assert found["beat"].tables == found["one"].tables == ("inv",)
     assert (found["one"].kind, found["one"].queues) == (WORKER, ("rowcache.refresh", "rowcache.schedule"))
     wait_until(lambda: any(processes(deployment)[name].batch_at for name in ("one", "two")), "batches are noted")
+    measured = wait_until(lambda: [found for found in processes(deployment).values() if found.costs], "costs are noted")
+    assert measured[0].pool == 2
+    assert all(0 <= seconds < 5 for seconds in measured[0].costs["inv"])
     wait_until(lambda: health(deployment)[0] == 0, "all is well")
     hanging = processes(deployment)["two"].pid
     os.kill(hanging, signal.SIGSTOP)

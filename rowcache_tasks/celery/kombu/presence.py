@@ -14,6 +14,7 @@ from celery.worker.consumer import Tasks
 from rowcache_tasks.celery.application import is_package, names_of, settings_of
 from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.schedule.process import WORKER, ProcessNote
+from rowcache_tasks.worker.busy import read_costs
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class Presence(StartStopStep):
         super().__init__(consumer, **options)
         self._note: ProcessNote | None = None
         self._timer: Any = None
+        self._pool: Any = consumer.pool
+        self._namespaces: dict[str, str] = {}
         self._wanted: list[str] = []
         self._batches = 0
         self._has_warned = False
@@ -51,6 +54,7 @@ class Presence(StartStopStep):
         facts = {"event": "ready", "tables": [*settings.tables], "queues": self._wanted}
         logger.info("ready: refreshing %s from %s", tables, queues or "no queue", extra=facts)
         self._note = ProcessNote(settings, WORKER, str(consumer.hostname))
+        self._namespaces = {table.namespace: name for name, table in settings.tables.items()}
         self._timer = consumer.timer.call_repeatedly(TICK_S, self._write, (consumer.task_consumer,))
 
     def stop(self, _consumer: Any) -> None:
@@ -73,6 +77,8 @@ class Presence(StartStopStep):
             is_busy=batches != self._batches,
             queues=queues,
             running_s=max(running_s, default=None),
+            pool=int(self._pool.num_processes or 0),
+            costs={self._namespaces[each]: cost for each, cost in read_costs(self._namespaces).items()},
         )
         if is_written:
             self._batches = batches

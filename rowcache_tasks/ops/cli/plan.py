@@ -1,7 +1,7 @@
 """Command plan: load and limits, as a table or as JSON."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -9,11 +9,13 @@ import msgspec
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, load_settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
-from rowcache_tasks.errors.text import align, shorten, show_duration
+from rowcache_tasks.errors.text import align, shorten, show_duration, show_text
 from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_access
 from rowcache_tasks.ops.cli.command import command, json_option
 from rowcache_tasks.ops.cli.sample import sample_workload
+from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
+from rowcache_tasks.schedule.load import Load
 
 HEADER = ("PART", "COUNT", "BUSY", "CORES", "SATURATES AT")
 WIDTHS = (22, 9, 8, 9, 16)
@@ -72,8 +74,14 @@ def plan(rows: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """
     on = read_deployment(options)
     made = make_plan(read_workload(rows, options), on)
-    made["advice"] = advise(made, on)
+    made["advice"], made["measured"] = advise(made, on), read_loads_of_all() if options["from_redis"] else {}
     click.echo(msgspec.json.encode(made) if as_json else "\n".join(lay_out(made, on)))
+
+
+def read_loads_of_all() -> Mapping[str, Load]:
+    """Return the demand and the measured capacity of each table of the deployment."""
+    with open_access() as access:
+        return read_overview(access.client, access.settings, with_clients=False).loads
 
 
 def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:
@@ -165,6 +173,9 @@ def lay_out(made: dict[str, Any], on: Deployment) -> list[str]:
         "after an outage": f"every row is fresh {show_duration(made['catch_up_s'])} later, if all are due",
         "constants": made["constants"],
     }
+    for name, load in made["measured"].items():
+        limit = "an unknown number" if load.capacity is None else f"{load.capacity:,.0f}"
+        figures[f"measured {show_text(name)}"] = f"{load.demand:,.1f} of {limit} of refreshes a second"
     lines = [align(cells, WIDTHS) for cells in [HEADER, *rows]]
     return [*lines, "", *(f"{name:<16}  {value}" for name, value in figures.items()), "", *made["advice"]]
 

@@ -5,6 +5,7 @@ same command does the rest.
 """
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -35,8 +36,9 @@ row_ids_argument = click.argument("row_ids", nargs=-1, required=True, metavar="R
 def schedule(table: str, delay: str, row_ids: tuple[str, ...], as_json: bool) -> None:
     """Cache rows from now on, refreshed every DELAY seconds."""
     with open_access() as access:
-        rows, delay_s = access.schedule(table), read_delay(delay)
-        changed = rows.put_rows(dict.fromkeys(parse_row_ids(list(row_ids)), (delay_s, 0.0)), access.new_stamp(table))
+        rows, delay_s, ids = access.schedule(table), read_delay(delay), parse_row_ids(list(row_ids))
+        access.admission.admit(rows.table, dict.fromkeys(ids, delay_s))
+        changed = rows.put_rows(dict.fromkeys(ids, (delay_s, 0.0)), access.new_stamp(table))
     text = f"{table}: {show_count(changed.applied, 'row')} due now and every {delay_s:g} s"
     tell(as_json, text, table=table, rows=changed.applied, delay=delay_s)
 
@@ -116,8 +118,10 @@ def schedule_table(table: str, delay: str, as_json: bool) -> None:
     with open_access() as access:
         schedule, delay_s, source = access.schedule(table), read_delay(delay), access.source(table)
         source.load()
-        with show_progress(f"{table}: scheduling", count_rows(source)) as report:
-            changed = seed_table(schedule, source, delay_s, access.new_stamp(table), report)
+        count = count_rows(source)
+        admit = access.admission.admit_rows_of(schedule.table, count, delay_s)
+        with show_progress(f"{table}: scheduling", count) as report:
+            changed = seed_table(schedule, source, delay_s, access.new_stamp(table), report, admit)
     tell_scheduled(as_json, table, changed)
 
 
@@ -144,8 +148,9 @@ def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None
         query = schedule.table.query(names[0]) if sql is None else read_statement(sql)
         delay_s, source = read_delay(delay), access.source(table)
         source.check_query(query)
+        admit = partial(access.admission.admit, schedule.table)
         with show_progress(f"{table}: scheduling", None) as report:
-            changed = seed_query(schedule, source, query, delay_s, access.new_stamp(table), report)
+            changed = seed_query(schedule, source, query, delay_s, access.new_stamp(table), report, admit)
     tell_scheduled(as_json, table, changed)
 
 
@@ -173,9 +178,9 @@ def reconcile(table: str, delay: str, as_json: bool) -> None:
         source.load()
         total, scheduled = count_rows(source), state.count_rows()
         with show_progress(f"{table}: comparing", total and total + max(total, scheduled)) as report:
-            found = reconcile_table(
-                schedule, state, source, delay_s, access.new_stamp(table), lambda count, *_: report(count)
-            )
+            admit = partial(access.admission.admit, schedule.table, only_new=True)
+            stamp = access.new_stamp(table)
+            found = reconcile_table(schedule, state, source, delay_s, stamp, lambda count, *_: report(count), admit)
     added = f"{show_count(found.added, 'row')} added, every {delay_s:g} s"
     text = f"{table}: {added}; {found.dropped:,} dropped; {found.kept:,} kept"
     tell(as_json, text, table=table, delay=delay_s, **asdict(found))

@@ -102,6 +102,9 @@ class Status:
         alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
         lines = [f"{level.upper():<4}  {one_line(text)}" for level, text in self.problems]
         lines.append(f"alive: {', '.join(alive)}")
+        if (share := found.busy_share) is not None:
+            size = show_count(found.pool, "process", "processes")
+            lines.append(f"load: the delays of the rows ask for {100 * share:.0f} % of {size} of the workers")
         if found.broker_error:
             lines.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
         elif found.queues is not None:
@@ -119,6 +122,8 @@ class Status:
             "unchanged_share": now.unchanged_share_since(before),
             "late_p50_ms": now.late_ms(before, 0.5),
             "late_p99_ms": now.late_ms(before, 0.99),
+            "demand": self.now.loads[now.table].demand,
+            "capacity": self.now.loads[now.table].capacity,
             "capped": now.is_capped,
             "stalled": now.is_stalled(self.now.max_overdue_s),
             **freshness.ages,
@@ -145,7 +150,7 @@ class Status:
 
 
 def read_status(access: Access, before: Status | None) -> Status:
-    """Read Redis in six round trips, and the broker."""
+    """Read Redis in eight round trips, and the broker."""
     now = read_overview(access.client, access.settings, access.broker)
     return Status(now, before.now if before else None, list(find_problems(now)))
 

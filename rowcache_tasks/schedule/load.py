@@ -1,0 +1,59 @@
+"""Load of tables: their demand beside the measured capacity of the workers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.schedule.claim import MAX_SHARED
+from rowcache_tasks.schedule.demand import Demand, read_demands
+from rowcache_tasks.schedule.process import WORKER, Process
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load of one table; refreshes a second."""
+
+    demand: float
+    """What the delays of its rows ask for."""
+    capacity: float | None
+    """What the workers can do beside the demand of the other tables; None: not measured."""
+    busy: float = 0.0
+    """Processes that the demand keeps busy; 0 where that is not measured."""
+
+
+def read_loads(client: "redis.Redis", settings: Settings, processes: Sequence[Process]) -> dict[str, Load]:
+    """Return the load of each table by its name; two round trips."""
+    return divide_capacity(settings, read_demands(client, [*settings.tables.values()]), pool_of(settings, processes))
+
+
+def pool_of(settings: Settings, processes: Sequence[Process]) -> list[Process]:
+    """Return the live workers that refresh rows and have noted the size of their pools."""
+    queue = settings.names.refresh_queue
+    return [each for each in processes if each.kind == WORKER and not each.is_silent and queue in each.queues]
+
+
+def divide_capacity(settings: Settings, demands: Mapping[str, Demand], workers: Sequence[Process]) -> dict[str, Load]:
+    """Return the load of each table, as if all messages were as full as the table and the settings allow."""
+    size, total = sum(worker.pool for worker in workers), 0.0
+    row_s: dict[str, float | None] = {}
+    busy: dict[str, float] = {}
+    for name, (rate, rows) in demands.items():
+        row_s[name] = seconds_of_row(name, workers, max(1, min(MAX_SHARED * settings.batch_size, rows)))
+        busy[name] = min(rate, settings.tables[name].max_rate or rate) * (row_s[name] or 0.0)
+        total += busy[name]
+    found = {}
+    for name, demand in demands.items():
+        each_s, cap = row_s[name], settings.tables[name].max_rate or math.inf
+        capacity = min(cap, max(0.0, size - total + busy[name]) / each_s) if each_s and size else None
+        found[name] = Load(demand.rate, capacity, busy[name])
+    return found
+
+
+def seconds_of_row(table: str, workers: Sequence[Process], rows: int) -> float | None:
+    """Return how long a process needs for a row in a message of so many; None: no worker has measured it."""
+    measured = [(worker.pool, *worker.costs[table]) for worker in workers if table in worker.costs]
+    size = sum(pool for pool, _, _ in measured)
+    return sum(pool * (message_s / rows + row_s) for pool, message_s, row_s in measured) / size if size else None
