@@ -13,7 +13,7 @@ from benchmarks.progress import elapsed_s, say
 from benchmarks.results import Results
 from benchmarks.servers import Servers
 
-CASES = ("throughput", "profile", "lateness", "scale", "idle", "reading")
+CASES = ("throughput", "profile", "lateness", "promise", "scale", "idle", "reading")
 
 
 def measure(names: Sequence[str], options: Options, results: Results, path: Path) -> list[str]:

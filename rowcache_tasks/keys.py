@@ -147,7 +147,8 @@ class Keys:
     `committed_at`: the last commit.
     `slow_at`, `slow_ms`: the last commit of a slow read, and how long the read took. `refused_at`, `refused_ms`: the
     last commit that came too late, and by how much.
-    Of a table with a promise, `margin_s`: how much earlier rows are due than they may be old; `judged_at`: the last
+    Of a table with a promise, `margin_s`: how much earlier rows are due than they may be old; `read_s`:
+    mean time from a read to its commit; `judged_at`: the last
     look at it; `missed_at`: the last that found it broken; `hour:0` to `hour:23`: the hour, and its seconds, in all and
     beyond the promise.
     Of a table with a cap, `paced_at`: the time up to which claims have used it; `capped_at`: when rows were held back.

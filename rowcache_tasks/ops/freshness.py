@@ -44,12 +44,12 @@ class Freshness:
 
 
 def read_freshness(
-    client: "redis.Redis", tables: Sequence[Table], now: float, clock_errors: Mapping[str, float]
+    client: "redis.Redis", tables: Sequence[Table], now: float, errors: Mapping[str, float]
 ) -> dict[str, Freshness]:
-    """Read the ages of tables at a time of Redis; two round trips in all. `clock_errors`: by table, as in Snapshot."""
+    """Read the ages of tables at a time of Redis; two round trips in all. `errors`: how much older each may be."""
     pipeline = client.pipeline(transaction=True)
     for table in tables:
-        error_s = clock_errors[table.name]
+        error_s = errors[table.name]
         since = now - (table.max_staleness_s or 0.0) + error_s
         pipeline.zcard(table.keys.schedule)
         pipeline.zcard(table.keys.delay)

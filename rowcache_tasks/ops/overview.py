@@ -1,5 +1,6 @@
 """State of a deployment at one moment: tables, processes, queues. Read only."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,6 +141,7 @@ def read_overview(
     tables = [*settings.tables.values()]
     snapshots = {found.table: found for found in read_snapshots(client, tables, settings.lease_s)}
     names = settings.names
+    asked = time.monotonic()
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
     pipeline.zrange(names.processes, 0, -1, withscores=True)
@@ -147,8 +149,9 @@ def read_overview(
     # A key of another type, made by another program, is an empty one here.
     (seconds, microseconds), noted, first = pipeline.execute(raise_on_error=False)
     now = int(seconds) + int(microseconds) / 1e6
-    # Before the broker, which may take seconds.
-    freshness = read_freshness(client, tables, now, {name: found.clock_error_s for name, found in snapshots.items()})
+    # Before the broker, which may take seconds; and by the time at which the question arrives.
+    errors = {name: found.clock_error_s + found.read_s for name, found in snapshots.items()}
+    freshness = read_freshness(client, tables, now + time.monotonic() - asked, errors)
     processes = parse_processes(now, noted if isinstance(noted, list) else [])
     clients = read_clients(client) if with_clients else None
     claimed_at = parse_time(first[0][1]) if isinstance(first, list) and first else None

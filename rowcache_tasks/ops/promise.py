@@ -101,6 +101,10 @@ def find_cause(table: Table, found: Snapshot, freshness: Freshness, oldest_batch
         ),
         (found.clock_error_s > 0, f"the clock of Redis stepped back by {show_duration(found.clock_error_s)}"),
         (
+            freshness.promised - found.scheduled > allowed,
+            f"{show_count(freshness.promised - found.scheduled, 'row')} with a delay and no due time (rowcache doctor)",
+        ),
+        (
             freshness.never_refreshed > allowed,
             f"{show_count(freshness.never_refreshed, 'row')} never refreshed, new or failing",
         ),

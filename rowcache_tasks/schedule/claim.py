@@ -43,6 +43,8 @@ class Claim:
     """Due time at which the next look for proven rows goes on; "" after the last due row."""
     commit_by: float = math.inf
     """Time of Redis after which a value that was read is refused."""
+    read_ms: int = 0
+    """Time from the beginning of the read to its commit, as far as the worker has measured it; milliseconds."""
     slow_ms: int = 0
     """Duration of the read, if it was slow; milliseconds."""
     task_id: str = ""

@@ -116,7 +116,8 @@ class Schedule:
 
     def commit_calls(self, claim: Claim, values: Mapping[str, bytes]) -> Iterator[ScriptCall]:
         """Return the calls of commit_rows, for an Exchange; cut by SCRIPT_BATCH and CALL_BYTES."""
-        limits = (int((self.table.ttl_s or 0) * 1000), claim.late_ms, claim.commit_by, claim.slow_ms)
+        ttl_ms = int((self.table.ttl_s or 0) * 1000)
+        limits = (ttl_ms, claim.late_ms, claim.commit_by, claim.read_ms, claim.slow_ms)
         delays = (*self._promise, *(self.table.adaptive or (0, 0)))
         for batch in cut_by_bytes(values):
             head = [self._prefix, claim.claimed_at, claim.lease_until, claim.epoch, *limits, *delays, len(batch)]

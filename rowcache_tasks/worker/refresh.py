@@ -33,6 +33,8 @@ READ_BYTES = 8 * 1024 * 1024
 mean_bytes: dict[str, float] = {}
 """Namespace of a table -> mean size of the JSON of its rows read last."""
 GUESSED_BYTES = 4096.0
+commit_s: dict[str, float] = {}
+"""Namespace of a table -> time from the last commit to its reply; half of it is the way of the next one."""
 FULL_SHARE = 0.02
 """Share of the rows of a table with versions that are read in full whatever their version, so that mistakes heal."""
 MAX_HEAD = 160
@@ -91,14 +93,16 @@ def refresh_claims(
         group, starts = start_reads(schedule, some, bound_s, exchange, clock)
         if not group:
             continue
-        start = starts[0]
+        start, began = starts[0], time.monotonic()
         rows = read_rows(schedule, source, group, backoff, exchange)
         row_ids = [row_id for claim in group for row_id in claim.row_ids]
         commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, bound_s)
         reads.append((row_ids, start))
+        sent = time.monotonic()
+        read_ms = int((sent - began + commit_s.get(schedule.table.namespace, 0.0) / 2) * 1000)
         for each, own in zip(group, starts, strict=True):
             part = part_of(schedule, each)
-            claim = replace(each, commit_by=commit_by + own.at - start.at, slow_ms=slow_ms)
+            claim = replace(each, commit_by=commit_by + own.at - start.at, read_ms=read_ms, slow_ms=slow_ms)
             values, missing, errors = rows.of(claim) if len(group) > 1 else (rows.values, rows.missing, rows.errors)
             committed.append(exchange.send([call.command for call in part.commit_calls(claim, values)]))
             missed.append(exchange.send([call.command for call in part.miss_calls(claim, missing, backoff)]))
@@ -110,6 +114,8 @@ def refresh_claims(
     for command in last:
         exchange.send([command])
     exchange.read()
+    if reads:
+        commit_s[schedule.table.namespace] = time.monotonic() - sent
     counts = asdict(sum_of(Committed, settled(committed)))
     absent, back = sum_of(Missed, settled(missed)), sum_of(Released, settled(released))
     # It may be the commit that is slow. The time of earlier reads includes those after them.

@@ -13,18 +13,19 @@ max_staleness_s, allowed = tonumber(max_staleness_s), tonumber(allowed)
 
 local committed_at = tonumber(redis.call('HGET', state, 'committed_at') or 'nan') or now
 
--- The share of the rows with a delay that were refreshed within the promise; nil without such rows.
+-- The share of the rows with a delay that were read within the promise; nil without such rows.
 -- Rows without one, which readers fill, have a refresh as well: all of them may be recent.
 local function share_within()
   local rows = tonumber(redis.pcall('ZCARD', delay)) or 0
   if rows == 0 then return nil end
-  local found = tostring(redis.pcall('HGET', state, 'step'))
-  local stepped_at, stepped_s = found:match('^(%d+%.%d+) (%d+%.%d+)$')
+  local found = redis.pcall('HMGET', state, 'step', 'read_s')
+  local stepped_at, stepped_s = tostring(found[1]):match('^(%d+%.%d+) (%d+%.%d+)$')
+  local read_s = tonumber(found[2] or 0) or 0
   -- mutant: ignore-step -> local error_s = 0
   local error_s = tonumber(stepped_s or 0)
   -- What was refreshed before is older than promised by now.
   if error_s > 0 and now > tonumber(stepped_at) + error_s + max_staleness_s then error_s = 0 end
-  local from, to = exact(now - max_staleness_s + error_s), exact(now + error_s)
+  local from, to = exact(now - max_staleness_s + read_s + error_s), exact(now + error_s)
   local within = tonumber(redis.pcall('ZCOUNT', refreshed, from, to)) or 0
   -- mutant: ignore-filled -> local filled = 0
   local filled = math.max(0, (tonumber(redis.pcall('ZCARD', schedule)) or 0) - rows)

@@ -2,18 +2,19 @@
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH, wake LIST,
 --      expiring STRING, outcomes LIST, asked SET
 -- ARGV value_prefix text, claimed_at time, lease_until time, claim_epoch text,
---      ttl_ms milliseconds (0: none), late_ms milliseconds, commit_by time,
---      slow_ms milliseconds (of a slow read, else 0), max_staleness_s seconds (0: no promise),
---      allowed share (of the rows that may be older), min_delay_s seconds, max_delay_s seconds (0:
---      delays are fixed), count rows, row_id text (in the order of bytes)..., value JSON (or the
---      beginning of a cached one, up to a comma)...
+--      ttl_ms milliseconds (0: none), late_ms milliseconds, commit_by time, read_ms milliseconds
+--      (since the read began), slow_ms milliseconds (of a slow read, else 0), max_staleness_s
+--      seconds (0: no promise), allowed share (of the rows that may be older), min_delay_s seconds,
+--      max_delay_s seconds (0: delays are fixed), count rows, row_id text (in the order of
+--      bytes)..., value JSON (or the beginning of a cached one, up to a comma)...
 -- RETURNS {refreshed, unchanged, superseded, dropped}
 local schedule, delay, refreshed, failures, stats, state, wake = unpack(KEYS)
 local expiring, outcomes, asked = unpack(KEYS, 8)
-local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms, commit_by = unpack(ARGV)
-local slow_ms, max_staleness_s, allowed, min_delay_s, max_delay_s, count = unpack(ARGV, 8)
-local row_ids = {unpack(ARGV, 14, 13 + count)}
-local values = {unpack(ARGV, 14 + count)}
+local value_prefix, claimed_at, lease_until, claim_epoch, ttl_ms, late_ms = unpack(ARGV)
+local commit_by, read_ms, slow_ms, max_staleness_s, allowed = unpack(ARGV, 7)
+local min_delay_s, max_delay_s, count = unpack(ARGV, 12)
+local row_ids = {unpack(ARGV, 15, 14 + count)}
+local values = {unpack(ARGV, 15 + count)}
 claimed_at, ttl_ms, commit_by = tonumber(claimed_at), tonumber(ttl_ms), tonumber(commit_by)
 max_staleness_s = tonumber(max_staleness_s)
 min_delay_s, max_delay_s = tonumber(min_delay_s), tonumber(max_delay_s)
@@ -95,7 +96,7 @@ if #committed > 0 then
   -- mutant: no-fence
   redis.call('ZADD', refreshed, scored(committed, at))
   redis.pcall('HSET', state, 'committed_at', at)
-  if margin_s > 0 then redis.pcall('HSET', state, 'margin_s', string.format('%.6f', margin_s)) end
+  if max_staleness_s > 0 then note_margin() end
   if slow_ms ~= '0' then redis.pcall('HSET', state, 'slow_at', at, 'slow_ms', slow_ms) end
   local is_failing = redis.call('HLEN', failures) > 0
   -- mutant: keep-failure

@@ -112,6 +112,7 @@ def test_share_of_the_rows_that_were_refreshed_in_time(client, promise):
             lambda client, now: client.hset("state:", mapping={"slow_at": now, "slow_ms": 20_000}),
         ),
         ("10 rows due and not claimed", lambda client, now: refresh(client, [50] * 10, due_s=-20)),
+        ("2 rows with a delay and no due time", lambda client, now: client.zrem("schedule:", "1", "2")),
         ("the clock of Redis stepped back by ", lambda client, now: client.hset("state:", "clock", now + 9)),
         ("the clock of Redis stepped back by ", lambda client, now: client.hset("state:", "step", f"{now - 60}.0 9.0")),
     ],
@@ -129,6 +130,16 @@ def test_cause_that_will_break_it_is_a_risk_before_it_does(client, promise, caus
     assert promise()[2].startswith(cause)
 
 
+def test_broker_that_is_away_is_a_risk_while_rows_are_fresh(client, promise):
+    note_both(client)
+    refresh(client, [5] * 10)
+    app = Celery("rowcache_tasks", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    done = CliRunner().invoke(rowcache, ["status", "--json"], obj=SimpleNamespace(app=app))
+    found = json.loads(done.stdout)["tables"]["inv"]["promise"]
+    assert (found["achieved"], found["state"]) == (1.0, "at risk")
+    assert found["cause"].startswith("the broker does not answer")
+
+
 def test_rows_that_readers_fill_do_not_stand_for_others(client, promise):
     note_both(client)
     refresh(client, [5] * 8 + [70, 70])
@@ -139,6 +150,14 @@ def test_rows_that_readers_fill_do_not_stand_for_others(client, promise):
     refresh(client, [70] * 10)
     client.zrem("refreshed:", *(f"filled {n}" for n in range(5)))
     assert promise()[:2] == (0.0, "broken")
+
+
+def test_age_counts_from_the_read(client, promise):
+    note_both(client)
+    refresh(client, [5] * 9 + [50])
+    assert promise()[:2] == (1.0, "kept")
+    client.hset("state:", "read_s", 11)
+    assert promise()[0] == 0.9
 
 
 def test_step_back_of_the_clock_makes_no_row_younger(client, promise):

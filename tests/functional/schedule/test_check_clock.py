@@ -1,5 +1,7 @@
 """What check_clock notes of a promise: for how long it was kept, in each hour."""
 
+from dataclasses import replace
+
 import pytest
 from proof.interleaving.mutant import Mutant
 
@@ -70,6 +72,19 @@ def test_ages_are_not_trusted_after_a_step_back_of_the_clock(client, mark):
     client.hset("state:", "step", f"{now - 900:.6f} 398.000000")
     client.hdel("state:", *[f"hour:{hour}" for hour in range(24)])
     assert check(2)[1] == 0, "all rows were refreshed since"
+
+
+def test_age_counts_from_the_read_which_commits_have_measured(client):
+    schedule, check = Schedule(client, TABLE), checker(client)
+    schedule.put_rows({"1": (1000, 0)})
+    schedule.commit_rows(replace(schedule.claim_rows(10, 30)[0], read_ms=90_000), {"1": b"{}"})
+    client.zadd("refreshed:", {"1": server_time(client) - 320})
+    seconds, beyond = check(2)
+    assert beyond == seconds, "it was read 410 s ago"
+    schedule.touch_rows(["1"])
+    schedule.commit_rows(schedule.claim_rows(10, 30)[0], {"1": b"{}"})
+    client.zadd("refreshed:", {"1": server_time(client) - 320})
+    assert check(2)[1] == beyond, "the last read took no time"
 
 
 @pytest.mark.parametrize("mark", ["", "ignore-gap"])
