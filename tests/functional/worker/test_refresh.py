@@ -174,6 +174,7 @@ def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monk
     assert int(client.hget("state:", "slow_ms")) >= 100
     assert client.hget("state:", "slow_at") == client.hget("state:", "committed_at")
     source.fetch = fetch
+    monkeypatch.setattr(table, "AGE_ERROR_S", 60)
     schedule.touch_rows(["1"])
     refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)
     assert read_limit.slow_s[""] == {}, "a read in time ends it"
