@@ -10,6 +10,12 @@ from rowcache_tasks.database.dialects import dialect_of
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.errors.text import MAX_TEXT, one_line
 
+SLOTS = """
+SELECT slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
+    ELSE pg_current_wal_lsn() END, restart_lsn), wal_status
+FROM pg_replication_slots WHERE database = current_database()
+"""
+
 
 def is_pooled(engine: Engine) -> bool:
     """Whether a pooler lends one session of the server to several clients, as PgBouncer does in transaction mode.
@@ -32,6 +38,17 @@ def is_replica(engine: Engine) -> bool:
     with _wrapped_errors(), engine.connect() as connection:
         dbapi_connection = connection.connection.dbapi_connection
         return dialect_of(engine.dialect.name).is_replica(dbapi_connection)
+
+
+def held_log(engine: Engine) -> dict[str, tuple[int, str]]:
+    """Return the bytes of log that each logical replication slot of the database holds back, and the state of the log.
+
+    Empty for servers without slots. Raises SourceError when the server cannot be asked.
+    """
+    if engine.dialect.name != "postgresql":
+        return {}
+    with _wrapped_errors(), engine.connect() as connection:
+        return {name: (int(held or 0), state or "") for name, held, state in connection.exec_driver_sql(SLOTS)}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SourceColumn
@@ -137,7 +137,7 @@ def read_payload(table: SourceTable, payload: str) -> list[str] | None:
         return None
 
 
-def quoted_relation(table: SourceTable, connection: Connection) -> str:
+def quoted_relation(table: SourceTable, connection: Connection | Engine) -> str:
     """Return the name of the table as to_regclass reads it."""
     return connection.dialect.identifier_preparer.format_table(table.relation).replace("%%", "%")
 

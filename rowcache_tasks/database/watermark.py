@@ -1,7 +1,8 @@
 """Changed rows of one table, by a column that grows with each change.
 
 A row is read again for the margin after its value was the newest: a transaction that took a lower value may have been
-committed later. Rows that were returned with the same value are left out.
+committed later. Rows that were returned with the same value are left out. A time in whole seconds may be given to two
+changes of a row: rows with such a value are returned once more, SETTLED_S later.
 """
 
 import re
@@ -26,6 +27,8 @@ MAX_SEEN = 50_000
 """Rows within the margin that are remembered. Of more, those that are committed late wait for their interval."""
 KEPT_S = 3600.0
 """A clock of the database that steps back by less than this is followed."""
+SETTLED_S = 1.0
+MAX_TICKS = 100
 TEMPORAL = re.compile("date|time", re.IGNORECASE)
 
 Position = tuple[Any, ...]
@@ -37,9 +40,11 @@ class Watermark(Source):
 
     def __init__(self, engine: Engine, settings: Table, column: str, margin_s: float) -> None:
         super().__init__(engine, settings)
-        self._column = column
+        self._column, self._type_name = column, ""
         self._positions = Positions(margin_s)
         self._seen: set[int] = set()
+        self._ticks: dict[Any, tuple[float, set[int]]] = {}
+        """Newest value of a pass, in whole seconds -> when it was found, and marks of its rows; none once settled."""
 
     def begin(self) -> None:
         """Start after the newest row. Raises ArgumentError without such a column, SourceError when unreachable."""
@@ -54,14 +59,19 @@ class Watermark(Source):
         """
         now = self._clock()
         after = self._positions.floor(now)
+        self._settle(now)
         seen: set[int] = set()
         newest: Position | None = None
+        value, marks = None, set[int]()
         while True:
             rows = self._read(lambda table, after=after: self._select(table, after, PAGE))  # type: ignore[misc]
             fresh = []
             for row_id, position in rows:
                 mark = hash((row_id, position[0]))
                 seen.add(mark)
+                if position[0] != value:
+                    value, marks = position[0], set()
+                marks.add(mark)
                 if row_id and mark not in self._seen:
                     fresh.append(row_id)
                     newest = position
@@ -73,12 +83,24 @@ class Watermark(Source):
                 seen, newest = set(), None
                 self._positions.begin(now, after)
         self._seen = seen
+        if TEMPORAL.search(self._type_name) and "." not in str(value) and self._ticks.get(value, (0, marks))[1]:
+            self._ticks[value] = self._ticks.get(value, (now, marks))[0], marks
         self._positions.note(now, newest)
+
+    def _settle(self, now: float) -> None:
+        """Let the rows of ticks that are over be returned again."""
+        for value, (since, marks) in self._ticks.items():
+            if abs(now - since) >= SETTLED_S:
+                self._seen -= marks
+                self._ticks[value] = since, set()
+        for value in [*self._ticks][:-MAX_TICKS]:
+            del self._ticks[value]
 
     def _select(
         self, table: SourceTable, after: Position | None, limit: int, *, newest: bool = False
     ) -> list[tuple[str, Position]]:
         """Read a page: row id ("" for a key that has none) and position, in order; the `newest` rows first if asked."""
+        self._type_name = self._part(table).type_name
         parts = [self._part(table), *(table.columns[name] for name in table.key)]
         columns: list[sa.ColumnElement[Any]] = [sa.column(part.name) for part in parts]
         statement = (

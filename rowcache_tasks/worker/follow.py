@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,7 @@ from rowcache_tasks.errors.text import one_line, show_count, show_duration
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule
 
 if TYPE_CHECKING:
-    from rowcache_tasks.database.notification import Listener
-    from rowcache_tasks.database.watermark import Watermark
+    from rowcache_tasks.database.notification import Changes, Listener
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +45,15 @@ class Touches:
         self._bulk = 0
         self._next_log = 0.0
 
-    def leave(self) -> None:
-        """Count a change of unknown rows, or of too many."""
-        self._bulk += 1
-
     @property
     def is_empty(self) -> bool:
         """Whether no row waits."""
         return not self._rows
 
-    def add(self, row_ids: Iterable[str]) -> None:
-        """Add rows; above MAX_WAITING they are only counted."""
-        for row_id in row_ids:
+    def note(self, row_ids: "Changes") -> None:
+        """Add changed rows; above MAX_WAITING they are only counted. None: a change of unknown rows, or of too many."""
+        self._bulk += row_ids is None
+        for row_id in row_ids or ():
             if len(self._rows) < MAX_WAITING or row_id in self._rows:
                 self._rows[row_id] = None
             else:
@@ -115,46 +111,53 @@ class Outage:
             logger.warning("%s is back after %s", self._name, show_duration(time.monotonic() - since))
 
 
-class WatermarkFollower:
-    """Changes of one table by a column that grows with each."""
+class PollingFollower:
+    """Changes of tables by a source that is asked for them: a column that grows with each, or a replication slot.
+
+    `changes` begins a pass, which yields pages. The next page is read when the rows of the last one were made due.
+    """
 
     def __init__(
-        self, watermark: "Watermark", touches: Touches, every_s: float, outages: tuple[Outage, Outage]
+        self,
+        changes: Callable[[], Iterator[Iterable[tuple[str, "Changes"]]]],
+        touches: Sequence[Touches],
+        every_s: float,
+        outages: tuple[Outage, Outage],
     ) -> None:
-        self._watermark = watermark
-        self._touches = touches
+        self._changes = changes
+        self._touches = {table.name: table for table in touches}
         self._every_s = every_s
         self._database, self._redis = outages
-        self._name = touches.name
-        self._pass: Iterator[list[str]] | None = None
+        self._name = touches[0].name
+        self._pass: Iterator[Iterable[tuple[str, Changes]]] | None = None
         self._next = 0.0
 
     def turn(self) -> float:
         """Read and touch up to one page; return the seconds until the next turn."""
         try:
-            is_flushed = self._touches.flush()
+            behind = [table for table in self._touches.values() if not table.flush()]
             self._redis.end(self._name)
         except redis.RedisError as error:
             self._redis.begin(self._name, error)
             return RETRY_S
-        if not is_flushed:
+        if behind:
             return BUSY_WAIT_S
         if self._pass is None:
             if (wait_s := self._next - time.monotonic()) > 0:
                 return wait_s
             self._next = time.monotonic() + self._every_s
-            self._pass = self._watermark.changes()
+            self._pass = self._changes()
         try:
-            row_ids = next(self._pass, None)
+            page = next(self._pass, None)
         except RowCacheError as error:
             self._database.begin(self._name, error)
             self._pass, self._next = None, time.monotonic() + max(RETRY_S, self._every_s)
             return RETRY_S
         self._database.end(self._name)
-        if row_ids is None:
+        if page is None:
             self._pass = None
-        else:
-            self._touches.add(row_ids)
+        for name, row_ids in page or ():
+            self._touches[name].note(row_ids)
         return 0.0
 
 
@@ -181,10 +184,7 @@ class NotifyFollower:
             is_idle = all(table.is_empty for table in self._touches.values())
             for name, row_ids in self._listener.wait(WAIT_S if is_idle else BUSY_WAIT_S):
                 self._retry_s = RETRY_S
-                if row_ids is None:
-                    self._touches[name].leave()
-                else:
-                    self._touches[name].add(row_ids)
+                self._touches[name].note(row_ids)
         except RowCacheError as error:
             self._database.begin("", error)
             self._listener.close()

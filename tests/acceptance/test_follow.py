@@ -19,7 +19,7 @@ TABLE = "CREATE TABLE inventory (id integer PRIMARY KEY, stock integer, updated_
 @pytest.fixture
 def shop(deployment, tmp_path):
     """Deployment with a database of its own, whose rows are refreshed once an hour."""
-    with Postgres(tmp_path / "shop") as server:
+    with Postgres(tmp_path / "shop", args=("-c", "wal_level=logical")) as server:
         url = server.create_database("shop")
         deployment.database_url = deployment.env["ROWCACHE_DATABASE_URL"] = url
         deployment.server = server
@@ -56,10 +56,26 @@ def start(deployment, name, *arguments):
     return follower
 
 
-@pytest.mark.parametrize("options", [("--column", "updated_at", "--every", "0.1"), ()], ids=["watermark", "notify"])
-def test_changes_are_followed_again_after_a_kill_and_a_restart_of_the_database(shop, options):
-    if not options:
-        shop.sql(shop.rowcache("follow", "inv", "--sql"))
+SOURCES = {
+    "watermark": ("--column", "updated_at", "--every", "0.1"),
+    "notify": (),
+    "slot": ("--source", "slot", "--every", "0.1"),
+}
+
+
+def set_up(deployment, source):
+    """Run the SQL of a source."""
+    if source == "notify":
+        deployment.sql(deployment.rowcache("follow", "inv", "--sql"))
+    if source == "slot":
+        for statement in deployment.rowcache("follow", "inv", "--source", "slot", "--sql").splitlines():
+            deployment.sql(statement)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_changes_are_followed_again_after_a_kill_and_a_restart_of_the_database(shop, source):
+    set_up(shop, source)
+    options = SOURCES[source]
     first, second = start(shop, "first", *options), start(shop, "second", *options)
     for row_id in (1, 2):
         expected = change(shop, row_id)
@@ -68,12 +84,29 @@ def test_changes_are_followed_again_after_a_kill_and_a_restart_of_the_database(s
     expected = change(shop, 3)
     wait_until(lambda: stock(shop, 3) == expected, "the other follower goes on")
     shop.server.stop()
-    wait_until(lambda: "the database is away" in shop.log("second"), "that is a warning")
+    name = "the slot" if source == "slot" else "the database"
+    wait_until(lambda: f"{name} is away" in shop.log("second"), "that is a warning")
     shop.server.start()
-    wait_until(lambda: "the database is back" in shop.log("second"), "that is a line")
+    wait_until(lambda: f"{name} is back" in shop.log("second"), "that is a line")
     expected = change(shop, 4)
     wait_until(lambda: stock(shop, 4) == expected, "the change is cached")
-    assert shop.log("second").count("the database is away") == shop.log("second").count("WARNING") - 1 == 1
+    assert shop.log("second").count(f"{name} is away") == shop.log("second").count("WARNING") - 1 == 1
     assert shop.client.zcard("schedule:") == 100
     second.stop(signal.SIGTERM, timeout=60)
     assert second.poll() == 0
+
+
+def test_slot_that_is_gone_costs_the_interval_until_it_is_made_again(shop):
+    set_up(shop, "slot")
+    follower = start(shop, "one", *SOURCES["slot"])
+    shop.sql("SELECT pg_drop_replication_slot('rowcache')")
+    change(shop, 1)
+    wait_until(lambda: "the slot is away, so rows are refreshed by their interval" in shop.log("one"), "that is a line")
+    shop.sql("SELECT pg_create_logical_replication_slot('rowcache', 'pgoutput')")
+    wait_until(lambda: "the slot is back" in shop.log("one"), "it goes on")
+    follower.kill()
+    expected = change(shop, 2)
+    start(shop, "two", *SOURCES["slot"])
+    wait_until(lambda: stock(shop, 2) == expected, "a change that was made while none ran is not lost")
+    assert shop.log("one").count("WARNING") == 2
+    assert shop.client.zcard("schedule:") == 100

@@ -1,6 +1,7 @@
 """Command follow: rows refreshed when they change in the database."""
 
 import logging
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -13,16 +14,21 @@ from celery.utils.nodenames import gethostname
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.ops.cli.access import Access, find_app, open_access, open_log
 from rowcache_tasks.ops.cli.command import TableName, command
 from rowcache_tasks.schedule.process import ProcessNote
-from rowcache_tasks.worker.follow import NotifyFollower, Outage, Touches, WatermarkFollower
+from rowcache_tasks.worker.follow import NotifyFollower, Outage, PollingFollower, Touches
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.notification import NotifyingTable
+    from rowcache_tasks.database.slot import Slot
 
 logger = logging.getLogger(__name__)
 
+SLOT_NAME = re.compile("[a-z0-9_]{1,63}")
+SLOT_S = 600.0
+"""Longest look at a slot."""
 MAX_WAIT_S = 1.0
 """Longest wait: the process notes itself between two."""
 
@@ -31,10 +37,10 @@ MAX_WAIT_S = 1.0
 @click.argument("tables", type=TableName(), nargs=-1, required=True, metavar="TABLE...")
 @click.option(
     "--source",
-    type=click.Choice(["notify", "watermark"]),
-    help="Triggers of PostgreSQL, or a column. Default: notify for PostgreSQL without --column.",
+    type=click.Choice(["notify", "watermark", "slot"]),
+    help="Triggers, a column, or a replication slot. Default: notify for PostgreSQL without --column or --slot.",
 )
-@click.option("--sql", "is_sql", is_flag=True, help="Print the SQL of the triggers, and end.")
+@click.option("--sql", "is_sql", is_flag=True, help="Print the SQL of the triggers, or of the slot, and end.")
 @click.option("--column", metavar="NAME", help="It grows with each change of a row. Default: the table's version.")
 @click.option(
     "--every",
@@ -42,7 +48,7 @@ MAX_WAIT_S = 1.0
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="Pause between two looks at the column.",
+    help="Pause between two looks at the column or slot.",
 )
 @click.option(
     "--margin",
@@ -52,15 +58,17 @@ MAX_WAIT_S = 1.0
     metavar="SECONDS",
     help="Longest transaction that changes rows.",
 )
+@click.option("--slot", metavar="NAME", help="Replication slot, and publication. Default: rowcache.")
 @click.option("-l", "--loglevel", type=LOG_LEVEL, default="INFO", show_default=True, help="Level of the log.")
 @click.option("-f", "--logfile", help="File of the log. Default: stderr.")
-def follow(
+def follow(  # noqa: PLR0913, PLR0917 its options
     tables: tuple[str, ...],
     source: str | None,
     is_sql: bool,
     column: str | None,
     every: float,
     margin: float,
+    slot: str | None,
     loglevel: int,
     logfile: str | None,
 ) -> None:
@@ -75,14 +83,20 @@ def follow(
         signal.signal(signum, _stop)
     with open_access() as access:
         chosen = [access.settings.table(name) for name in dict.fromkeys(tables)]
-        if is_sql:
-            click.echo("\n".join(table.sql() for table in notifying_tables(access, chosen)), nl=False)
-            return
         is_postgresql = all(is_notifying(access, table) for table in chosen)
-        source = source or ("notify" if is_postgresql and column is None else "watermark")
-        outages = Outage("the database"), Outage("Redis")
-        followers: list[WatermarkFollower] | list[NotifyFollower]
-        if source == "notify":
+        source = source or ("slot" if slot else "watermark" if column or not (is_sql or is_postgresql) else "notify")
+        found = open_slot(access, chosen, slot or "rowcache") if source == "slot" else None
+        if is_sql:
+            sources = [found] if found else notifying_tables(access, chosen)
+            click.echo("\n".join(each.sql() for each in sources), nl=False)
+            return
+        outages = Outage("the slot" if found else "the database"), Outage("Redis")
+        followers: list[PollingFollower] | list[NotifyFollower]
+        if found:
+            found.check()
+            touches = [Touches(access.client, access.schedule(table.name)) for table in chosen]
+            followers = [PollingFollower(found.changes, touches, every, outages)]
+        elif source == "notify":
             followers = [listen(access, chosen, outages)]
         else:
             followers = [begin(access, table, column, every, margin, outages) for table in chosen]
@@ -100,7 +114,7 @@ def follow(
 
 def begin(
     access: Access, table: Table, column: str | None, every_s: float, margin_s: float, outages: tuple[Outage, Outage]
-) -> WatermarkFollower:
+) -> PollingFollower:
     """Look up the column, and start after the newest row."""
     from rowcache_tasks.database.watermark import Watermark  # noqa: PLC0415 an extra
 
@@ -108,7 +122,18 @@ def begin(
         raise ArgumentError(f"the column is not given, and {table.setting} has no version: add --column NAME")
     watermark = Watermark(access.engine(access.settings.url_of(table)), table, name, margin_s)
     watermark.begin()
-    return WatermarkFollower(watermark, Touches(access.client, access.schedule(table.name)), every_s, outages)
+    touches = [Touches(access.client, access.schedule(table.name))]
+    return PollingFollower(lambda: ([(table.name, ids)] for ids in watermark.changes()), touches, every_s, outages)
+
+
+def open_slot(access: Access, tables: Sequence[Table], name: str) -> "Slot":
+    """Return the reader of a slot; a statement may take longer than usual, since one look reads a whole transaction."""
+    from rowcache_tasks.database.slot import Slot  # noqa: PLC0415 an extra
+
+    if not SLOT_NAME.fullmatch(name):
+        raise ArgumentError(f"--slot is {shorten(name)}: a slot has a name of a-z, 0-9 and _, up to 63 characters")
+    access.statement_timeout_s = max(SLOT_S, access.statement_timeout_s)
+    return Slot(access.engine(common_url(access, tables)), tables, name)
 
 
 def is_notifying(access: Access, table: Table) -> bool:
@@ -120,13 +145,19 @@ def notifying_tables(access: Access, tables: Sequence[Table]) -> list["Notifying
     """Return the tables as sources of notifications. Raises ArgumentError unless one PostgreSQL database has all."""
     from rowcache_tasks.database.notification import NotifyingTable  # noqa: PLC0415 an extra
 
+    url = common_url(access, tables)
+    return [NotifyingTable(access.engine(url), table) for table in tables]
+
+
+def common_url(access: Access, tables: Sequence[Table]) -> str | None:
+    """Return the URL of the PostgreSQL database of the tables. Raises ArgumentError unless one has all."""
     urls = {access.settings.url_of(table) for table in tables}
     if len(urls) > 1:
         raise ArgumentError("the tables are of several databases: start a process for each database")
     for table in tables:
         if not is_notifying(access, table):
             raise ArgumentError(f"{table.setting} is not in PostgreSQL: follow it by a column (--column NAME)")
-    return [NotifyingTable(access.engine(*urls), table) for table in tables]
+    return urls.pop()
 
 
 def listen(access: Access, tables: Sequence[Table], outages: tuple[Outage, Outage]) -> NotifyFollower:

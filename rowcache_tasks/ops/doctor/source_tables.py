@@ -11,6 +11,9 @@ from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+HELD_BYTES = 1_000_000_000
+"""More log of the database that a replication slot holds back is a finding."""
+
 
 def examine_database(settings: Settings) -> Iterator[Finding]:
     """Look up every table; a machine without workers needs no database URL."""
@@ -52,8 +55,8 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
 
 
 def examine_server_kind(engine: "Engine", where: str, setting: str) -> Iterator[Finding]:
-    """Name a replica and a pooler."""
-    from rowcache_tasks.database.server import is_pooled, is_replica  # noqa: PLC0415 an extra
+    """Name a replica, a pooler, and replication slots that hold back much log."""
+    from rowcache_tasks.database.server import held_log, is_pooled, is_replica  # noqa: PLC0415 an extra
 
     try:
         if is_replica(engine):
@@ -66,5 +69,12 @@ def examine_server_kind(engine: "Engine", where: str, setting: str) -> Iterator[
                 f"database at {where} is a pooler that shares its sessions (transaction mode), which is supported: "
                 "let its pool have a session for each worker process"
             )
+        for slot, (held, state) in held_log(engine).items():
+            if held > HELD_BYTES or state in {"unreserved", "lost"}:
+                yield warn(
+                    f"database at {where}: replication slot {slot} holds back {held / 1e6:,.1f} MB of its log"
+                    f"{', which is lost in part' if state == 'lost' else ''}: the disk fills, or the slot is lost: "
+                    f"start its reader (rowcache follow), or drop it: SELECT pg_drop_replication_slot('{slot}')"
+                )
     except SourceError:
-        return  # reported for each table
+        return  # reported for each table, or a server without slots

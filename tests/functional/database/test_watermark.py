@@ -38,7 +38,7 @@ def changed(watermark):
     return sorted(chain.from_iterable(watermark.changes()))
 
 
-def test_rows_with_equal_values_are_found_once_across_pages(db, small_pages):
+def test_rows_with_equal_values_are_found_once_across_pages(db, small_pages, clock):
     db.run(
         "CREATE TABLE stock (shop varchar(9), item integer, at timestamp, n integer, PRIMARY KEY (shop, item))",
         "INSERT INTO stock VALUES ('old', 1, '2026-11-30 10:00:00', 0), ('never', 1, NULL, 0)",
@@ -53,6 +53,24 @@ def test_rows_with_equal_values_are_found_once_across_pages(db, small_pages):
     assert changed(watermark) == []
     db.run("UPDATE stock SET at = '2026-11-30 10:00:01.5' WHERE item = 1 AND at IS NOT NULL")
     assert changed(watermark) == ["a,1", "b,1", "old,1"]
+
+
+def test_row_that_changes_twice_in_a_second_is_found_twice_if_the_column_has_whole_seconds(db, clock):
+    db.run("CREATE TABLE stock (id integer PRIMARY KEY, at timestamp, n integer)")
+    watermark = follow(db)
+    db.run("INSERT INTO stock VALUES (1, '2026-11-30 10:00:01', 0), (2, '2026-11-30 10:00:00.5', 0)")
+    assert changed(watermark) == ["1", "2"]
+    db.run("UPDATE stock SET n = 1 WHERE id = 1")
+    clock.now += 0.5
+    db.run("INSERT INTO stock VALUES (3, '2026-11-30 10:00:02', 0)")
+    assert changed(watermark) == ["3"]
+    clock.now += 0.5
+    assert changed(watermark) == ["1"]
+    clock.now += 0.5
+    assert changed(watermark) == ["3"]
+    for _ in range(3):
+        clock.now += 1
+        assert changed(watermark) == []
 
 
 @pytest.mark.parametrize(

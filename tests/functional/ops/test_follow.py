@@ -36,3 +36,16 @@ def test_notifications_that_cannot_work_are_one_line(run, db):
     assert found in done.stderr
     done = run("inv", "--sql")
     assert ("CREATE TRIGGER" in done.stdout) is not is_sqlite
+
+
+def test_slot_that_cannot_be_used_is_one_line(run, db):
+    is_sqlite = "sqlite" in db.url
+    found = "is not in PostgreSQL: follow it by a column" if is_sqlite else "there is no replication slot rowcache"
+    done = run("inv", "--source", "slot")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2 if is_sqlite else 1, 1)
+    assert found in done.stderr
+    done = run("inv", "--slot", "Its name")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "--slot is 'Its name': a slot has a name of a-z, 0-9 and _" in done.stderr
+    done = run("inv", "--source", "slot", "--sql")
+    assert ("CREATE PUBLICATION rowcache FOR TABLE inventory;" in done.stdout) is not is_sqlite

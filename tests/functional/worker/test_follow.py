@@ -22,7 +22,7 @@ def due(client):
 
 
 def test_burst_waits_while_rows_that_are_due_wait(touches, due, schedule):
-    touches.add(ROWS)
+    touches.note(ROWS)
     for _ in range(10):
         assert not touches.flush()
     assert BUSY_ROWS < due() <= BUSY_ROWS + 200
@@ -38,10 +38,10 @@ def test_burst_waits_while_rows_that_are_due_wait(touches, due, schedule):
 
 def test_burst_waits_while_batches_wait_for_a_worker(touches, due, client):
     client.zadd("queue:", {str(n): n for n in range(BUSY_BATCHES + 1)})
-    touches.add(ROWS)
+    touches.note(ROWS)
     assert not touches.flush()
     assert due() == 0
-    touches.add([])
+    touches.note([])
     client.delete("queue:")
     touches.flush()
     assert due() > 0
@@ -49,7 +49,7 @@ def test_burst_waits_while_batches_wait_for_a_worker(touches, due, client):
 
 def test_single_change_never_waits(touches, due, client):
     client.zadd("queue:", {str(n): n for n in range(BUSY_BATCHES + 1)})
-    touches.add(["7"])
+    touches.note(["7"])
     assert touches.flush()
     assert due() == 1
 
@@ -57,8 +57,8 @@ def test_single_change_never_waits(touches, due, client):
 def test_more_changes_than_fit_into_memory_are_counted_and_left_to_their_interval(touches, due, monkeypatch, caplog):
     monkeypatch.setattr(follow, "MAX_WAITING", 100)
     caplog.set_level(logging.WARNING)
-    touches.add(ROWS)
-    touches.add(ROWS[:100])
+    touches.note(ROWS)
+    touches.note(ROWS[:100])
     assert touches.flush()
     assert due() == 100
     assert touches.flush()

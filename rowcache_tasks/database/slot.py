@@ -1,0 +1,195 @@
+"""Changed rows of tables of one PostgreSQL database, by a logical replication slot that the user has made.
+
+The slot is read with SQL functions. Changes stay in it until they are applied, so a crash repeats some and loses none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.dialects import dialect_of
+from rowcache_tasks.database.notification import Changes
+from rowcache_tasks.database.pgoutput import COMMIT, ChangedRow, Decoder
+from rowcache_tasks.database.source import Source
+from rowcache_tasks.database.table import SourceTable
+from rowcache_tasks.database.trigger import quoted_relation
+from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.errors.text import MAX_TEXT, one_line
+
+PAGE = 1000
+"""Messages that are in memory at a time."""
+PEEK = 10_000
+"""Messages of one look at the slot, and the rest of the last transaction: the server keeps them in a file."""
+IN_USE = "55006"
+"""SQLSTATE: another follower reads the slot just now."""
+
+SLOT = sa.text("""
+SELECT plugin, database = current_database(),
+    EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = :publication)
+FROM pg_catalog.pg_replication_slots WHERE slot_name = :slot
+""")
+PUBLISHED = sa.text("""
+SELECT pg_catalog.to_regclass(format('%I.%I', schemaname, tablename))::oid::bigint
+FROM pg_catalog.pg_publication_tables WHERE pubname = :publication
+""")
+RELATIONS = sa.text("""
+SELECT pg_catalog.to_regclass(:relation)::oid::bigint
+UNION SELECT relid::oid::bigint FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(:relation))
+""")
+NOW = sa.text("""
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text
+""")
+CHANGES = sa.text("""
+SELECT lsn::text, data FROM pg_logical_slot_peek_binary_changes(:slot, CAST(:until AS pg_lsn), :limit,
+'proto_version', '1', 'publication_names', :names)
+""")
+ADVANCE = sa.text("""
+SELECT pg_replication_slot_advance(:slot, greatest(CAST(:until AS pg_lsn), confirmed_flush_lsn))
+FROM pg_catalog.pg_replication_slots WHERE slot_name = :slot
+""")
+
+
+class SlotTable(Source):
+    """Table whose changes are in the slot."""
+
+    def place(self) -> str:
+        """Return the name of the table, quoted for SQL."""
+        return self._read(lambda table: quoted_relation(table, self._engine))
+
+    def relations(self) -> set[int]:
+        """Return the OIDs of the table and its partitions."""
+
+        def ask(table: SourceTable) -> set[int]:
+            with self._dialect.transaction(self._engine) as connection:
+                return {*connection.scalars(RELATIONS, {"relation": quoted_relation(table, connection)})}
+
+        return self._read(ask)
+
+    def row_ids(self, rows: Sequence[Mapping[str, str] | None]) -> tuple[list[str], bool]:
+        """Return the ids of rows as pgoutput writes them, and whether there are others: without their whole key."""
+
+        def write(table: SourceTable) -> tuple[list[str], bool]:
+            parts = [(name, table.columns[name].key_cast) for name in table.key]
+            known = [row for row in rows if row is not None and row.keys() >= {*table.key}]
+            keys = [[driver_value(sql_type, row[name]) for name, sql_type in parts] for row in known]
+            return [row_id for key in keys if (row_id := table.row_key.write(key))], len(known) < len(rows)
+
+        return self._read(write)
+
+
+def driver_value(sql_type: str, text: str) -> Any:
+    """Return a value of a key as the driver would, of the text that the server sends."""
+    if sql_type == 'pg_catalog."bytea"':
+        return bytes.fromhex(text[2:])
+    return text == "t" if sql_type == 'pg_catalog."bool"' else text
+
+
+class Slot:
+    """Reader of a slot of the plugin pgoutput. Not thread-safe."""
+
+    def __init__(self, engine: Engine, tables: Sequence[Table], name: str) -> None:
+        self.name = name
+        """Of the slot, and of the publication."""
+        self._engine = engine
+        self._dialect = dialect_of(engine.dialect.name)
+        self._tables = {table.name: SlotTable(engine, table) for table in tables}
+        self._done = ""
+
+    def check(self) -> None:
+        """Raise ConfigError unless the slot and the publication are there, SourceError when unreachable."""
+        for table in self._tables.values():
+            table.load()
+        names = {"slot": self.name, "publication": self.name}
+        with self._connected() as connection:
+            found = connection.execute(SLOT, names).one_or_none()
+            published = {*connection.scalars(PUBLISHED, names)}
+        name, tables = self.name, " ".join(self._tables)
+        if found is None:
+            remedy = f"print the SQL with `rowcache follow {tables} --source slot --sql`, and run it as a superuser"
+            raise ConfigError(f"there is no replication slot {name}: {remedy}")
+        plugin, is_here, is_publication = found
+        if plugin != "pgoutput" or not is_here:
+            raise ConfigError(f"replication slot {name} is of {plugin}: it must be of pgoutput, and of this database")
+        if not is_publication:
+            raise ConfigError(f"there is no publication {name}: CREATE PUBLICATION {name} FOR TABLE …")
+        for table in self._tables.values():
+            if not table.relations() & published:
+                place = table.place()
+                raise ConfigError(
+                    f"publication {name} has no table {place}: ALTER PUBLICATION {name} ADD TABLE {place}"
+                )
+        for _ in self._peek("0/1"):  # nothing: only the right to read it is checked
+            pass
+
+    def sql(self) -> str:
+        """Return the SQL that makes the publication and the slot. Raises SourceError."""
+        quote = self._engine.dialect.identifier_preparer.quote
+        publication, tables = quote(self.name), ", ".join(table.place() for table in self._tables.values())
+        return (
+            f"-- To remove both: SELECT pg_drop_replication_slot('{self.name}'); DROP PUBLICATION {publication};\n"
+            f"CREATE PUBLICATION {publication} FOR TABLE {tables};\n"
+            f"SELECT pg_create_logical_replication_slot('{self.name}', 'pgoutput');\n"
+        )
+
+    def changes(self) -> Iterator[Sequence[tuple[str, Changes]]]:
+        """Yield the changed rows by table, page by page, and remove them from the slot after the last page.
+
+        A pass that is not read to its end is repeated by the next one. Raises SourceError.
+        """
+        try:
+            with self._connected() as connection:
+                until = end = str(connection.scalar(NOW))
+            if until == self._done:
+                return
+            count, decoder = 0, Decoder()
+            for messages in self._peek(until):
+                count += len(messages)
+                if messages[-1][1][:1] == COMMIT:
+                    end = messages[-1][0]
+                if rows := [row for _, message in messages for row in decoder.rows(message)]:
+                    yield [*self._by_table(rows)]
+            done = end if count >= PEEK else until
+            with self._connected() as connection:
+                connection.execute(ADVANCE, {"slot": self.name, "until": done})
+            self._done = done
+        except SourceError as error:
+            cause = error.__cause__
+            if getattr(getattr(cause, "orig", cause), "sqlstate", "") != IN_USE:
+                raise
+
+    def _peek(self, until: str) -> Iterator[Sequence[tuple[str, bytes]]]:
+        """Yield messages with their positions, a page at a time; the last one is a commit."""
+        names = self._engine.dialect.identifier_preparer.quote_identifier(self.name)
+        asked = {"slot": self.name, "until": until, "limit": PEEK, "names": names}
+        with self._connected() as connection:
+            connection.execution_options(stream_results=True)
+            with connection.execute(CHANGES, asked) as result:
+                for rows in result.yield_per(PAGE).partitions():
+                    yield [(lsn, bytes(data)) for lsn, data in rows]
+
+    def _by_table(self, rows: Sequence[ChangedRow]) -> Iterator[tuple[str, Changes]]:
+        """Yield the ids of rows by table, and None for a table of which all rows, or unknown ones, have changed."""
+        found: dict[int, list[Mapping[str, str] | None]] = {}
+        for row in rows:
+            found.setdefault(row.relation, []).append(row.values)
+        for name, table in self._tables.items():
+            own = [values for relation in table.relations() & found.keys() for values in found[relation]]
+            row_ids, is_incomplete = table.row_ids(own)
+            yield name, row_ids
+            if is_incomplete:
+                yield name, None
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """Open a transaction. Raises SourceError."""
+        try:
+            with self._dialect.transaction(self._engine) as connection:
+                yield connection
+        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
+            reason = self._dialect.message(getattr(error, "orig", None) or error)
+            raise SourceError(one_line(f"replication slot {self.name}: {reason}", MAX_TEXT)) from error
