@@ -72,6 +72,7 @@ clean:  ## remove .venv and everything else that was made here
 
 .venv/.dev: .venv/.python pyproject.toml
 	$(call install,dev)
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --target .venv/otel 'opentelemetry-sdk>=1.39,<2'
 	@touch .venv/.demo $@
 
 .venv/.demo: .venv/.python pyproject.toml

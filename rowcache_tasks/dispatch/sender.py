@@ -13,6 +13,7 @@ from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.trace import sending
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class Sender:
         try:
             if sent:
                 self._pressure(kept[0][0]).check_send(asked_at)
-                self._broker.send(name, sent)
+                with sending(kept[0][0], sent, asked_at):
+                    self._broker.send(name, sent)
         except BaseException:
             self.give_back(kept)
             raise

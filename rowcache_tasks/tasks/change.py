@@ -28,6 +28,7 @@ from rowcache_tasks.schedule.arguments import (
 )
 from rowcache_tasks.schedule.note import note_change
 from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.trace import current_headers
 
 if TYPE_CHECKING:
     from celery.canvas import Signature
@@ -183,6 +184,7 @@ def changing(table: str, stamp: str = "") -> Iterator[Schedule]:
                 "task": request.id,
                 "sender": request.origin,
                 "worker": request.hostname,
+                **current_headers(),
             }
             note_change(current_runtime().client, schedule.table.parts, stamp, facts)
         yield schedule

@@ -23,6 +23,7 @@ from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.note import end_notes, start_notes
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
 from rowcache_tasks.schedule.servers import open_exchange
+from rowcache_tasks.schedule.trace import span
 from rowcache_tasks.worker.busy import note_message
 from rowcache_tasks.worker.read_limit import Clock
 from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repeat_in_outage
@@ -93,7 +94,7 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)
     clock = clock_of(runtime)
     places = {part.place for part in known.parts} if known else set()
-    with open_exchange(runtime.client) as exchange:
+    with open_exchange(runtime.client) as exchange, span("batch", table=str(table), claims=len(sent)):
         live = start_batches(runtime, sent, exchange)
         counts = Counter(expired=sum(len(claim.row_ids) for claim in sent if claim not in live))
         own = [claim for claim in live if claim.namespace in places]

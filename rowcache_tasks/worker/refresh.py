@@ -15,6 +15,7 @@ from rowcache_tasks.errors.text import one_line, shorten, show_text
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
+from rowcache_tasks.schedule.trace import span
 from rowcache_tasks.worker.part import part_of, settled, start_reads
 from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal
 from rowcache_tasks.worker.warning import warn_once
@@ -94,7 +95,8 @@ def refresh_claims(
         if not group:
             continue
         start, began = starts[0], time.monotonic()
-        rows = read_rows(schedule, source, group, backoff, exchange)
+        with span("select", table=schedule.table.name):
+            rows = read_rows(schedule, source, group, backoff, exchange)
         row_ids = [row_id for claim in group for row_id in claim.row_ids]
         commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, bound_s)
         reads.append((row_ids, start))
@@ -111,9 +113,10 @@ def refresh_claims(
             failed += len(errors)
             if reasons is not None:
                 reasons += errors.values()
-    for command in last:
-        exchange.send([command])
-    exchange.read()
+    with span("commit", table=schedule.table.name):
+        for command in last:
+            exchange.send([command])
+        exchange.read()
     if reads:
         commit_s[schedule.table.namespace] = time.monotonic() - sent
     counts = asdict(sum_of(Committed, settled(committed)))

@@ -39,6 +39,7 @@ WORKS = {
     "mysql": python(OPEN.format("mysql+pymysql://nowhere.invalid/db") + "; import cryptography"),
     "flower": (*CELERY, "flower", "--help"),
     "metrics": python("import rowcache_tasks.ops.metrics"),
+    "otel": python("from rowcache_tasks.celery.telemetry import RowCacheInstrumentor as I; I().instrument()"),
     "json": python("from rowcache_tasks.celery.log import json_formatter; json_formatter()"),
     "signing": python("from celery.security import setup_security; import cryptography"),
     "demo": ("-m", "rowcache_tasks.demo", "--help"),

@@ -18,6 +18,15 @@ def test_plugin_of_pytest_imports_neither_until_its_fixture_is_used():
     assert shown.stdout.strip() == "[]"
 
 
+def test_processes_import_no_spans_of_opentelemetry_while_they_are_off():
+    code = (
+        "import sys, rowcache_tasks.tasks, rowcache_tasks.worker.refresh, rowcache_tasks.beat.loop;"
+        "print([m for m in ('opentelemetry.trace', 'opentelemetry.instrumentation') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert shown.stdout.strip() == "[]"
+
+
 def test_importing_the_tasks_leaves_the_current_celery_application_alone():
     code = (
         "from celery import Celery, current_app; mine = Celery('mine'); import rowcache_tasks.tasks;"
