@@ -8,7 +8,7 @@ from benchmarks import page, report
 from benchmarks.options import Options
 from benchmarks.progress import say
 from benchmarks.results import Results
-from benchmarks.run import CASES, measure
+from benchmarks.run import CASES, ON_REQUEST, measure
 from benchmarks.servers import ROOT
 
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.docs:
         page.check(CASES)
     results = Results.read(folder / "results.json")
-    names = [name for name in CASES if name in (arguments.only or CASES)]
+    names = [name for name in (*CASES, *ON_REQUEST) if name in (arguments.only or CASES)]
     failed = []
     if not arguments.report:
         failed = measure(names, Options(is_quick=arguments.quick), results, folder / "results.json")
@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure this package beside its alternatives, on real servers that are started for it.",
-        epilog=f"Cases: {', '.join(CASES)}.",
+        epilog=f"Cases: {', '.join(CASES)}; on request: {', '.join(ON_REQUEST)}.",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: see that it works, rough figures")
     parser.add_argument("--only", type=cases, metavar="CASE,…", help="measure only these; other results are kept")
@@ -64,8 +64,8 @@ def cases(text: str) -> list[str]:
     """Read names of cases."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in CASES:
-            raise argparse.ArgumentTypeError(f"there is no case {name!r}, only {', '.join(CASES)}")
+        if name not in (*CASES, *ON_REQUEST):
+            raise argparse.ArgumentTypeError(f"there is no case {name!r}, only {', '.join((*CASES, *ON_REQUEST))}")
     return names
 
 

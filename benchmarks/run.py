@@ -14,6 +14,8 @@ from benchmarks.results import Results
 from benchmarks.servers import Servers
 
 CASES = ("throughput", "profile", "lateness", "promise", "scale", "idle", "reading")
+ON_REQUEST = ("adaptive", "load")
+"""Cases that are measured only when they are named."""
 
 
 def measure(names: Sequence[str], options: Options, results: Results, path: Path) -> list[str]:
