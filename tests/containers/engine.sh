@@ -2,7 +2,7 @@
 # Runs a command with a Docker engine: engine.sh COMMAND…
 #
 # Where an engine with Compose answers, it is used. Else, as root on Debian, one of Debian 13 is started, from a folder of
-# its own, and stopped afterwards: .engine in the checkout, 3 GB. It needs no registry of images: those that the Compose
+# its own, and stopped afterwards: .engine in the checkout, 2 GB. It needs no registry of images: those that the Compose
 # files name are made from Debian packages and from the wheels of .venv. Elsewhere the command runs without an engine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
