@@ -14,7 +14,7 @@ user() {
     name=$1 secret=$(hash "$2")
     shift 2
     echo "user $name on #$secret resetkeys resetchannels -@all" \
-        "+@connection +@transaction -@admin -@dangerous +time $*"
+        "+@connection +@transaction -@admin -@dangerous +time +cluster|slots $*"
 }
 
 # keys PERMISSION NAME...: key patterns with a permission: %R read, %W write, %RW both.
@@ -32,7 +32,7 @@ channel="/${VALKEY_BROKER_DATABASE:-0}."
 
 # The state of the schedule: every key of the scripts except the values.
 state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'state:*' 'stats:*' \
-    'expiring:*' 'queue:*' 'processes:*' 'fill:*' 'notes:*' 'outcomes:*' 'asked:*')
+    'expiring:*' 'queue:*' 'home:*' 'layout:*' 'processes:*' 'fill:*' 'notes:*' 'outcomes:*' 'asked:*')
 scripts='+evalsha +eval'
 rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hgetall +hset +hdel +hlen +hincrby +del +persist +rpush +llen +exists +zremrangebyrank +smismember +lpush +ltrim'
 
@@ -64,7 +64,7 @@ user filler "${VALKEY_FILLER_PASSWORD:?}" "$state $(keys %RW $values)" \
 
 # dispatcher: claims rows, sends messages, drops values. Reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \
-    "$scripts $rows +zscan +blpop +info" "($(keys %W 'celery*' 'rowcache.*') $asked)"
+    "$scripts $rows +zscan +blpop +get +info" "($(keys %W 'celery*' 'rowcache.*') $asked)"
 
 # worker: takes messages, writes values and the schedule.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \

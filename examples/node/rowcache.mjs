@@ -67,6 +67,28 @@ export function joinRowId(...parts) {
   return parts.map((part) => String(part).replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
 }
 
+// The keys of the row of a table with partitions; `layout` is the JSON at the key layout:<namespace>.
+export function keysOf(rowId, layout, namespace = "") {
+  const { partitions, tags } = JSON.parse(layout);
+  const place = `{${tags[crc32(Buffer.from(String(rowId))) & (partitions - 1)]}}`;
+  return {
+    value: `${namespace || "inv"}${place}:${rowId}`,
+    schedule: `schedule:${namespace}${place}`,
+    delay: `delay:${namespace}${place}`,
+    refreshed: `refreshed:${namespace}${place}`,
+  };
+}
+
+// zlib.crc32 of Node.js 22 is the same.
+function crc32(bytes) {
+  let crc = -1;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
+
 function seconds([seconds, microseconds]) {
   return Number(seconds) + Number(microseconds) / 1e6;
 }

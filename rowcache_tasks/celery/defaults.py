@@ -115,6 +115,8 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     defaults = dict(DEFAULTS)
     if isinstance(broker_url, list | tuple):
         broker_url = ";".join(broker_url)  # a list is Celery's other form of several brokers
+    if isinstance(redis_url, list | tuple):
+        redis_url = " ".join(map(str, redis_url))
     if not broker_url and isinstance(redis_url, str):
         broker_url = defaults["broker_url"] = of_cache(redis_url)
     scheme = str(broker_url).partition("://")[0]
@@ -165,8 +167,9 @@ def of_cache(cache_url: str) -> str:
     """Translate the URL of the cache, in redis-py's form, into the form of Celery's Redis transport.
 
     They differ in the form of unix sockets (redis+socket://), and kombu fails on options of redis-py. So only the
-    credentials, the database number and ssl_* are kept.
+    credentials, the database number and ssl_* are kept. Of several servers, the first.
     """
+    cache_url = next(iter(cache_url.split()), cache_url)
     try:
         sentinels = split_sentinels(cache_url)
         url = urlsplit(sentinels.server if sentinels else cache_url)

@@ -10,7 +10,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import redis
@@ -20,12 +20,14 @@ from kombu.exceptions import KombuError
 from rowcache_tasks.celery.application import is_package, settings_of
 from rowcache_tasks.celery.log import json_formatter
 from rowcache_tasks.celery.process import Runtime
-from rowcache_tasks.config.redis_url import split_servers
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.config.source import hide_password
 from rowcache_tasks.errors import ConfigError, RowCacheError, SourceError
 from rowcache_tasks.errors.text import redact, shorten
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.layout import check_layout
+from rowcache_tasks.schedule.node import NodeAwayError
+from rowcache_tasks.schedule.servers import Servers
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,6 @@ def check_dispatcher(app: Celery) -> Settings:
         settings = settings_of(app)
         hide_password(app)
         url, timeout_s = settings.redis_url, settings.start_timeout_s
-        if split_servers(url)[1] or " " in url or any(table.partitions > 1 for table in settings.tables.values()):
-            raise ConfigError("several Redis servers and partitions are not supported yet")
         check_connections(url)
         if settings.log_format == "json":
             json_formatter()
@@ -48,6 +48,7 @@ def check_dispatcher(app: Celery) -> Settings:
         if is_package(app):
             check_compression(app)
         wait_for("Redis", redact(url), lambda: check_redis(url), timeout_s)
+        wait_for("Redis", redact(url), partial(check_layouts, settings), timeout_s)
         wait_for("the broker", redact(str(app.conf.broker_write_url)), lambda: check_broker(app), timeout_s)
     return settings
 
@@ -118,22 +119,38 @@ def check_connections(url: str) -> None:
 
 
 def check_redis(url: str) -> None:
-    """Refuse a Redis Cluster; warn when the server may evict keys, which would lose the schedule."""
+    """Refuse a node of a cluster in place of the cluster; warn when the server may evict keys, and lose the schedule.
+
+    Of several servers, one that answers is enough.
+    """
+    is_cluster = False
     try:
         with connect(url, "start") as client:
-            info = client.info()
+            if isinstance(client, Servers):
+                is_cluster, info = client.is_cluster, client.first_info()
+            else:
+                info = client.info()
     except redis.AuthenticationError as error:
         raise ConfigError(f"rowcache_redis_url {redact(url)} was refused: {error}") from error
     except redis.ResponseError as error:
         raise ConfigError(f"rowcache_redis_url {redact(url)} does not answer INFO: {error}") from error
-    if info.get("cluster_enabled"):
+    if info.get("cluster_enabled") and not is_cluster:
         raise ConfigError(
             f"rowcache_redis_url {redact(url)} is a Redis Cluster: "
-            "found cluster_enabled:1, allowed is a single server or a failover pair"
+            "found cluster_enabled:1: name it as redis+cluster://host:port/ (docs/cluster.md)"
         )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy.startswith("allkeys") and info.get("maxmemory"):
         logger.warning("Redis may evict the schedule: maxmemory-policy is %s, use noeviction", policy)
+
+
+def check_layouts(settings: Settings) -> None:
+    """Compare the partitions of each table with those of its keys; the first process notes them."""
+    with connect(settings.redis_url, "start") as client:
+        for table in settings.tables.values():
+            with suppress(NodeAwayError, redis.ResponseError):  # away, or not allowed: the others are checked
+                if problem := check_layout(client, table):
+                    raise ConfigError(problem)
 
 
 def check_broker_url(app: Celery) -> None:

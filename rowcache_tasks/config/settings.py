@@ -22,7 +22,7 @@ from rowcache_tasks.config.parse import (
     whole,
 )
 from rowcache_tasks.config.query import parse_queries
-from rowcache_tasks.config.redis_url import parse_servers_url
+from rowcache_tasks.config.redis_url import parse_servers_url, split_servers
 from rowcache_tasks.config.source import read_given, read_module, read_settings
 from rowcache_tasks.config.table import MAX_LISTED, TARGET
 from rowcache_tasks.config.table import Table as Table  # noqa: PLC0414 exported beside Settings
@@ -154,6 +154,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     shared = {name: values[name] for name in ("deployment", "replicas") if name in values}
     values["tables"] = {name: replace(table, **shared) for name, table in values["tables"].items()}
     settings = Settings(**values)
+    check_places(settings)
     for table in settings.tables.values():
         if table.database and table.database not in settings.databases:
             names = suggest(table.database, settings.databases) if settings.databases else ", which is not set"
@@ -161,6 +162,17 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
                 f"{table.setting}['database'] is {shorten(table.database)}: it is not in rowcache_databases{names}"
             )
     return settings
+
+
+def check_places(settings: Settings) -> None:
+    """Refuse a table whose keys would lie on several servers."""
+    urls, is_cluster = split_servers(settings.redis_url)
+    for table in settings.tables.values():
+        if (is_cluster or len(urls) > 1) and table.partitions == 1 and "{" not in table.namespace:
+            raise ConfigError(
+                f"{table.setting} has neither 'partitions' nor a namespace with braces, and rowcache_redis_url names "
+                "several servers: set 'partitions' (as 32), or a 'namespace' such as '{rows}', whose keys are on one"
+            )
 
 
 def parse_databases(setting: str, raw: object) -> Mapping[str, str]:

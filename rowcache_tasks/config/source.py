@@ -85,6 +85,8 @@ def names_in(app: Any) -> dict[str, str]:
 def hide_password(app: Any) -> None:
     """Keep a password out of `celery report`, `inspect conf` and Flower: Celery hides those in its own settings."""
     url = read_application(app).get(REDIS_URL)
+    if isinstance(url, list | tuple):
+        url = " ".join(map(str, url))
     if isinstance(url, str):
         _hidden[app] = url
         for key in [REDIS_URL, *(key for key, name in names_in(app).items() if name == REDIS_URL)]:

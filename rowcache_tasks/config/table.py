@@ -77,6 +77,11 @@ class Table:
         return f"{self.namespace}{{{self.tag}}}" if self.tag else self.namespace
 
     @property
+    def layout(self) -> str:
+        """Key of the number of its partitions in Redis."""
+        return f"layout:{self.namespace}"
+
+    @property
     def label(self) -> str:
         """Name of the table, or of the part, for people."""
         return f"{self.name}{{{self.tag}}}" if self.tag else self.name
@@ -85,6 +90,10 @@ class Table:
     def parts(self) -> "tuple[Table, ...]":
         """The parts of the table, each a table with keys of its own; the table itself if it is not divided."""
         return parts_of(self)
+
+    def part_of(self, row_id: str) -> "Table":
+        """Return the part of the table that has a row."""
+        return self.parts[partition_of(row_id, self.partitions)]
 
     def divide(self, row_ids: Iterable[str]) -> "list[tuple[Table, list[str]]]":
         """Return the rows of each part that has any, in their order."""

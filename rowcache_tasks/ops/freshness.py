@@ -44,10 +44,18 @@ class Freshness:
 
 
 def read_freshness(
-    client: "redis.Redis", tables: Sequence[Table], now: float, errors: Mapping[str, float]
+    client: "redis.Redis",
+    tables: Sequence[Table],
+    now: float,
+    errors: Mapping[str, float],
+    *,
+    is_atomic: bool = True,
 ) -> dict[str, Freshness]:
-    """Read the ages of tables at a time of Redis; two round trips in all. `errors`: how much older each may be."""
-    pipeline = client.pipeline(transaction=True)
+    """Read the ages of tables at a time of Redis; two round trips in all. `errors`: how much older each may be.
+
+    `is_atomic`: all counts at one time, which a cluster refuses for several slots.
+    """
+    pipeline = client.pipeline(transaction=is_atomic)
     for table in tables:
         error_s = errors[table.name]
         since = now - (table.max_staleness_s or 0.0) + error_s

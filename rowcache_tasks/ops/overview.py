@@ -1,6 +1,5 @@
 """State of a deployment at one moment: tables, processes, queues. Read only."""
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +10,11 @@ from rowcache_tasks.celery.broker_state import BrokerState, QueueState
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.errors.text import one_line
 from rowcache_tasks.keys import DeploymentNames
-from rowcache_tasks.ops.freshness import Freshness, read_freshness
+from rowcache_tasks.ops.freshness import Freshness
+from rowcache_tasks.ops.parts import read_tables
 from rowcache_tasks.ops.promise import Promise, judge
 from rowcache_tasks.ops.reply import parse_time
-from rowcache_tasks.ops.snapshot import Snapshot, read_snapshots
+from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.load import Load, pool_of, read_loads
 from rowcache_tasks.schedule.process import (
     DISPATCHER,
@@ -44,6 +44,8 @@ class Overview:
     """By table."""
     loads: Mapping[str, Load] = field(default_factory=dict)
     """By table."""
+    away: Mapping[str, str] = field(default_factory=dict)
+    """Of several servers, each that does not answer -> the reason; the figures are those of the others."""
     frozen: list[str] = field(default_factory=list)
     """Names of connections of processes that are connected and have not noted themselves for a minute."""
     connections: Collection[int] | None = None
@@ -139,9 +141,8 @@ def read_overview(
     `with_clients`: also look for frozen and killed processes with CLIENT LIST, which only the operator may.
     """
     tables = [*settings.tables.values()]
-    snapshots = {found.table: found for found in read_snapshots(client, tables, settings.lease_s)}
+    reading = read_tables(client, tables, settings.lease_s)
     names = settings.names
-    asked = time.monotonic()
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
     pipeline.zrange(names.processes, 0, -1, withscores=True)
@@ -149,20 +150,18 @@ def read_overview(
     # A key of another type, made by another program, is an empty one here.
     (seconds, microseconds), noted, first = pipeline.execute(raise_on_error=False)
     now = int(seconds) + int(microseconds) / 1e6
-    # Before the broker, which may take seconds; and by the time at which the question arrives.
-    errors = {name: found.clock_error_s + found.read_s for name, found in snapshots.items()}
-    freshness = read_freshness(client, tables, now + time.monotonic() - asked, errors)
     processes = parse_processes(now, noted if isinstance(noted, list) else [])
     clients = read_clients(client) if with_clients else None
     claimed_at = parse_time(first[0][1]) if isinstance(first, list) and first else None
     queues = broker.read(*names.queues) if broker else None
     return Overview(
         at=now,
-        tables=snapshots,
+        tables=reading.snapshots,
         processes=processes,
         settings=settings,
-        freshness=freshness,
+        freshness=reading.freshness,
         loads=read_loads(client, settings, processes),
+        away=reading.away,
         frozen=find_frozen(client, clients or [], settings.deployment, processes),
         connections=None if clients is None else {int(entry["id"]) for entry in clients},
         queues=queues,

@@ -22,6 +22,8 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
     """Yield what is wrong, the cause before its effects."""
     if found.broker_error:
         yield fail(f"broker: {one_line(found.broker_error, 200)}: start it, or correct broker_url")
+    for name, reason in found.away.items():
+        yield fail(f"{one_line(reason, 200)}: rows of {name} are not refreshed, all others are: start it")
     yield from dispatcher_problems(found)
     yield from worker_problems(found)
     yield from schedule_queue_problems(found)

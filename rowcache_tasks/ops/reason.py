@@ -31,7 +31,9 @@ def reason_of(
     if not row.is_wanted:
         return reason_of_unwanted(row, found, table, in_database, notes)
     if row.due_in is None:
-        return Reason("lost", f"it is not in {table.keys.schedule!r}: {COMMAND} refresh {table.name} ROW_ID")
+        return Reason(
+            "lost", f"it is not in {table.part_of(row.row_id).keys.schedule!r}: {COMMAND} refresh {table.name} ROW_ID"
+        )
     if in_database is False:
         times = show_count(row.failure.failures, "time") if row.failure else "not yet"
         return Reason(

@@ -1,6 +1,8 @@
 """Walks over the rows of a table: by age, by due time, failing, or by prefix; in bounded pieces. Read only."""
 
+import heapq
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import redis
@@ -13,6 +15,9 @@ from rowcache_tasks.worker.row_sample import SPECIAL
 PIECE = 200
 """Members in one reply, about."""
 
+PLACES = {"oldest": ("refreshed", False), "latest": ("refreshed", True), "due": ("due", False)}
+"""Order -> the time of a row, and whether the latest comes first."""
+
 Members = Iterator[list[bytes]]
 
 
@@ -22,6 +27,14 @@ def walk_rows(client: "redis.Redis", table: Table, order: str, prefix: str = "")
     `order`: oldest, latest, due, failing, or any. A row that is refreshed or dropped meanwhile may be left out, or come
     twice. A row that was never refreshed has no place by age.
     """
+    if table.partitions > 1:
+        walks = [walk_rows(client, part, order, prefix) for part in table.parts]
+        if order in PLACES:
+            name, is_reversed = PLACES[order]
+            yield from heapq.merge(*walks, key=lambda row: getattr(row, name) or 0.0, reverse=is_reversed)
+        else:
+            yield from chain.from_iterable(walks)
+        return
     start = encode_row_id(prefix)
     for members in pieces(client, table, order, start):
         row_ids = [decode_row_id(member) for member in members if member.startswith(start)]

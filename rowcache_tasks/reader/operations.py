@@ -77,7 +77,7 @@ class Operations(Generic[Row]):
 
     def _age(self, row_id: Key) -> Steps[float | None]:
         text = key_text(row_id)
-        ((part, _),) = self._settings.table.divide([text])
+        part = self._settings.table.part_of(text)
         commands = ("EXISTS", *self._keys([text])), ("ZSCORE", part.keys.refreshed, encode_row_id(text)), ("TIME",)
         ((exists, refreshed, now),) = yield Call([Pipeline(commands)])
         return age_of(refreshed, now) if exists else None

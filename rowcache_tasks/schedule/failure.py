@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import redis
@@ -35,7 +35,8 @@ class Failure:
 
 def read_failures(client: "redis.Redis", table: Table, limit: int) -> list[Failure]:
     """Read up to `limit` failing rows, in no order."""
-    found: Any = islice(client.hscan_iter(table.keys.failures, count=1000), limit)
+    scans = (client.hscan_iter(part.keys.failures, count=1000) for part in table.parts)
+    found: Any = islice(chain.from_iterable(scans), limit)
     return [parse_failure(decode_row_id(row_id), record) for row_id, record in found]
 
 

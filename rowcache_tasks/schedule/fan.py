@@ -17,6 +17,9 @@ class Router(Protocol):
     def note_moved(self, error: MovedError) -> None:
         """Take the new node of a slot from an error."""
 
+    def nodes(self) -> Sequence[Node]:
+        """Return the servers; of a cluster the primaries."""
+
     def node_of(self, key: Any) -> Node:
         """Return the node that serves a key. Raises NodeAwayError."""
 
@@ -128,14 +131,14 @@ class ServersExchange(Exchange):
         return self._nodes[node].send(commands)
 
     def read(self) -> None:
-        """Read all replies of all nodes. Raises the error of the connection if all nodes fail."""
+        """Read all replies of all nodes. Raises the error of the connection if all servers are away."""
         for node, exchange in self._nodes.items():
             try:
                 with node:
                     exchange.read()
             except NodeAwayError as error:
                 self.errors[node.name] = error
-        if self.errors and all(node.away for node in self._nodes):
+        if self.errors and all(node.away for node in self._servers.nodes()):
             raise next(iter(self.errors.values()))
 
     def error_of(self, key: Any) -> Exception:

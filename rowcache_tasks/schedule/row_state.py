@@ -86,7 +86,12 @@ def finite(number: float | None) -> float | None:
 def read_row_states(
     client: "redis.Redis", table: Table, row_ids: Sequence[str], *, with_values: bool = True
 ) -> list[RowState]:
-    """Read up to some hundred rows atomically; one round trip."""
+    """Read up to some hundred rows atomically, of a table with partitions part after part; one round trip each."""
+    if table.partitions > 1:
+        parts = table.divide(row_ids)
+        states = [read_row_states(client, part, some, with_values=with_values) for part, some in parts]
+        by_id = {state.row_id: state for some in states for state in some}
+        return [by_id[row_id] for row_id in row_ids]
     keys, found = table.keys, client.pipeline(transaction=True)
     found.time()
     for row_id in row_ids:

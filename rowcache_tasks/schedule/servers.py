@@ -18,7 +18,7 @@ from rowcache_tasks.config.table import Table
 from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.fan import ServersExchange, ServersPipeline
-from rowcache_tasks.schedule.node import Node, is_moving, key_of
+from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of
 from rowcache_tasks.schedule.script import with_text
 from rowcache_tasks.schedule.slot_map import SlotMap
 
@@ -130,6 +130,17 @@ class Servers(SlotMap, redis.Redis):
                 last = error
             else:
                 return
+        raise last
+
+    def first_info(self) -> Any:
+        """Return INFO of the first server that answers. Raises NodeAwayError."""
+        last: Exception = NodeAwayError("no server answers")
+        for node in self.nodes():
+            try:
+                with node as client:
+                    return client.info()
+            except NodeAwayError as error:
+                last = error
         raise last
 
     def disconnect(self) -> None:

@@ -136,7 +136,7 @@ def remove_keys(url: str) -> None:
         return
     with connect(url, "test") as client:
         found: list[Any] = [settings.names.queue, settings.names.beat, settings.names.processes]
-        for keys in (table.keys for table in settings.tables.values()):
+        for keys in (part.keys for table in settings.tables.values() for part in table.parts):
             found += (keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures)
             found += (keys.wake, keys.state, keys.stats, keys.expiring, keys.notes, keys.outcomes, keys.asked)
             for prefix in (keys.value_prefix, f"{Keys.fill_prefix}{keys.value_prefix}"):

@@ -167,6 +167,7 @@ def audit_table(
 def note_audit(client: "redis.Redis", table: Table, counts: Mapping[Kind, int]) -> None:
     """Add the rows that were compared, and those that are wrong, to the statistics."""
     pipeline = client.pipeline(transaction=False)
-    pipeline.hincrby(table.keys.stats, "audited", sum(counts.values()) - counts.get("changing", 0))
-    pipeline.hincrby(table.keys.stats, "audit_wrong", sum(counts.get(kind, 0) for kind in WRONG))
+    stats = table.parts[0].keys.stats
+    pipeline.hincrby(stats, "audited", sum(counts.values()) - counts.get("changing", 0))
+    pipeline.hincrby(stats, "audit_wrong", sum(counts.get(kind, 0) for kind in WRONG))
     pipeline.execute()

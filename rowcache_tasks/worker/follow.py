@@ -80,10 +80,11 @@ class Touches:
         return True
 
     def _is_behind(self) -> bool:
-        keys = self._schedule.table.keys
+        table = self._schedule.table
+        keys, rank = table.parts[0].keys, BUSY_ROWS // table.partitions
         asked = self._client.pipeline(transaction=False)
         asked.time()
-        asked.zrange(keys.schedule, BUSY_ROWS, BUSY_ROWS, withscores=True)
+        asked.zrange(keys.schedule, rank, rank, withscores=True)
         asked.zcard(keys.queue)
         (seconds, microseconds), last, batches = asked.execute()
         is_due = bool(last) and last[0][1] <= int(seconds) + int(microseconds) / 1e6

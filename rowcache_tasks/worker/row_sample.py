@@ -10,6 +10,7 @@ import redis
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.rows import cut
+from rowcache_tasks.schedule.servers import node_of
 from rowcache_tasks.schedule.table import TableState
 
 SPECIAL = re.compile(rb"([*?\[\]\\^])")
@@ -24,6 +25,11 @@ def sample_row_ids(
     The rows are those of `schedule:`, `delay:` and `refreshed:`. `is_scanning`: with all of them also those with
     nothing but a value; raises redis.NoPermissionError at the end where SCAN is not allowed.
     """
+    if table.partitions > 1:
+        share = -(-count // table.partitions)
+        for part in table.parts:
+            yield from sample_row_ids(client, part, share, size, is_scanning=is_scanning)
+        return
     keys = (table.keys.schedule, table.keys.delay, table.keys.refreshed)
     sizes: list[Any] = [client.zcard(key) for key in keys]
     if count >= max(sizes):
@@ -56,7 +62,8 @@ def chosen(members: int, count: int) -> list[int]:
 def lone_values(client: "redis.Redis", table: Table) -> Iterator[str]:
     """Yield the row ids of values that have no other key."""
     keys, prefix = table.keys, encode_row_id(table.keys.value_prefix)
-    names: Any = client.scan_iter(SPECIAL.sub(rb"\\\1", prefix) + b"*", count=1000)
+    with node_of(client, keys.schedule) as server:  # SCAN has no key
+        names: Any = server.scan_iter(SPECIAL.sub(rb"\\\1", prefix) + b"*", count=1000)
     for batch in cut((name.removeprefix(prefix) for name in names), 200):
         found: list[Any] = [client.zmscore(key, batch) for key in (keys.schedule, keys.delay, keys.refreshed)]
         for member, *scores in zip(batch, *found, strict=True):

@@ -13,6 +13,8 @@ import pytest
 from support.deployment import with_login
 from support.project import ROOT
 
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.keys import tags_of
 from rowcache_tasks.schedule.row_id import join_row_id
 
 EXAMPLE = ROOT / "examples" / "node"
@@ -113,3 +115,26 @@ def test_row_ids_of_several_columns_are_those_of_the_package(node, example):
     done = subprocess.run(command, cwd=example, capture_output=True, text=True, timeout=60, check=True)
     ids = [join_row_id(parts) for parts in (["a,b%"], ["7", "a,b%"], ["", "%2C", "ż"])]
     assert json.loads(done.stdout) == ids == ["a,b%", "7,a%2Cb%25", ",%252C,ż"]
+
+
+def test_keys_of_a_table_with_partitions_are_those_of_the_package(node, example):
+    rows = ["42", "7,a%2Cb", "ż", "", "long " * 50]
+    layout = json.dumps({"partitions": 32, "hash": "crc32", "tags": tags_of(32)})
+    program = (
+        'import { keysOf } from "./rowcache.mjs";'
+        "const [layout, ...rows] = JSON.parse(process.argv[1]);"
+        'console.log(JSON.stringify(rows.flatMap((row) => ["", "users"].map((name) => keysOf(row, layout, name)))))'
+    )
+    command = [node, "--input-type=module", "--eval", program, json.dumps([layout, *rows])]
+    done = subprocess.run(command, cwd=example, capture_output=True, text=True, timeout=60, check=True)
+    tables = [Table("inv", "inventory", partitions=32), Table("users", "users", "users", partitions=32)]
+    for found, (row_id, table) in zip(
+        json.loads(done.stdout), [(row_id, table) for row_id in rows for table in tables], strict=True
+    ):
+        keys = table.part_of(row_id).keys
+        assert found == {
+            "value": keys.value(row_id).decode(),
+            "schedule": keys.schedule,
+            "delay": keys.delay,
+            "refreshed": keys.refreshed,
+        }

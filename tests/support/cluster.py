@@ -99,7 +99,7 @@ class Cluster:
 
     def end_move(self, slot, target):
         """Give a slot to its new node."""
-        for number in {target, *range(self.masters)}:
+        for number in (target, *(other for other in range(self.masters) if other != target)):
             self.clients[number].execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.node_id(target))
 
     def move(self, slot, source, target):

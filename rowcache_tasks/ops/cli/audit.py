@@ -91,7 +91,7 @@ class Audit:
         """Compare up to `sample` rows."""
         source = self._access.source(self.table.name)
         source.load()
-        scheduled: Any = self._access.client.zcard(self.table.keys.schedule)
+        scheduled = self._access.table_state(self.table.name).count_rows()
         with show_progress(f"{self.table.name}: comparing", min(sample, scheduled)) as report:
             try:
                 for compared in audit_table(self._access.client, source, self._judge, sample, is_scanning=True):

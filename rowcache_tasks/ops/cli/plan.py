@@ -99,7 +99,9 @@ def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:
         with open_access() as access:
             names = options["names"] or tuple(access.settings.tables)
             tables = [access.settings.table(name) for name in dict.fromkeys(names)]
-            found = sample_workload(access.client, tables) | {"tables": len(access.settings.tables)}
+            found = sample_workload(access.client, [part for table in tables for part in table.parts]) | {
+                "tables": len(access.settings.tables)
+            }
             groups += found.pop("groups")
     given = {name: options[name] for name in ("row_bytes", "tables", "together") if options[name] is not None}
     if options["changed"] is not None:

@@ -3,6 +3,7 @@
 import heapq
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import click
@@ -83,7 +84,7 @@ def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
     with open_access() as access:
         settings = access.settings
         for one in [settings.table(table)] if table else settings.tables.values():
-            count: Any = access.client.hlen(one.keys.failures)
+            count: Any = sum(int(access.client.hlen(part.keys.failures)) for part in one.parts)
             worst, searched = find_worst(access, one, limit)
             if not as_json:
                 list_failures(one.name, count, searched, worst, access.client.time()[0])
@@ -102,7 +103,8 @@ def release_failing(access: Access, table: Table, report: Callable[[int], None] 
     """Make all failing rows of a table due now; return how many. `report` gets the number of rows done so far."""
 
     def walk() -> Iterator[str]:
-        for done, (row_id, _) in enumerate(access.client.hscan_iter(table.keys.failures, count=1000), 1):
+        scans = (access.client.hscan_iter(part.keys.failures, count=1000) for part in table.parts)
+        for done, (row_id, _) in enumerate(chain.from_iterable(scans), 1):
             yield decode_row_id(row_id)
             report(done)
 

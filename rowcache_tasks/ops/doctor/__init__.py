@@ -21,7 +21,10 @@ from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
+from rowcache_tasks.schedule.layout import layout_problem
+from rowcache_tasks.schedule.node import Node, NodeAwayError
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
+from rowcache_tasks.schedule.servers import Servers
 
 __all__ = ["Finding", "examine"]
 
@@ -40,9 +43,32 @@ def examine(settings: Settings, client: "redis.Redis", app: Celery | None) -> It
 
 def examine_keyspace(settings: Settings, client: "redis.Redis") -> Iterator[Finding]:
     """Check the server and the keys in it."""
-    yield from examine_server(client, redact(settings.redis_url))
+    is_cluster = isinstance(client, Servers) and client.is_cluster
+    nodes = client.nodes() if isinstance(client, Servers) else [Node(redact(settings.redis_url), client)]
+    for node in nodes:
+        try:
+            with node as server:
+                yield from examine_server(server, node.name, is_cluster=is_cluster)
+        except NodeAwayError as error:
+            yield fail(f"{error}: start it: its rows are neither read nor refreshed, all others are")
+    yield from examine_layout(settings, client)
     for table in settings.tables.values():
-        yield from examine_keys(client, table)
+        for part in table.parts:
+            found = [*examine_keys(client, part)]
+            yield from found if table.partitions == 1 else (each for each in found if each.level != "ok")
+
+
+def examine_layout(settings: Settings, client: "redis.Redis") -> Iterator[Finding]:
+    """Check that all keys of a table can be on one node, and that its partitions are those of its keys."""
+    for table in settings.tables.values():
+        try:
+            if problem := layout_problem(client, table):
+                yield fail(f"partitions: {problem}")
+        except NodeAwayError:
+            continue  # named above
+        else:
+            if table.partitions > 1 and not problem:
+                yield ok(f"{table.name}: {table.partitions} partitions, as its keys in Redis")
 
 
 def examine_redis(settings: Settings, findings: Iterator[Finding]) -> Generator[Finding, None, bool]:

@@ -17,7 +17,7 @@ MAX_CLOCK_DIFFERENCE_S = 1.0
 Info = Mapping[str, Any]
 
 
-def examine_server(client: "redis.Redis", where: str) -> Iterator[Finding]:
+def examine_server(client: "redis.Redis", where: str, *, is_cluster: bool = False) -> Iterator[Finding]:
     """Check the server at the URL `where`, which has no password. Raises redis.ConnectionError."""
     started = time.monotonic()
     client.ping()
@@ -30,7 +30,9 @@ def examine_server(client: "redis.Redis", where: str) -> Iterator[Finding]:
     name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
     yield ok(f"{name} at {where} answers in {show_duration(took)}")
     yield version_of(info)
-    yield role_of(info)
+    yield role_of(info, is_cluster=is_cluster)
+    if is_cluster:
+        yield from coverage_of(client)
     yield eviction_of(info)
     yield from memory_of(info)
     yield from persistence_of(info, read_save_points(client))
@@ -46,15 +48,28 @@ def version_of(info: Info) -> Finding:
     return ok(f"version: commands of Redis {version}, at least 6.2 is needed")
 
 
-def role_of(info: Info) -> Finding:
-    """Check that the server is a primary outside of a cluster."""
-    if info.get("cluster_enabled"):
+def coverage_of(client: "redis.Redis") -> Iterator[Finding]:
+    """Warn when the loss of one node stops all; where CONFIG is refused, it is not known."""
+    try:
+        found: Any = client.config_get("cluster-require-full-coverage")
+    except redis.ResponseError:
+        return
+    if found.get("cluster-require-full-coverage") == "yes":
+        yield warn(
+            "cluster: cluster-require-full-coverage is yes: while one node is away, all others refuse every command: "
+            "CONFIG SET cluster-require-full-coverage no"
+        )
+
+
+def role_of(info: Info, *, is_cluster: bool = False) -> Finding:
+    """Check that the server is a primary; outside of a cluster, unless the settings name one."""
+    if info.get("cluster_enabled") and not is_cluster:
         return fail(
-            "cluster: found cluster_enabled:1, allowed is a single server or a failover pair: use another server"
+            "cluster: found cluster_enabled:1: name it as a cluster in rowcache_redis_url: redis+cluster://host:port/"
         )
     if info.get("role") != "master":
         return fail(f"role: found {info.get('role')}, which refuses writes: name the primary in rowcache_redis_url")
-    return ok("role: a primary, not a cluster")
+    return ok("role: a primary of a cluster" if is_cluster else "role: a primary, not a cluster")
 
 
 def eviction_of(info: Info) -> Finding:

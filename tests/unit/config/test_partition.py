@@ -4,7 +4,7 @@ import pytest
 from redis.crc import key_slot
 
 from rowcache_tasks.config.redis_url import parse_servers_url
-from rowcache_tasks.config.settings import Table
+from rowcache_tasks.config.settings import Table, parse_settings
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import SLOTS, Keys, partition_of, slot_of, tags_of
 
@@ -68,3 +68,43 @@ def test_a_wrong_url_of_several_servers_is_refused_without_its_password(url):
         parse_servers_url("rowcache_redis_url", url)
     assert str(caught.value).startswith("rowcache_redis_url is ")
     assert "secret" not in str(caught.value)
+
+
+ONE, SEVERAL, CLUSTER = "redis://h/0", ["redis://h/0", "redis://i/0"], "redis+cluster://h:1,i:2/"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "reason"),
+    [
+        (ONE, {"partitions": 12}, "a power of two from 1 to 1024"),
+        (ONE, {"partitions": 2048}, "a whole number from 1 to 1024"),
+        (ONE, {"partitions": 4, "namespace": "{rows}"}, "leave the braces out"),
+        (ONE, {"namespace": "a{b}c"}, "for a Redis Cluster, the end in braces"),
+        (SEVERAL, {}, "set 'partitions'"),
+        (CLUSTER, {}, "set 'partitions'"),
+        (CLUSTER, {"partitions": 1}, "set 'partitions'"),
+    ],
+)
+def test_a_table_whose_keys_would_be_on_several_servers_is_refused(url, options, reason):
+    with pytest.raises(ConfigError) as caught:
+        parse_settings({"rowcache_redis_url": url, "rowcache_tables": {"inv": {"table": "inventory"} | options}})
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"partitions": 4}, {"namespace": "{rows}"}, {"namespace": "shop{rows}"}])
+@pytest.mark.parametrize("url", [SEVERAL, CLUSTER])
+def test_a_table_with_partitions_or_braces_may_be_on_several_servers(url, options):
+    raw = {"rowcache_redis_url": url, "rowcache_tables": {"inv": {"table": "inventory"} | options}}
+    settings = parse_settings(raw)
+    assert len(settings.tables["inv"].parts) == options.get("partitions", 1)
+
+
+def test_no_two_tables_have_a_part_on_the_same_keys():
+    raw = {"inv": {"table": "a", "partitions": 2}, "other": {"table": "b", "namespace": "{17p}"}}
+    with pytest.raises(ConfigError, match="are on the same Redis keys"):
+        parse_settings({"rowcache_redis_url": ONE, "rowcache_tables": raw})
+
+
+def test_the_cap_of_a_table_is_divided_among_its_parts():
+    assert [part.max_rate for part in Table("inv", "inventory", partitions=4, max_rate=100.0).parts] == [25.0] * 4
