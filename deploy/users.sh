@@ -24,9 +24,9 @@ keys() {
     for name in "$@"; do printf '%s~%s ' "$permission" "$name"; done
 }
 
-# Values begin with the namespace of their table; those of the table without a namespace begin with inv.
+# Values begin with the namespace of their table, and the tag of their partition in braces; those without a namespace with inv.
 values=
-for namespace in ${VALKEY_NAMESPACES:-inv}; do values="$values $namespace:*"; done
+for namespace in ${VALKEY_NAMESPACES:-inv}; do values="$values $namespace:* $namespace{*}:*"; done
 # Channels begin with the number of the broker's database.
 channel="/${VALKEY_BROKER_DATABASE:-0}."
 
