@@ -78,7 +78,8 @@ class Overview:
     def promise(self, table: str) -> Promise | None:
         """Return the promise of a table; None without one."""
         settings, snapshot = self.settings.tables[table], self.tables[table]
-        return judge(settings, snapshot, self.freshness[table], self._find_stop(table), self.oldest_batch_s)
+        cause = self._find_stop(table) or self._find_shortage()
+        return judge(settings, snapshot, self.freshness[table], cause, self.oldest_batch_s)
 
     def _find_stop(self, table: str) -> str:
         """Return why nothing of a table is refreshed, by its processes and the broker; "" if there is no reason."""
@@ -90,6 +91,11 @@ class Overview:
         if not self.consumers(self.names.refresh_queue) or not any(map(self._is_there, self.alive(WORKER))):
             return "no worker is alive"
         return ""
+
+    def _find_shortage(self) -> str:
+        """Return that the workers have too little capacity; "" if they have enough, or it is not measured."""
+        share = self.busy_share or 0.0
+        return f"too few workers: the rows of all tables need {100 * share:.0f} % of them" if share > 1 else ""
 
     def _is_there(self, process: Process) -> bool:
         """Whether a process has noted itself when it should, and the connection of its note is open.

@@ -55,9 +55,9 @@ class Promise:
 
 
 def judge(
-    table: Table, found: Snapshot, freshness: Freshness, stop: str, oldest_batch_s: float | None
+    table: Table, found: Snapshot, freshness: Freshness, fault: str, oldest_batch_s: float | None
 ) -> Promise | None:
-    """Return the promise of a table, None without one. `stop`: why nothing is refreshed, "" if there is no reason.
+    """Return the promise of a table, None without one. `fault`: what the processes lack, "" if nothing.
 
     A row counts as late while its last accepted refresh is older than max_staleness, or unknown.
     """
@@ -67,7 +67,7 @@ def judge(
     if not rows:
         return Promise(table.max_staleness_s, table.target, None, None, "", hours)
     achieved = freshness.within / rows
-    cause = stop or find_cause(table, found, freshness, oldest_batch_s)
+    cause = find_cause(table, found, freshness, fault, oldest_batch_s)
     if rows - freshness.maybe_within > allowed_rows(table, freshness):
         state: State = "broken"
         cause = cause or find_reason(table, found)
@@ -82,12 +82,13 @@ def allowed_rows(table: Table, freshness: Freshness) -> int:
     return int((1 - (table.target or 0.0)) * freshness.promised + 1e-6)
 
 
-def find_cause(table: Table, found: Snapshot, freshness: Freshness, oldest_batch_s: float | None) -> str:
+def find_cause(table: Table, found: Snapshot, freshness: Freshness, fault: str, oldest_batch_s: float | None) -> str:
     """Return what breaks the promise if it lasts; "" if nothing does."""
     max_staleness_s, allowed = table.max_staleness_s or 0.0, allowed_rows(table, freshness)
     wait_s, batch_s = RISK_SHARE * max_staleness_s, oldest_batch_s or 0.0
     causes = (
         (found.paused_s is not None, f"paused for {show_duration(found.paused_s or 0.0)}"),
+        (bool(fault), fault),
         (found.failing > allowed, f"{show_count(found.failing, 'row')} failed when refreshed last"),
         (batch_s > wait_s, f"queue: a batch waits for {show_duration(batch_s)}: too few workers, or they hang"),
         (

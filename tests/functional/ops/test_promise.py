@@ -105,6 +105,10 @@ def test_share_of_the_rows_that_were_refreshed_in_time(client, promise):
         ("no worker is alive", lambda client, now: silence(client, "worker")),
         ("no dispatcher is alive", lambda client, now: kill(client, "dispatcher")),
         ("no worker is alive", lambda client, now: kill(client, "worker")),
+        (
+            "too few workers: the rows of all tables need ",
+            lambda client, now: note(client, name="celery@b", pool=1, costs={"inv": [0, 60]}),
+        ),
         ("2 rows failed", lambda client, now: client.hset("failures:", mapping={"1": "{}", "2": "{}"})),
         ("queue: a batch waits for ", lambda client, now: client.zadd("queue:", {"x": now - 20})),
         (
