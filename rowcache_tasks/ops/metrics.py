@@ -7,6 +7,7 @@ series for ever.
 import logging
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import celery
 import redis
@@ -16,6 +17,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
@@ -87,8 +89,9 @@ class RowCacheCollector(Collector):
         self._broker = broker
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing, so that registration does not read Redis."""
-        return ()
+        """Return each metric without values, so that registration does not read Redis."""
+        nothing = replace(self._settings, tables={})
+        return [*infos(nothing), *measured(Overview(0.0, {}, [], nothing), [])]
 
     def collect(self) -> Iterator[Metric]:
         """Read Redis in 13 round trips, and the broker."""
@@ -197,7 +200,8 @@ def faults(deployment: Sequence[Finding], server: Sequence[Finding]) -> Gauges:
 
 def ages(found: Overview) -> Metric:
     """Return the ages of the values of each table; a summary of quantiles alone."""
-    family = Metric("rowcache_age_seconds", "Age that this share of the refreshed rows does not exceed.", "summary")
+    text = "Age that this share of the refreshed rows does not exceed."
+    family = SummaryMetricFamily("rowcache_age_seconds", text, labels=["table"])
     for table, each in found.freshness.items():
         for name, age in each.ages.items():
             if age is not None:

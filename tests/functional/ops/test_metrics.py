@@ -208,3 +208,9 @@ def test_command_serves_until_it_is_told_to_stop(settings_file, schedule, valkey
             assert b'rowcache_scheduled_rows{table="inv"} 1.0' in answer.read()
         child.send_signal(stop)
     assert child.returncode == 0
+
+
+def test_every_metric_is_described_without_redis(client):
+    settings = settings_of(INV, USERS)
+    described = {metric.name: metric.type for metric in RowCacheCollector(None, settings).describe()}
+    assert described == {metric.name: metric.type for metric in RowCacheCollector(client, settings).collect()}
