@@ -110,8 +110,8 @@ def test_names_of_a_deployment_are_those_without_a_name_with_its_own_in_between(
         ({"rowcache_redis_url": None}, "rowcache_redis_url is not set"),
         ({"rowcache_redis_url": 5}, "rowcache_redis_url is 5: allowed is a non-empty string"),
         (
-            {"rowcache_redis_url": "redis+cluster://u:pw@host"},
-            "rowcache_redis_url is 'redis+cluster://***@host': allowed is redis://",
+            {"rowcache_redis_url": "redis+cluster://u:pw@host/3"},
+            "rowcache_redis_url is 'redis+cluster://***@host/3': allowed is redis+cluster://",
         ),
         ({"rowcache_redis_url": "redis://host/shop"}, "rowcache_redis_url is 'redis://host/shop': allowed is redis://"),
         ({"rowcache_redis_url": "redis://host:99999/0"}, "rowcache_redis_url is 'redis://host:99999/0': allowed is"),
