@@ -4,7 +4,7 @@
 the last change of a row lead to them. Nothing else reads these keys; without them everything happens as it does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.exchange import Command
 from rowcache_tasks.schedule.row_id import encode_row_id
+from rowcache_tasks.schedule.row_state import RowState
 
 MAX_NOTES = 1000
 """Notes of a table; the oldest are removed."""
@@ -109,18 +110,18 @@ def end_notes(claims: Sequence[Claim], key: str) -> list[Command]:
     return [("ZREMRANGEBYSCORE", key, claim.lease_until, claim.lease_until) for claim in claims]
 
 
-def note_change(client: "redis.Redis", tables: Iterable[Table], stamp: str, facts: Facts) -> None:
-    """Note a schedule change of a table, or of each of its parts. Raises nothing of Redis's."""
-    pipeline = client.pipeline(transaction=False)
-    for table in tables:
-        pipeline.zadd(table.keys.notes, {write_note(stamp, facts): stamp})
-        pipeline.zremrangebyrank(table.keys.notes, 0, -MAX_NOTES - 1)
+def note_change(client: "redis.Redis", table: Table, stamp: str, facts: Facts) -> None:
+    """Note a schedule change, once for all parts of the table. Raises nothing of Redis's."""
+    key, pipeline = Keys.of(table.namespace, table.deployment).notes, client.pipeline(transaction=False)
+    pipeline.zadd(key, {write_note(stamp, facts): stamp})
+    pipeline.zremrangebyrank(key, 0, -MAX_NOTES - 1)
     with suppress(redis.RedisError):
         pipeline.execute()
 
 
-def ask_outcomes(client: "redis.Redis", keys: Keys, row_id: str) -> None:
-    """Keep the outcomes of a row for ASKED_S. Raises nothing of Redis's: not every login may."""
+def ask_outcomes(client: "redis.Redis", part: Table, row_id: str) -> None:
+    """Keep the outcomes of a row of a part for ASKED_S. Raises nothing of Redis's: not every login may."""
+    keys = part.keys
     with suppress(redis.RedisError):
         asked: Any = client.scard(keys.asked)
         if asked < MAX_ASKED:
@@ -130,17 +131,17 @@ def ask_outcomes(client: "redis.Redis", keys: Keys, row_id: str) -> None:
             pipeline.execute()
 
 
-def read_notes(client: "redis.Redis", keys: Keys, row_id: str, due: float | None, changed: float | None) -> Notes:
-    """Read the notes of a row by its due time and its last change; one round trip. Keys of another type are empty."""
+def read_notes(client: "redis.Redis", table: Table, part: Table, row: RowState) -> Notes:
+    """Read the notes of a row of a part by its due time and its last change. Keys of another type are empty."""
     pipeline = client.pipeline(transaction=False)
-    for time in (due, changed):
-        score = repr(float("nan" if time is None else time)).replace("nan", "(inf")
+    for keys, time in ((part.keys, row.due), (Keys.of(table.namespace, table.deployment), row.changed)):
+        score = "(inf" if time is None else repr(time)
         pipeline.zrange(keys.notes, score, score, byscore=True)
-    pipeline.lrange(keys.outcomes, 0, -1)
+    pipeline.lrange(part.keys.outcomes, 0, -1)
     claims, changes, outcomes = (
         reply if isinstance(reply, list) else [] for reply in pipeline.execute(raise_on_error=False)
     )
-    member = encode_row_id(row_id)
+    member = encode_row_id(row.row_id)
     found = [parts for entry in outcomes if len(parts := entry.split(b" ", 3)) == 4 and parts[3] == member]
     return Notes(merge(claims, ClaimNote), merge(changes, ChangeNote), [*map(read_outcome, found[:SHOWN])])
 

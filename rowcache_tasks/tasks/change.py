@@ -186,7 +186,7 @@ def changing(table: str, stamp: str = "") -> Iterator[Schedule]:
                 "worker": request.hostname,
                 **current_headers(),
             }
-            note_change(current_runtime().client, schedule.table.parts, stamp, facts)
+            note_change(current_runtime().client, schedule.table, stamp, facts)
         yield schedule
     except (RowCacheError, SoftTimeLimitExceeded):
         raise

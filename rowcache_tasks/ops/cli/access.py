@@ -60,7 +60,7 @@ class Access(Runtime):
         stamp = self.stamps.stamp(self.client.time())
         command = f"rowcache {click.get_current_context().info_name}"
         facts = {"change": command, "sender": f"{os.getpid()}@{socket.gethostname()}"}
-        note_change(self.client, self.settings.table(table).parts, stamp, facts)
+        note_change(self.client, self.settings.table(table), stamp, facts)
         return stamp
 
 

@@ -43,14 +43,14 @@ def explain(table: str, row_id: str, as_json: bool) -> None:
 
 def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:
     """Read Redis, the broker and the database; without the database, the rest."""
+    part = table.part_of(row_id)
     (row,) = read_row_states(access.client, table, [row_id])
-    keys = table.part_of(row_id).keys
-    notes = read_notes(access.client, keys, row_id, row.due, row.changed)
-    ask_outcomes(access.client, keys, row_id)
+    notes = read_notes(access.client, table, part, row)
+    ask_outcomes(access.client, part, row_id)
     is_waiting = False
     if row.due is not None and not (notes.claim and notes.claim.worker):
         claimed_at = row.due - access.settings.lease_s
-        waiting: Any = access.client.zcount(keys.queue, claimed_at - SAME_S, claimed_at + SAME_S)
+        waiting: Any = access.client.zcount(part.keys.queue, claimed_at - SAME_S, claimed_at + SAME_S)
         is_waiting = waiting > 0
     overview = read_overview(access.client, access.settings, access.broker, with_clients=False)
     access.statement_timeout_s = min(ASK_S, access.statement_timeout_s)

@@ -2,9 +2,11 @@
 
 import pytest
 
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule import note
 from rowcache_tasks.schedule.note import ask_outcomes, end_notes, note_change, read_notes, start_notes
-from rowcache_tasks.schedule.rows import Backoff
+from rowcache_tasks.schedule.row_state import read_row_states
+from rowcache_tasks.schedule.rows import Backoff, Schedule
 
 KEYS_OF_EXPLAIN = ("notes:", "outcomes:", "asked:")
 
@@ -14,8 +16,8 @@ def notes(client, schedule):
     """Function that returns the notes of row 1."""
 
     def notes():
-        due, changed = client.zscore("schedule:", "1"), client.zscore("changed:", "1")
-        return read_notes(client, schedule.table.keys, "1", due, changed)
+        (row,) = read_row_states(client, schedule.table, ["1"])
+        return read_notes(client, schedule.table, schedule.table, row)
 
     return notes
 
@@ -44,11 +46,24 @@ def test_claim_is_found_from_its_dispatcher_to_its_end(client, schedule, notes):
 
 def test_change_is_found_by_its_stamp(client, schedule, notes):
     stamp = "{}.{:06}".format(*client.time())
-    note_change(client, [schedule.table], stamp, {"change": "a.b.schedule_row", "task": "t", "sender": "gen1@web"})
+    note_change(client, schedule.table, stamp, {"change": "a.b.schedule_row", "task": "t", "sender": "gen1@web"})
     schedule.put_rows({"1": (100, 0)}, stamp)
     assert notes().change.describe() == "schedule_row (task t, sent by gen1@web)"
     schedule.put_rows({"1": (100, 0)})
     assert notes().change is None
+
+
+def test_change_of_a_divided_table_is_noted_once_and_found_from_each_part(client):
+    table, stamp = Table("inv", "inventory", partitions=8), "{}.{:06}".format(*client.time())
+    note_change(client, table, stamp, {"change": "schedule_row"})
+    for part, row_ids in table.divide(["1", "2"]):
+        schedule = Schedule(client, part)
+        schedule.put_rows({row_ids[0]: (5, 0)}, stamp)
+        schedule.claim_rows(1, 30, note='{"dispatcher":"beat@a"}')
+        (row,) = read_row_states(client, part, row_ids)
+        found = read_notes(client, table, part, row)
+        assert (found.claim.dispatcher, found.change.change) == ("beat@a", "schedule_row")
+    assert client.zcard("notes:") == 1
 
 
 def test_outcomes_with_a_reason_are_noted_and_all_of_a_row_that_was_asked_for(client, schedule, notes):
@@ -59,7 +74,7 @@ def test_outcomes_with_a_reason_are_noted_and_all_of_a_row_that_was_asked_for(cl
     assert [(found.outcome, found.reason) for found in notes().outcomes] == [
         ("superseded", "committed since the claim")
     ]
-    ask_outcomes(client, schedule.table.keys, "1")
+    ask_outcomes(client, schedule.table, "1")
     assert 3500 < client.ttl("asked:") <= 3600
     schedule.touch_rows(["1", "2"])
     schedule.commit_rows(schedule.claim_rows(1, 30)[0], {"1": b"{}"})
@@ -72,8 +87,8 @@ def test_notes_are_bounded(client, schedule, monkeypatch):
     monkeypatch.setattr(note, "MAX_NOTES", 3)
     monkeypatch.setattr(note, "MAX_ASKED", 3)
     for number in range(5):
-        note_change(client, [schedule.table], str(number), {"change": "x"})
-        ask_outcomes(client, schedule.table.keys, str(number))
+        note_change(client, schedule.table, str(number), {"change": "x"})
+        ask_outcomes(client, schedule.table, str(number))
     assert [at for _, at in client.zrange("notes:", 0, -1, withscores=True)] == [2, 3, 4]
     assert client.scard("asked:") == 3
     schedule.put_rows({"1": (100, 0)})
@@ -106,7 +121,7 @@ def test_scripts_do_the_same_without_notes(client, schedule):
         return replies, sorted(client.keys()), counted, client.get("inv:2")
 
     def ask():
-        ask_outcomes(client, schedule.table.keys, "1")
+        ask_outcomes(client, schedule.table, "1")
 
     expected = run(ask)
     assert run(lambda: client.delete(*KEYS_OF_EXPLAIN)) == expected
