@@ -12,6 +12,7 @@ import redis
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.servers import node_of
+from rowcache_tasks.worker.warning import warn_once
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,11 @@ EXPIRY_SLACK_S = 60
 
 SEND_SHARE = 0.25
 """Share of its lease within which a batch is sent. Less than the half lease after which claims pause."""
+
+UNLISTED = (
+    "unlisted_batch: a batch is not in %s of this Redis: its message came twice, or a deployment with another Redis "
+    "uses the same broker, and its rows wait for their lease: name each deployment (rowcache_deployment)"
+)
 
 
 class SentBatches:
@@ -34,8 +40,8 @@ class SentBatches:
         self._key = key
         self._state = state
         """Of a part of a table: its HASH with the newest claim that a worker has started."""
-        self._started: tuple[list[Any], float] = [], 0.0
-        """Replies to the last start, as far as they are read, and when it was sent by the monotonic clock."""
+        self._started: tuple[list[Any], float, Sequence[Claim]] = [], 0.0, ()
+        """Replies to the last start, as far as they are read, when it was sent by the monotonic clock, and of which."""
         self._sent_at = 0.0
         self._clock_ahead_s = math.inf
         """Time by the clock of Redis, in Unix seconds, less that of the monotonic clock; infinite until it is known."""
@@ -64,7 +70,7 @@ class SentBatches:
         if self._state:
             commands.append(("HSET", self._state, "started", first.claimed_at))
         self._sent_at = time.monotonic()
-        self._started = exchange.send(commands, self._key), self._sent_at
+        self._started = exchange.send(commands, self._key), self._sent_at, claims
         return self._sent_at + self._clock_ahead_s > min(float(claim.lease_until) for claim in claims)
 
     def live(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -78,7 +84,7 @@ class SentBatches:
 
     def _note_started(self) -> None:
         """Note the time in the replies to the last start, and log errors among them."""
-        (replies, sent_at), self._started = self._started, ([], 0.0)
+        (replies, sent_at, claims), self._started = self._started, ([], 0.0, ())
         for reply in replies:
             if isinstance(reply, Exception):
                 logger.warning("the start of a batch could not be noted in %s: %s", self._key, reply)
@@ -86,6 +92,13 @@ class SentBatches:
         if replies:
             seconds, microseconds = replies[0]
             self._clock_ahead_s = int(seconds) + int(microseconds) / 1e6 - sent_at
+            if replies[1] < len(claims) and all(map(self._is_young, claims)):
+                warn_once(logger, f"unlisted {self._key}", UNLISTED, self._key)
+
+    def _is_young(self, claim: Claim) -> bool:
+        """Return whether a claim is so young that no dispatcher has forgotten it."""
+        claimed_at = float(claim.claimed_at)
+        return 0 <= self.estimate_now() - claimed_at < SEND_SHARE * (float(claim.lease_until) - claimed_at)
 
     def estimate_now(self) -> float:
         """Return a time by the clock of Redis, Unix seconds: a little after now; infinite until one is known."""

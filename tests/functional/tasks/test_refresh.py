@@ -12,6 +12,7 @@ from rowcache_tasks import tasks
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.claim import to_messages
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.worker import warning
 
 
 @pytest.fixture
@@ -47,6 +48,16 @@ def test_all_claims_of_a_message_are_refreshed_and_started(claims, client):
     assert counts_of(run(claims)) == {"refreshed": 4}
     assert client.zcard("queue:") == 0
     assert [client.get(f"inv:{n}") for n in range(4)] == [b'{"id":%d}' % n for n in range(4)]
+
+
+def test_batch_of_a_deployment_with_another_redis_is_named(claims, client, caplog, monkeypatch):
+    monkeypatch.setattr(warning, "INTERVAL_S", 0)
+    run(claims[:1])
+    assert "unlisted_batch" not in caplog.text
+    client.delete("queue:")
+    run(claims[1:2])
+    run(claims[2:])  # the reply to the start of a batch is read with that of the next
+    assert caplog.text.count("unlisted_batch: a batch is not in queue: of this Redis: ") == 1
 
 
 def test_outcome_of_each_row_is_that_of_its_own_claim(runtime):
