@@ -6,7 +6,7 @@ each table, and 17 for each factor of two in its delays: as cheap for a million 
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import redis
@@ -64,7 +64,7 @@ def read_demands(client: "redis.Redis", tables: Sequence[Table]) -> dict[str, De
     points = iter(pipeline.execute())
     rates, rows = dict.fromkeys(tables, 0.0), dict.fromkeys(tables, 0)
     for table, margin_s, count, size in found:
-        scores = [float(point[0][1]) for point, _ in zip(points, range(size), strict=False) if point]
+        scores = [float(point[0][1]) for point in islice(points, size) if point]
         rates[table] += count * mean([1 / interval_of(table, score, margin_s) for score in scores], count)
         rows[table] += count
     return {table.name: Demand(rates[table], rows[table]) for table in tables}

@@ -24,6 +24,7 @@ def put(client, delays, key="delay:"):
         [random.Random(2).paretovariate(0.5) for _ in range(5000)],
         [1.0] * 37 + [1.9] * 563,
         [86400.0 * 400] * 50 + [1e-9, 5e-324, 60.0],
+        [0.1 * 2**n for n in range(10)],
     ],
 )
 def test_demand_of_any_mixture_is_right_within_three_percent(client, delays):
@@ -42,9 +43,11 @@ def test_promises_adaptive_bounds_and_parts_count(client):
         Table("adaptive", "t", adaptive=Adaptive(1, 20)),
         Table("parts", "t", "parts", partitions=2),
         Table("wrong", "t", "wrong"),
+        Table("last", "t", "last"),
     ]
+    put(client, [100.0] * 10, "delay:last")
     for part in tables[2].parts:
         put(client, [100.0] * 10, part.keys.delay)
     client.set("delay:wrong", "of another program")
     rates = [demand.rate for demand in read_demands(client, tables).values()]
-    assert rates == pytest.approx([10 / 45, 10 / 20, 20 / 100, 0])
+    assert rates == pytest.approx([10 / 45, 10 / 20, 20 / 100, 0, 10 / 100])
