@@ -1,5 +1,6 @@
 """One of several servers, and the key by which a command finds it."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ KEYLESS = {
     *("TIME", "PING", "INFO", "CLIENT", "CONFIG", "SCRIPT", "CLUSTER", "ECHO", "ACL", "HELLO", "SCAN", "MEMORY"),
     "WAIT",
 }
+UNASKED_S = 5.0
+"""After so long without a command for a node that is away, the next one goes to it."""
 
 
 class NodeAwayError(redis.ConnectionError):
@@ -36,12 +39,16 @@ class Node:
         self.away = ""
         """Why it is away; empty: it is not."""
         self._servers = servers
+        self._wanted_at = 0.0
 
     def __enter__(self) -> Any:
         """Return the client. Raises NodeAwayError."""
         if self.away and self._servers is not None:
-            self._servers.check_later()
-            raise NodeAwayError(f"{self.name} is away: {self.away}")
+            if (now := time.monotonic()) < self._wanted_at + UNASKED_S:
+                self._wanted_at = now
+                self._servers.check_later()
+                raise NodeAwayError(f"{self.name} is away: {self.away}")
+            self.away = ""
         return self.client
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
@@ -50,7 +57,7 @@ class Node:
         if isinstance(error, MovedError):
             self._servers.note_moved(error)
         if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not isinstance(error, NodeAwayError):
-            self.away = str(error) or type(error).__name__
+            self._wanted_at, self.away = time.monotonic(), str(error) or type(error).__name__
             self._servers.check_later()
             raise NodeAwayError(f"{self.name} is away: {error}") from error
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import AskError, NoScriptError, TryAgainError
 
 from rowcache_tasks.schedule.script import ScriptCall, with_text
+from rowcache_tasks.schedule.servers import send_to
 
 WAIT_S = 1.0
 """Longest wait for the replicas; a client waits longer for each answer."""
@@ -19,8 +20,19 @@ def run_replicated(client: "redis.Redis", call: ScriptCall, replicas: int) -> An
     """Make a call and wait for the replicas (WAIT), unless they are 0. Raises NotReplicatedError."""
     if not replicas:
         return call.run(client)
+    reply, reached = send_to(client, call.keys[0], lambda server: call_and_wait(server, call, replicas))
+    if reached < replicas:
+        raise NotReplicatedError(
+            f"{reached} of {replicas} replicas (rowcache_replicas) have the change after {WAIT_S:g} s: "
+            "start or connect the others, or lower the setting"
+        )
+    return reply
+
+
+def call_and_wait(server: "redis.Redis", call: ScriptCall, replicas: int) -> tuple[Any, int]:
+    """Make a call and wait on the same connection; return the reply and the number of replicas. Raises their errors."""
     for command in (call.command, with_text(call.command)):
-        with client.pipeline(transaction=False) as pipeline:
+        with server.pipeline(transaction=False) as pipeline:
             asked: Any = pipeline
             asked.execute_command(*command)
             asked.execute_command("WAIT", replicas, int(WAIT_S * 1000))
@@ -28,11 +40,8 @@ def run_replicated(client: "redis.Redis", call: ScriptCall, replicas: int) -> An
         if not isinstance(reply, NoScriptError):
             break
     for outcome in (reply, reached):
+        if isinstance(outcome, AskError):
+            raise TryAgainError(str(outcome))  # no wait at another server counts
         if isinstance(outcome, Exception):
             raise outcome
-    if reached < replicas:
-        raise NotReplicatedError(
-            f"{reached} of {replicas} replicas (rowcache_replicas) have the change after {WAIT_S:g} s: "
-            "start or connect the others, or lower the setting"
-        )
-    return reply
+    return reply, reached

@@ -174,6 +174,11 @@ def node_of(client: "redis.Redis", key: str) -> Node:
     return client.node_of(key) if isinstance(client, Servers) else Node("", client)
 
 
+def send_to(client: "redis.Redis", key: str, send: "Callable[[redis.Redis], Any]") -> Any:
+    """Send with the client of the server of a key; again with that of another if its slot has moved."""
+    return client.follow(key, send) if isinstance(client, Servers) else send(client)
+
+
 def wake_home(client: "redis.Redis", deployment: str) -> None:
     """Wake a dispatcher of several servers. Without it, the dispatcher looks within its poll interval."""
     if isinstance(client, Servers):

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 import redis
@@ -14,6 +16,7 @@ from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.node import NodeAwayError
+from rowcache_tasks.schedule.replication import NotReplicatedError
 from rowcache_tasks.schedule.row_state import read_row_states
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.servers import open_exchange
@@ -89,6 +92,18 @@ def test_a_command_follows_a_slot_that_has_moved(cluster, servers):
     assert reply == [[before[0], 0, 0, 0]]
 
 
+def test_a_change_waits_for_the_replicas_of_the_server_that_its_slot_has_moved_to(cluster, servers):
+    part, row_ids = next(iter(TABLE.divide(ROWS)))
+    slot, source = slot_of(part.keys.schedule), cluster.owner(part.keys.schedule)
+    target = (source + 1) % 3
+    cluster.move(slot, source, target)
+    cluster.clients[target].config_resetstat()
+    with pytest.raises(NotReplicatedError):
+        Schedule(servers, replace(part, replicas=1)).put_rows({row_ids[0]: (20.0, 0.0)})
+    assert cluster.clients[target].info("commandstats")["cmdstat_wait"]["calls"] == 1
+    cluster.move(slot, target, source)
+
+
 def test_a_server_that_is_away_costs_its_parts_alone_and_time_once():
     with Valkey() as one, Valkey() as two, connect(f"{one.url} {two.url}", "test") as client:
         for part, row_ids in TABLE.divide(ROWS):
@@ -109,6 +124,24 @@ def test_a_server_that_is_away_costs_its_parts_alone_and_time_once():
         finally:
             os.kill(two.pid, signal.SIGCONT)
         wait_until(lambda: sum(map(is_number, count_rows_or_errors(client))) == 8, "the server is back")
+
+
+def test_a_server_that_was_away_is_asked_after_a_while_without_commands(monkeypatch):
+    key = TABLE.parts[7].keys.schedule
+    with Valkey() as one, Valkey() as two, connect(f"{one.url} {two.url}", "test") as client:
+        assert client.zcard(key) == 0
+        os.kill(two.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(NodeAwayError):
+                client.zcard(key)
+            wait_until(lambda: not [each for each in threading.enumerate() if each.name == "rowcache-servers"], "check")
+        finally:
+            os.kill(two.pid, signal.SIGCONT)
+        with pytest.raises(NodeAwayError):
+            client.zcard(key)
+        monkeypatch.setattr("rowcache_tasks.schedule.node.UNASKED_S", 0.0)
+        client.node_of(key).away = "in the last outage"
+        assert client.zcard(key) == 0
 
 
 def count_rows_or_errors(client):
