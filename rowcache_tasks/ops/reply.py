@@ -21,11 +21,12 @@ def past(now: float, time: float | None) -> float | None:
 
 
 def parse_count(value: bytes | None) -> int:
-    """Parse a counter; 0 if it is not a number."""
+    """Parse a counter; 0 if it is not a number of 64 bits, as all that Redis counts."""
     try:
-        return int(value or 0)
+        count = int(value or 0)
     except ValueError:
         return 0
+    return count if abs(count) < 2**63 else 0
 
 
 def parse_time(value: Any, otherwise: float | None = None) -> float | None:

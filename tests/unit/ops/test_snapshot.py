@@ -1,3 +1,4 @@
+from rowcache_tasks.ops.reply import parse_count
 from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.failure import parse_failure
 
@@ -23,3 +24,7 @@ def test_percentile_of_nothing_is_none():
 
 def test_failure_written_by_another_client_is_shown_as_it_is():
     assert parse_failure("1", b"[]").error == "unreadable record: b'[]'"
+
+
+def test_counter_written_by_another_client_is_a_number_of_64_bits_or_0():
+    assert [parse_count(text) for text in (b"7", b"x", b"9" * 400, None)] == [7, 0, 0, 0]
