@@ -3,13 +3,13 @@
 from typing import Any
 
 import redis
-from redis.exceptions import AskError, NoScriptError, TryAgainError
+from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from rowcache_tasks.schedule.script import ScriptCall, with_text
 from rowcache_tasks.schedule.servers import send_to
 
-WAIT_S = 1.0
-"""Longest wait for the replicas; a client waits longer for each answer."""
+WAIT_S = 0.5
+"""Longest wait for the replicas. A client waits longer for each answer, also of several servers (NODE_TIMEOUT_S)."""
 
 
 class NotReplicatedError(redis.ConnectionError):
@@ -40,7 +40,7 @@ def call_and_wait(server: "redis.Redis", call: ScriptCall, replicas: int) -> tup
         if not isinstance(reply, NoScriptError):
             break
     for outcome in (reply, reached):
-        if isinstance(outcome, AskError):
+        if isinstance(outcome, AskError) and not isinstance(outcome, MovedError):
             raise TryAgainError(str(outcome))  # no wait at another server counts
         if isinstance(outcome, Exception):
             raise outcome
