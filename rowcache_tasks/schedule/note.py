@@ -149,7 +149,7 @@ def read_notes(client: "redis.Redis", table: Table, part: Table, row: RowState) 
 def merge(notes: Sequence[bytes], kind: type[N]) -> N | None:
     """Return the facts of the notes with one time; None without any, or of another program's text."""
     facts: dict[str, Any] = {}
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         for note in notes:
             at, _, text = note.partition(b" ")
             facts |= msgspec.json.decode(text, type=dict[str, Any]) | {"at": float(at)}

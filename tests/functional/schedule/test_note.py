@@ -98,6 +98,16 @@ def test_notes_are_bounded(client, schedule, monkeypatch):
     rows = [str(number) for number in range(1200)]
     schedule.commit_rows(claim, dict.fromkeys(rows, b"{}"))
     assert client.llen("outcomes:") == 1000
+    client.zadd("delay:", {"x" * 1025: -1, "y" * 1024: -1})
+    client.zadd("schedule:", {"x" * 1025: 0, "y" * 1024: 0})
+    schedule.claim_rows(10, 30)
+    assert [client.lindex("outcomes:", place)[-2:] for place in (0, 1)] == [b"yy", b"99"], "none of a longer id"
+
+
+def test_deeply_nested_note_of_another_program_is_none(client, schedule, notes):
+    schedule.put_rows({"1": (100, 0)})
+    client.zadd("notes:", {'0 {"a":' + "[" * 100_000: client.zscore("schedule:", "1")})
+    assert notes().claim is None
 
 
 def test_scripts_do_the_same_without_notes(client, schedule):
