@@ -34,6 +34,7 @@ def test_row_is_explained_from_its_schedule_to_its_drop(deployment):
     deployment.sql("LOCK TABLE inventory IN ACCESS EXCLUSIVE MODE")  # the SELECT waits
     task = deployment.run(SEND.format("schedule_row", "42, 0.5"))
     wait_until(lambda: client.zscore("schedule:", "42") and is_started(deployment), "a worker waits for the table")
+    wait_until(lambda: b'"one@' in b"".join(client.zrange("processes:", 0, -1)), "the worker has noted itself")
     found = explain(deployment)
     change, claim = found["change"], found["claim"]
     assert (change["change"], change["task"]) == ("rowcache_tasks.tasks.schedule_row", task)

@@ -2,8 +2,9 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -45,6 +46,7 @@ class Access(Runtime):
         self.client = client
         self.broker = broker
         """None within the celery command of another application."""
+        self._notes: list[Callable[[], None]] = []
 
     def engine(self, url: str | None) -> "Engine":
         """Return the engine of a database; raises ConfigError without a database URL."""
@@ -56,12 +58,17 @@ class Access(Runtime):
         return super().engine(url)
 
     def new_stamp(self, table: str) -> str:
-        """Return the stamp of a change, by the clock of Redis, and note the command."""
+        """Return the stamp of a change, by the clock of Redis; the command is noted when it has ended well."""
         stamp = self.stamps.stamp(self.client.time())
         command = f"rowcache {click.get_current_context().info_name}"
         facts = {"change": command, "sender": f"{os.getpid()}@{socket.gethostname()}"}
-        note_change(self.client, self.settings.table(table), stamp, facts)
+        self._notes.append(partial(note_change, self.client, self.settings.table(table), stamp, facts))
         return stamp
+
+    def write_notes(self) -> None:
+        """Note the changes that were made."""
+        for write in self._notes:
+            write()
 
 
 @contextmanager
@@ -77,6 +84,7 @@ def open_access() -> Iterator[Access]:
             access = Access(settings, client, BrokerState(app) if app else None)
             try:
                 yield access
+                access.write_notes()
             except redis.RedisError as error:
                 raise FailedError(describe_redis_error(error, settings)) from error
             finally:

@@ -14,7 +14,7 @@ from rowcache_tasks.schedule.table import TableState
 
 INV = Table("inv", "inventory")
 JSON = b'{"id":1}'
-COUNTERS = {"claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "filled", "late_us"}
+COUNTERS = {"claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "filled"}
 
 
 def server_time(client):

@@ -112,7 +112,8 @@ class System:
         own = self.runtime.source(table)
         try:
             sources[table] = source or own
-            return tasks.refresh_row(**message)
+            result = tasks.refresh_row(**message)
+            return {name: count for name, count in result.items() if name not in {"late_ms", "error"}}
         finally:
             sources[table] = own
 
