@@ -3,6 +3,8 @@
 import json
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.layout import check_layout
 from rowcache_tasks.schedule.rows import Schedule
 
@@ -30,3 +32,18 @@ def test_a_table_without_partitions_notes_nothing_and_is_not_divided_afterwards(
 def test_a_layout_of_another_program_is_refused(client):
     client.set("layout:", "[]")
     assert "its keys in Redis have 0" in check_layout(client, FOUR)
+
+
+def test_a_list_of_servers_with_another_order_or_number_is_refused():
+    with Valkey() as one, Valkey() as two, Valkey() as three:
+
+        def check(*servers):
+            with connect(" ".join(server.url for server in servers), "test") as client:
+                return check_layout(client, FOUR)
+
+        assert check(one, two) == check(one, two) == ""
+        assert "has server 1 of 2, which holds keys of table 'inv' as server 2 of 2" in check(two, one)
+        assert "has server 1 of 3, which holds keys of table 'inv' as server 1 of 2" in check(one, two, three)
+        assert "has a server that is in no list, which holds keys" in check(one)
+        two.kill()
+        assert check(one, two) == "", "one that is away is not asked"
