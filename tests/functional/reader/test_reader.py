@@ -95,9 +95,9 @@ def test_get_many_of_thousands_reads_pieces_that_do_not_hold_the_server(open_rea
     found = inv.get_many(range(1204), **reading)
     assert [row_id for row_id, row in found.items() if row] == [7, 1203]
     assert client.info("commandstats")["cmdstat_mget"]["calls"] == 4, "100, 500, 500 and the rest"
-    commit(schedule, {str(n): b'{"text":"%s"}' % (b"x" * 20_000) for n in range(150)})
+    commit(schedule, {str(n): b'{"text":"%s"}' % (b"x" * 20_000) for n in range(2000, 2150)})
     client.config_resetstat()
-    assert None not in inv.get_many(range(150), **reading).values()
+    assert None not in inv.get_many(range(2000, 2150), **reading).values()
     assert client.info("commandstats")["cmdstat_mget"]["calls"] == 2, "100 rows of 20 KB, and not much more than 1 MB"
 
 
@@ -404,10 +404,11 @@ def test_both_kinds_have_the_same_methods():
 
 def test_readers_of_a_process_share_one_pool(valkey, client, schedule):
     commit(schedule, {"42": b"{}"})
+    before = [entry["name"] for entry in client.client_list()].count("rowcache-reader")  # of other tests
     caches = [RowCache("inv", url=valkey.url_for(9)) for _ in range(10)]
     for cache in caches:
         assert cache.get("42") == {}
-    assert [entry["name"] for entry in client.client_list()].count("rowcache-reader") == 1
+    assert [entry["name"] for entry in client.client_list()].count("rowcache-reader") <= before + 1
 
 
 def test_threads_read_with_one_cache(valkey, schedule):
