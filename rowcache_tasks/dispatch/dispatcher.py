@@ -182,7 +182,7 @@ class Dispatcher:
                 else:
                     sizes.append(len(claim.row_ids))
                     self._look_further(schedule, claim, due_at, limit_of(self._limits, len(parts)))
-            if refused and not refused[0].table.tag:
+            if any("{" not in each.table.place for each in refused):  # all others but those share one queue
                 break
         self._failing.note(errors, [schedule.table.label for schedule in due if schedule.table.label not in errors])
         return sizes, refused

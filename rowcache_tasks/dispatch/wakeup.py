@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+from redis.exceptions import MovedError
 
 from rowcache_tasks.schedule.connection import SOCKET_TIMEOUT_S
-from rowcache_tasks.schedule.servers import node_of
+from rowcache_tasks.schedule.servers import Servers, node_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Wakeup:
         except (redis.RedisError, OSError) as error:
             logger.debug("wakeup_lost", extra={"error": str(error)})
             self.close()
+            if isinstance(error, MovedError) and isinstance(self._client, Servers):
+                self._client.note_moved(error)
             time.sleep(max(0.0, deadline - time.monotonic()))
             return None
         return str(woken[0], "utf-8") if woken else None
