@@ -567,7 +567,7 @@ def test_wrong_option_of_the_log_is_one_line(env, option, line):
 def test_watch_in_a_real_terminal_redraws_until_ctrl_c_and_exits_with_0(env):
     ours, theirs = pty.openpty()
     command = [*CELERY, "rowcache", "status", "--watch", "0.1"]
-    with subprocess.Popen(command, env=env, cwd=ROOT, stdout=theirs, stderr=theirs) as child:
+    with subprocess.Popen(command, env=env | {"TERM": "xterm"}, cwd=ROOT, stdout=theirs, stderr=theirs) as child:
         os.close(theirs)
         shown = b""
         while shown.count(b"\x1b[J") < 2:
