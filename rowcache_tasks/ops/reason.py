@@ -59,7 +59,8 @@ def reason_of_unwanted(
         return Reason("not_scheduled", f"not scheduled, and its value stays as it is: {remedy}{gone}")
     waiting = "".join(f"; {problem.text}" for problem in schedule_queue_problems(found))
     last = notes.last
-    if last and last.outcome == "dropped" and last.at > (row.changed or 0):
+    is_change = last and last.reason.startswith("unscheduled")  # while it was refreshed: the change is the reason
+    if last and last.outcome == "dropped" and last.at > (row.changed or 0) and not is_change:
         return Reason("dropped", f"dropped {ago(row, last.at)}: {last.reason}{waiting}")
     if row.changed is not None:
         change = f" by {notes.change.describe()}" if notes.change else ""

@@ -185,6 +185,16 @@ def test_row_that_was_superseded_or_dropped_is_shown_with_the_reason(client, sch
     assert outcomes == ["dropped"]
 
 
+def test_row_that_was_unscheduled_while_it_was_refreshed_is_dropped_by_that_change(client, schedule, explain):
+    note_both(client)
+    schedule.put_rows({"1": (5, 0)})
+    claim = schedule.lease_rows(["1"], 30)
+    schedule.drop_rows(["1"])
+    assert schedule.commit_rows(claim, {"1": b"{}"}).dropped == 1
+    reason, text = explain()
+    assert (reason, text.startswith("dropped: its last schedule change was enqueued ")) == ("dropped", True)
+
+
 def test_without_the_database_the_rest_is_explained(client, schedule, explain, valkey, monkeypatch, tmp_path, run):
     note_both(client)
     commit(schedule)
