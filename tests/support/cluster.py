@@ -98,7 +98,7 @@ class Cluster:
         return len(keys)
 
     def end_move(self, slot, target):
-        """Give a slot to its new node."""
+        """Name the new node of a slot at all nodes, at that node first."""
         for number in (target, *(other for other in range(self.masters) if other != target)):
             self.clients[number].execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.node_id(target))
 
