@@ -28,6 +28,7 @@ CLUSTER = re.compile(r"(rediss?)\+cluster://(.*@)?([^/?#@]+)/?0?(\?.*)?")
 """A cluster has one database."""
 SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
 SENTINEL_PORT = 26379
+SERVER = "redis://host:port/db, rediss://…, unix:///path?db=0 or redis+sentinel://host:port,host:port/master/db"
 TEXTS = ("client_name", "password", "retry_on_timeout", "socket_keepalive", "username")
 TLS = (
     *("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname"),
@@ -39,10 +40,7 @@ def parse_redis_url(setting: str, value: object) -> str:
     """Accept the URL of one server. Raises ConfigError, without the password."""
     url = parse_url(setting, value)
     if not is_redis_url(url):
-        allowed = (
-            "redis://host:port/db, rediss://…, unix:///path?db=0 or redis+sentinel://host:port,host:port/master/db"
-        )
-        raise refusal(setting, redact(url), f"{allowed} (one server or a failover pair; not a Redis Cluster)")
+        raise refusal(setting, redact(url), f"{SERVER} (one server or a failover pair; not a Redis Cluster)")
     return url
 
 
@@ -59,9 +57,9 @@ def parse_servers_url(setting: str, value: object) -> str:
             nodes = split_cluster(url)
         except ValueError:
             nodes = [""]
-        if nodes is None:
-            parse_redis_url(setting, url)
-        elif len(urls) > 1 or not all(map(is_redis_url, nodes)):
+        if nodes is None and not is_redis_url(url):
+            raise refusal(setting, redact(url), f"{SERVER}, several of these, or redis+cluster://host:port,host:port")
+        if nodes is not None and (len(urls) > 1 or not all(map(is_redis_url, nodes))):
             raise refusal(setting, redact(url), "redis+cluster://[user:password@]host:port,host:port/, without others")
     if len(set(urls)) < len(urls):
         raise refusal(setting, redact(urls[-1]), "a list of different servers")

@@ -70,6 +70,11 @@ def test_a_wrong_url_of_several_servers_is_refused_without_its_password(url):
     assert "secret" not in str(caught.value)
 
 
+def test_a_server_that_is_none_is_refused_with_all_that_is_allowed():
+    with pytest.raises(ConfigError, match=r"'redis://h:99999': .*redis\+sentinel://.*redis\+cluster://"):
+        parse_servers_url("rowcache_redis_url", "redis://h:99999")
+
+
 ONE, SEVERAL, CLUSTER = "redis://h/0", ["redis://h/0", "redis://i/0"], "redis+cluster://h:1,i:2/"
 
 
