@@ -34,7 +34,6 @@ class DispatchScheduler(Scheduler):
         """Check the configuration and the servers, or exit; then read when the entries were last sent."""
         settings = check_dispatcher(self.app)
         self._client, self._key = connect(settings.redis_url, "dispatcher"), settings.names.beat
-        logging.getLogger("celery.beat").addFilter(shorten_mailbox_error)
         super().setup_schedule()
         for name, entry in self.schedule.items():
             self._read_last_run(name, entry)
@@ -97,10 +96,3 @@ class DispatchScheduler(Scheduler):
     def info(self) -> str:
         """Line of the banner."""
         return "    . schedule -> Redis"
-
-
-def shorten_mailbox_error(record: logging.LogRecord) -> bool:
-    """Leave the traceback out when the mailbox of beat has lost its connection: it connects anew by itself."""
-    if str(record.msg).startswith("beat pidbox connection error"):
-        record.exc_info = None
-    return True

@@ -35,6 +35,11 @@ def redact(url: str) -> str:
     return one_line(PASSWORD.sub("***", re.sub(r"^([\w+]+://)?.*@", r"\1***@", url, flags=re.DOTALL)))
 
 
+def hide_logins(text: str) -> str:
+    """Hide the login of each URL in a text, and what follows password=."""
+    return PASSWORD.sub("***", re.sub(r"://[^\s@]*@", "://***@", text))
+
+
 def shorten(value: object) -> str:
     """Quote a wrong value in up to MAX_VALUE characters; a URL within it without its login."""
     try:

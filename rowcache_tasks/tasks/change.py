@@ -1,7 +1,6 @@
 """Base of the tasks that change a schedule: checked and stamped when enqueued, kept until applied."""
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 import redis
 from celery import current_task
-from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from rowcache_tasks.celery.application import PackageTask, add_task
 from rowcache_tasks.celery.kombu.message import MAX_BODY_BYTES
+from rowcache_tasks.celery.outage import Outage, PutBackError
 from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.errors import ArgumentError, RowCacheError
 from rowcache_tasks.schedule.arguments import (
@@ -59,7 +59,8 @@ LASTING_ERRORS = ("WRONGTYPE", "attempt to")
 RETRY_PAUSE_S = 1.0
 """Pause between two tries of a change that Redis cannot take."""
 
-logger = logging.getLogger(__name__)
+outage = Outage()
+"""Of all processes of a worker."""
 
 
 class ScheduleChange(PackageTask, Generic[P, R]):
@@ -188,18 +189,24 @@ def changing(table: str, stamp: str = "") -> Iterator[Schedule]:
             }
             note_change(current_runtime().client, schedule.table, stamp, facts)
         yield schedule
+        outage.end(change_id())
     except (RowCacheError, SoftTimeLimitExceeded):
         raise
     except Exception as error:
         if isinstance(error, redis.ResponseError) and any(words in str(error) for words in LASTING_ERRORS):
             raise
-        logger.warning("schedule change waits: %s: %s", type(error).__name__, error)
+        outage.begin(change_id(), error)
         time.sleep(RETRY_PAUSE_S)
         put_back(current_task, str(error))
 
 
+def change_id() -> str:
+    """Return the id of the task that runs, which a copy of its message has as well."""
+    return str(current_task.request.id) if current_task else ""
+
+
 def put_back(task: Any, reason: str) -> NoReturn:
-    """Return the message of the running task to its queue: raises Reject, or Ignore after a confirmed copy was sent.
+    """Return the message of the running task to its queue: raises PutBackError; after a confirmed copy, Ignore.
 
     RabbitMQ drops a message of a quorum queue that was delivered 20 times (4.x), or as often as a policy allows.
     """
@@ -208,7 +215,7 @@ def put_back(task: Any, reason: str) -> NoReturn:
         with suppress(OperationalError):
             task.signature_from_request().apply_async()
             raise Ignore from None
-    raise Reject(reason, requeue=True) from None
+    raise PutBackError(reason, requeue=True) from None
 
 
 def now_stamp(runtime: Runtime | None = None) -> str:

@@ -1,5 +1,6 @@
 """Schedule changes as tasks: ordered by when they were enqueued, and not lost while Redis is away."""
 
+import json
 import os
 import signal
 
@@ -19,32 +20,32 @@ def broker(deployment):
     client.close()
 
 
-def test_change_is_kept_while_the_cache_is_away(deployment):
+SEND = """
+from rowcache_tasks.tasks import schedule_row
+for row in ("1", "2"):
+    schedule_row.apply_async(("inv", row, 10), {"stamp": "%s"})
+"""
+
+
+def test_changes_are_kept_while_the_cache_is_away_and_the_log_has_a_line_for_its_begin_and_its_end(deployment):
     with Valkey() as broker:
         env = {"CELERY_BROKER_URL": broker.broker_url()}
-        deployment.start_worker(**env)
+        deployment.start_worker(ROWCACHE_LOG_FORMAT="json", **env)
         wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
         stamp = str(deployment.client.time()[0])
         deployment.valkey.kill()
-        deployment.run(
-            "from rowcache_tasks.tasks import schedule_row\n"
-            f"schedule_row.apply_async(('inv', '1', 10), {{'stamp': '{stamp}'}})",
-            **env,
-        )
-        wait_until(lambda: "schedule_row" in deployment.log("worker").partition("ready.")[2], "the worker tried")
+        deployment.run(SEND % stamp, **env)
+        wait_until(lambda: "changes_wait" in deployment.log("worker"), "the worker tried")
         deployment.valkey.start()
-        wait_until(lambda: deployment.client.zscore("delay:", "1") == 10, "the change is applied")
-
-
-def test_change_is_kept_while_the_cache_is_full(deployment):
-    with Valkey() as broker:
-        env = {"CELERY_BROKER_URL": broker.broker_url()}
-        deployment.start_worker(**env)
-        deployment.client.config_set("maxmemory", 1)
-        deployment.run("from rowcache_tasks.tasks import schedule_row; schedule_row.delay('inv', '1', 10)", **env)
-        wait_until(lambda: "schedule change waits: " in deployment.log("worker"), "the worker tried")
-        deployment.client.config_set("maxmemory", 0)
-        wait_until(lambda: deployment.client.zscore("delay:", "1") == 10, "the change is applied")
+        wait_until(lambda: deployment.client.zmscore("delay:", ["1", "2"]) == [10, 10], "the changes are applied")
+        wait_until(lambda: "changes_resumed" in deployment.log("worker"), "the worker says so")
+        lines = [json.loads(line) for line in deployment.log("worker").splitlines() if line.startswith("{")]
+        begin, end = (line for line in lines if line["logger"] == "rowcache_tasks.celery.outage")
+        assert begin["message"].startswith("changes_wait: Redis does not take schedule changes, each is tried again ")
+        assert end["changes"] in {1, 2}, "the second may have been sent when Redis was back"
+        assert [line for line in lines if line["level"] != "INFO"] == [begin, end], "and no other one"
+        assert "exc_info" not in deployment.log("worker")
+        assert not [line for line in lines if {"args", "kwargs", "traceback"} & line.get("data", {}).keys()]
 
 
 def test_threads_of_one_worker_lose_no_change_while_the_cache_is_full_now_and_then(deployment):
@@ -57,11 +58,11 @@ def test_threads_of_one_worker_lose_no_change_while_the_cache_is_full_now_and_th
         wait_until(lambda: deployment.client.zcard("delay:"), "changes are applied")
         for _ in range(3):
             deployment.client.config_set("maxmemory", 1)
-            before = waits(deployment)
-            wait_until(lambda n=before: is_done(deployment) or waits(deployment) > n, "changes are put back")
+            before = refusals(deployment)
+            wait_until(lambda n=before: is_done(deployment) or refusals(deployment) > n, "changes are put back")
             deployment.client.config_set("maxmemory", 0)
         wait_until(lambda: is_done(deployment), "all changes are applied")
-        assert waits(deployment)
+        assert refusals(deployment)
         assert "raised unexpected" not in deployment.log("worker")
 
 
@@ -69,8 +70,9 @@ def is_done(deployment):
     return deployment.client.zcard("delay:") == 4000
 
 
-def waits(deployment):
-    return deployment.log("worker").count("schedule change waits: ")
+def refusals(deployment):
+    """Count the commands that Redis refused since it has no memory left."""
+    return deployment.client.info("errorstats").get("errorstat_OOM", {"count": 0})["count"]
 
 
 def test_worker_whose_broker_is_full_goes_on_when_there_is_room_again(deployment, broker):
