@@ -32,7 +32,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.backoff = Backoff(max_s=settings.max_backoff_s)
+        self.backoff = Backoff(max_s=settings.max_backoff_s, lease_s=settings.lease_s)
         self.stamps = Stamps()
         self.statement_timeout_s = settings.lease_s
         self._batches: dict[str, SentBatches] = {}

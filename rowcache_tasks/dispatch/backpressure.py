@@ -1,8 +1,8 @@
 """Policy of the queue: when to claim, how long to wait, what is lost.
 
-No row lies in two batches of the queue. While the oldest batch on the list of sent batches was claimed less than half a
-lease ago, no lease of a batch in the queue has ended. Beyond that, nothing is claimed until a worker starts that batch,
-or until it counts as lost: the queue at the broker is empty, or the batch has expired.
+No row lies in two batches of the queue. While the oldest batch on the list of sent batches was claimed less than half
+of the shortest lease ago, no lease of a batch in the queue has ended. Beyond that, nothing is claimed until a worker
+starts that batch, or until it counts as lost: the queue at the broker is empty, or the batch has expired.
 """
 
 import logging
@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+from rowcache_tasks.dispatch.limits import Limits
 from rowcache_tasks.dispatch.sent_batches import EXPIRY_SLACK_S, SEND_SHARE, SentBatches
 from rowcache_tasks.schedule.claim import MAX_SHARED, Claim
 
@@ -33,20 +34,19 @@ class Backpressure:
     ones: when the number reaches `max_queue`, the broker is asked as well.
     """
 
-    def __init__(self, batches: SentBatches, queue_length: Callable[[], int], lease_s: float, max_queue: int) -> None:
+    def __init__(self, batches: SentBatches, queue_length: Callable[[], int], limits: Limits) -> None:
         self._batches = batches
         self._queue_length = queue_length
-        self._lease_s = lease_s
-        self._max_queue = max_queue
-        self.unstarted = max_queue
+        self._limits = limits
+        self.unstarted = limits.max_queue
         """Batches that no worker has started, as far as is known."""
         self._refused_since: float | None = None
 
     def is_full(self, others: int = 0) -> bool:
         """Return whether the queue is too long to claim anything, with so many batches on other lists."""
-        if self.unstarted + others < self._max_queue:
+        if self.unstarted + others < self._limits.max_queue:
             return False
-        return self._queue_length() * MAX_SHARED >= self._max_queue
+        return self._queue_length() * MAX_SHARED >= self._limits.max_queue
 
     def lets_share(self, claims: Sequence[Claim], batch_size: int) -> bool:
         """Return whether another claim joins those of a message.
@@ -70,9 +70,9 @@ class Backpressure:
         self._refused_since = None
 
     def check_send(self, asked_at: float) -> None:
-        """Raise TimeoutError when SEND_SHARE of the lease is over since `asked_at`, a time of the monotonic clock."""
+        """Raise TimeoutError when SEND_SHARE of the shortest lease is over since `asked_at` (monotonic clock)."""
         if self._is_late(asked_at):
-            raise TimeoutError(f"the process or Redis stood still for over {SEND_SHARE} of a lease")
+            raise TimeoutError(f"the process or Redis stood still for over {SEND_SHARE} of the shortest lease")
 
     def note_sent(self, claim: Claim, asked_at: float) -> None:
         """Note that a batch was sent, or that no row of it is left to send."""
@@ -86,7 +86,7 @@ class Backpressure:
         self._batches.remove(claim)
 
     def _is_late(self, asked_at: float) -> bool:
-        return time.monotonic() > asked_at + SEND_SHARE * self._lease_s
+        return time.monotonic() > asked_at + SEND_SHARE * self._limits.least_lease_s
 
     def forget_lost(self, states: Sequence[str] = ()) -> bool:
         """Remove lost batches after a refused claim; return whether to claim again at once.
@@ -94,18 +94,18 @@ class Backpressure:
         An empty queue: what is on the list was lost with the broker, or was fetched by a worker. `states`: HASHes of
         the parts on the same server; what was sent before the newest batch started of them is lost or started.
         """
-        self.unstarted = self._max_queue  # a forgotten batch may lie in the queue all the same
+        self.unstarted = self._limits.max_queue  # a forgotten batch may lie in the queue all the same
         asked_at = self._batches.now()  # before the question: a batch sent after the answer is not forgotten
         if self._queue_length() == 0:
-            self._batches.forget(asked_at - self._lease_s / 2)
+            self._batches.forget(asked_at - self._limits.least_lease_s / 2)
             return True
-        self._batches.forget(asked_at - self._lease_s - EXPIRY_SLACK_S)
+        self._batches.forget(asked_at - self._limits.lease_s - EXPIRY_SLACK_S)
         if states:
-            self._batches.forget_passed(states, self._lease_s)
+            self._batches.forget_passed(states, self._limits.lease_s)
         now = time.monotonic()
         if self._refused_since is None:
             self._refused_since = now
-        elif now - self._refused_since > self._lease_s:
+        elif now - self._refused_since > self._limits.lease_s:
             logger.warning("queue_stuck: nothing was claimed for a lease, as no worker starts what is in the queue")
             self._refused_since = math.inf
         return False

@@ -66,7 +66,7 @@ class Dispatcher:
         wakes = [schedule.table.keys.wake for schedule in schedules]
         home = DeploymentNames.of(schedules[0].table.deployment).home
         self._wakeup = Wakeup(client, [home] if isinstance(client, Servers) else wakes)
-        self._pressures = Pressures(client, schedules, broker.queue_length, limits.lease_s, limits.max_queue)
+        self._pressures = Pressures(client, schedules, broker.queue_length, limits)
         self._sender = Sender(broker, self._pressures.by_queue)
         self._parts = PartsDispatch(client, self._sender, self._pressures, limits, self._deferral, self._facts)
         # A little early: a change by another program is noticed and claimed within the interval.
@@ -78,8 +78,7 @@ class Dispatcher:
         self._look_at = self._resume_at = self._linger_until = 0.0
         self._failures = 0
         self._failing = Failing(len(schedules))
-        self._has_more = False
-        """Whether a claim of the last pass was full."""
+        self._has_more = False  # whether a claim of the last pass was full
 
     def run(self, until: float) -> None:
         """Dispatch until a time of the monotonic clock. Logs an Exception, pauses and goes on."""
@@ -229,7 +228,8 @@ class Dispatcher:
         return claim, due_at
 
     def _claim(self, schedule: Schedule, note: str, limit: int, looks: int = 0, since: str = "-inf") -> Found:
-        claim, next_due = schedule.claim_rows(limit, self._limits.lease_s, looks, since, note)
+        lease_s, least_s = self._limits.lease_s, self._limits.least_lease_s
+        claim, next_due = schedule.claim_rows(limit, lease_s, looks, since, note, least_s)
         if claim is None or next_due is None:
             return claim, math.inf
         return claim, time.monotonic() + next_due - float(claim.claimed_at)

@@ -39,13 +39,15 @@ class Claimed(NamedTuple):
 
 
 def claim_parts(
-    client: "redis.Redis", schedules: Sequence[Schedule], limit: int, lease_s: float, note: str = ""
+    client: "redis.Redis", schedules: Sequence[Schedule], limit: int, limits: Limits, note: str = ""
 ) -> list[Claimed]:
     """Claim up to `limit` rows of each part: all calls are sent before the first reply is read.
 
     Raises the error of the connection when no server can be reached.
     """
-    calls = [schedule.claim_call(limit, lease_s, note=note) for schedule in schedules]
+    calls = [
+        schedule.claim_call(limit, limits.lease_s, note=note, least_s=limits.least_lease_s) for schedule in schedules
+    ]
     with open_exchange(client) as exchange:
         replies = [exchange.send([call.command]) for call in calls]
         exchange.read()
@@ -102,7 +104,7 @@ class PartsDispatch:
         with self._deferral:
             asked_at, task_id = time.monotonic(), str(uuid.uuid4())
             note = json.dumps({**self._facts, "task": task_id})
-            claimed = claim_parts(self._client, schedules, limit, self._limits.lease_s, note)
+            claimed = claim_parts(self._client, schedules, limit, self._limits, note)
             found = [(each.schedule, each.claim) for each in claimed if each.claim and each.claim.row_ids]
             batches = [(schedule, replace(claim, task_id=task_id)) for schedule, claim in found]
             if batches:

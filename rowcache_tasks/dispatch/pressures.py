@@ -6,6 +6,7 @@ from functools import cache
 import redis
 
 from rowcache_tasks.dispatch.backpressure import Backpressure
+from rowcache_tasks.dispatch.limits import Limits
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.servers import by_node
@@ -22,14 +23,13 @@ class Pressures:
         client: "redis.Redis",
         schedules: Sequence[Schedule],
         queue_length: Callable[[], int],
-        lease_s: float,
-        max_queue: int,
+        limits: Limits,
     ) -> None:
         self._client = client
         self._tables = [schedule.table for schedule in schedules]
         self._queue_length = queue_length
         self.by_queue: Mapping[str, Backpressure] = {
-            queue: Backpressure(SentBatches(client, queue), self._length, lease_s, max_queue)
+            queue: Backpressure(SentBatches(client, queue), self._length, limits)
             for queue in dict.fromkeys(table.keys.queue for table in self._tables)
         }
         self._asked = queue_length

@@ -20,7 +20,7 @@ EXPIRY_SLACK_S = 60
 """A batch expires so long after its lease, by the clock of Redis: its rows are due again anyway."""
 
 SEND_SHARE = 0.25
-"""Share of its lease within which a batch is sent. Less than the half lease after which claims pause."""
+"""Share of the shortest lease within which a batch is sent. Less than the half after which claims pause."""
 
 UNLISTED = (
     "unlisted_batch: a batch is not in %s of this Redis: its message came twice, or a deployment with another Redis "

@@ -67,7 +67,7 @@ class RowState:
         """Whether the due time of the row is the end of a lease."""
         if self.due is None or self.failure is not None or not self.at < self.due <= self.at + lease_s:
             return False
-        return is_halved(self.due) and self.due - lease_s >= (self.changed or 0)
+        return is_halved(self.due) and self.due >= (self.changed or 0)
 
 
 def is_halved(time: float) -> bool:

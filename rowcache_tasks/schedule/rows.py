@@ -4,6 +4,7 @@ A call is atomic for its rows; longer calls are cut into calls of SCRIPT_BATCH r
 server gave them (Unix seconds), so that a lease can be compared to the last bit. Row ids are text.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Backoff:
 
     base_s: float = 1.0
     max_s: float = 60.0
+    lease_s: float = 30.0
+    """Of rows that cannot be read as a whole, the longest pause; the longest lease."""
 
     def arguments(self) -> list[float]:
         """Return base, bound and a seed: the random numbers of a script are the same at each call."""
@@ -56,28 +59,27 @@ class Schedule:
         """Return the rows of each part that has any."""
         return [(self, [*row_ids])]
 
-    def claim_rows(
-        self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf", note: str = ""
-    ) -> tuple[Claim | None, float | None]:
+    def claim_rows(self, limit: int, lease_s: float, *args: Any, **options: Any) -> tuple[Claim | None, float | None]:
         """Claim up to `limit` due rows, earliest first; also return the next due time, None when no row is scheduled.
 
-        With `looks`, claim proven rows only: rows that were refreshed before and do not fail, among the first `looks`
-        rows due since `due_since` (Claim.go_on_at of the last look). Rows above the cap of the table stay due.
-        `note`: facts as JSON, for explain.
+        Other arguments as for claim_call. Rows without a delay, or with one <= 0, and the row id "" are removed from
+        every key instead. If the process dies after this call, the claimed rows are due again when the lease ends.
 
-        Rows without a delay, or with one <= 0, and the row id "" are removed from every key instead. If the process
-        dies after this call, the claimed rows are due again when the lease ends.
-
-        No Claim: a batch that was claimed half a lease ago is not started yet, so that due rows may be in the queue
-        already (dispatch/backpressure.py).
+        No Claim: a batch that was claimed half of the shortest lease ago is not started yet, so that due rows may be in
+        the queue already (dispatch/backpressure.py).
         """
-        return self.read_claim(self.claim_call(limit, lease_s, looks, due_since, note).run(self._client))
+        return self.read_claim(self.claim_call(limit, lease_s, *args, **options).run(self._client))
 
     def claim_call(
-        self, limit: int, lease_s: float, looks: int = 0, due_since: str = "-inf", note: str = ""
+        self, limit: int, lease_s: float, looks: int = 0, since: str = "-inf", note: str = "", least_s: float = math.inf
     ) -> ScriptCall:
-        """Return the call of claim_rows, for an Exchange."""
-        head = (self._prefix, Keys.fill_prefix, lease_s, limit, lease_s / 2, looks, due_since)
+        """Return the call of claim_rows, for an Exchange.
+
+        The lease is as long as batches of the table need: from `least_s` to `lease_s`. With `looks`, claim proven
+        rows only: rows that were refreshed before and do not fail, among the first `looks` rows due since `since`
+        (Claim.go_on_at of the last look). Rows above the cap of the table stay due. `note`: facts as JSON, for explain.
+        """
+        head = (self._prefix, Keys.fill_prefix, lease_s, limit, min(least_s, lease_s), looks, since)
         return self._call("claim_rows", *head, self.table.max_rate or 0, note)
 
     def read_claim(self, reply: Any) -> tuple[Claim | None, float | None]:

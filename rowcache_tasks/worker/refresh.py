@@ -156,9 +156,10 @@ def read_rows(
     is logged once a minute for each table.
     """
     row_ids = [row_id for claim in claims for row_id in claim.row_ids]
-    lease_s = float(claims[0].lease_until) - float(claims[0].claimed_at)
     try:
-        unchanged = find_unchanged(schedule, source, row_ids, lease_s, exchange) if schedule.table.version else {}
+        unchanged = (
+            find_unchanged(schedule, source, row_ids, backoff.lease_s, exchange) if schedule.table.version else {}
+        )
         fetched = source.fetch([row_id for row_id in row_ids if row_id not in unchanged] if unchanged else row_ids)
         values, errors = fetched.encoder.encode_all(fetched.rows)
     except (redis.ConnectionError, redis.TimeoutError):
@@ -168,7 +169,7 @@ def read_rows(
         text = "%d rows of %s are tried again later: %s"
         is_foreseen = isinstance(error, RowCacheError)
         warn_once(logger, name, text, len(row_ids), name, reason, exc_info=not is_foreseen)
-        outage = replace(backoff, max_s=min(backoff.max_s, max(lease_s, backoff.base_s)))
+        outage = replace(backoff, max_s=min(backoff.max_s, max(backoff.lease_s, backoff.base_s)))
         return ReadRows({}, [], dict.fromkeys(row_ids, reason), outage)
     if failed := errors | fetched.errors:
         row_id, reason = next(iter(failed.items()))

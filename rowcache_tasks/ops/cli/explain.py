@@ -49,7 +49,7 @@ def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:
     ask_outcomes(access.client, part, row_id)
     is_waiting = False
     if row.due is not None and not (notes.claim and notes.claim.worker):
-        claimed_at = row.due - access.settings.lease_s
+        claimed_at = notes.claim.at if notes.claim else row.due - access.settings.lease_s
         waiting: Any = access.client.zcount(part.keys.queue, claimed_at - SAME_S, claimed_at + SAME_S)
         is_waiting = waiting > 0
     overview = read_overview(access.client, access.settings, access.broker, with_clients=False)

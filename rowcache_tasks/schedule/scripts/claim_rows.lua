@@ -1,27 +1,29 @@
 -- Claims due rows, earliest first: moves the due time of each to the end of a lease.
 -- KEYS schedule ZSET, delay ZSET, refreshed ZSET, failures HASH, stats HASH, state HASH,
 --      queue ZSET, notes ZSET, outcomes LIST, asked SET
--- ARGV value_prefix text, fill_prefix text, lease_s seconds, limit rows, max_wait_s seconds,
---      looks rows (0: any due rows are claimed; else only rows that were refreshed before and do
---      not fail, among so many rows), due_since time ("-inf": the first that are due),
---      max_rate rows a second (0: no cap), note JSON (of the claim, for explain; "": none)
+-- ARGV value_prefix text, fill_prefix text, lease_s seconds (the longest), limit rows, least_s
+--      seconds (of a lease), looks rows (0: any due rows are claimed; else only rows that were
+--      refreshed before and do not fail, among so many rows), due_since time ("-inf": the first
+--      that are due), max_rate rows a second (0: no cap), note JSON (of the claim, for explain; "":
+--      none)
 -- RETURNS {claimed_at, lease_until, epoch, next due time or "", batches not started yet, late_ms,
 --         new and failing rows among them (estimated from 16), due time at which the next look goes
 --         on or "",
 --         row id...}; no row id when the table is paused; late_ms of the row that was due first, so
 --         that no row of the batch is later; {claimed_at}, no claim, when a batch that was claimed
---         max_wait_s ago is not started yet
+--         half of the shortest lease ago is not started yet
 local schedule, delay, refreshed, failures, stats, state = unpack(KEYS)
 local queue, notes, outcomes, asked = unpack(KEYS, 7)
-local value_prefix, fill_prefix, lease_s, limit, max_wait_s, looks = unpack(ARGV)
+local value_prefix, fill_prefix, lease_s, limit, least_s, looks = unpack(ARGV)
 local due_since, max_rate, note = unpack(ARGV, 7)
 limit, looks, max_rate = tonumber(limit), tonumber(looks), tonumber(max_rate)
 -- @include now
 -- @include scored
 -- @include epoch
 -- @include lease
+-- @include work
 local claimed_at = exact(now)
-local lease_until = lease_end(lease_s)
+local lease_until = lease_end(lease_for(tonumber(least_s), tonumber(lease_s)))
 
 local waiting = tonumber(redis.pcall('ZCARD', queue)) or 1e6
 if tonumber(redis.pcall('HGET', state, 'paused')) then
@@ -29,7 +31,7 @@ if tonumber(redis.pcall('HGET', state, 'paused')) then
 end
 local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 -- mutant: ignore-queue
-if oldest and now - oldest > tonumber(max_wait_s) then return {claimed_at} end
+if oldest and now - oldest > least_s / 2 then return {claimed_at} end
 -- mutant: claim-all -> local last = '+inf'
 local last = now
 local due = redis.call(

@@ -201,7 +201,7 @@ def test_broker_is_asked_only_when_the_batches_that_nobody_started_are_too_many(
 
 
 def test_batch_that_is_not_full_is_followed_later_the_more_wait_for_a_worker():
-    pauses = [Backpressure(None, None, 30, behind).linger_s(0.05) for behind in range(100)]
+    pauses = [Backpressure(None, None, Limits(max_queue=behind)).linger_s(0.05) for behind in range(100)]
     assert 0 < pauses[0] < 0.005
     assert pauses[:10] == pytest.approx([pauses[0] * (1 + behind) for behind in range(10)])
     assert max(pauses) == 0.05, "a change is noticed within the poll interval all the same"
@@ -342,12 +342,14 @@ def test_table_that_fails_does_not_stop_the_others(build, client, broker, caplog
     assert caplog.text.count("dispatch_failed for a, trying again: ResponseError: WRONGTYPE") == 1
 
 
-def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_a_lease(build, schedule, broker, client, caplog):
+def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_of_the_shortest_lease(
+    build, schedule, broker, client, caplog
+):
     schedule.put_rows({"1": (100, 0)})
     dispatcher = build()
     dispatcher.run_once()
     (claimed_at,) = client.zrange("queue:", 0, -1)
-    client.zadd("queue:", {claimed_at: float(claimed_at) - 16})
+    client.zadd("queue:", {claimed_at: float(claimed_at) - 3})
     client.zadd("schedule:", {"1": 0})
     broker.length = 1
     dispatcher.run_once()
@@ -358,7 +360,7 @@ def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_a_lease(bui
     dispatcher.run_once()
     dispatcher.run_once()
     assert caplog.text.count("queue_stuck") == 1, "but for a whole lease it is"
-    client.zadd("queue:", {claimed_at: float(claimed_at) - 14})
+    client.zadd("queue:", {claimed_at: float(claimed_at) - 2})
     dispatcher.run_once()
     assert broker.rows == ["1", "1"]
 
@@ -424,7 +426,7 @@ def test_batch_that_another_dispatcher_overtakes_stays_on_the_list(build, schedu
 
 def test_batch_that_is_late_before_it_is_sent_is_handed_back(build, schedule, broker, client):
     schedule.put_rows({"1": (100, 0)})
-    with pytest.raises(TimeoutError, match=r"stood still for over 0\.25 of a lease"):
+    with pytest.raises(TimeoutError, match=r"stood still for over 0\.25 of the shortest lease"):
         build(lease_s=1e-6).run_once()
     assert broker.sent == []
     assert client.zcard("queue:") == 0

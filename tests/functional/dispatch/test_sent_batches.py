@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rowcache_tasks.dispatch.backpressure import Backpressure
+from rowcache_tasks.dispatch.limits import Limits
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.schedule.exchange import Exchange
 
@@ -56,10 +57,10 @@ def test_list_of_another_type_holds_nothing_up(batches, client, claim, caplog):
     assert client.echo("still in step") == b"still in step"
 
 
-def test_empty_queue_says_nothing_of_a_batch_that_was_claimed_within_half_a_lease(batches, client, claim):
+def test_empty_queue_says_nothing_of_a_batch_that_was_claimed_within_half_of_the_shortest_lease(batches, client, claim):
     """Another dispatcher may be about to send it."""
-    backpressure = Backpressure(batches, queue_length=lambda: 0, lease_s=30, max_queue=10)
+    backpressure = Backpressure(batches, lambda: 0, Limits(lease_s=30, max_queue=10))
     at = float(claim.claimed_at)
-    client.zadd("queue:", {"older": at - 16, "younger": at - 14})
+    client.zadd("queue:", {"older": at - 3, "younger": at - 2})
     assert backpressure.forget_lost()
     assert client.zrange("queue:", 0, -1) == [b"younger", claim.claimed_at.encode()]

@@ -57,6 +57,44 @@ def test_a_row_is_claimed_again_once_its_lease_has_ended(schedule, client):
     assert claim_all(schedule).row_ids == ["1"]
 
 
+def lease_of(schedule, client):
+    """Claim with a lease of 5 to 30 s; return it, and how long the last commit is ago."""
+    client.zadd("schedule:", {"1": 0})
+    claim = schedule.claim_rows(10, 30, least_s=5)[0]
+    return float(claim.lease_until) - float(claim.claimed_at), claim
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "work_s", "lease_s"),
+    [(0, 0.01, 5), (0, 3, 12), (0, 9, 30), (4, 0.01, 8), (100, 0.01, 30), (-50, 0.01, 30), (0, "?", 30), ("?", 1, 30)],
+)
+def test_lease_is_as_long_as_batches_of_the_table_take(schedule, client, silent_s, work_s, lease_s):
+    schedule.put_rows({"1": (5, 0)})
+    at = "?" if silent_s == "?" else repr(server_time(client) - silent_s)
+    client.hset("state:", mapping={"committed_at": at, "work_s": work_s})
+    assert lease_of(schedule, client)[0] == pytest.approx(lease_s, abs=0.5)
+
+
+def test_lease_is_the_longest_until_batches_are_measured_and_follows_the_slowest_of_the_last_ones(schedule, client):
+    schedule.put_rows({"1": (5, 0)})
+    lease_s, claim = lease_of(schedule, client)
+    assert lease_s == pytest.approx(30, abs=1e-3)
+    slow = replace(claim, claimed_at=repr(float(claim.claimed_at) - 6))
+    assert schedule.commit_rows(slow, {"1": JSON}).refreshed == 1
+    assert lease_of(schedule, client)[0] == pytest.approx(24, abs=2)
+    for _ in range(200):
+        _, claim = lease_of(schedule, client)
+        schedule.commit_rows(claim, {"1": JSON})
+    assert lease_of(schedule, client)[0] == pytest.approx(5, abs=0.5)
+
+
+def test_lease_that_trusts_a_time_after_now_is_found(schedule, client):
+    mutant = Mutant("claim_rows", "trust-future-work").infect(client, schedule.table).schedule
+    mutant.put_rows({"1": (5, 0)})
+    client.hset("state:", mapping={"committed_at": server_time(client) + 50, "work_s": 0.01})
+    assert lease_of(mutant, client)[0] < 6
+
+
 def test_claim_tells_the_next_due_time(schedule, client):
     assert schedule.claim_rows(10, 30)[1] is None
     client.zadd("delay:", {"a": 5})

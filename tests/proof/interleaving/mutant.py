@@ -227,7 +227,7 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "check_clock": {"ignore-filled", "ignore-gap", "ignore-step"},
-    "claim_rows": {"ignore-queue", "look-at-all", "no-cap", "trust-future-pace"},
+    "claim_rows": {"ignore-queue", "look-at-all", "no-cap", "trust-future-pace", "trust-future-work"},
     "commit_rows": {"early-says-all", "first-is-a-change", "no-bound", "no-margin", "refuse-first", "write-late"},
     "miss_rows": {"refuse-first", "write-late"},
 }
