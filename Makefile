@@ -17,7 +17,7 @@ help:
 install: .venv/.dev  ## make .venv with the package and everything for development
 
 demo: .venv/.demo  ## run the main job on real servers, for SECONDS=60, and check every row
-	@exec .venv/bin/python -m rowcache_tasks.demo --seconds $(SECONDS)
+	@exec .venv/bin/python -m demo --seconds $(SECONDS)
 
 test: .venv/.dev  ## run all tests, on servers that they start themselves
 	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long and not containers"

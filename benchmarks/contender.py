@@ -20,7 +20,7 @@ from support.waiting import wait_until
 from benchmarks.processor import descendants
 from benchmarks.servers import ROOT, Servers
 from benchmarks.warmup import warm_up
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 from rowcache_tasks.dispatch.dispatcher import Limits
 
 Pids = dict[str, list[int]]

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import redis
 
+from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.schedule.rows import Schedule
 
 DELAY_S = 3600.0

@@ -18,7 +18,7 @@ import psycopg
 import redis
 from support.deployment import Deployment
 
-from rowcache_tasks.demo.servers import Child, Postgres, Valkey
+from demo.servers import Child, Postgres, Valkey
 
 TABLE = """
 CREATE TABLE inventory (

@@ -8,8 +8,8 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+from demo.servers import Postgres, Valkey
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Postgres, Valkey
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 

@@ -16,7 +16,7 @@ from benchmarks.progress import say
 from benchmarks.round_trips import RoundTrips, count_round_trips
 from benchmarks.section import Section, Table
 from benchmarks.servers import ROOT, Servers
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 ROWS = 10_000
 """Scheduled rows, none due for an hour."""

@@ -22,12 +22,9 @@ from rowcache_tasks.schedule.rows import Backoff, Schedule
 
 logger = logging.getLogger(__name__)
 
-MAX_TURN_S = 1.0
-"""Longest turn: the health check of beat counts turns."""
-PARTS_CHECKED = 64
-"""Parts of tables whose clocks are checked in a second."""
-REPAIR_S = 0.02
-"""Length of the turns that dispatching and the repair after a clock step take."""
+MAX_TURN_S = 1.0  # longest turn: the health check of beat counts turns
+PARTS_CHECKED = 64  # parts of tables whose clocks are checked in a second
+REPAIR_S = 0.02  # length of the turns that dispatching and the repair after a clock step take
 
 
 class DispatchLoop:

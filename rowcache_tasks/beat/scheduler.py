@@ -84,10 +84,7 @@ class DispatchScheduler(Scheduler):
         return max(0.0, min(next_in_s, (datetime.now(UTC) - last_run_at).total_seconds()))
 
     def close(self) -> None:
-        """Close the connections, but not in the signal handler, which calls it too: a tick may use one of them.
-
-        redis-py raises OSError in place of the SystemExit of the handler when its socket was closed meanwhile.
-        """
+        """Close the connections, but not within a tick: in the signal handler, its socket would raise OSError."""
         super().close()
         if self._loop is not None and not self._is_in_tick:
             self._loop.close()

@@ -102,10 +102,7 @@ def hide_passwords(sender: Celery, **_: object) -> None:
 
 @app.on_after_configure.connect(weak=False)
 def sign_messages(sender: Celery, **_: object) -> None:
-    """Sign messages and refuse unsigned ones when task_serializer is 'auth'; see docs/security.md.
-
-    Without keys, a command stops; elsewhere Celery logs the reason, and each attempt to send raises.
-    """
+    """Sign messages, and refuse unsigned ones, when task_serializer is 'auth'; see docs/security.md."""
     if sender.conf.task_serializer != "auth":
         return
     try:

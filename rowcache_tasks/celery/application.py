@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from celery.result import AsyncResult, EagerResult
 
 PACKAGE = "rowcache_tasks"
-applications: list[Celery] = []
-"""The application of the package, then those of users in the order of `install`."""
+applications: list[Celery] = []  # the application of the package, then those of users in the order of `install`
 _tasks: list[tuple[Callable[..., Any], Mapping[str, Any]]] = []
 
 
-CONFIRM_TIMEOUT_S = 5.0
-"""Longest wait for RabbitMQ to confirm a message, where confirm_publish is set."""
+CONFIRM_TIMEOUT_S = 5.0  # longest wait for RabbitMQ to confirm a message, where confirm_publish is set
 
 
 class PackageTask(Task):  # type: ignore[type-arg]
@@ -36,8 +34,7 @@ class PackageTask(Task):  # type: ignore[type-arg]
     ignore_result = True
     rate_limit: Any = 0
     time_limit = soft_time_limit = 86_400  # seconds; a task for a large table takes minutes, and must not begin anew
-    runs_at_once: ClassVar[bool] = False
-    """Whether `delay` runs the task in the caller, as in a test."""
+    runs_at_once: ClassVar[bool] = False  # whether `delay` runs the task in the caller, as in a test
 
     def apply_async(
         self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
@@ -84,10 +81,7 @@ def make_task(app: Any, function: Callable[..., Any], options: Mapping[str, Any]
 
 
 def add_task(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator that makes a function a task of each application.
-
-    A call of the result goes to the task of active_app().
-    """
+    """Return a decorator that makes a function a task of each application; a call goes to that of active_app()."""
     options = options | {"name": name}
 
     def register(function: Callable[..., Any]) -> Any:
@@ -124,9 +118,7 @@ def asked_app() -> str:
     return os.environ.get("CELERY_APP", "")
 
 
-def celery_command() -> str:
-    """Return how the celery command of this application begins, for advice."""
-    return f"celery -A {asked_app() or PACKAGE}"
-
+CELERY = f"celery -A {asked_app() or PACKAGE}"
+COMMAND = f"{CELERY} rowcache"  # how commands of this application begin, for advice
 
 set_application(lambda: None if not applications or is_package(app := active_app()) else app)

@@ -23,8 +23,7 @@ class QueueState:
     """A queue at one moment."""
 
     length: int
-    consumers: int | None = None
-    """None: the broker does not count them, as Redis."""
+    consumers: int | None = None  # None: the broker does not count them, as Redis
     oldest_at: float | None = None
     """Stamp of the oldest message, Unix seconds of the cache's Redis; None: the queue is empty, or it is not known."""
 
@@ -35,8 +34,7 @@ class BrokerState:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._ask_again_at = 0.0
-        self.error = ""
-        """Reason why the broker could not be asked; empty when it could."""
+        self.error = ""  # reason why the broker could not be asked; empty when it could
 
     @property
     def beat_scheduler(self) -> str:

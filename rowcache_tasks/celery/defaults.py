@@ -1,7 +1,4 @@
-"""Defaults of Celery's settings: all that the guarantees, the health checks and Flower need.
-
-Settings of the user win. Their queues and those of the package are added up.
-"""
+"""Defaults of Celery's settings, behind those of the user."""
 
 import socket
 import ssl
@@ -17,8 +14,7 @@ from rowcache_tasks.keys import DeploymentNames
 
 REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
 TASKS = "rowcache_tasks.tasks.*"
-REDIS = {"redis", "rediss", "redis+socket", "sentinel"}
-"""Schemes of brokers with the options of Redis."""
+REDIS = {"redis", "rediss", "redis+socket", "sentinel"}  # schemes of brokers with the options of Redis
 RABBITMQ = {"amqp", "amqps", "pyamqp"}
 
 
@@ -139,10 +135,7 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
 
 
 def all_queues(conf: Mapping[str, Any], names: DeploymentNames) -> Any:
-    """Return the queues of the user and those of the package that are missing; without any, the default queue too.
-
-    With `task_default_queue_type` "quorum", those of the package are quorum queues of RabbitMQ as well.
-    """
+    """Return the queues of the user and the missing ones of the package, of the user's kind (classic, quorum)."""
     theirs = conf["task_queues"]
     kind = conf.get("task_default_queue_type", "classic")
     arguments = None if kind == "classic" else {"x-queue-type": kind}

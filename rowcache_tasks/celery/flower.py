@@ -1,7 +1,4 @@
-"""Defaults of Flower: `celery -A rowcache_tasks flower` listens locally, whatever directory it starts in.
-
-Each FLOWER_* variable, each setting of a flowerconfig.py and each option of the command line wins over them.
-"""
+"""Defaults of Flower, which listens locally; any setting wins over them."""
 
 import re
 import sys

@@ -35,10 +35,7 @@ LOST = (redis.ConnectionError, redis.TimeoutError, OperationalError, OSError)
 
 
 class Printable(logging.Filter):
-    """Escapes control characters in messages and tracebacks. A message of the package is one line.
-
-    `is_all`: also in those of others, whose line breaks stay.
-    """
+    """Escapes control characters in messages and tracebacks, ours or all; a message of ours is one line."""
 
     def __init__(self, is_all: bool) -> None:
         super().__init__()

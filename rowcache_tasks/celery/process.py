@@ -1,7 +1,4 @@
-"""Runtime of a worker process: settings, one Redis client, one database engine.
-
-Made on first use in each process: no socket is shared across a fork.
-"""
+"""Runtime of a worker process: settings, Redis client, engines."""
 
 import os
 from functools import cache, cached_property

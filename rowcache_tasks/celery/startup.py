@@ -77,10 +77,7 @@ def print_line(line: str) -> None:
 
 
 def wait_for(what: str, where: str, check: Callable[[], None], timeout_s: float) -> None:
-    """Call `check` until it raises no connection error. Raises ConfigError after `timeout_s` seconds.
-
-    A wrong certificate or password is not waited for.
-    """
+    """Call `check` until it raises no connection error. Raises ConfigError at the end, or for a lasting cause."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -119,10 +116,7 @@ def check_connections(url: str) -> None:
 
 
 def check_redis(url: str) -> None:
-    """Refuse a node of a cluster in place of the cluster; warn when the server may evict keys, and lose the schedule.
-
-    Of several servers, one that answers is enough.
-    """
+    """Refuse a node of a cluster in its place; warn of eviction. Of several servers, one must answer."""
     is_cluster = False
     try:
         with connect(url, "start") as client:

@@ -1,7 +1,4 @@
-"""Instrumentor of OpenTelemetry: spans of the package, and of Celery, which carries their context in messages.
-
-Needs the extra `otel`.
-"""
+"""Instrumentor of OpenTelemetry: spans of the package, and of Celery."""
 
 from collections.abc import Collection
 from typing import Any

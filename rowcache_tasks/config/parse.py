@@ -9,8 +9,7 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.keys import BROKER_PREFIXES, MAX_PARTITIONS, NAME, NAMESPACE, RESERVED_NAMESPACES
 
-MAX_NAME = 100
-"""Characters of a table's or a query's name: it is in every message, and a label of the metrics."""
+MAX_NAME = 100  # characters of a table's or a query's name: it is in every message, and a label of the metrics
 
 
 def refusal(setting: str, value: object, allowed: str) -> ConfigError:
@@ -94,15 +93,7 @@ def number(noun: str, low: float, high: float) -> Callable[[str, object], float]
     return parse
 
 
-seconds = partial(number, "seconds")
-"""Make the parser of a duration."""
-
-
-def parse_admission(setting: str, value: object) -> str:
-    """Accept "warn" or "refuse"."""
-    if value not in ("warn", "refuse"):
-        raise refusal(setting, value, "'warn' or 'refuse'")
-    return str(value)
+seconds = partial(number, "seconds")  # make the parser of a duration
 
 
 def parse_partitions(setting: str, value: object) -> int:

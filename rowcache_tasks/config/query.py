@@ -20,8 +20,7 @@ class Query:
     """One SELECT. Its columns are those of the key, in the order of the key, then perhaps a delay in seconds."""
 
     name: str
-    setting: str
-    """Its name in messages."""
+    setting: str  # its name in messages
     sql: str
 
 

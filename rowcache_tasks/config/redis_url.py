@@ -45,10 +45,7 @@ def parse_redis_url(setting: str, value: object) -> str:
 
 
 def parse_servers_url(setting: str, value: object) -> str:
-    """Accept the URL of one server or of a cluster, or those of several servers: a list, or a text with spaces.
-
-    Returns one text. Raises ConfigError, without the passwords.
-    """
+    """Accept the URL of a server, a cluster, or several servers (list, or text with spaces); return one text."""
     if isinstance(value, list | tuple) and all(isinstance(url, str) for url in value):
         value = " ".join(value)
     urls = parse_url(setting, value).split()
@@ -67,10 +64,7 @@ def parse_servers_url(setting: str, value: object) -> str:
 
 
 def split_cluster(url: str) -> list[str] | None:
-    """Return the URL of each node in redis+cluster:// or rediss+cluster://; None: it is not that of a cluster.
-
-    Raises ValueError.
-    """
+    """Return the URL of each node in redis+cluster:// or rediss+cluster://; None: it is another. Raises ValueError."""
     if not url.startswith(("redis+cluster://", "rediss+cluster://")):
         return None
     if (found := CLUSTER.fullmatch(url)) is None:
@@ -88,14 +82,11 @@ def split_servers(url: str) -> tuple[list[str], bool]:
 class Sentinels(NamedTuple):
     """Parts of redis+sentinel://[user:password@]host:port,host:port/master/db, or rediss+sentinel:// for TLS."""
 
-    nodes: list[tuple[str, int]]
-    """Host and port of each Sentinel."""
-    master: str
-    """Name of the pair in Sentinel."""
+    nodes: list[tuple[str, int]]  # host and port of each Sentinel
+    master: str  # name of the pair in Sentinel
     server: str
     """redis:// or rediss:// URL with the login, the database and the options of the servers; its host is not used."""
-    login: dict[str, str]
-    """Login at the Sentinels, as options of redis-py."""
+    login: dict[str, str]  # login at the Sentinels, as options of redis-py
 
 
 def split_sentinels(url: str) -> Sentinels | None:

@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rowcache_tasks.config.adaptive import parse_adaptive
 from rowcache_tasks.config.parse import (
     choice,
     number,
-    parse_admission,
     parse_deployment,
     parse_name,
     parse_names,
@@ -24,14 +22,13 @@ from rowcache_tasks.config.parse import (
 from rowcache_tasks.config.query import parse_queries
 from rowcache_tasks.config.redis_url import parse_servers_url, split_servers
 from rowcache_tasks.config.source import read_given, read_module, read_settings
-from rowcache_tasks.config.table import MAX_LISTED, TARGET
+from rowcache_tasks.config.table import MAX_LISTED, TARGET, parse_adaptive
 from rowcache_tasks.config.table import Table as Table  # noqa: PLC0414 exported beside Settings
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.errors.text import nearest, one_line, shorten, suggest
 from rowcache_tasks.keys import BOOK_TABLE, DeploymentNames
 
-MAX_BATCH_SIZE = 1000
-"""Claiming one batch keeps the server busy: 1000 rows take about 5 ms."""
+MAX_BATCH_SIZE = 1000  # claiming one batch keeps the server busy: 1000 rows take about 5 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +114,14 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "target": ("target", parse_share),
     "partitions": ("partitions", parse_partitions),
     "adaptive": ("adaptive", parse_adaptive),
-    "admission": ("admission", parse_admission),
+    "admission": ("admission", choice("warn", "refuse")),
     "max_rate": ("max_rate", number("refreshes a second", 0.1, 1_000_000)),
 }
 """Option -> field of Table, parser."""
 
 
 def load_settings(app: Any = None) -> Settings:
-    """Read the settings of `app`; without it, of the installed one, else the module named by CELERY_CONFIG_MODULE.
-
-    That module is celeryconfig in the current directory by default. Raises ConfigError.
-    """
+    """Read the settings of `app`, else of the installed one, else of CELERY_CONFIG_MODULE. Raises ConfigError."""
     return parse_settings(read_settings(SETTINGS) if app is None else read_given(SETTINGS, app))
 
 

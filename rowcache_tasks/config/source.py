@@ -51,10 +51,7 @@ def read_settings(known: Iterable[str], app: Any = None) -> dict[str, Any]:
 
 
 def read_given(known: Iterable[str], app: Any) -> dict[str, Any]:
-    """Return the settings of an application that a caller names, then of the environment, and of no module.
-
-    Raises ConfigError when both lack one of REQUIRED.
-    """
+    """Return the settings of an application that a caller names, and of the environment. Raises ConfigError."""
     found = read_application(app)
     found |= read_environment(known, found) | _overrides
     missing = [name for name in REQUIRED if found.get(name) is None]
@@ -122,10 +119,7 @@ def parse_json(text: str) -> Any:
 
 
 def import_configuration() -> ModuleType:
-    """Import the module named by CELERY_CONFIG_MODULE, default celeryconfig in the current directory.
-
-    Raises ConfigError when there is none.
-    """
+    """Import CELERY_CONFIG_MODULE, default celeryconfig in the current directory. Raises ConfigError."""
     name = os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig"
     here = str(Path.cwd())
     sys.path.insert(0, here)

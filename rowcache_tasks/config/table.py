@@ -1,22 +1,27 @@
 """Table: one entry of rowcache_tables."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
-from rowcache_tasks.config.adaptive import Adaptive
+from rowcache_tasks.config.parse import refusal, seconds
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import nearest, shorten
 from rowcache_tasks.keys import Keys, partition_of, tags_of
 
-AGE_ERROR_S = 1.0
-"""Longest time from the beginning of a read to its commit."""
-TARGET = 0.999
-"""Of a table with max_staleness and no target."""
-MAX_LISTED = 400
-"""Characters of a list of names in an error."""
+AGE_ERROR_S = 1.0  # longest time from the beginning of a read to its commit
+TARGET = 0.999  # of a table with max_staleness and no target
+MAX_LISTED = 400  # characters of a list of names in an error
+
+
+class Adaptive(NamedTuple):
+    """Shortest and longest delay of a row; seconds."""
+
+    min_s: float
+    max_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +145,14 @@ def parts_of(table: Table) -> tuple[Table, ...]:
         return (table,)
     rate = table.max_rate / table.partitions if table.max_rate else table.max_rate
     return tuple(replace(table, partitions=1, tag=tag, max_rate=rate) for tag in tags_of(table.partitions))
+
+
+def parse_adaptive(setting: str, value: object) -> Adaptive:
+    """Accept a dictionary of `min` and `max`, in seconds; min is below max."""
+    if not isinstance(value, Mapping) or set(value) != {"min", "max"}:
+        raise refusal(setting, value, 'a dictionary of seconds like {"min": 1, "max": 60}')
+    bound = seconds(0.05, 86400)
+    found = Adaptive(bound(f"{setting}['min']", value["min"]), bound(f"{setting}['max']", value["max"]))
+    if found.min_s >= found.max_s:
+        raise refusal(setting, value, "a min below max")
+    return found

@@ -1,7 +1,4 @@
-"""JSON form of a row: column values in, one UTF-8 JSON object out.
-
-The dialects choose the converter of each column; docs/json.md has the table.
-"""
+"""JSON form of a row: column values in, one UTF-8 JSON object out."""
 
 import math
 import re
@@ -74,10 +71,7 @@ class RowEncoder:
 
 
 def _packer(names: Sequence[str]) -> Callable[..., object]:
-    """Make the function that packs a row's values into an object with these members.
-
-    msgspec encodes a struct three times as fast as a dictionary. It refuses names that JSON has to escape.
-    """
+    """Make the function that packs values: into a struct, encoded fast, or a dict for names that JSON escapes."""
     # str() of a str subclass such as SQLAlchemy's quoted_name could be another one; join never is.
     plain = ["".join(name) for name in names]
     fields = [f"column_{i}" for i in range(len(plain))]

@@ -19,8 +19,7 @@ ALLOWED = (
     "allowed is postgresql+psycopg://…, mysql+pymysql://…, mariadb+pymysql://…, sqlite:///… or another of SQLAlchemy's"
 )
 DATABASE_URL = "rowcache_database_url"
-EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
-"""Driver -> extra of the package."""
+EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}  # driver -> extra of the package
 
 warned_urls: set[str] = set()
 """URLs that led to a replica. A forked child has those of its parent, and is silent about them."""

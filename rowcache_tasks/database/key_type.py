@@ -32,12 +32,9 @@ def as_it_is(value: Any) -> Any:
 class KeyType:
     """Text form of one type of key column."""
 
-    parse: Callable[[str], Hashable]
-    """Text -> value for the statement; raises ValueError with the reason."""
-    read: Callable[[Any], Hashable] = as_it_is
-    """The driver's value -> the value that `parse` returns."""
-    write: Callable[[Any], str] = str
-    """The value that `parse` returns -> canonical text."""
+    parse: Callable[[str], Hashable]  # text -> value for the statement; raises ValueError with the reason
+    read: Callable[[Any], Hashable] = as_it_is  # the driver's value -> the value that `parse` returns
+    write: Callable[[Any], str] = str  # the value that `parse` returns -> canonical text
     parse_canonical: Callable[[Sequence[str]], Sequence[Hashable] | None] = field(default=lambda _texts: None)
     """Texts -> values, many times faster than one by one; None unless each text is known to be canonical."""
 
@@ -86,20 +83,15 @@ def text_key(*, nul: bool = True, padded: bool = False) -> KeyType:
             return None
         return texts
 
-    def trim(value: str) -> str:
-        return value.rstrip(" ")
-
-    return KeyType(parse, trim) if padded else KeyType(parse, parse_canonical=parse_canonical)
+    return (
+        KeyType(parse, lambda value: value.rstrip(" ")) if padded else KeyType(parse, parse_canonical=parse_canonical)
+    )
 
 
 def _parse_uuid(text: str) -> str:
     if not HYPHENATED_UUID.fullmatch(text):
         raise ValueError("it is not a hyphenated UUID")
     return str(UUID(text))
-
-
-def _parse_canonical_uuids(texts: Sequence[str]) -> Sequence[str] | None:
-    return texts if all(map(CANONICAL_UUID.fullmatch, texts)) else None
 
 
 def _parse_date(text: str) -> str:
@@ -178,10 +170,11 @@ def or_infinite(kind: KeyType) -> KeyType:
     return replace(kind, parse=lambda text: text if text in INFINITE else kind.parse(text))
 
 
-UUID_KEY = KeyType(_parse_uuid, str.lower, parse_canonical=_parse_canonical_uuids)
-"""Hyphenated; canonical in lower case."""
+UUID_KEY = KeyType(
+    _parse_uuid,
+    str.lower,  # hyphenated, canonical in lower case
+    parse_canonical=lambda texts: texts if all(map(CANONICAL_UUID.fullmatch, texts)) else None,
+)
 DATE_KEY = KeyType(_parse_date)
-DECIMAL_KEY = KeyType(_parse_decimal, Decimal, lambda value: format(value, "f"))
-"""Plain digits; 1.5 and 1.50 are equal."""
+DECIMAL_KEY = KeyType(_parse_decimal, Decimal, lambda value: format(value, "f"))  # 1.5 and 1.50 are equal
 BOOLEAN_KEY = KeyType(_parse_boolean, write=lambda value: {0: "false", 1: "true"}.get(value) or str(value))
-"""true or false."""

@@ -1,7 +1,4 @@
-"""Keys of rows, and their text form: the row id.
-
-Several texts may stand for one value ("42" and "042"); `write` returns the canonical one, as in a scan of the table.
-"""
+"""Keys of rows, and their text form: the row id."""
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -18,8 +15,7 @@ class RowKey:
     def __init__(self, types: Sequence[KeyType]) -> None:
         self._types = tuple(types)
         self._writers = [kind.write if kind.read is as_it_is else _composed(kind) for kind in types]
-        self.width = len(self._types)
-        """Number of columns."""
+        self.width = len(self._types)  # number of columns
 
     def parse(self, row_id: str) -> Any:
         """Return the key of a row id; raises ValueError with the reason when it has none."""
@@ -51,10 +47,7 @@ class RowKey:
         return keys, errors
 
     def parse_canonical(self, row_ids: Sequence[str]) -> Sequence[Any] | None:
-        """Return the keys of a usual batch, column by column; None unless each row id is known to be canonical.
-
-        An empty text, which is no row id, counts as canonical text.
-        """
+        """Return the keys of a usual batch, column by column; None unless each row id, or empty text, is canonical."""
         if not row_ids:
             return []
         if self.width == 1:
@@ -68,10 +61,7 @@ class RowKey:
         return None if None in columns else list(zip(*columns, strict=True))
 
     def aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
-        """Return the row ids that are another text for a key ("042"), each with the canonical one ("42").
-
-        Row ids without a key are left out, and so are texts that only the database calls equal.
-        """
+        """Return the row ids that are another text for a key ("042") -> the canonical one ("42")."""
         keys, _ = self.parse_all(row_ids)
         texts = {row_id: self.text(key) for row_id, key in keys.items()}
         return {row_id: text for row_id, text in texts.items() if text != row_id}

@@ -15,8 +15,7 @@ class Found:
     rows: dict[str, Sequence[object]] = field(default_factory=dict)
     """Row id -> values in the order of the statement's columns."""
     missing: list[str] = field(default_factory=list)
-    errors: dict[str, str] = field(default_factory=dict)
-    """Row id -> reason, one line."""
+    errors: dict[str, str] = field(default_factory=dict)  # row id -> reason, one line
 
 
 def lookup(
@@ -68,10 +67,7 @@ def _assign(
     rows: dict[Any, Any],
     errors: dict[Any, str],
 ) -> list[list[Any]]:
-    """Add the rows that were selected for a batch of keys; returns the batches that must be selected again.
-
-    The database may call keys equal that differ here (letter case, accents, padding).
-    """
+    """Add the selected rows; return the batches to select again: the database may call keys equal that differ here."""
     if len(batch) == 1:  # whichever text the database has for this key
         rows.update(zip(batch, selected, strict=False))
         if len(selected) > 1:

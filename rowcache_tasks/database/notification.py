@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,14 +16,11 @@ from rowcache_tasks.database.table import SourceTable
 from rowcache_tasks.database.trigger import channel_of, check_triggers, read_payload, trigger_sql
 from rowcache_tasks.errors import ConfigError, SourceError
 
-PING_S = 10.0
-"""Pause between two notifications to ourselves, which show that others arrive too."""
-PONG_S = 5.0
-"""Longest time that such a notification takes."""
+PING_S = 10.0  # pause between two notifications to ourselves, which show that others arrive too
+PONG_S = 5.0  # longest time that such a notification takes
 PING = "ping "
 
-Changes = list[str] | None
-"""Row ids; None: of more rows than a notification has, or unknown."""
+Changes = list[str] | None  # row ids; None: of more rows than a notification has, or unknown
 
 
 class NotifyingTable(Source):
@@ -36,11 +34,11 @@ class NotifyingTable(Source):
     def sql(self) -> str:
         """Return the SQL of the triggers. Raises ArgumentError for a view, SourceError when unreachable."""
         self.load()
-        return str(self._read(lambda table: self._ask(table, trigger_sql)))
+        return self._ask(partial(trigger_sql, self._settings))
 
     def check(self) -> None:
         """Raise ConfigError unless the triggers are installed, SourceError when unreachable."""
-        self._read(lambda table: self._ask(table, check_triggers))
+        self._ask(partial(check_triggers, self._settings))
 
     def row_ids(self, payload: str) -> Changes:
         """Return the row ids of a notification."""
@@ -73,10 +71,6 @@ class NotifyingTable(Source):
         """Wait for notifications; return those of one packet."""
         with self._wrapped_errors():
             return list(connection.notifies(timeout=timeout_s, stop_after=1))
-
-    def _ask(self, table: SourceTable, ask: Any) -> Any:
-        with self._dialect.transaction(self._engine) as connection:
-            return ask(self._settings, table, connection)
 
 
 class Listener:
@@ -115,10 +109,7 @@ class Listener:
         self._connection = None
 
     def wait(self, timeout_s: float) -> Iterator[tuple[str, Changes]]:
-        """Yield the table and rows of each notification of one packet; none after the timeout.
-
-        Raises SourceError when the connection is lost, or receives nothing, and ConfigError without triggers.
-        """
+        """Yield the table and rows of each notification of a packet; none after the timeout. Raises SourceError."""
         now = time.monotonic()
         if now > self._pinged_at + PING_S:
             for table in self._tables.values():

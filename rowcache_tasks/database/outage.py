@@ -5,14 +5,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-FACTOR = 3
-"""A pause is so many times as long as what failed, so a database that hangs takes a quarter of a process."""
+FACTOR = 3  # a pause is so many times as long as what failed, so a database that hangs takes a quarter of a process
 
 
-MIN_S = 0.5
-"""Shorter failures are followed by no pause."""
-MAX_S = 15.0
-"""Longest pause."""
+MIN_S = 0.5  # shorter failures are followed by no pause
+MAX_S = 15.0  # longest pause
 
 
 class Outage:

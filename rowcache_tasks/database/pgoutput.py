@@ -10,10 +10,8 @@ COMMIT = b"C"
 class ChangedRow(NamedTuple):
     """A row of a change."""
 
-    relation: int
-    """OID of its table."""
-    values: dict[str, str] | None
-    """Column -> text, as far as it is sent; None: all rows of the table, by TRUNCATE."""
+    relation: int  # OID of its table
+    values: dict[str, str] | None  # column -> text, as far as it is sent; None: all rows of the table, by TRUNCATE
 
 
 class Decoder:

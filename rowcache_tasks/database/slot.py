@@ -9,24 +9,20 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import dialect_of
 from rowcache_tasks.database.notification import Changes
 from rowcache_tasks.database.pgoutput import COMMIT, ChangedRow, Decoder
-from rowcache_tasks.database.source import Source
+from rowcache_tasks.database.source import Source, source_errors
 from rowcache_tasks.database.table import SourceTable
 from rowcache_tasks.database.trigger import quoted_relation
 from rowcache_tasks.errors import ConfigError, SourceError
-from rowcache_tasks.errors.text import MAX_TEXT, one_line
 
-PAGE = 1000
-"""Messages that are in memory at a time."""
+PAGE = 1000  # messages that are in memory at a time
 PEEK = 10_000
 """Messages of one look at the slot, and the rest of the last transaction: the server keeps them in a file."""
-IN_USE = "55006"
-"""SQLSTATE: another follower reads the slot just now."""
+IN_USE = "55006"  # SQLSTATE: another follower reads the slot just now
 
 SLOT = sa.text("""
 SELECT plugin, database = current_database(),
@@ -63,12 +59,9 @@ class SlotTable(Source):
 
     def relations(self) -> set[int]:
         """Return the OIDs of the table and its partitions."""
-
-        def ask(table: SourceTable) -> set[int]:
-            with self._dialect.transaction(self._engine) as connection:
-                return {*connection.scalars(RELATIONS, {"relation": quoted_relation(table, connection)})}
-
-        return self._read(ask)
+        return self._ask(
+            lambda table, connection: {*connection.scalars(RELATIONS, {"relation": quoted_relation(table, connection)})}
+        )
 
     def row_ids(self, rows: Sequence[Mapping[str, str] | None]) -> tuple[list[str], bool]:
         """Return the ids of rows as pgoutput writes them, and whether there are others: without their whole key."""
@@ -93,8 +86,7 @@ class Slot:
     """Reader of a slot of the plugin pgoutput. Not thread-safe."""
 
     def __init__(self, engine: Engine, tables: Sequence[Table], name: str) -> None:
-        self.name = name
-        """Of the slot, and of the publication."""
+        self.name = name  # of the slot, and of the publication
         self._engine = engine
         self._dialect = dialect_of(engine.dialect.name)
         self._tables = {table.name: SlotTable(engine, table) for table in tables}
@@ -137,10 +129,7 @@ class Slot:
         )
 
     def changes(self) -> Iterator[Sequence[tuple[str, Changes]]]:
-        """Yield the changed rows by table, page by page, and remove them from the slot after the last page.
-
-        A pass that is not read to its end is repeated by the next one. Raises SourceError.
-        """
+        """Yield changed rows by table, page by page, and remove them after the last page. Raises SourceError."""
         try:
             with self._connected() as connection:
                 until = end = str(connection.scalar(NOW))
@@ -187,9 +176,8 @@ class Slot:
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         """Open a transaction. Raises SourceError."""
-        try:
-            with self._dialect.transaction(self._engine) as connection:
-                yield connection
-        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
-            reason = self._dialect.message(getattr(error, "orig", None) or error)
-            raise SourceError(one_line(f"replication slot {self.name}: {reason}", MAX_TEXT)) from error
+        with (
+            source_errors(self._engine, f"replication slot {self.name}"),
+            self._dialect.transaction(self._engine) as connection,
+        ):
+            yield connection

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,16 +27,14 @@ logger = logging.getLogger(__name__)
 QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
 T = TypeVar("T")
-CATALOG_AGE_S = 10.0
-"""The catalog is looked up again after this time, for new columns and types."""
+CATALOG_AGE_S = 10.0  # the catalog is looked up again after this time, for new columns and types
 
 
 @dataclass(slots=True, kw_only=True)
 class Fetched(Found):
     """Outcome of a fetch."""
 
-    encoder: RowEncoder
-    """Encoder of these rows."""
+    encoder: RowEncoder  # encoder of these rows
 
 
 class Source:
@@ -96,10 +94,7 @@ class Source:
         return self._read(fetch)
 
     def find_missing(self, row_ids: Sequence[str]) -> list[str]:
-        """Return the row ids that the database has no row for, those without a key included. One SELECT of keys.
-
-        Raises SourceError when the database as a whole cannot be read.
-        """
+        """Return the row ids without a row or without a key, by one SELECT of keys. Raises SourceError."""
 
         def find_missing(table: SourceTable) -> set[str]:
             keys, errors = table.row_key.parse_all(row_ids)
@@ -130,10 +125,7 @@ class Source:
             logger.warning("%s: left out %d row(s) whose key is an empty text", self._settings.setting, empty)
 
     def stream_query(self, query: Query, size: int) -> Iterator[list[tuple[str, float | None]]]:
-        """Yield the row ids that a query returns, each with its delay or None, as `stream_row_ids` does.
-
-        Raises ConfigError for a value that is not a key or a delay, SourceError when the query cannot be run.
-        """
+        """Yield the row ids of a query, each with its delay or None. Raises ConfigError for a wrong value."""
         with (
             self._stream(query) as (table, connection),
             connection.execution_options(no_parameters=True).exec_driver_sql(query.sql) as result,
@@ -157,12 +149,7 @@ class Source:
 
     def count_rows(self) -> int:
         """Count the rows now."""
-
-        def count(table: SourceTable) -> int:
-            with self._dialect.transaction(self._engine) as connection:
-                return connection.scalar(select(func.count()).select_from(table.relation)) or 0
-
-        return self._read(count)
+        return self._ask(lambda table, asked: asked.scalar(select(func.count()).select_from(table.relation)) or 0)
 
     def _current(self) -> SourceTable:
         """Return the table as it was CATALOG_AGE_S ago or later."""
@@ -207,6 +194,15 @@ class Source:
                 raise SourceError(str(error)) from error
             return read(table)
 
+    def _ask(self, ask: Callable[[SourceTable, Connection], T]) -> T:
+        """Read by a function of the table and a connection in a transaction."""
+
+        def read(table: SourceTable) -> T:
+            with self._dialect.transaction(self._engine) as connection:
+                return ask(table, connection)
+
+        return self._read(read)
+
     def _lookup(self, keys: dict[str, Any], select: SelectByKeys, key_of: Callable[[Any], Any]) -> Found:
         def select_batch(batch: list[Any]) -> Sequence[Any]:
             with self._engine.connect() as connection:
@@ -234,16 +230,20 @@ class Source:
             return f"the driver cannot read the row: {type(error).__name__}"
         return None
 
-    @contextmanager
-    def _wrapped_errors(self, query: Query | None = None) -> Iterator[None]:
-        """Wrap the library's errors in SourceError: SQLAlchemy's, and the driver's bare ones while it connects."""
-        try:
-            yield
-        except (SQLAlchemyError, self._driver_error) as error:
-            what = f"{self._settings.setting}: cannot read {self._settings.table!r}"
-            if query is not None:
-                what = f"{query.setting}: cannot run the statement"
-            raise SourceError(one_line(f"{what}: {self._dialect.message(_original(error))}", MAX_TEXT)) from error
+    def _wrapped_errors(self, query: Query | None = None) -> AbstractContextManager[None]:
+        if query is not None:
+            return source_errors(self._engine, f"{query.setting}: cannot run the statement")
+        return source_errors(self._engine, f"{self._settings.setting}: cannot read {self._settings.table!r}")
+
+
+@contextmanager
+def source_errors(engine: Engine, failure: str) -> Iterator[None]:
+    """Wrap the library's errors in SourceError: SQLAlchemy's, and the driver's bare ones while it connects."""
+    try:
+        yield
+    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
+        reason = dialect_of(engine.dialect.name).message(_original(error))
+        raise SourceError(one_line(f"{failure}: {reason}", MAX_TEXT)) from error
 
 
 def _original(error: BaseException) -> BaseException:

@@ -19,20 +19,17 @@ from rowcache_tasks.errors.text import suggest
 WORD = r'"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^."`]+'
 QUOTED_NAME = re.compile(rf"((?P<schema>{WORD})\.)?(?P<name>{WORD})")
 
-MAX_MESSAGE = 400
-"""Characters of an error that lists columns or tables."""
+MAX_MESSAGE = 400  # characters of an error that lists columns or tables
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
     """Versions of the rows of a table: the first member of each JSON object."""
 
-    select: SelectByKeys
-    """The version, then the key columns."""
+    select: SelectByKeys  # the version, then the key columns
     key_of: Callable[[Sequence[Any]], Any]
     encoder: RowEncoder
-    shape: str
-    """Digest of the columns of the JSON and of their types."""
+    shape: str  # digest of the columns of the JSON and of their types
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +37,17 @@ class SourceTable:
     """Statements of one table. Rows hold the columns of the JSON, then the key columns that are not among them."""
 
     relation: TableClause
-    columns: Mapping[str, SourceColumn]
-    """All columns of the relation."""
-    key: tuple[str, ...]
-    """Names of the key columns."""
-    width: int
-    """Number of values that go into the JSON."""
-    has_hidden_key: bool
-    """Whether rows hold key columns after them."""
+    columns: Mapping[str, SourceColumn]  # all columns of the relation
+    key: tuple[str, ...]  # names of the key columns
+    width: int  # number of values that go into the JSON
+    has_hidden_key: bool  # whether rows hold key columns after them
     row_key: RowKey
-    key_of: Callable[[Sequence[Any]], Any]
-    """Row -> key, as `row_key.parse` returns it."""
+    key_of: Callable[[Sequence[Any]], Any]  # row -> key, as `row_key.parse` returns it
     encoder: RowEncoder
     select_rows: SelectByKeys
-    select_keys: SelectByKeys
-    """The key columns alone."""
-    versions: "Versions | None"
-    """None: every row is read in full."""
-    all_keys: Select[*tuple[Any, ...]]
-    """SELECT of the key columns of all rows, none of them NULL."""
+    select_keys: SelectByKeys  # the key columns alone
+    versions: "Versions | None"  # None: every row is read in full
+    all_keys: Select[*tuple[Any, ...]]  # SELECT of the key columns of all rows, none of them NULL
 
 
 def load_table(settings: Table, dialect: Dialect, connection: Connection) -> SourceTable:
@@ -118,7 +107,10 @@ def _find(settings: Table, dialect: Dialect, connection: Connection) -> tuple[Ta
         if columns:
             return relation, columns
     schema, name = places[0]
-    raise _unknown_table(settings, name, dialect.relation_names(connection, schema or None))
+    names = dialect.relation_names(connection, schema or None)
+    found = suggest(name, names) if names else ": there are no tables"
+    where = f"{settings.setting}['table']"
+    raise ConfigError(f"{where}: the database has no table or view {settings.table!r}{found}"[:MAX_MESSAGE])
 
 
 def _places(settings: Table) -> list[tuple[str, str]]:
@@ -164,9 +156,3 @@ def _key_type_of(settings: Table, part: SourceColumn, columns: Mapping[str, Sour
             f'text: name columns that identify a row, "key": one or more of {others}'[:MAX_MESSAGE]
         )
     return part.key_type
-
-
-def _unknown_table(settings: Table, name: str, names: list[str]) -> ConfigError:
-    found = suggest(name, names) if names else ": there are no tables"
-    where = f"{settings.setting}['table']"
-    return ConfigError(f"{where}: the database has no table or view {settings.table!r}{found}"[:MAX_MESSAGE])

@@ -13,16 +13,11 @@ from rowcache_tasks.database.dialects import SourceColumn
 from rowcache_tasks.database.table import SourceTable
 from rowcache_tasks.errors import ArgumentError, ConfigError
 
-MANY = "many"
-"""Payload in place of row ids: more than MAX_ROWS, or all."""
-MAX_ROWS = 1000
-"""Rows of one statement whose ids are sent."""
-MAX_BYTES = 7900
-"""PostgreSQL sends payloads of less than 8000 bytes."""
-EVENTS = {"insert": 4, "update": 16, "delete": 8, "truncate": 32}
-"""Event -> its bit in pg_trigger.tgtype."""
-TABLE_KINDS = ("r", "p")
-"""Of pg_class.relkind: table, partitioned table."""
+MANY = "many"  # payload in place of row ids: more than MAX_ROWS, or all
+MAX_ROWS = 1000  # rows of one statement whose ids are sent
+MAX_BYTES = 7900  # PostgreSQL sends payloads of less than 8000 bytes
+EVENTS = {"insert": 4, "update": 16, "delete": 8, "truncate": 32}  # event -> its bit in pg_trigger.tgtype
+TABLE_KINDS = ("r", "p")  # of pg_class.relkind: table, partitioned table
 
 PLACE = sa.text("""
 SELECT n.nspname, c.relname, c.relkind::text FROM pg_catalog.pg_class c
@@ -101,10 +96,7 @@ def trigger_sql(settings: Table, table: SourceTable, connection: Connection) -> 
         )
     quote = connection.dialect.identifier_preparer.quote_identifier
     key = [table.columns[column] for column in table.key]
-    place = {
-        "relation": f"{quote(schema)}.{quote(name)}",
-        "function": f"{quote(schema)}.{quote(channel_of(settings))}",
-    }
+    place = {"relation": f"{quote(schema)}.{quote(name)}", "function": f"{quote(schema)}.{quote(channel_of(settings))}"}
     old, new = (_select(key, quote, rows) for rows in ("rowcache_old", "rowcache_new"))
     channel = f"'{channel_of(settings)}'"
     limits = {"max_rows": MAX_ROWS, "max_bytes": MAX_BYTES, "many": MANY}

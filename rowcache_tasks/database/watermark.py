@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SourceColumn
@@ -21,18 +21,15 @@ from rowcache_tasks.database.table import SourceTable
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten, suggest
 
-PAGE = 1000
-"""Rows in one SELECT."""
+PAGE = 1000  # rows in one SELECT
 MAX_SEEN = 50_000
 """Rows within the margin that are remembered. Of more, those that are committed late wait for their interval."""
-KEPT_S = 3600.0
-"""A clock of the database that steps back by less than this is followed."""
+KEPT_S = 3600.0  # a clock of the database that steps back by less than this is followed
 SETTLED_S = 1.0
 MAX_TICKS = 100
 TEMPORAL = re.compile("date|time", re.IGNORECASE)
 
-Position = tuple[Any, ...]
-"""Value of the column, then the key."""
+Position = tuple[Any, ...]  # value of the column, then the key
 
 
 class Watermark(Source):
@@ -53,10 +50,7 @@ class Watermark(Source):
         self._positions.begin(self._clock(), rows[0][1] if rows else None)
 
     def changes(self) -> Iterator[list[str]]:
-        """Yield the ids of the rows that have changed since the last pass, page by page, each page one SELECT.
-
-        A pass that is not read to its end is repeated by the next one.
-        """
+        """Yield ids of rows changed since the last pass that was read to its end, page by page."""
         now = self._clock()
         after = self._positions.floor(now)
         self._settle(now)
@@ -128,16 +122,9 @@ class Watermark(Source):
 
     def _clock(self) -> float:
         """Return the time of the database, by which the margin is measured, in seconds."""
-        statement = self._dialect.clock
-        if not statement:
+        if not self._dialect.clock:
             return time.monotonic()
-
-        def ask(_table: SourceTable) -> float:
-            connection: Connection
-            with self._dialect.transaction(self._engine) as connection:
-                return float(connection.exec_driver_sql(statement).scalar_one())
-
-        return self._read(ask)
+        return self._ask(lambda _, connection: float(connection.exec_driver_sql(self._dialect.clock).scalar_one()))
 
 
 class Positions:
@@ -153,10 +140,7 @@ class Positions:
         self._noted = deque([(now, position)])
 
     def floor(self, now: float) -> Position | None:
-        """Return the newest position that was noted the margin ago or earlier, else the oldest.
-
-        After a step back of the clock that is also true by the new time: the rows changed since have lower values.
-        """
+        """Return the newest position noted the margin ago or earlier, else the oldest; also after a clock step."""
         self._is_stepped = now < self._noted[-1][0]
         while self._noted[-1][0] > now:
             _, position = self._noted.pop()
@@ -168,9 +152,6 @@ class Positions:
         return next(old_enough, self._noted[0][1])
 
     def note(self, now: float, newest: Position | None) -> None:
-        """Note the newest of the rows that have changed; None: none has.
-
-        Not that of the whole table: after a step back of the clock it is not reached for a while.
-        """
+        """Note the newest of the rows that have changed, if any; after a step back of the clock, none for a while."""
         if newest is not None and not self._is_stepped:
             self._noted.append((now, newest))

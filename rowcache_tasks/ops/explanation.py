@@ -9,26 +9,20 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.problem import describe_queue
-from rowcache_tasks.ops.reason import Reason, describe_claim, next_try, reason_of
+from rowcache_tasks.ops.reason import Reason, ago, describe_claim, next_try, reason_of
 from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.row_state import RowState, finite
 
 Answer = Literal["equal", "different", "missing", "unreadable", "unknown"]
-IN_DATABASE: dict[Answer, bool | None] = {
-    "equal": True,
-    "different": True,
-    "missing": False,
-    "unreadable": None,
-    "unknown": None,
+ANSWERS: dict[Answer, tuple[bool | None, str]] = {
+    "equal": (True, "has the row as it is cached"),
+    "different": (True, "has the row with another value, or the row is not cached"),
+    "missing": (False, "has no such row"),
+    "unreadable": (None, "cannot read the row"),
+    "unknown": (None, "was not asked"),
 }
-ANSWERS: dict[Answer, str] = {
-    "equal": "has the row as it is cached",
-    "different": "has the row with another value, or the row is not cached",
-    "missing": "has no such row",
-    "unreadable": "cannot read the row",
-    "unknown": "was not asked",
-}
+"""Answer of the database -> whether it has the row, None: not known; a phrase for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +33,14 @@ class Explanation:
     row: RowState
     found: Overview
     database: Answer
-    database_error: str = ""
-    """Why the database is not known."""
-    is_waiting: bool = False
-    """Whether its claim is in a batch that no worker has started."""
+    database_error: str = ""  # why the database is not known
+    is_waiting: bool = False  # whether its claim is in a batch that no worker has started
     notes: Notes = NO_NOTES
 
     @property
     def reason(self) -> Reason:
         """Why the row is as it is."""
-        is_there = IN_DATABASE[self.database]
-        return reason_of(self.row, self.found, self.table, in_database=is_there, notes=self.notes)
+        return reason_of(self.row, self.found, self.table, in_database=ANSWERS[self.database][0], notes=self.notes)
 
     @property
     def is_claimed(self) -> bool:
@@ -111,10 +102,10 @@ class Explanation:
             "schedule": self._schedule(),
             "claim": self._claim(),
             "outcomes": "; ".join(map(self._outcome, self.notes.outcomes)) or "none noted",
-            "failure": "none" if row.failure is None else f"{self._ago(row.failure.at)}: {row.failure.error}",
+            "failure": "none" if row.failure is None else f"{ago(row, row.failure.at)}: {row.failure.error}",
             "table": f"{paused}; {' and '.join(having)} alive that have it",
             "queue": describe_queue(self.found, self.found.names.refresh_queue),
-            "database": ANSWERS[self.database] + error,
+            "database": ANSWERS[self.database][1] + error,
         }
         head = f"row {show_text(row.row_id)} of {self.table.name}: {self.reason.name.replace('_', ' ')}: "
         return [head + one_line(self.reason.text), *(f"  {name:<10}{one_line(text)}" for name, text in facts.items())]
@@ -130,7 +121,7 @@ class Explanation:
     def _schedule(self) -> str:
         row = self.row
         every = "no interval" if row.delay is None else f"every {row.delay:g} s"
-        changed = "none in the last day" if row.changed is None else f"enqueued {self._ago(row.changed)}"
+        changed = "none in the last day" if row.changed is None else f"enqueued {ago(row, row.changed)}"
         due = next_try(row)
         if self.is_claimed:
             due = f"its lease ends in {show_duration(row.due_in or 0)}"
@@ -143,13 +134,9 @@ class Explanation:
         if not self.is_claimed:
             return "not claimed"
         started = "no worker has started its batch" if self.is_waiting else "a worker has started its batch"
-        claim = self.claim
-        if claim is None:
+        if (claim := self.claim) is None:
             return f"claimed; {started}"
-        return f"claimed {self._ago(claim.at)} by {describe_claim(claim, self.row.at)}"
+        return f"claimed {ago(self.row, claim.at)} by {describe_claim(claim, self.row.at)}"
 
     def _outcome(self, outcome: Outcome) -> str:
-        return f"{outcome.outcome} {self._ago(outcome.at)}" + (f" ({outcome.reason})" if outcome.reason else "")
-
-    def _ago(self, time: float) -> str:
-        return f"{show_duration(max(0.0, self.row.at - time))} ago"
+        return f"{outcome.outcome} {ago(self.row, outcome.at)}" + (f" ({outcome.reason})" if outcome.reason else "")

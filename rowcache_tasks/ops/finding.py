@@ -8,8 +8,7 @@ class Finding(NamedTuple):
     """One line of a report."""
 
     level: Literal["ok", "warn", "fail"]
-    text: str
-    """What was found and, unless it is ok, the remedy."""
+    text: str  # what was found and, unless it is ok, the remedy
 
 
 ok = partial(Finding, "ok")

@@ -1,8 +1,4 @@
-"""Freshness of tables: ages of values at percentiles, rows without a refresh. Read only.
-
-`refreshed:` is sorted by the time of the last accepted refresh, so an age at a percentile is one ZRANGE by rank:
-O(log n).
-"""
+"""Freshness of tables: ages at percentiles, rows without a refresh."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,16 +20,12 @@ LABELS = ("age p50", "p99", "p99.9", "oldest")
 class Freshness:
     """Ages of the values of one table."""
 
-    ages: Mapping[str, float | None]
-    """The QUANTILES: seconds; None: no row is refreshed."""
+    ages: Mapping[str, float | None]  # the QUANTILES: seconds; None: no row is refreshed
     never_refreshed: int
     """Scheduled rows without an accepted refresh, or with one from before a step back of the clock of Redis."""
-    promised: int = 0
-    """Rows with a delay."""
-    within: int = 0
-    """Those that were certainly refreshed within max_staleness."""
-    maybe_within: int = 0
-    """Those that were refreshed within it, or are not if rows that readers have filled are."""
+    promised: int = 0  # rows with a delay
+    within: int = 0  # those that were certainly refreshed within max_staleness
+    maybe_within: int = 0  # those that were refreshed within it, or are not if rows that readers have filled are
 
     def describe(self) -> str:
         """Return a phrase for people; empty for a table without rows."""
@@ -44,17 +36,9 @@ class Freshness:
 
 
 def read_freshness(
-    client: "redis.Redis",
-    tables: Sequence[Table],
-    now: float,
-    errors: Mapping[str, float],
-    *,
-    is_atomic: bool = True,
+    client: "redis.Redis", tables: Sequence[Table], now: float, errors: Mapping[str, float], *, is_atomic: bool = True
 ) -> dict[str, Freshness]:
-    """Read the ages of tables at a time of Redis; two round trips in all. `errors`: how much older each may be.
-
-    `is_atomic`: all counts at one time, which a cluster refuses for several slots.
-    """
+    """Read the ages of tables; two round trips. `errors`: how much older each may be. Of a cluster not atomic."""
     pipeline = client.pipeline(transaction=is_atomic)
     for table in tables:
         error_s = errors[table.name]

@@ -1,13 +1,10 @@
-"""Prometheus exporter: metrics of all processes, read from Redis.
-
-Needs the extra `metrics`. The labels are `table`, `queue`, `quantile` and those of the infos: each row id would be a
-series for ever.
-"""
+"""Prometheus exporter: metrics of all processes, read from Redis."""
 
 import logging
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import celery
 import redis
@@ -51,30 +48,28 @@ COUNTER_HELP: Mapping[str, str] = {
 }
 
 STATES = ("kept", "at risk", "broken")
-GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
-    ("scheduled_rows", "Rows in the schedule.", lambda table: table.scheduled),
-    ("overdue_rows", "Rows that are due and not claimed.", lambda table: table.overdue),
-    ("overdue_seconds", "Time since the first row that is not claimed fell due.", lambda table: table.overdue_s),
-    ("failing_rows", "Rows whose last refresh failed.", lambda table: table.failing),
-    ("last_commit_timestamp_seconds", "Unix time of the last accepted value.", lambda table: table.committed_at),
-    (
-        "failing_ratio",
-        "Share of the scheduled rows whose last refresh failed, 0 to 1.",
-        lambda table: table.failing_share if table.scheduled else None,
-    ),
-    ("paused", "1 when the table is paused, else 0.", lambda table: table.paused_at is not None),
+GAUGES = (
+    ("scheduled_rows", "tables", "scheduled", "Rows in the schedule."),
+    ("overdue_rows", "tables", "overdue", "Rows that are due and not claimed."),
+    ("overdue_seconds", "tables", "overdue_s", "Time since the first row that is not claimed fell due."),
+    ("failing_rows", "tables", "failing", "Rows whose last refresh failed."),
+    ("last_commit_timestamp_seconds", "tables", "committed_at", "Unix time of the last accepted value."),
     (
         "waiting_seconds",
+        "tables",
+        "waiting_s",
         "Time since the longest waiting row fell due, claimed or not; without failing rows and paused tables.",
-        lambda table: table.waiting_s,
     ),
+    ("never_refreshed_rows", "freshness", "never_refreshed", "Scheduled rows without a refresh."),
+    ("demand_refreshes_per_second", "loads", "demand", "Refreshes a second that the delays of the rows ask for."),
     (
-        "slow_read_seconds",
-        "Duration of a slow read in the last five minutes; absent when none was slow.",
-        lambda table: table.slow_s or None,
+        "capacity_refreshes_per_second",
+        "loads",
+        "capacity",
+        "Refreshes a second that the workers can do, beside those of other tables; absent: not measured.",
     ),
 )
-"""Name, help and value of each gauge; None: absent."""
+"""Name, field of Overview, field of each table in it, help."""
 
 Gauges = Iterator[tuple[str, str, str, Mapping[str, float | None]]]
 """Name, help, label, and value of the label -> value; None: absent. Without a label, the value of "" is the metric."""
@@ -109,10 +104,8 @@ class RowCacheCollector(Collector):
 def measured(found: Overview, server: Sequence[Finding]) -> Iterator[Metric]:
     """Yield all that is read from Redis and the broker."""
     yield labelled(GaugeMetricFamily, *UP, {"": 1})
-    for read in (state_of_tables, promises, processes, queues):
-        for gauge in read(found):
-            yield labelled(GaugeMetricFamily, *gauge)
-    for gauge in faults([*find_problems(found)], server):
+    states = (state_of_tables(found), processes(found), queues(found), faults([*find_problems(found)], server))
+    for gauge in chain.from_iterable(states):
         yield labelled(GaugeMetricFamily, *gauge)
     yield ages(found)
     for name, text in COUNTER_HELP.items():
@@ -141,26 +134,23 @@ def infos(settings: Settings) -> Iterator[Metric]:
 
 
 def state_of_tables(found: Overview) -> Gauges:
-    """Yield the state of each table, and its rows without a value."""
-    for name, text, value_of in GAUGES:
-        yield name, text, "table", {table: value_of(snapshot) for table, snapshot in found.tables.items()}
-    never = {table: each.never_refreshed for table, each in found.freshness.items()}
-    yield "never_refreshed_rows", "Scheduled rows without a refresh.", "table", never
-    text = "Refreshes a second that the delays of the rows ask for."
-    yield "demand_refreshes_per_second", text, "table", {name: load.demand for name, load in found.loads.items()}
-    text = "Refreshes a second that the workers can do, beside those of other tables; absent: not measured."
-    yield "capacity_refreshes_per_second", text, "table", {name: load.capacity for name, load in found.loads.items()}
-
-
-def promises(found: Overview) -> Gauges:
-    """Yield the promise of each table that has one; the target always, the rest while rows are scheduled."""
-    known = {table: promise for table in found.tables if (promise := found.promise(table))}
-    states = {table: None if each.state is None else STATES.index(each.state) for table, each in known.items()}
+    """Yield the state of each table, and its promise: the target always, the rest while rows are scheduled."""
+    for name, place, field, text in GAUGES:
+        yield name, text, "table", {table: getattr(each, field) for table, each in getattr(found, place).items()}
+    tables = found.tables.items()
+    text = "Share of the scheduled rows whose last refresh failed, 0 to 1."
+    yield "failing_ratio", text, "table", {name: now.failing_share if now.scheduled else None for name, now in tables}
+    text = "1 when the table is paused, else 0."
+    yield "paused", text, "table", {name: now.paused_at is not None for name, now in tables}
+    text = "Duration of a slow read in the last five minutes; absent when none was slow."
+    yield "slow_read_seconds", text, "table", {name: now.slow_s or None for name, now in tables}
+    promises = [(name, promise) for name in found.tables if (promise := found.promise(name))]
     text = "Share of the scheduled rows that were refreshed within max_staleness, 0 to 1."
-    yield "promise_achieved_ratio", text, "table", {table: each.achieved for table, each in known.items()}
-    yield "promise_target_ratio", "Share that is promised.", "table", {t: each.target for t, each in known.items()}
+    yield "promise_achieved_ratio", text, "table", {name: each.achieved for name, each in promises}
+    yield "promise_target_ratio", "Share that is promised.", "table", {name: each.target for name, each in promises}
     text = "Age that is promised not to be exceeded."
-    yield "promise_max_staleness_seconds", text, "table", {table: each.max_staleness for table, each in known.items()}
+    yield "promise_max_staleness_seconds", text, "table", {name: each.max_staleness for name, each in promises}
+    states = {name: None if each.state is None else STATES.index(each.state) for name, each in promises}
     yield "promise_state", "0: kept, 1: at risk, 2: broken.", "table", states
 
 

@@ -13,8 +13,7 @@ from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.ops.freshness import Freshness
 from rowcache_tasks.ops.parts import read_tables
 from rowcache_tasks.ops.promise import Promise, judge
-from rowcache_tasks.ops.reply import parse_time
-from rowcache_tasks.ops.snapshot import Snapshot
+from rowcache_tasks.ops.snapshot import Snapshot, parse_time
 from rowcache_tasks.schedule.load import Load, pool_of, read_loads
 from rowcache_tasks.schedule.process import (
     DISPATCHER,
@@ -26,8 +25,7 @@ from rowcache_tasks.schedule.process import (
     parse_processes,
 )
 
-QUIET_S = NOTE_INTERVAL_S + 2.5
-"""A process without a note for so long is not counted on, before it counts as dead."""
+QUIET_S = NOTE_INTERVAL_S + 2.5  # a process without a note for so long is not counted on, before it counts as dead
 CLIENT_NAME = "rowcache-"
 
 
@@ -35,27 +33,20 @@ CLIENT_NAME = "rowcache-"
 class Overview:
     """All that can be measured from outside of the processes."""
 
-    at: float
-    """Unix time of the server, seconds."""
+    at: float  # Unix time of the server, seconds
     tables: Mapping[str, Snapshot]
     processes: list[Process]
     settings: Settings
-    freshness: Mapping[str, Freshness] = field(default_factory=dict)
-    """By table."""
-    loads: Mapping[str, Load] = field(default_factory=dict)
-    """By table."""
+    freshness: Mapping[str, Freshness] = field(default_factory=dict)  # by table
+    loads: Mapping[str, Load] = field(default_factory=dict)  # by table
     away: Mapping[str, str] = field(default_factory=dict)
     """Of several servers, each that does not answer -> the reason; the figures are those of the others."""
     frozen: list[str] = field(default_factory=list)
     """Names of connections of processes that are connected and have not noted themselves for a minute."""
-    connections: Collection[int] | None = None
-    """Ids of all connections; None: not known."""
-    queues: Mapping[str, QueueState] | None = None
-    """State of both queues; None: not known, or not asked."""
-    broker_error: str = ""
-    """Reason why the queues are not known; empty when they are, or were not asked."""
-    beat_scheduler: str = ""
-    """Scheduler of `celery beat` in the settings; empty: not known."""
+    connections: Collection[int] | None = None  # ids of all connections; None: not known
+    queues: Mapping[str, QueueState] | None = None  # state of both queues; None: not known, or not asked
+    broker_error: str = ""  # reason why the queues are not known; empty when they are, or were not asked
+    beat_scheduler: str = ""  # scheduler of `celery beat` in the settings; empty: not known
     oldest_batch_s: float | None = None
     """Seconds since the claim of the oldest batch that no worker has started; None: there is none."""
 
@@ -98,10 +89,7 @@ class Overview:
         return f"too few workers: the rows of all tables need {100 * share:.0f} % of them" if share > 1 else ""
 
     def _is_there(self, process: Process) -> bool:
-        """Whether a process has noted itself when it should, and the connection of its note is open.
-
-        That connection closes when the process is killed, and opens again with its next note.
-        """
+        """Whether a process notes itself in time, and the connection of its note is open, as it is until a kill."""
         is_connected = not process.connection or self.connections is None or process.connection in self.connections
         return is_connected and process.silent_s <= QUIET_S
 
@@ -142,10 +130,7 @@ class Overview:
 def read_overview(
     client: "redis.Redis", settings: Settings, broker: BrokerState | None = None, *, with_clients: bool = True
 ) -> Overview:
-    """Read Redis in eight round trips, then the broker if one is passed.
-
-    `with_clients`: also look for frozen and killed processes with CLIENT LIST, which only the operator may.
-    """
+    """Read Redis in eight round trips, then the broker. `with_clients`: also CLIENT LIST, for the operator alone."""
     tables = [*settings.tables.values()]
     reading = read_tables(client, tables, settings.lease_s)
     names = settings.names

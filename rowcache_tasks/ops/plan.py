@@ -1,7 +1,4 @@
-"""Capacity plan: load of each part, processes and memory needed.
-
-Arithmetic on the costs below, which one run of the benchmarks measured. docs/capacity.md has the formulas.
-"""
+"""Capacity plan: load of each part, by the formulas of docs/capacity.md."""
 
 import math
 import re
@@ -18,16 +15,12 @@ from rowcache_tasks.errors.text import shorten
 class Cost:
     """Use of one part: microseconds of one core, or bytes of the network."""
 
-    second: float = 0.0
-    """Each second, also when idle."""
-    look: float = 0.0
-    """Each look of a dispatcher for due rows."""
+    second: float = 0.0  # each second, also when idle
+    look: float = 0.0  # each look of a dispatcher for due rows
     batch: float = 0.0
     row: float = 0.0
-    byte: float = 0.0
-    """Each byte of JSON."""
-    changed: float = 0.0
-    """Each refresh that finds a new value."""
+    byte: float = 0.0  # each byte of JSON
+    changed: float = 0.0  # each refresh that finds a new value
 
 
 MEASURED = "2026-11-23, 4d37b56dc5, 2 cores of AMD EPYC, Valkey 9.1.2"
@@ -44,16 +37,12 @@ PASS_US, ROW_PASS_US = 974, 7.13
 """Time that a dispatcher needs to claim and send one batch, and longer for each row in it."""
 START_US = 1910
 MEMORY_PER_ROW, MEMORY_PER_BYTE = 317, 0.99
-SCHEDULED_PER_S = 72_600
-"""Rows a second of schedule_table."""
+SCHEDULED_PER_S = 72_600  # rows a second of schedule_table
 
-TRIPS = 2
-"""Round trips for each batch: of the dispatcher (claim, send), on the way to a worker, and of the worker."""
-SPARE = 2
-"""Dispatchers and worker processes at least: one may die."""
+TRIPS = 2  # round trips for each batch: of the dispatcher (claim, send), on the way to a worker, and of the worker
+SPARE = 2  # dispatchers and worker processes at least: one may die
 MACHINE = "the machine"
-SMALLEST, LARGEST = 1e-9, 1e12
-"""Limits of rows and seconds, so that every figure is finite."""
+SMALLEST, LARGEST = 1e-9, 1e12  # limits of rows and seconds, so that every figure is finite
 
 GROUP = re.compile(r"([0-9.]+)([kM]?)@([0-9.]+)")
 MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
@@ -72,14 +61,11 @@ class Workload:
     """Rows to refresh, and reads that reach Redis."""
 
     groups: tuple[Group, ...]
-    row_bytes: float = 300.0
-    """JSON of a row, on average."""
-    changed_share: float = 1.0
-    """Refreshes that find a new value; 0 to 1."""
+    row_bytes: float = 300.0  # JSON of a row, on average
+    changed_share: float = 1.0  # refreshes that find a new value; 0 to 1
     gets_per_s: float = 0.0
     tables: int = 1
-    together: float = 1.0
-    """Rows with the same due time, on average."""
+    together: float = 1.0  # rows with the same due time, on average
 
     @property
     def rows(self) -> float:
@@ -101,20 +87,15 @@ class Deployment:
     """Processes, settings and machines."""
 
     dispatchers: int | None = None
-    processes: int | None = None
-    """Processes of all workers; None, here and for dispatchers: as many as are needed."""
-    concurrency: int = 4
-    """Processes of one worker."""
+    processes: int | None = None  # processes of all workers; None, here and for dispatchers: as many as are needed
+    concurrency: int = 4  # processes of one worker
     batch_size: int = 500
     poll_interval_s: float = 0.05
-    utilisation: float = 0.6
-    """Share of the time that a part may be busy."""
+    utilisation: float = 0.6  # share of the time that a part may be busy
     round_trip_s: float = 0.0
     database_cores: float = 4.0
-    speed: float = 1.0
-    """Speed of a core beside the measured one."""
-    cores: float | None = None
-    """Cores of the one machine that runs everything; None: several machines."""
+    speed: float = 1.0  # speed of a core beside the measured one
+    cores: float | None = None  # cores of the one machine that runs everything; None: several machines
     readers: int = 0
     senders: int = 0
     fillers: int = 0
@@ -136,14 +117,10 @@ class Deployment:
 class Part:
     """Load of one part of a deployment."""
 
-    count: float
-    """Processes, or cores of a server."""
-    busy: float
-    """Share of the time; a worker process that waits for an answer is busy."""
-    cores: float
-    """Processor time of the whole part; seconds a second."""
-    saturates_at: float
-    """Factor of this load at which the part is always busy; its batches are full then."""
+    count: float  # processes, or cores of a server
+    busy: float  # share of the time; a worker process that waits for an answer is busy
+    cores: float  # processor time of the whole part; seconds a second
+    saturates_at: float  # factor of this load at which the part is always busy; its batches are full then
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +130,7 @@ class Batches:
     rows: float
     per_s: float
     looks_per_s: float
-    wait_s: float = 0.0
-    """Time that a due row waits for a dispatcher, on average."""
+    wait_s: float = 0.0  # time that a due row waits for a dispatcher, on average
 
     def use(self, cost: Cost, work: Workload) -> float:
         """Return the use of a part in one second, without Cost.second."""

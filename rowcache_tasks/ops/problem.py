@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator
 
-from rowcache_tasks.celery.application import celery_command
+from rowcache_tasks.celery.application import CELERY, COMMAND
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.finding import Finding, fail, warn
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.snapshot import Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 
-CELERY = celery_command()
-OURS = "rowcache"
-"""How the names of our beat scheduler begin, as a path and as an entry point."""
-OLD_CHANGE_S = 60.0
-"""A schedule change that has waited for longer is a fault."""
-MOST = 0.5
-"""A larger share of failing rows is a fault of the table, not of its rows."""
+OURS = "rowcache"  # how the names of our beat scheduler begin, as a path and as an entry point
+OLD_CHANGE_S = 60.0  # a schedule change that has waited for longer is a fault
+MOST = 0.5  # a larger share of failing rows is a fault of the table, not of its rows
 
 
 def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
@@ -148,7 +144,7 @@ def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
         reason = f" ({one_line(table.error, 200)})" if table.error else ""
         yield level(
             f"{name}: {rows} {show_count(table.failing, 'row')} failed when refreshed last{reason}: "
-            f"{CELERY} rowcache errors {name}"
+            f"{COMMAND} errors {name}"
         )
     if table.slow_s:
         yield warn(
@@ -156,7 +152,7 @@ def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
             "database, or read fewer rows at a time (rowcache_batch_size)"
         )
     if table.paused_s is not None:
-        yield warn(f"{table.describe()}: nothing is refreshed until {CELERY} rowcache resume {name}")
+        yield warn(f"{table.describe()}: nothing is refreshed until {COMMAND} resume {name}")
     elif table.is_capped and table.waiting_s > max_overdue_s:
         yield warn(f"{table.describe()}: rows are late because of the cap: raise max_rate, or raise delays")
     elif table.is_stalled(max_overdue_s):

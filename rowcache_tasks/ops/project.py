@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from rowcache_tasks import __version__
 from rowcache_tasks.config.parse import parse_url
@@ -14,12 +13,12 @@ from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.config.settings import parse_table
 from rowcache_tasks.database.dialects import dialect_of
 from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import source_errors
 from rowcache_tasks.database.table import load_table
-from rowcache_tasks.errors import ConfigError, SourceError
+from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import one_line, redact
 
-MAX_TABLES = 20
-"""Tables that become settings; the others become comments, since a dispatcher looks at each table."""
+MAX_TABLES = 20  # tables that become settings; the others become comments, since a dispatcher looks at each table
 TIMEOUT_S = 10.0
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 DOCS = f"https://github.com/rowcache-tasks/rowcache-tasks/blob/v{__version__}/docs"
@@ -104,8 +103,9 @@ def read_tables(database_url: str) -> tuple[list[str], list[str]]:
     lines: list[str] = []
     comments: list[str] = []
     found: list[str] = []
+    failure = f"--database {redact(database_url)} cannot be read"
     try:
-        with dialect.transaction(engine) as connection:
+        with source_errors(engine, failure), dialect.transaction(engine) as connection:
             for name in sorted(set(dialect.relation_names(connection, None))):
                 entry = f"{json.dumps(name)}: {{{json.dumps('table')}: {json.dumps(name)}}}"
                 try:
@@ -119,9 +119,6 @@ def read_tables(database_url: str) -> tuple[list[str], list[str]]:
                     found.append(f"{one_line(name)} (key {key})")
                 else:
                     comments.append(f"    # {entry},  # key: {key}")
-    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
-        reason = dialect.message(getattr(error, "orig", None) or error)
-        raise SourceError(f"--database {redact(database_url)} cannot be read: {one_line(reason, 200)}") from error
     finally:
         engine.dispose()
     return lines + comments, found

@@ -12,30 +12,21 @@ from rowcache_tasks.ops.snapshot import Snapshot
 
 State = Literal["kept", "at risk", "broken"]
 SUMS = re.compile(r"([0-9]{1,9}) ([0-9]{1,15}\.[0-9]{6}) ([0-9]{1,15}\.[0-9]{6})")
-RISK_SHARE = 0.1
-"""Share of max_staleness for which rows or batches may wait."""
-RISK_LATE = 0.75
-"""Share of the rows that may be older by which this is a risk."""
-MANY = 10
-"""Rows that may be older; of fewer, one makes too much of a difference."""
-MISSED_FOR_S = 3.0
-"""Seconds for which a promise that was broken is at risk: a state that comes and goes is not kept."""
+RISK_SHARE = 0.1  # share of max_staleness for which rows or batches may wait
+RISK_LATE = 0.75  # share of the rows that may be older by which this is a risk
+MANY = 10  # rows that may be older; of fewer, one makes too much of a difference
+MISSED_FOR_S = 3.0  # seconds for which a promise that was broken is at risk: a state that comes and goes is not kept
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
     """The promise of one table at one moment."""
 
-    max_staleness: float
-    """Seconds."""
-    target: float
-    """Share of the rows that are to be refreshed within max_staleness, 0 to 1."""
-    achieved: float | None
-    """Share of the scheduled rows that are, at least; None: no row is scheduled."""
-    state: State | None
-    """None: no row is scheduled."""
-    cause: str
-    """Why it is not kept; "" when it is."""
+    max_staleness: float  # seconds
+    target: float  # share of the rows that are to be refreshed within max_staleness, 0 to 1
+    achieved: float | None  # share of the scheduled rows that are, at least; None: no row is scheduled
+    state: State | None  # None: no row is scheduled
+    cause: str  # why it is not kept; "" when it is
 
     hours: Sequence[Mapping[str, float]] = ()
     """Of a day: `hour` (Unix time of its beginning) and `achieved`, the mean of its seconds."""

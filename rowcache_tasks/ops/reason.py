@@ -4,17 +4,16 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.overview import Overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
-from rowcache_tasks.ops.row_description import COMMAND
 from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.row_state import RowState
 
-NO_TABLE = "has no table"
-"""Part of the error of a worker without the table (worker/refresh.py)."""
+NO_TABLE = "has no table"  # part of the error of a worker without the table (worker/refresh.py)
 
 
 class Reason(NamedTuple):
@@ -52,9 +51,9 @@ def reason_of_unwanted(
     if row.due_in is not None:
         return Reason("to_be_dropped", f"it has no delay, and is dropped when it is claimed: {next_try(row)}")
     gone = "; the database has no such row" if in_database is False else ""
-    if row.value is not None and row.expires_s is not None:
-        return Reason("filled", f"a reader filled it, and it expires in {show_duration(row.expires_s)}{gone}")
     if row.value is not None:
+        if row.expires_s is not None:
+            return Reason("filled", f"a reader filled it, and it expires in {show_duration(row.expires_s)}{gone}")
         remedy = f"{COMMAND} unschedule {table.name} ROW_ID removes it"
         return Reason("not_scheduled", f"not scheduled, and its value stays as it is: {remedy}{gone}")
     waiting = "".join(f"; {problem.text}" for problem in schedule_queue_problems(found))
@@ -167,3 +166,27 @@ def next_try(row: RowState) -> str:
         return "not in the schedule"
     word = f"in {show_duration(row.due_in)}" if row.due_in > 0 else f"for {show_duration(-row.due_in)}"
     return f"due {word}"
+
+
+def describe_row(state: RowState, table: Table) -> str:
+    """Return age, next refresh and last failure as a phrase for people."""
+    words = [] if state.age is None else [f"{show_duration(state.age)} old"]
+    words.append(describe_schedule(state, table.name))
+    if failure := state.failure:
+        times = show_count(failure.failures, "time")
+        words.append(f"failed {times} in a row, last {ago(state, failure.at)}: {failure.error}")
+    return "; ".join(words)
+
+
+def describe_schedule(state: RowState, table: str) -> str:
+    """Return the next refresh of a row as a phrase for people, with a remedy where there is none."""
+    if state.delay is None and state.due_in is None:
+        return f"not scheduled ({COMMAND} schedule {table} DELAY ROW_ID)"
+    if not state.is_wanted:
+        return "to be dropped"
+    if state.due_in is None:
+        return f"lost from the schedule ({COMMAND} refresh {table} ROW_ID)"
+    every = f"refreshed every {state.delay:g} s"
+    if state.due_in <= 0:
+        return f"{every}, due for {show_duration(-state.due_in)}"
+    return f"{every}, due or its lease ends in {show_duration(state.due_in)}"

@@ -12,8 +12,7 @@ from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.row_state import RowState, read_row_states
 from rowcache_tasks.worker.row_sample import SPECIAL
 
-PIECE = 200
-"""Members in one reply, about."""
+PIECE = 200  # members in one reply, about
 
 PLACES = {"oldest": ("refreshed", False), "latest": ("refreshed", True), "due": ("due", False)}
 """Order -> the time of a row, and whether the latest comes first."""

@@ -13,8 +13,8 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_duration
-from rowcache_tasks.ops.reply import clock_error, parse_count, parse_time, past
 from rowcache_tasks.schedule.failure import parse_failure
+from rowcache_tasks.schedule.row_state import AHEAD_S
 from rowcache_tasks.schedule.rows import cut
 
 COUNTERS = (
@@ -28,8 +28,7 @@ SLOW_FOR_S = 300.0
 CAPPED_FOR_S = 5.0
 STATE = ("committed_at", "paused", "resumed", "capped_at", "slow_at", "slow_ms", "missed_at", "clock", "step", "read_s")
 HOURS = [f"hour:{hour}" for hour in range(24)]
-SAMPLE = 100
-"""Rows read of each table: the first in the schedule."""
+SAMPLE = 100  # rows read of each table: the first in the schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,45 +36,30 @@ class Snapshot:
     """The state of one table at one moment of the server's clock."""
 
     table: str
-    at: float
-    """Unix time, seconds."""
+    at: float  # Unix time, seconds
     waiting_s: float
     """Seconds since the longest waiting row fell due, claimed or not; a failing row waits for its next try."""
-    silent_s: float | None
-    """Seconds since the last commit; None: never, or before a step back of the clock of Redis."""
-    is_capped: bool = False
-    """Whether the cap of the table, max_rate, has just held back rows that are due."""
-    paused_at: float | None = None
-    """Unix time of the pause, seconds, when no row counts as waiting; None: not paused."""
+    silent_s: float | None  # seconds since the last commit; None: never, or before a step back of the clock of Redis
+    is_capped: bool = False  # whether the cap of the table, max_rate, has just held back rows that are due
+    paused_at: float | None = None  # Unix time of the pause, seconds, when no row counts as waiting; None: not paused
     scheduled: int = 0
-    overdue: int = 0
-    """Rows that are due and not claimed."""
-    overdue_s: float = 0.0
-    """Seconds since the first of them fell due."""
-    failing: int = 0
-    """Rows whose last refresh failed or found nothing."""
-    error: str = ""
-    """Reason of one of them, when one is among the first rows of the schedule."""
-    committed_at: float | None = None
-    """When the last value was accepted; None: never."""
-    slow_s: float = 0.0
-    """How long a slow read of its rows took in the last five minutes; 0: none was slow."""
-    slow_at: float = 0.0
-    """Unix time of the commit of that read."""
+    overdue: int = 0  # rows that are due and not claimed
+    overdue_s: float = 0.0  # seconds since the first of them fell due
+    failing: int = 0  # rows whose last refresh failed or found nothing
+    error: str = ""  # reason of one of them, when one is among the first rows of the schedule
+    committed_at: float | None = None  # when the last value was accepted; None: never
+    slow_s: float = 0.0  # how long a slow read of its rows took in the last five minutes; 0: none was slow
+    slow_at: float = 0.0  # Unix time of the commit of that read
     hours: Sequence[str] = ()
     """Of a table with a promise: the sums that dispatchers note for each hour of a day, as texts."""
-    missed_at: float | None = None
-    """When a dispatcher found its promise broken last; None: never."""
+    missed_at: float | None = None  # when a dispatcher found its promise broken last; None: never
     clock_error_s: float = 0.0
     """Seconds by which a value may be older than its age says, after a step back of the clock of Redis."""
-    read_s: float = 0.0
-    """Of a table with a promise: mean time from the beginning of a read to its commit, seconds."""
-    counters: Mapping[str, int] = field(default_factory=dict)
-    """The COUNTERS since the statistics began."""
+    read_s: float = 0.0  # of a table with a promise: mean time from the beginning of a read to its commit, seconds
+    counters: Mapping[str, int] = field(default_factory=dict)  # the COUNTERS since the statistics began
     lateness: Mapping[int, int] = field(default_factory=dict)
     """Class -> how many rows were committed within 2^(class / 4) milliseconds of being due."""
-    late_s: float | None = None
-    """Sum of the lateness of all of them; None: not counted."""
+    late_s: float | None = None  # sum of the lateness of all of them; None: not counted
 
     @property
     def committed(self) -> int:
@@ -95,10 +79,7 @@ class Snapshot:
         return unchanged / (refreshed + unchanged) if min(refreshed, unchanged) >= 0 < refreshed + unchanged else None
 
     def late_ms(self, before: "Snapshot | None", share: float) -> float | None:
-        """Return the lateness that `share` (0..1) of the commits since then, or of all, did not exceed.
-
-        In milliseconds: the upper bound of a class; classes are 19 % apart. None without commits.
-        """
+        """Return the lateness that `share` (0..1) of the commits since then did not exceed; ms. None: no commit."""
         counted = before.lateness if before else {}
         counts = {late: count - counted.get(late, 0) for late, count in sorted(self.lateness.items())}
         left = share * sum(counts.values())
@@ -133,10 +114,7 @@ class Snapshot:
 
 
 def is_halted(tables: Sequence[Snapshot], max_overdue_s: float) -> bool:
-    """Return whether rows of a table have waited for longer, and nothing of any table was committed for as long.
-
-    A restart of the workers does not help a table that stalls alone.
-    """
+    """Return whether rows have waited for longer, and nothing of any table was committed for as long."""
     waiting_s = max((table.waiting_s for table in tables), default=0.0)
     silent_s = [table.silent_s for table in tables if table.silent_s is not None]
     return waiting_s > max_overdue_s and min(silent_s, default=waiting_s) > max_overdue_s
@@ -224,3 +202,35 @@ def wait_of(
     if failure is not None or delay <= 0 or refreshed is None or not known or score > now + lease_s:
         return now - score
     return max(now - score, now - max(known) - delay)
+
+
+def clock_error(now: float, clock: Any, step: Any, max_staleness_s: float) -> float:
+    """Return by how much ages are too low: after a step of the last max_staleness_s, and by one that nobody noted."""
+    error_s = max(0.0, (parse_time(clock) or 0.0) - now)
+    stepped_at, stepped_s = [*map(parse_time, (step or b"").split()), None, None][:2]
+    if stepped_at is None or stepped_s is None or now > stepped_at + stepped_s + max_staleness_s:
+        return error_s
+    return error_s + stepped_s
+
+
+def past(now: float, time: float | None) -> float | None:
+    """Return a time of the past; None for one in the future."""
+    return time if time is not None and time <= now + AHEAD_S else None
+
+
+def parse_count(value: bytes | None) -> int:
+    """Parse a counter; 0 if it is not a number of 64 bits, as all that Redis counts."""
+    try:
+        count = int(value or 0)
+    except ValueError:
+        return 0
+    return count if abs(count) < 2**63 else 0
+
+
+def parse_time(value: Any, otherwise: float | None = None) -> float | None:
+    """Parse a time; None if it is no number, `otherwise` if it is not finite."""
+    try:
+        time = float(value)
+    except (TypeError, ValueError):
+        return None
+    return time if math.isfinite(time) else otherwise

@@ -30,8 +30,7 @@ class BulkStatement:
         self._keys = keys
         self._warned = warned
         self._dialect: Dialect = state.session.get_bind(**state.bind_arguments).dialect
-        self.rows: list[tuple[str, str]] = []
-        """Table and row id of each changed row."""
+        self.rows: list[tuple[str, str]] = []  # table and row id of each changed row
 
     def run(self) -> Result[Any]:
         """Run the statement; returns the result that the application expects."""
@@ -74,8 +73,7 @@ class BulkStatement:
                 self._add(key, values)
             if len(found) < len(parameters) and not self._state.is_insert:
                 self._warn(
-                    key,
-                    "a bulk statement changes are not refreshed at once: their keys are not among its parameters",
+                    key, "a bulk statement changes are not refreshed at once: their keys are not among its parameters"
                 )
         return result
 

@@ -1,7 +1,4 @@
-"""Delivery of committed rows: never an exception, never a long wait.
-
-The commit has happened by then. Rows that cannot be delivered are refreshed when their delay ends.
-"""
+"""Delivery of committed rows: never an exception, never a long wait."""
 
 import asyncio
 import logging
@@ -25,21 +22,15 @@ except ImportError:  # SQLAlchemy 2.0
 
 logger = logging.getLogger(__name__)
 
-PAUSE_S = 1.0
-"""Pause after a failure; seconds, shortened by chance."""
-PATIENCE = 1.25
-"""Longest wait of a coroutine, in time-outs. A delivery takes about one, and logs a failure itself."""
+PAUSE_S = 1.0  # pause after a failure; seconds, shortened by chance
+PATIENCE = 1.25  # longest wait of a coroutine, in time-outs. A delivery takes about one, and logs a failure itself.
 
 
-Rows = Mapping[str, Sequence[str]]
-"""Table -> row ids."""
+Rows = Mapping[str, Sequence[str]]  # table -> row ids
 
 
 def send_tasks(rows: Rows) -> None:
-    """Refresh rows through the task refresh_now: messages of up to MAX_BATCH_SIZE rows of one table.
-
-    Takes as long as the broker's time-outs.
-    """
+    """Refresh rows through the task refresh_now, in batches; takes as long as the broker's time-outs."""
     # Late, because an application that writes to Redis itself does not need Celery.
     from rowcache_tasks.tasks import refresh_now  # noqa: PLC0415
 
@@ -69,8 +60,7 @@ class Delivery:
         self._refresh = refresh
         self._patience_s = PATIENCE * timeout_s
         self._breaker = Breaker(threshold=1, pause_s=PAUSE_S)
-        self._unreported = 0
-        """Commits since the last line in the log."""
+        self._unreported = 0  # commits since the last line in the log
         self._silent_until = 0.0
 
     def send(self, rows: Rows) -> None:

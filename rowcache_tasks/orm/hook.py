@@ -18,8 +18,7 @@ from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.row_id import Key, Many
 
-INFO_KEY = "rowcache_tasks"
-"""In session.info: hook -> pending changes."""
+INFO_KEY = "rowcache_tasks"  # in session.info: hook -> pending changes
 
 DEFAULT_TIMEOUT_S = 1.0
 
@@ -112,8 +111,7 @@ class CommitHook:
         settings: Settings,
         refresher: Refresher | None,
     ) -> None:
-        self.refresher = refresher
-        """To refresh rows by hand, in the same way; None with via="task"."""
+        self.refresher = refresher  # to refresh rows by hand, in the same way; None with via="task"
         self.settings = settings
         self._sessions = sessions
         self._keys = keys

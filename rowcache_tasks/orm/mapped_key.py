@@ -18,10 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class MappedKey:
-    """Key of one cached table in a mapped class.
-
-    Raises ArgumentError, one line, when the class is not mapped or lacks a column of the key.
-    """
+    """Key of one cached table in a mapped class. Raises ArgumentError when it lacks a column, or is not mapped."""
 
     def __init__(self, mapped: type, table: Table) -> None:
         self.mapper = _mapper_of(mapped)
@@ -31,15 +28,11 @@ class MappedKey:
         self._names = [part.key for part in self._parts]
         self._types = [column.type for column in found]
         self._writers: dict[tuple[str, str], list[Callable[[Any], str]]] = {}
-        self.columns = [part.class_attribute for part in self._parts]
-        """Columns to select, or to return, for `row_id`."""
+        self.columns = [part.class_attribute for part in self._parts]  # columns to select, or to return, for `row_id`
         self._primary = [self.mapper.get_property_by_column(column).key for column in self.mapper.primary_key]
 
     def values_in(self, given: Mapping[str, Any]) -> list[Any] | None:
-        """Return the key in the parameters of a bulk statement; None when they lack it.
-
-        The parameters of an ORM statement are named as attributes, those of Core as columns.
-        """
+        """Return the key in a bulk statement's parameters, named as attributes or columns; None: they lack it."""
         values = [
             next((given[name] for name in (part.key, *(column.key for column in part.columns)) if name in given), None)
             for part in self._parts
@@ -74,10 +67,7 @@ class MappedKey:
         return self.row_id([getattr(instance, name) for name in self._names], dialect)
 
     def id_before(self, state: InstanceState[Any], connection: Connection) -> str | None:
-        """Return the row id of an object in the database, before it is written.
-
-        Costs a SELECT only when the key is not the primary key and is not loaded.
-        """
+        """Return the row id of an object before it is written; costs a SELECT only for a key that is not loaded."""
         identity = dict(zip(self._primary, state.identity or (), strict=False))
         values: list[Any] = []
         for name in self._names:

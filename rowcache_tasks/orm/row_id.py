@@ -1,7 +1,4 @@
-"""Row ids of key values as an application has them.
-
-They equal those of a scan of the table; docs/json.md, "Row ids", has the forms.
-"""
+"""Row ids of key values as an application has them."""
 
 from collections.abc import Callable
 from contextlib import suppress

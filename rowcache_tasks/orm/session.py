@@ -57,16 +57,14 @@ def _without_asyncio(given: Any, *, wants_session: bool) -> Any:
     return given.sync_session if isinstance(given, AsyncSession) else given
 
 
-Row = tuple[str, str]
-"""Table and row id."""
+Row = tuple[str, str]  # table and row id
 
 
 @dataclass(slots=True)
 class Changes:
     """Changes of one transaction or savepoint."""
 
-    rows: dict[Row, None] = field(default_factory=dict)
-    """Each once, in the order of the changes."""
+    rows: dict[Row, None] = field(default_factory=dict)  # each once, in the order of the changes
     flushing: dict[InstanceState[Any], tuple[Dialect, list[Row], bool]] = field(default_factory=dict)
     """Objects of the flush under way -> dialect, rows before, and whether a column was changed before the flush."""
 

@@ -21,21 +21,6 @@ from rowcache_tasks.tasks.table import (
     schedule_table,
 )
 
-__all__ = [
-    "ScheduleChange",
-    "audit_table",
-    "changing",
-    "drop_table",
-    "now_stamp",
-    "pause_table",
-    "reconcile_table",
-    "refresh_now",
-    "refresh_row",
-    "resume_table",
-    "schedule_query",
-    "schedule_row",
-    "schedule_rows",
-    "schedule_table",
-    "unschedule_row",
-    "unschedule_rows",
-]
+__all__ = ["audit_table", "drop_table", "pause_table", "reconcile_table", "refresh_now", "refresh_row", "resume_table"]
+__all__ += ["schedule_query", "schedule_row", "schedule_rows", "schedule_table", "unschedule_row", "unschedule_rows"]
+__all__ += ["ScheduleChange", "changing", "now_stamp"]

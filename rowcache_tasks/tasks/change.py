@@ -47,8 +47,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
 }
 """Name of an argument of a task -> its check."""
 
-FEW_ROWS = 700
-"""Fit into a message whatever their ids are."""
+FEW_ROWS = 700  # fit into a message whatever their ids are
 MAX_ROWS_BYTES = MAX_BODY_BYTES - 100_000
 
 PROGRESS_INTERVAL_S = 0.5
@@ -56,8 +55,7 @@ PROGRESS_INTERVAL_S = 0.5
 LASTING_ERRORS = ("WRONGTYPE", "attempt to")
 """Errors that no waiting mends: a key of another type, made by another program; a mistake in a script."""
 
-RETRY_PAUSE_S = 1.0
-"""Pause between two tries of a change that Redis cannot take."""
+RETRY_PAUSE_S = 1.0  # pause between two tries of a change that Redis cannot take
 
 outage = Outage()
 """Of all processes of a worker."""
@@ -135,10 +133,7 @@ class ScheduleChange(PackageTask, Generic[P, R]):
         return bound
 
     def progress(self, form: str) -> Callable[..., None]:
-        """Return a function that shows numbers as the state PROGRESS, at most twice a second.
-
-        `form` is a format string for the numbers. Outside a worker the function does nothing.
-        """
+        """Return a function that shows numbers in `form` as the state PROGRESS of a task that runs, twice a second."""
         shown_at = 0.0
 
         def report(*numbers: int) -> None:
@@ -150,8 +145,7 @@ class ScheduleChange(PackageTask, Generic[P, R]):
         return report
 
 
-Change = ScheduleChange[..., Any]
-"""The task that a function gets which is one."""
+Change = ScheduleChange[..., Any]  # the task that a function gets which is one
 
 
 def change(function: Callable[P, R]) -> ScheduleChange[P, R]:

@@ -30,10 +30,7 @@ from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repea
 
 
 @add_task(
-    REFRESH_TASK,
-    base=PackageTask,
-    acks_late=False,
-    throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError),
+    REFRESH_TASK, base=PackageTask, acks_late=False, throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError)
 )
 def refresh_row(
     table: str,
@@ -85,10 +82,7 @@ def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
 
 
 def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
-    """Start the batches of a message and refresh their rows; release those of a table that this worker does not have.
-
-    An error in the commit of one claim is raised after the others are committed.
-    """
+    """Start the batches of a message, refresh their rows, release those of an unknown table; then raise errors."""
     runtime, began_at = current_runtime(), time.monotonic()
     reasons: list[str] = []
     known = runtime.settings.tables.get(table) if isinstance(table, str) else runtime.settings.table(table)

@@ -1,7 +1,4 @@
-"""Pytest plugin: the fixture `rowcache`, a working cache without a worker.
-
-docs/testing.md describes it. Every run of pytest imports this module: Celery and SQLAlchemy wait for the fixture.
-"""
+"""Pytest plugin: the fixture `rowcache`, a cache without a worker."""
 
 import os
 import re
@@ -16,15 +13,14 @@ from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.testing.server import OPTION, OwnDatabase, check_taken, choose_server, database_after
 
 if TYPE_CHECKING:
-    from rowcache_tasks.demo.servers import Valkey
     from rowcache_tasks.testing.cache import EagerCache
+    from rowcache_tasks.testing.valkey import Valkey
 
 SERVER: "pytest.StashKey[Valkey | OwnDatabase]" = pytest.StashKey()
 ENVIRONMENT: pytest.StashKey[pytest.MonkeyPatch] = pytest.StashKey()
 PREVIOUS: "pytest.StashKey[Mapping[str, Any]]" = pytest.StashKey()
 
-WORKER = "PYTEST_XDIST_WORKER"
-"""Name of the worker, in its environment: gw0 and so on."""
+WORKER = "PYTEST_XDIST_WORKER"  # name of the worker, in its environment: gw0 and so on
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,7 @@
 
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import redis
@@ -14,23 +14,16 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.connection import connect
-
-if TYPE_CHECKING:
-    from rowcache_tasks.demo.servers import Valkey
+from rowcache_tasks.testing.valkey import Valkey
 
 OPTION = "rowcache_test_redis"
 EMBEDDED = "embedded"
-MARK = "rowcache-tasks-test-session"
-"""Key in an own database while a session of tests uses it."""
+MARK = "rowcache-tasks-test-session"  # key in an own database while a session of tests uses it
 
 
 def choose_server(chosen: str) -> "Valkey | OwnDatabase":
     """Return the server of the option, not started."""
-    if chosen != EMBEDDED:
-        return OwnDatabase(chosen)
-    from rowcache_tasks.demo.servers import Valkey  # noqa: PLC0415 only here
-
-    return Valkey(args=("--databases", "1000"))
+    return Valkey() if chosen == EMBEDDED else OwnDatabase(chosen)
 
 
 class OwnDatabase:

@@ -8,7 +8,7 @@ import redis
 from support.deployment import Deployment, with_login
 from support.project import ROOT
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 
 ROLES = ("reader", "application", "filler", "dispatcher", "worker", "operator")
 PASSWORDS = {role: f"{role}:p@ss/w%rd#?" for role in ROLES}

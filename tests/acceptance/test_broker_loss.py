@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance

@@ -8,8 +8,8 @@ from support.fork_server import run_forked
 from support.project import CELERY
 from support.waiting import wait_until
 
+from demo.servers import Postgres
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Postgres
 from rowcache_tasks.schedule.rows import Schedule
 
 pytestmark = pytest.mark.acceptance

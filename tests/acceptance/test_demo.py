@@ -16,7 +16,7 @@ import pytest
 from support.project import ROOT
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.processes import FLOWER_PORT
+from demo.processes import FLOWER_PORT
 
 pytestmark = pytest.mark.acceptance
 
@@ -30,7 +30,7 @@ class Demo:
 
     def start(self, *arguments):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "rowcache_tasks.demo", *arguments],
+            [sys.executable, "-m", "demo", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from support.forked_child import python_child
 from support.project import ROOT
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 
 pytestmark = pytest.mark.acceptance
 

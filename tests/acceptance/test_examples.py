@@ -13,7 +13,7 @@ from support.example_service import ask, create_items, price_of, run_client, sta
 from support.project import ROOT
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Postgres, Valkey
+from demo.servers import Postgres, Valkey
 
 pytestmark = pytest.mark.acceptance
 

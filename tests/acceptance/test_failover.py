@@ -13,8 +13,8 @@ from support.sentinels import Sentinels
 from support.versions import IS_CELERY_57
 from support.waiting import wait_until
 
+from demo.servers import Valkey
 from rowcache_tasks import CacheError, Refresher, RowCache
-from rowcache_tasks.demo.servers import Valkey
 
 pytestmark = pytest.mark.acceptance
 

@@ -9,7 +9,7 @@ import pytest
 from support.project import CELERY
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 pytestmark = pytest.mark.acceptance
 

@@ -15,7 +15,7 @@ from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 pytestmark = pytest.mark.acceptance
 

@@ -12,8 +12,8 @@ import pytest
 from support.documented import configuration
 from support.waiting import wait_until
 
+from demo.servers import Valkey
 from rowcache_tasks import RowCache
-from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance

@@ -7,7 +7,7 @@ import pytest
 from support.fork_server import run_forked
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 pytestmark = pytest.mark.acceptance
 

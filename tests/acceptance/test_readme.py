@@ -11,7 +11,7 @@ import pytest
 from support.documented import COMMAND, blocks_of, read_blocks
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 pytestmark = pytest.mark.acceptance
 

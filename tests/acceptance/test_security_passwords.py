@@ -11,7 +11,7 @@ from support.fork_server import run_all_forked
 from support.project import CELERY
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Postgres
+from demo.servers import Postgres
 
 pytestmark = pytest.mark.acceptance
 

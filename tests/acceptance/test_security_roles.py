@@ -14,10 +14,10 @@ from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
+from demo.servers import Child
+from demo.servers.valkey import valkey_server
 from rowcache_tasks import RowCache
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Child
-from rowcache_tasks.demo.servers.valkey import valkey_server
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 

@@ -8,7 +8,7 @@ from support.fork_server import run_forked
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect
 
 pytestmark = pytest.mark.acceptance

@@ -11,9 +11,9 @@ from support.reader_kind import READER_KINDS
 from support.scratch_database import ScratchDatabase
 from support.touched_rows import TouchedRows
 
+from demo.servers import Postgres
 from rowcache_tasks import install
 from rowcache_tasks.celery.application import applications
-from rowcache_tasks.demo.servers import Postgres
 from rowcache_tasks.orm import refresh_on_commit
 
 

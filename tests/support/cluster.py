@@ -4,7 +4,7 @@ import redis
 from support.failover_pair import free_port
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 from rowcache_tasks.keys import SLOTS, slot_of
 
 

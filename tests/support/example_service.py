@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from support.project import ROOT
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 SERVERS = {
     "fastapi": ["uvicorn", "examples.fastapi_shop:app", "--no-access-log", "--port={port}"],

@@ -9,7 +9,7 @@ from support.listener import Listener
 from support.tls_proxy import forward
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 
 
 def free_port():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from support.fork_server import ForkedProcess
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 
 def python_child(argv, *, env, log, cwd):

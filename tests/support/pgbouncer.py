@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import psycopg
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 PORT = 6432
 

@@ -4,8 +4,8 @@ import redis
 from support.failover_pair import FailoverPair, free_port
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
-from rowcache_tasks.demo.servers.valkey import valkey_server
+from demo.servers import Child
+from demo.servers.valkey import valkey_server
 
 MASTER = "mymaster"
 

@@ -9,6 +9,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -55,11 +56,8 @@ class ConsumerRejectsMalformed(Consumer):
         self._loop, self.loop = self.loop, self._run_loop
         takes_slot = on_task_request == self.controller._process_task_sem
         self._release = self.controller._quick_release if takes_slot else None
-        self.on_task_request = self._take_slot if takes_slot else self._execute
-
-    def _take_slot(self, request: Any) -> Any:
-        """Execute a task as soon as a process of the pool is free."""
-        return self.controller._quick_acquire(self._execute, request)
+        # As soon as a process of the pool is free.
+        self.on_task_request = partial(self.controller._quick_acquire, self._execute) if takes_slot else self._execute
 
     def _execute(self, request: Any) -> None:
         """Hand a task to the pool; when that raises, reject its message and free the process that was taken for it."""
@@ -136,12 +134,10 @@ class ConsumerRejectsMalformed(Consumer):
         self._refuse(message, TypeError("it names no task"))
 
     def on_unknown_task(self, body: object, message: Any, exc: Exception) -> None:
-        """Refuse a task that this application does not have."""
+        """Refuse a task that this application does not have, or that Celery calls invalid."""
         self._refuse(message, exc)
 
-    def on_invalid_task(self, body: object, message: Any, exc: Exception) -> None:
-        """Refuse a task that Celery calls invalid."""
-        self._refuse(message, exc)
+    on_invalid_task = on_unknown_task
 
 
 @guarded({f"{CELERY}:Consumer.on_connection_error_after_connected": "7b7eaba8d0d8 4f84dbfff329"})
@@ -187,10 +183,7 @@ class WorkerConsumer(ReconnectSurvivesClose):
 
 
 def drop_unreadable(app: Celery) -> None:
-    """Remove entries of the list of fetched messages other than a JSON list of [message, exchange, routing key].
-
-    Every worker puts those of dead workers back into their queues when it connects. kombu keeps the list in Redis.
-    """
+    """Remove what is not JSON of three parts from the list of fetched messages, which each connect reads."""
     dropped = 0
     with app.connection_for_write() as connection:
         channel: Any = connection.default_channel

@@ -13,8 +13,7 @@ from kombu.message import Message
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.errors.text import MAX_TEXT, one_line, shorten
 
-MAX_DEPTH = 50
-"""Levels of nesting. pickle, which hands a task to a process of the pool, fails at some hundred."""
+MAX_DEPTH = 50  # levels of nesting. pickle, which hands a task to a process of the pool, fails at some hundred.
 
 MAX_BODY_BYTES = 10_000_000
 """Of a task of the package. To decode more takes a second or more, for which no row is refreshed."""
@@ -70,8 +69,7 @@ class Embed(msgspec.Struct):
     chord: dict[str, Any] | None = None
 
 
-Body = tuple[list[Any], dict[str, Any], Embed]
-"""Arguments, keyword arguments, and the tasks that follow."""
+Body = tuple[list[Any], dict[str, Any], Embed]  # arguments, keyword arguments, and the tasks that follow
 
 OLD_BODY = {"args", "kwargs", "callbacks", "errbacks", "chord"}
 """Fields of a body in protocol 1 that are no headers. The other fields of such a body are."""
@@ -146,10 +144,7 @@ def is_deep(value: object) -> bool:
 
 @guarded({"kombu.message:Message.__init__": "bd56cb3ffa7a"})
 class UncompressedMessage(Message):
-    """Message of every consumer: not inflated, and of a printable content type.
-
-    kombu inflates a message before anything else looks at it, and writes its content type into logs.
-    """
+    """Message of every consumer: not inflated, as kombu does first, and of a printable content type."""
 
     def __init__(self, *args: Any, headers: Any = None, **fields: Any) -> None:
         wrong = ""

@@ -1,7 +1,4 @@
-"""Worker step that notes the worker in Redis while it consumes.
-
-The timer of the event loop writes the note: a worker that hangs, or that waits for its broker, writes none.
-"""
+"""Worker step that notes the worker in Redis while it consumes."""
 
 import logging
 import time

@@ -1,7 +1,4 @@
-"""Transports of kombu: checked messages; on Redis, batches in memory and failover.
-
-docs/upstream.md has the reasons.
-"""
+"""Transports of kombu: checked messages, batches in memory, failover."""
 
 import json
 import logging
@@ -27,10 +24,8 @@ from rowcache_tasks.schedule.role import role_connection
 logger = logging.getLogger(__name__)
 
 KOMBU = "kombu.transport.redis"
-CLOCK_S = 60
-"""Seconds after which the clock of a server is read again."""
-RETRY_S, REPORT_S = 1.0, 30.0
-"""Seconds between two tries to connect, and between two reports that they fail."""
+CLOCK_S = 60  # seconds after which the clock of a server is read again
+RETRY_S, REPORT_S = 1.0, 30.0  # seconds between two tries to connect, and between two reports that they fail
 
 
 @guarded(
@@ -55,8 +50,7 @@ class BatchQoS(kombu_redis.QoS):
     _dirty: Any
     channel: Any
     _asked_at = -math.inf
-    _ahead_s = 0.0
-    """Time of the server less that of the monotonic clock, when it was asked last."""
+    _ahead_s = 0.0  # time of the server less that of the monotonic clock, when it was asked last
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was fetched."""
@@ -193,8 +187,7 @@ def of_amqp(transport: type[Any]) -> type[Any]:
 REDIS = (kombu_redis.Transport, kombu_redis.SentinelTransport)
 OF_PACKAGE: dict[type[Any], type[Any]] = {kind: refusing_redis(kind) for kind in REDIS}
 OF_PACKAGE |= {kind: of_amqp(kind) for kind in (pyamqp.Transport, pyamqp.SSLTransport)}
-OF_USER = {kind: of_redis(kind) for kind in REDIS}
-"""For an application of the user, whose messages may be compressed."""
+OF_USER = {kind: of_redis(kind) for kind in REDIS}  # for an application of the user, whose messages may be compressed
 
 
 class BrokerConnection(Connection):

@@ -7,12 +7,7 @@ from rowcache_tasks.database.dialects.sqlite import SQLite
 
 __all__ = ["Dialect", "SelectByKeys", "SourceColumn", "dialect_of"]
 
-DIALECTS: dict[str, type[Dialect]] = {
-    "postgresql": PostgreSQL,
-    "mysql": MySQL,
-    "mariadb": MySQL,
-    "sqlite": SQLite,
-}
+DIALECTS: dict[str, type[Dialect]] = {"postgresql": PostgreSQL, "mysql": MySQL, "mariadb": MySQL, "sqlite": SQLite}
 
 
 def dialect_of(backend: str) -> Dialect:

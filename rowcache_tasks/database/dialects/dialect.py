@@ -29,32 +29,22 @@ class SourceColumn:
     """A column as it is read."""
 
     name: str
-    type_name: str
-    """In the database's words, for messages."""
-    expression: ColumnElement[Any]
-    """SQL to select, such that the driver loses nothing."""
+    type_name: str  # in the database's words, for messages
+    expression: ColumnElement[Any]  # SQL to select, such that the driver loses nothing
     convert: Converter | None = None
-    key_type: KeyType | None = None
-    """None: not allowed in a key."""
-    key_cast: str = ""
-    """SQL type that key values are cast to; empty: none is needed."""
+    key_type: KeyType | None = None  # None: not allowed in a key
+    key_cast: str = ""  # SQL type that key values are cast to; empty: none is needed
 
 
 class Dialect:
     """Defaults that hold for every database."""
 
-    session_id = ""
-    """SELECT of the number of the server's session; empty: no pooler shares sessions."""
-    clock = ""
-    """SELECT of the server's time in Unix seconds; empty: it cannot be asked."""
-    tomorrow = ""
-    """SQL of the time in a day, in UTC; empty: it cannot be asked."""
+    session_id = ""  # SELECT of the number of the server's session; empty: no pooler shares sessions
+    clock = ""  # SELECT of the server's time in Unix seconds; empty: it cannot be asked
+    tomorrow = ""  # SQL of the time in a day, in UTC; empty: it cannot be asked
 
     def engine_arguments(self, url: URL, statement_timeout_s: float, setting: str) -> tuple[URL, dict[str, Any]]:
-        """Return the URL and the keyword arguments for create_engine. Raises ConfigError for a wrong driver.
-
-        `setting` is the place of the URL, for messages.
-        """
+        """Return the URL and the arguments for create_engine. Raises ConfigError, which names `setting`."""
         return url, {}
 
     def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:

@@ -1,7 +1,4 @@
-"""Dialect of MySQL and MariaDB.
-
-The server casts to text the types that drivers turn into lossy Python objects, so any driver will do.
-"""
+"""Dialect of MySQL and MariaDB, for any driver."""
 
 import math
 import re
@@ -54,11 +51,10 @@ ROW_ERRORS = {
 }
 
 BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
-AS_TEXT = {"decimal", "date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"}
+AS_TEXT = {"decimal", "date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"}  # drivers lose parts of these
 
 
-NOT_ALLOWED = (1064, 1227)
-"""Syntax error, as old servers say SLAVE; access denied."""
+NOT_ALLOWED = (1064, 1227)  # syntax error, as old servers say SLAVE; access denied
 
 REPLICA_SIGNS = (
     "SHOW GLOBAL VARIABLES WHERE variable_name IN ('read_only', 'innodb_read_only')",

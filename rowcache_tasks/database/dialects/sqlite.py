@@ -158,12 +158,10 @@ def _parse_number(text: str) -> float:
     return number
 
 
-def _write_number(value: Any) -> str:
-    return format(Decimal(repr(value)), "f") if type(value) is float else str(value)
-
-
 MOMENT_KEY = KeyType(lambda text: read_moment(text_key().parse(text)), read_moment)
-NUMERIC_KEY = KeyType(_parse_number, write=_write_number)
+NUMERIC_KEY = KeyType(
+    _parse_number, write=lambda value: format(Decimal(repr(value)), "f") if type(value) is float else str(value)
+)
 
 
 def _stored(value: Any) -> object:

@@ -17,8 +17,7 @@ CHANGES = ("schedule", "unschedule", "refresh", "schedule-table", "schedule-quer
 COMMANDS = {
     "status": "status",
     **dict.fromkeys((*CHANGES, "drop-table"), "schedule"),
-    **dict.fromkeys(("get", "errors"), "row"),
-    "rows": "rows",
+    **dict.fromkeys(("get", "errors", "rows"), "row"),
     "audit": "audit",
     "explain": "explain",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),

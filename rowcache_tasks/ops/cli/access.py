@@ -11,7 +11,7 @@ import click
 import redis
 from celery import Celery, current_app
 
-from rowcache_tasks.celery.application import PACKAGE, applications, celery_command, settings_of
+from rowcache_tasks.celery.application import COMMAND, PACKAGE, applications, settings_of
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.process import Runtime
 from rowcache_tasks.config.settings import Settings, load_settings
@@ -44,8 +44,7 @@ class Access(Runtime):
     def __init__(self, settings: Settings, client: "redis.Redis", broker: BrokerState | None = None) -> None:
         super().__init__(settings)
         self.client = client
-        self.broker = broker
-        """None within the celery command of another application."""
+        self.broker = broker  # None within the celery command of another application
         self._notes: list[Callable[[], None]] = []
 
     def engine(self, url: str | None) -> "Engine":
@@ -73,10 +72,7 @@ class Access(Runtime):
 
 @contextmanager
 def open_access() -> Iterator[Access]:
-    """Read the settings and make a client, which connects at first use; errors within become FailedError.
-
-    An ArgumentError becomes MistypedError.
-    """
+    """Yield settings and a client that connects at first use; errors within become FailedError or MistypedError."""
     try:
         app = find_app()
         settings = settings_of(app) if app in applications else load_settings()
@@ -110,7 +106,7 @@ def describe_redis_error(error: redis.RedisError, settings: Settings) -> str:
         return f"Redis at {where} refuses the login: {reason}: correct the password in rowcache_redis_url"
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return f"Redis at {where} does not answer: {reason}: start it, or correct rowcache_redis_url"
-    return f"Redis at {where} refuses: {reason}: run `{celery_command()} rowcache doctor`"
+    return f"Redis at {where} refuses: {reason}: run `{COMMAND} doctor`"
 
 
 def find_app() -> Celery | None:

@@ -11,15 +11,13 @@ import redis
 
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, open_access
-from rowcache_tasks.ops.cli.command import command, json_option, limit_option, say, table_argument
-from rowcache_tasks.ops.cli.progress import show_progress
+from rowcache_tasks.ops.cli.command import command, json_option, limit_option, say, show_progress, table_argument
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.reason import Reason, reason_of
 from rowcache_tasks.schedule.row_state import finite
 from rowcache_tasks.worker.audit import WRONG, Compared, Judge, Kind, audit_table
 
-OVERVIEW_S = 2.0
-"""The state of the deployment is read again after this time, for the causes."""
+OVERVIEW_S = 2.0  # the state of the deployment is read again after this time, for the causes
 TITLES: dict[Kind, str] = {
     "equal": "equal",
     "older_within_interval": "older, within their interval",

@@ -1,19 +1,23 @@
-"""Parts that commands share: examples in the help, the argument TABLE, the option --json, output for people."""
+"""Parts of commands: examples in the help, TABLE, --json, output for people, progress."""
 
 import json
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import repeat
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from rowcache_tasks.celery.application import applications, settings_of
+from rowcache_tasks.celery.application import COMMAND, applications, settings_of
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.ops.row_description import COMMAND
+from rowcache_tasks.errors.text import show_count
+from rowcache_tasks.ops.cli.access import FailedError
 
 
 class RowIdCommand(click.Command):
@@ -77,3 +81,33 @@ def say(text: str, *, err: bool = False) -> None:
 def tell(as_json: bool, line: str, /, **figures: Any) -> None:
     """Print the result of a change: a line, or an object."""
     click.echo(json.dumps(figures) if as_json else line)
+
+
+LINE_S = 5.0  # time between two lines without a bar
+
+
+@contextmanager
+def show_progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows the rows done so far. `total`: None: unknown. Ctrl-C raises FailedError."""
+    count, shown_at, bar = 0, time.monotonic(), None
+
+    def report(done: int) -> None:
+        nonlocal count, shown_at
+        if bar is not None:
+            bar.update(done - count)
+        elif time.monotonic() - shown_at >= LINE_S:
+            shown_at = time.monotonic()
+            click.echo(f"{title}: {done:,}{'' if total is None else f' of about {total:,}'} rows", err=True)
+        count = done
+
+    try:
+        if sys.stderr.isatty() and total != 0:
+            endless = repeat(None) if total is None else None  # the bar then moves to and fro
+            with click.progressbar(endless, total, title, show_pos=True, file=sys.stderr, update_min_steps=1000) as bar:
+                yield report
+        else:
+            yield report
+    except KeyboardInterrupt:
+        raise FailedError(
+            f"{title}: interrupted after {show_count(count, 'row')}, which stay done: the same command does the rest"
+        ) from None

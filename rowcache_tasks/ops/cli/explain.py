@@ -16,10 +16,8 @@ from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.note import ask_outcomes, read_notes
 from rowcache_tasks.schedule.row_state import RowState, read_row_states
 
-ASK_S = 2.0
-"""Longest wait for the database: the row may be late because of it."""
-SAME_S = 1e-4
-"""Two times of a claim that differ by less are the same: no two claims are."""
+ASK_S = 2.0  # longest wait for the database: the row may be late because of it
+SAME_S = 1e-4  # two times of a claim that differ by less are the same: no two claims are
 
 
 @command("explain inv 42", cls=RowIdCommand)

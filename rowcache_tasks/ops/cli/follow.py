@@ -3,9 +3,9 @@
 import logging
 import re
 import signal
+import sys
 import time
 from collections.abc import Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SLOT_NAME = re.compile("[a-z0-9_]{1,63}")
-SLOT_S = 600.0
-"""Longest look at a slot."""
-MAX_WAIT_S = 1.0
-"""Longest wait: the process notes itself between two."""
+SLOT_S = 600.0  # longest look at a slot
+MAX_WAIT_S = 1.0  # longest wait: the process notes itself between two
 
 
 @command("follow inv --column updated_at", "follow inv --sql | psql shop")
@@ -80,7 +78,7 @@ def follow(  # noqa: PLR0913, PLR0917 its options
     lost. Two of them do no harm.
     """
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _stop)
+        signal.signal(signum, lambda *_: sys.exit(0))
     with open_access() as access:
         chosen = [access.settings.table(name) for name in dict.fromkeys(tables)]
         is_postgresql = all(is_notifying(access, table) for table in chosen)
@@ -169,7 +167,3 @@ def listen(access: Access, tables: Sequence[Table], outages: tuple[Outage, Outag
     listener.open()
     touches = [Touches(access.client, access.schedule(table.name)) for table in tables]
     return NotifyFollower(listener, touches, outages)
-
-
-def _stop(_signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import click
 
+from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.errors import MissingExtraError
 from rowcache_tasks.errors.text import one_line, show_count
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
@@ -14,7 +15,7 @@ from rowcache_tasks.ops.cli.command import command, json_option, say, tell
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.ops.finding import Finding, warn
 from rowcache_tasks.ops.overview import Overview, read_overview
-from rowcache_tasks.ops.problem import CELERY, find_problems
+from rowcache_tasks.ops.problem import find_problems
 from rowcache_tasks.ops.snapshot import is_halted
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 
@@ -43,7 +44,7 @@ def health(max_overdue: float | None, liveness: bool, as_json: bool) -> None:
         problems = list(find_problems(found, max_overdue))
     is_bad = any(problem.level == "fail" for problem in problems)
     if not access.broker and not is_bad:
-        problems.append(warn(f"broker: not checked: start this as {CELERY} rowcache health"))
+        problems.append(warn(f"broker: not checked: start this as {COMMAND} health"))
     alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
     text = "; ".join([describe(found), *alive])
     if as_json:

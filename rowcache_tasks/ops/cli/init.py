@@ -6,20 +6,14 @@ from pathlib import Path
 
 import click
 
-from rowcache_tasks.celery.application import PACKAGE, celery_command
+from rowcache_tasks.celery.application import CELERY, PACKAGE
 from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.ops.cli.access import FailedError
+from rowcache_tasks.ops.cli.access import FailedError, MistypedError
 from rowcache_tasks.ops.cli.command import command, json_option
 
 FILES = ("celeryconfig.py", ".env", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 """Files that are written, and other names that Compose looks for."""
 DEFAULT = "redis://localhost:6379/0"
-
-
-class ThereError(FailedError):
-    """A file would be overwritten."""
-
-    exit_code = 2
 
 
 @command("init --database mysql://reader@db/shop", "init shop")
@@ -34,9 +28,9 @@ def init(folder: Path, database: str | None, redis: str | None, as_json: bool) -
     """
     app = getattr(click.get_current_context().find_root().obj, "app", None)
     if getattr(app, "main", PACKAGE) != PACKAGE:
-        raise FailedError(f"the settings of {celery_command()} are in its own configuration: set rowcache_* there")
+        raise FailedError(f"the settings of {CELERY} are in its own configuration: set rowcache_* there")
     if there := [name for name in FILES if os.path.lexists(folder / name)]:
-        raise ThereError(f"{', '.join(there)} in {folder} is there already: nothing is written, name another DIR")
+        raise MistypedError(f"{', '.join(there)} in {folder} is there already: nothing is written, name another DIR")
     try:
         from rowcache_tasks.ops.project import make_files  # noqa: PLC0415 an extra
 

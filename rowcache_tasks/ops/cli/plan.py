@@ -1,7 +1,7 @@
 """Command plan: load and limits, as a table or as JSON."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,7 +15,6 @@ from rowcache_tasks.ops.cli.command import command, json_option
 from rowcache_tasks.ops.cli.sample import sample_workload
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
-from rowcache_tasks.schedule.load import Load
 
 HEADER = ("PART", "COUNT", "BUSY", "CORES", "SATURATES AT")
 WIDTHS = (22, 9, 8, 9, 16)
@@ -27,10 +26,8 @@ LIMITS = {
 }
 """Parts that more processes do not help."""
 WHOLE = click.IntRange(min=1)
-MAX_CONNECTIONS = 100
-"""Default of PostgreSQL."""
-SMALL_SHARE = 0.25
-"""Share of a full batch; below it, most of the cost is the batch and not its rows."""
+MAX_CONNECTIONS = 100  # default of PostgreSQL
+SMALL_SHARE = 0.25  # share of a full batch; below it, most of the cost is the batch and not its rows
 
 
 def number(*names: str, low: float, high: float = 1e12, **options: Any) -> Callable[[Any], Any]:
@@ -74,14 +71,11 @@ def plan(rows: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """
     on = read_deployment(options)
     made = make_plan(read_workload(rows, options), on)
-    made["advice"], made["measured"] = advise(made, on), read_loads_of_all() if options["from_redis"] else {}
+    made["advice"], made["measured"] = advise(made, on), {}
+    if options["from_redis"]:
+        with open_access() as access:
+            made["measured"] = read_overview(access.client, access.settings, with_clients=False).loads
     click.echo(msgspec.json.encode(made) if as_json else "\n".join(lay_out(made, on)))
-
-
-def read_loads_of_all() -> Mapping[str, Load]:
-    """Return the demand and the measured capacity of each table of the deployment."""
-    with open_access() as access:
-        return read_overview(access.client, access.settings, with_clients=False).loads
 
 
 def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:

@@ -1,13 +1,14 @@
-"""Commands get, for a cached row, and errors, for the failing ones."""
+"""Commands get, for a cached row, errors, for the failing ones, and rows, for all in an order."""
 
 import heapq
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import click
 
+from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
@@ -18,17 +19,17 @@ from rowcache_tasks.ops.cli.command import (
     json_option,
     limit_option,
     say,
+    show_progress,
     table_argument,
 )
-from rowcache_tasks.ops.cli.progress import show_progress
-from rowcache_tasks.ops.cli.rows import row_as_json
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
-from rowcache_tasks.ops.row_description import COMMAND, describe_row
+from rowcache_tasks.ops.reason import describe_row
+from rowcache_tasks.ops.row_walk import walk_rows
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.failure import Failure, read_failures
 from rowcache_tasks.schedule.row_id import decode_row_id
-from rowcache_tasks.schedule.row_state import finite, read_row_states
+from rowcache_tasks.schedule.row_state import RowState, finite, read_row_states
 from rowcache_tasks.worker.audit import is_json_object
 
 
@@ -69,8 +70,7 @@ def explain_absence(access: Access, table: Table, is_scheduled: bool) -> list[st
     return [*paused, *(problem.text for problem in (*dispatcher_problems(found), *worker_problems(found)))]
 
 
-READ = 10_000
-"""Failing rows of one table that are read to find the worst."""
+READ = 10_000  # failing rows of one table that are read to find the worst
 
 
 @command("errors inv --limit 5", "errors inv --release")
@@ -134,4 +134,49 @@ def failure_as_json(failure: Failure) -> dict[str, Any]:
         "failures": failure.failures,
         "failed_at": finite(failure.at),
         "error": one_line(failure.error),
+    }
+
+
+ORDERS = {
+    "oldest": "Rows with the oldest values first. Rows that were never refreshed are left out.",
+    "latest": "Rows that were refreshed last first.",
+    "due": "Rows that are due first, or whose lease ends first.",
+    "failing": "Rows whose last refresh failed, in no order.",
+}
+
+
+def order_options(command: Any) -> Any:
+    """Add the options for the order, of which the last given counts."""
+    for order, text in reversed(ORDERS.items()):
+        command = click.option(f"--{order}", "order", flag_value=order, help=text)(command)
+    return command
+
+
+@command("rows inv --oldest --limit 5", "rows inv --failing --json | jq .row_id")
+@table_argument
+@order_options
+@click.option("--prefix", default="", help="Only rows whose id begins so.")
+@limit_option(0, 20, "Rows to list; 0: all.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def rows(table: str, order: str | None, prefix: str, limit: int, as_json: bool) -> None:
+    """List rows of TABLE; in no order unless one is given. Memory does not depend on the size of the table."""
+    with open_access() as access:
+        chosen = access.settings.table(table)
+        for row in islice(walk_rows(access.client, chosen, order or "any", prefix), limit or None):
+            if as_json:
+                click.echo(json.dumps(row_as_json(row)))
+            else:
+                say(f"{show_text(row.row_id)}  {one_line(describe_row(row, chosen))}")
+
+
+def row_as_json(row: RowState) -> dict[str, Any]:
+    """Return the figures of a row; None: not known, or there is none."""
+    return {
+        "row_id": row.row_id,
+        "age": finite(row.age),
+        "due_in": finite(row.due_in),
+        "delay": finite(row.delay),
+        "cached": row.value is not None,
+        "failures": row.failure.failures if row.failure else 0,
+        "error": one_line(row.failure.error) if row.failure else None,
     }

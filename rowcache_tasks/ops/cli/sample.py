@@ -17,21 +17,14 @@ from rowcache_tasks.ops.plan import LARGEST, Group
 from rowcache_tasks.ops.snapshot import read_snapshots
 from rowcache_tasks.schedule.row_id import decode_row_id
 
-SAMPLED = 200
-"""Rows of each table that are looked at."""
-LIKE = 1.1
-"""Delays up to so many times the shortest of a group are in the group."""
-SHORTEST_S = 0.001
-"""Lower bound for delays of foreign clients."""
-MAX_GROUPS = 300
-"""From a millisecond to years."""
+SAMPLED = 200  # rows of each table that are looked at
+LIKE = 1.1  # delays up to so many times the shortest of a group are in the group
+SHORTEST_S = 0.001  # lower bound for delays of foreign clients
+MAX_GROUPS = 300  # from a millisecond to years
 
 
 def sample_workload(client: "redis.Redis", tables: Sequence[Table]) -> dict[str, Any]:
-    """Return `groups` and, where known, `row_bytes`, `changed_share` and `together` of a Workload.
-
-    Raises ArgumentError when no row of the tables is scheduled.
-    """
+    """Return `groups` of a Workload, and other fields where known. Raises ArgumentError without scheduled rows."""
     groups = tuple(group for table in tables for group in count_groups(client, table))
     if not groups:
         names = ", ".join(repr(table.name) for table in tables)

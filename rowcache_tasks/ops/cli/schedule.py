@@ -14,8 +14,7 @@ from rowcache_tasks.config.query import Query, parse_query
 from rowcache_tasks.errors import ArgumentError, ConfigError, SourceError
 from rowcache_tasks.errors.text import shorten, show_count, show_duration
 from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_access
-from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, table_argument, tell
-from rowcache_tasks.ops.cli.progress import show_progress
+from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, show_progress, table_argument, tell
 from rowcache_tasks.schedule.arguments import parse_delay, parse_row_ids
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.worker.drop import drop_table as drop_rows_of
@@ -125,11 +124,7 @@ def schedule_table(table: str, delay: str, as_json: bool) -> None:
     tell_scheduled(as_json, table, changed)
 
 
-@command(
-    "schedule-query inv hot 60",
-    'schedule-query inv 60 --sql "$SQL"',
-    cls=RowIdCommand,
-)
+@command("schedule-query inv hot 60", 'schedule-query inv 60 --sql "$SQL"', cls=RowIdCommand)
 @table_argument
 @click.argument("query_and_delay", nargs=-1, required=True, metavar="[QUERY] DELAY")
 @click.option("--sql", metavar="SELECT", help="A statement to run instead of a query of the settings.")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -38,8 +39,7 @@ class Status:
     """All tables at one moment, and the previous one; rates and lateness are those between them."""
 
     now: Overview
-    before: Overview | None
-    """None: the first."""
+    before: Overview | None  # None: the first
     problems: list[Finding]
 
     @property
@@ -85,6 +85,10 @@ class Status:
             for table in [self.now.tables[name]]
         ]
         return self._align([AGES, *rows], AGE_WIDTHS)
+
+    def page(self) -> list[str]:
+        """Return both tables, and the notes."""
+        return [*self.lines(), *self.age_lines(), *self.notes()]
 
     def _align(self, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
         longest = max((len(name) for name, *_ in rows if len(name) <= MAX_NAME), default=0)
@@ -190,16 +194,12 @@ def status(interval_s: float | None, as_json: bool) -> None:
     """Show the rows, the rate and the lateness of each table."""
     with open_access() as access:
         if interval_s is None:
-            (print_json if as_json else print_table)(read_status(access, None))
+            found = read_status(access, None)
+            click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.page()))
             return
-        show = print_json if as_json else redraw if can_redraw() else print_lines()
-        wait_s = interval_s
-        watch(access, show, lambda: time.sleep(wait_s))
-
-
-def can_redraw() -> bool:
-    """Whether stdout is a terminal in which the cursor can be moved."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        show = print_json if as_json else redraw if can_redraw else print_lines()
+        watch(access, show, partial(time.sleep, interval_s))
 
 
 def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
@@ -218,14 +218,9 @@ def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
         return
 
 
-def print_table(found: Status) -> None:
-    """Print the table and the notes."""
-    click.echo("\n".join([*found.lines(), *found.age_lines(), *found.notes()]))
-
-
 def redraw(found: Status) -> None:
     """Draw the table over the last one; clearing the screen would flicker."""
-    lines = "\n".join([found.clock, *found.lines(), *found.age_lines(), *found.notes()]).splitlines()
+    lines = "\n".join([found.clock, *found.page()]).splitlines()
     click.echo(HOME + "".join(f"{line}{END_OF_LINE}\n" for line in lines) + BELOW, nl=False, color=True)
 
 

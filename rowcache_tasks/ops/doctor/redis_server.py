@@ -10,8 +10,7 @@ import redis
 from rowcache_tasks.errors.text import show_duration
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 
-OLDEST = (6, 2)
-"""First version with ZMSCORE and ZRANGE BYSCORE."""
+OLDEST = (6, 2)  # first version with ZMSCORE and ZRANGE BYSCORE
 MAX_CLOCK_DIFFERENCE_S = 1.0
 
 Info = Mapping[str, Any]

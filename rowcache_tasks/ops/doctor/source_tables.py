@@ -11,8 +11,7 @@ from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-HELD_BYTES = 1_000_000_000
-"""More log of the database that a replication slot holds back is a finding."""
+HELD_BYTES = 1_000_000_000  # more log of the database that a replication slot holds back is a finding
 
 
 def examine_database(settings: Settings) -> Iterator[Finding]:

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from itertools import islice
 from typing import Any
 
 import redis
 
-from rowcache_tasks.celery.application import celery_command
+from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_count, show_row_ids
 from rowcache_tasks.keys import Keys
@@ -16,25 +15,17 @@ from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.rows import cut
 
-SAMPLE = 10_000
-"""Rows of schedule: and of delay: that are checked."""
+SAMPLE = 10_000  # rows of schedule: and of delay: that are checked
 SHOWN = 3
-NEVER_S = 3651 * 86400
-"""A larger due time or delay is a mistake, such as milliseconds instead of seconds."""
+NEVER_S = 3651 * 86400  # a larger due time or delay is a mistake, such as milliseconds instead of seconds
 TYPES = {
-    "schedule": "zset",
-    "delay": "zset",
-    "refreshed": "zset",
-    "changed": "zset",
+    **dict.fromkeys(("schedule", "delay", "refreshed", "changed", "notes"), "zset"),
     "wake": "list",
-    "expiring": "string",
-    "notes": "zset",
     "outcomes": "list",
+    "expiring": "string",
     "asked": "set",
+    **dict.fromkeys(("failures", "state", "stats"), "hash"),
 }
-HASH = "hash"
-
-COMMAND = f"{celery_command()} rowcache"
 
 
 def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:
@@ -53,16 +44,13 @@ def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:
 
 def wrong_types(client: "redis.Redis", keys: Keys) -> Iterator[Finding]:
     """Find keys of a wrong type."""
-    names = [field.name for field in fields(keys) if field.name not in {"value_prefix", "queue"}]
     pipeline = client.pipeline(transaction=False)
-    for name in names:
+    for name in TYPES:
         pipeline.type(getattr(keys, name))
-    for name, reply in zip(names, pipeline.execute(), strict=True):
-        found, allowed = reply.decode(), TYPES.get(name, HASH)
-        if found not in {"none", allowed}:
-            key = getattr(keys, name)
+    for (name, allowed), reply in zip(TYPES.items(), pipeline.execute(), strict=True):
+        if (found := reply.decode()) not in {"none", allowed}:
             yield fail(
-                f"key {key!r} is a {found}, it must be a {allowed}: another program writes there: "
+                f"key {getattr(keys, name)!r} is a {found}, it must be a {allowed}: another program writes there: "
                 "give the table a namespace of its own, or remove the key (RENAME keeps what is in it)"
             )
 
@@ -112,10 +100,7 @@ def endless_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
 
 
 def only_in(client: "redis.Redis", key: str, other: str) -> Iterator[tuple[str, float]]:
-    """Yield members of ZSET `key` that are not in ZSET `other`, with their scores; a sample.
-
-    Each batch is compared in one transaction, so a row that is dropped or scheduled meanwhile is not reported.
-    """
+    """Yield members of ZSET `key` that are not in ZSET `other`, with their scores; a sample, read in transactions."""
     members = (member for member, _ in islice(client.zscan_iter(key, count=1000), SAMPLE))
     for batch in cut(members, 1000):
         pipeline = client.pipeline(transaction=True)

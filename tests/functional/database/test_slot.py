@@ -5,11 +5,11 @@ import re
 import pytest
 from support.scratch_database import ScratchDatabase
 
+from demo.servers import Postgres
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database import slot as module
 from rowcache_tasks.database.slot import Slot
 from rowcache_tasks.database.source import Source
-from rowcache_tasks.demo.servers import Postgres
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.ops.doctor import source_tables
 from rowcache_tasks.ops.doctor.source_tables import examine_server_kind

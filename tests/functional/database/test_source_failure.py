@@ -9,12 +9,12 @@ from support.scratch_database import CREATE_USERS, ScratchDatabase, row_values
 from support.sent_sql import record_psycopg_queries
 from support.waiting import wait_until
 
+from demo.servers import Postgres
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database import outage
 from rowcache_tasks.database.dialects.postgresql.dialect import PostgreSQL
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
-from rowcache_tasks.demo.servers import Postgres
 from rowcache_tasks.errors import SourceError
 
 SETTINGS = """

@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from rowcache_tasks.demo.__main__ import report
-from rowcache_tasks.demo.accounts import COUNT, TABLE
-from rowcache_tasks.demo.comparison import Comparison, StaleRows, compare_rows
+from demo.__main__ import report
+from demo.accounts import COUNT, TABLE
+from demo.comparison import Comparison, StaleRows, compare_rows
 from rowcache_tasks.schedule.rows import Schedule
 
 LEASE_S = 30

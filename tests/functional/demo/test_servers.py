@@ -18,11 +18,11 @@ from kombu import Connection
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
 
-from rowcache_tasks.demo import servers
-from rowcache_tasks.demo.servers import Child, DemoError, Postgres, Valkey
-from rowcache_tasks.demo.servers.child import launch_command
+from demo import servers
+from demo.servers import Child, DemoError, Postgres, Valkey
+from demo.servers.child import launch_command
 
-ROOT = Path(servers.__file__).parents[3]
+ROOT = Path(servers.__file__).parents[2]
 BOTH = pytest.mark.parametrize("server_type", [Valkey, Postgres])
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs the parent death signal or /proc")
 
@@ -67,7 +67,7 @@ def answers(server: Valkey | Postgres) -> bool:
 
 def script(body: str, *, user: str = "", env: dict[str, str] | None = None) -> subprocess.Popen:
     """Start a Python program that says what it has to say on lines of its output."""
-    lines = "import os, sys, threading\nfrom rowcache_tasks.demo.servers import Postgres, Valkey\n" + body
+    lines = "import os, sys, threading\nfrom demo.servers import Postgres, Valkey\n" + body
     argv = [sys.executable, "-W", "error", "-c", lines]
     if user:
         argv = launch_command(argv, user)
@@ -240,7 +240,7 @@ def test_error_of_a_server_that_ends_at_once_shows_its_log(server_type, words):
 def test_missing_package_is_named_with_the_remedy(server_type, monkeypatch):
     monkeypatch.delenv("ROWCACHE_VALKEY_SERVER", raising=False)
     monkeypatch.delenv("ROWCACHE_POSTGRES_BIN", raising=False)
-    monkeypatch.setattr("rowcache_tasks.demo.servers.server.find_spec", lambda package: None)
+    monkeypatch.setattr("demo.servers.server.find_spec", lambda package: None)
     with pytest.raises(DemoError, match=r"pip install 'rowcache-tasks\[demo\]'$"):
         server_type().start()
 
@@ -255,9 +255,7 @@ def test_program_named_by_a_variable_and_not_there_is_named(server_type, variabl
 
 
 def test_missing_driver_is_named_with_the_remedy():
-    code = (
-        "import runpy, sys; sys.modules['psycopg'] = None; runpy.run_module('rowcache_tasks.demo', run_name='__main__')"
-    )
+    code = "import runpy, sys; sys.modules['psycopg'] = None; runpy.run_module('demo', run_name='__main__')"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert run.stderr == "demo: the package psycopg is not installed: pip install 'rowcache-tasks[demo]'\n"
 
@@ -398,7 +396,7 @@ def test_start_that_a_signal_interrupts_leaves_no_process():
 import signal
 from contextlib import suppress
 from pathlib import Path
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 class Interrupted(BaseException):
     pass
 def interrupt(*_):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
-from rowcache_tasks.ops.cli import progress, rowcache
+from rowcache_tasks.ops.cli import command, rowcache
 from rowcache_tasks.ops.cli.access import FailedError
 
 TABLES = {"inv": {"table": "inventory", "queries": {"hot": "SELECT id FROM inventory WHERE sold > 10"}}}
@@ -171,7 +171,7 @@ def test_redis_that_is_away_is_one_line(run, monkeypatch, tmp_path, command):
 
 
 def test_without_a_terminal_it_prints_a_line_from_time_to_time(run, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_S", 0)
+    monkeypatch.setattr(command, "LINE_S", 0)
     done = run("schedule-table", "inv", "10")
     assert done.stdout == "inv: 20 rows scheduled\n"
     assert done.stderr == "inv: scheduling: 20 of about 20 rows\n"
@@ -179,7 +179,7 @@ def test_without_a_terminal_it_prints_a_line_from_time_to_time(run, monkeypatch)
 
 
 def interrupted():
-    with progress.show_progress("inv: dropping", 5000) as shown:
+    with command.show_progress("inv: dropping", 5000) as shown:
         shown(1200)
         raise KeyboardInterrupt
 

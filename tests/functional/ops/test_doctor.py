@@ -8,8 +8,8 @@ from support.noted import note_both
 from support.pgbouncer import PgBouncer, find_pgbouncer
 from support.settings_module import write_settings
 
+from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table, parse_settings
-from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.ops.doctor.redis_server import (

@@ -13,7 +13,7 @@ from support.orm_models import TABLES, Inventory, User
 from support.touched_rows import TouchedRows
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 from rowcache_tasks.orm import touched
 from rowcache_tasks.schedule.connection import connect
 

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from support.orm_models import Inventory, Seat
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 from rowcache_tasks.orm import touched
 
 

@@ -23,9 +23,9 @@ from support.project import ROOT
 from support.tls_proxy import TlsProxy
 from support.waiting import wait_until
 
+from demo.servers import Valkey
 from rowcache_tasks import ArgumentError
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.reader.near import connection as near_connection
 from rowcache_tasks.reader.near.cache import NearCache
 from rowcache_tasks.reader.near.session import ABSENT

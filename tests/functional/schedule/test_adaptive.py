@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from proof.interleaving.mutant import Mutant
 
-from rowcache_tasks.config.adaptive import Adaptive
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.config.table import Adaptive
 from rowcache_tasks.schedule.rows import Schedule
 
 TABLE = Table("inv", "inventory", adaptive=Adaptive(2, 40))

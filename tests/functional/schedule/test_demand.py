@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from rowcache_tasks.config.adaptive import Adaptive
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.config.table import Adaptive
 from rowcache_tasks.schedule.demand import read_demands
 
 TABLE = Table("inv", "inventory")

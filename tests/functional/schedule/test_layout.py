@@ -2,8 +2,8 @@
 
 import json
 
+from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.layout import check_layout
 from rowcache_tasks.schedule.rows import Schedule

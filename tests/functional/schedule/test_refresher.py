@@ -7,8 +7,8 @@ import pytest
 from support.orm_models import TABLES
 from support.settings_module import write_settings
 
+from demo.servers import Valkey
 from rowcache_tasks import ArgumentError, CacheError, ConfigError, Refresher
-from rowcache_tasks.demo.servers import Valkey
 
 
 @pytest.fixture

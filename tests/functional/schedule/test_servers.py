@@ -11,8 +11,8 @@ import redis
 from support.cluster import Cluster
 from support.waiting import wait_until
 
+from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.demo.servers import Valkey
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.node import NodeAwayError

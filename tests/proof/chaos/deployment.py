@@ -8,7 +8,7 @@ import psycopg
 from proof.chaos.proxy import Proxy
 from proof.chaos.supervisor import Supervisor
 
-from rowcache_tasks.demo.servers import Postgres, Valkey
+from demo.servers import Postgres, Valkey
 
 TABLES = {"inv": {"table": "stock", "key": "id"}}
 DISPATCHERS = ("dispatcher1", "dispatcher2")

@@ -8,7 +8,7 @@ import time
 from proof.chaos.repeated_step import RepeatedStep
 from support.waiting import wait_until
 
-from rowcache_tasks.demo.servers import Child
+from demo.servers import Child
 
 RESTART_PAUSE_S = 0.1  # as Docker's
 

@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from rowcache_tasks.demo.servers import Valkey
+from demo.servers import Valkey
 
 from .client import DirectClient
 from .explorer import CounterexampleError, Explorer

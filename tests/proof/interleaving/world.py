@@ -3,8 +3,8 @@
 import json
 from dataclasses import replace
 
-from rowcache_tasks.config.adaptive import Adaptive
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.config.table import Adaptive
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.rows import Backoff, Schedule

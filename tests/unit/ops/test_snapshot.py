@@ -1,5 +1,4 @@
-from rowcache_tasks.ops.reply import parse_count
-from rowcache_tasks.ops.snapshot import Snapshot
+from rowcache_tasks.ops.snapshot import Snapshot, parse_count
 from rowcache_tasks.schedule.failure import parse_failure
 
 

@@ -1,7 +1,4 @@
-"""Connection to PostgreSQL for short read-only transactions with bounded waits.
-
-Imports psycopg, an optional extra; imported when a connection is opened.
-"""
+"""Connection of psycopg: short read-only transactions, bounded waits."""
 
 import time
 from collections.abc import Generator
@@ -20,16 +17,11 @@ SELECT set_config('transaction_read_only', 'on', true),
        set_config('extra_float_digits', '3', true)
 """
 
-ANSWER_SLACK_S = 2.0
-"""Wait beyond the statement time-out, at which the server itself ends the statement."""
+ANSWER_SLACK_S = 2.0  # wait beyond the statement time-out, at which the server itself ends the statement
 
 
 class BoundedConnection(Connection[tuple[Any, ...]]):
-    """Connection with a bounded wait for each answer; then it closes itself and raises.
-
-    libpq waits for ever. Keepalives do not help while a proxy, a pooler or a stopped server process still acknowledges
-    packets.
-    """
+    """Connection that closes and raises when an answer takes too long; libpq and keepalives wait for ever."""
 
     statement_timeout_s = float("inf")
     """Time limit of a statement. The server may be silent a little longer while it owes an answer."""
@@ -40,10 +32,7 @@ class BoundedConnection(Connection[tuple[Any, ...]]):
         return SETTINGS.format(timeout_ms=max(1, round(self.statement_timeout_s * 1000)))
 
     def read(self, query: str, parameters: Any) -> Cursor[tuple[Any, ...]]:
-        """Run a SELECT in a transaction of its own with `settings`, in one round trip. The connection autocommits.
-
-        Statements up to the end of a pipeline are one transaction, which ends with it.
-        """
+        """Run a SELECT in one round trip, a pipeline that is a transaction of its own with `settings`."""
         cursor = self.cursor()
         with self.pipeline():
             try:

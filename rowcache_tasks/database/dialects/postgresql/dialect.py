@@ -101,10 +101,7 @@ class PostgreSQL(Dialect):
             yield connection
 
     def is_replica(self, dbapi_connection: Any) -> bool:
-        """Ask whether the server replays the log of another one; not all servers with this protocol have the function.
-
-        The parameter in_hot_standby would be free, but a pooler may have an old one.
-        """
+        """Ask whether the server replays another's log. Not all can say; a pooler's parameter may be old."""
         try:
             return bool(dbapi_connection.execute("SELECT pg_is_in_recovery()").fetchone()[0])
         except Exception as error:

@@ -1,7 +1,4 @@
-"""SELECT of a batch of rows from PostgreSQL, in one round trip.
-
-Uses psycopg's cursor: SQLAlchemy's statement and result cost as much as reading 20 rows.
-"""
+"""SELECT of a batch of rows from PostgreSQL, in one round trip."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -19,14 +16,10 @@ class BatchSelect:
     def __init__(self, dialect: Dialect, sql: str) -> None:
         self._dialect = dialect
         self._sql = sql
-        self._types: list[int] = []
-        """Types of the result's columns, from the first result."""
+        self._types: list[int] = []  # types of the result's columns, from the first result
 
     def __call__(self, connection: Connection, keys: Collection[Any]) -> Sequence[Any]:
-        """Return the rows with some keys.
-
-        Raises DBAPIError when the connection, or the statement, cannot be used any more, else the driver's own error.
-        """
+        """Return the rows with some keys. Raises DBAPIError when connection or statement cannot be used any more."""
         driver_connection: Any = connection.connection.driver_connection
         try:
             cursor = driver_connection.read(self._sql, self._dialect.parameters(keys))

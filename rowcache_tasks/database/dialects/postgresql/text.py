@@ -1,7 +1,4 @@
-"""Types of PostgreSQL that are read as text, and their JSON form.
-
-Types have their names in pg_type: timestamptz, bpchar.
-"""
+"""Types of PostgreSQL that are read as text, and their JSON form."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -64,11 +61,6 @@ def _iso_interval(value: str) -> str:
     raise ValueError("the interval is not in ISO 8601: the session's IntervalStyle is not iso_8601")
 
 
-def _offset_time(value: str) -> str:
-    """19:39:19+02 -> 19:39:19+02:00, as in RFC 3339."""
-    return value if value[-3] == ":" else f"{value}:00"
-
-
 CONVERTERS: Mapping[str, Converter] = {
     "float4": finite,
     "float8": finite,
@@ -78,7 +70,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "timestamp": _iso_timestamp,
     "timestamptz": _utc_timestamp,
     "interval": _iso_interval,
-    "timetz": _offset_time,
+    "timetz": lambda value: value if value[-3] == ":" else f"{value}:00",  # 19:39:19+02 -> 19:39:19+02:00
 }
 
 MAC = re.compile(r"[0-9a-f]{2}([:.-]?[0-9a-f]{2}){5}(([:.-]?[0-9a-f]{2}){2})?", re.IGNORECASE)

@@ -17,8 +17,7 @@ from rowcache_tasks.ops.cli.flower.sampler import INTERVAL_S, Sampler
 from rowcache_tasks.ops.cli.row import find_worst, release_failing
 from rowcache_tasks.schedule.arguments import parse_row_id
 
-LISTED = 10
-"""Failing rows that are listed."""
+LISTED = 10  # failing rows that are listed
 
 
 class Part:

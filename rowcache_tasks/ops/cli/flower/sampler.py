@@ -18,13 +18,10 @@ from rowcache_tasks.ops.cli.status import Status, read_status
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 5.0
-MAX_SHARE = 0.02
-"""Share of a core that samples may take: those of hundreds of tables are further apart."""
-AGAIN_S = 1.0
-"""Time until the next try while Redis is away."""
+MAX_SHARE = 0.02  # share of a core that samples may take: those of hundreds of tables are further apart
+AGAIN_S = 1.0  # time until the next try while Redis is away
 KEPT_S = 3600
-WINDOW_S = 60
-"""Rates and lateness are those of so many seconds."""
+WINDOW_S = 60  # rates and lateness are those of so many seconds
 SERIES = (
     *("age_p50", "age_p99", "age_max", "late_p50_ms", "late_p99_ms"),
     *("rate", "unchanged_share", "overdue", "failing"),
@@ -38,8 +35,7 @@ class Sampler(threading.Thread):
     def __init__(self, access: Access) -> None:
         super().__init__(name="rowcache-sampler", daemon=True)
         self.access = access
-        self.error = ""
-        """Why the last try to read Redis failed; empty when it did not."""
+        self.error = ""  # why the last try to read Redis failed; empty when it did not
         self.interval_s = INTERVAL_S
         self._last = "null"
         self._read_at: float | None = None

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-from rowcache_tasks.demo.servers.child import Child, DemoError
+from demo.servers.child import Child, DemoError
 
 START_TIMEOUT_S = 60.0
 _POLL_S = 0.005

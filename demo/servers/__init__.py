@@ -6,9 +6,9 @@ macOS has no such signal: there `with`, stop() and the exit of the interpreter c
 `signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))`. On Linux this also removes the directories.
 """
 
-from rowcache_tasks.demo.servers.child import Child, DemoError
-from rowcache_tasks.demo.servers.postgres import Postgres
-from rowcache_tasks.demo.servers.server import Server
-from rowcache_tasks.demo.servers.valkey import Valkey
+from demo.servers.child import Child, DemoError
+from demo.servers.postgres import Postgres
+from demo.servers.server import Server
+from demo.servers.valkey import Valkey
 
 __all__ = ["Child", "DemoError", "Postgres", "Server", "Valkey"]

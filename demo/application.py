@@ -6,7 +6,7 @@ as users would cause them. They may overtake the first task: the change that was
 
 import time
 
-from rowcache_tasks.demo.accounts import DELAYS, LONGEST_DELAY, TABLE, accounts_with
+from demo.accounts import DELAYS, LONGEST_DELAY, TABLE, accounts_with
 from rowcache_tasks.tasks import schedule_rows, schedule_table
 
 GROUPS_PER_S = 10

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import psycopg
 import redis
 
-from rowcache_tasks.demo.accounts import COUNT, DELAYS, LONGEST_DELAY, TABLE
-from rowcache_tasks.demo.comparison import Comparison, StaleRows, compare_rows
-from rowcache_tasks.demo.measurement import Measurement, Meter, SampleReader
-from rowcache_tasks.demo.processes import LEASE_S, Processes
-from rowcache_tasks.demo.servers import DemoError
-from rowcache_tasks.demo.view import View, milliseconds
+from demo.accounts import COUNT, DELAYS, LONGEST_DELAY, TABLE
+from demo.comparison import Comparison, StaleRows, compare_rows
+from demo.measurement import Measurement, Meter, SampleReader
+from demo.processes import LEASE_S, Processes
+from demo.servers import DemoError
+from demo.view import View, milliseconds
 from rowcache_tasks.schedule.connection import connect
 
 TICK_S = 0.5

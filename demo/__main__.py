@@ -9,11 +9,11 @@ try:
     import click
     from rich.console import Console
 
-    from rowcache_tasks.demo.accounts import COUNT
-    from rowcache_tasks.demo.comparison import Comparison
-    from rowcache_tasks.demo.processes import Processes
-    from rowcache_tasks.demo.run import run_demo
-    from rowcache_tasks.demo.view import View
+    from demo.accounts import COUNT
+    from demo.comparison import Comparison
+    from demo.processes import Processes
+    from demo.run import run_demo
+    from demo.view import View
 except ModuleNotFoundError as missing:
     sys.exit(f"demo: the package {missing.name} is not installed: pip install 'rowcache-tasks[demo]'")
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from rowcache_tasks.demo.accounts import TABLE
-from rowcache_tasks.demo.servers import Child, DemoError, Postgres, Server, Valkey
+from demo.accounts import TABLE
+from demo.servers import Child, DemoError, Postgres, Server, Valkey
 
 FLOWER_PORT = 5555
 LEASE_S = 30.0
@@ -64,7 +64,7 @@ class Processes:
         self._start("dispatcher", [*celery, "beat", "--loglevel=warning", "--pidfile="])
         self._start("flower", [*celery, "flower", "--address=127.0.0.1", f"--port={self.flower_port}"])
         # Its tasks wait in the queue for the worker.
-        self._start("application", [sys.executable, "-m", "rowcache_tasks.demo.application"])
+        self._start("application", [sys.executable, "-m", "demo.application"])
 
     def start_pgbench(self, seconds: int, rate: int) -> None:
         """Start pgbench: `rate` transactions a second."""
@@ -136,7 +136,7 @@ class Processes:
 
 def configuration_root() -> Path:
     """Return the root of the repository, with celeryconfig.py and flowerconfig.py."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     for name in ("celeryconfig.py", "flowerconfig.py"):
         if not (root / name).is_file():
             raise DemoError(f"the demo runs from the repository: found no {name} in {root}; clone it and run make demo")

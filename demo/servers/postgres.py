@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
-from rowcache_tasks.demo.servers.child import Child, DemoError
-from rowcache_tasks.demo.servers.server import START_TIMEOUT_S, Server, program_in_wheel
+from demo.servers.child import Child, DemoError
+from demo.servers.server import START_TIMEOUT_S, Server, program_in_wheel
 
 if TYPE_CHECKING:
     import psycopg

@@ -12,7 +12,7 @@ import psycopg
 import redis
 from psycopg.rows import dict_row
 
-from rowcache_tasks.demo.accounts import TABLE
+from demo.accounts import TABLE
 from rowcache_tasks.schedule.rows import cut
 
 Row = Mapping[str, Any]

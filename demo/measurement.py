@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import redis
 
-from rowcache_tasks.demo.accounts import COUNT, DELAYS, TABLE, delay_of
+from demo.accounts import COUNT, DELAYS, TABLE, delay_of
 from rowcache_tasks.ops.snapshot import Snapshot, read_snapshots
 from rowcache_tasks.reader import RowCache
 

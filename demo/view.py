@@ -8,8 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from rowcache_tasks.demo.accounts import accounts_with
-from rowcache_tasks.demo.measurement import Measurement
+from demo.accounts import accounts_with
+from demo.measurement import Measurement
 
 WIDTH = 72
 PLAIN_PAUSE_S = 3.0

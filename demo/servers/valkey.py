@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from rowcache_tasks.demo.servers.server import Server, program_in_wheel
+from demo.servers.server import Server, program_in_wheel
 
 # The server of the wheel has no jemalloc. glibc caches 7 freed chunks of a size by default; one script call frees a
 # thousand.
