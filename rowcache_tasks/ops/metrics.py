@@ -93,7 +93,7 @@ class RowCacheCollector(Collector):
         yield from infos(self._settings)
         try:
             found = read_overview(self._client, self._settings, self._broker)
-            server = [*examine_server(self._client, "")]
+            server = [*examine_server(self._client, "", replicas=self._settings.replicas)]
         except redis.RedisError as error:
             logger.warning("scrape_failed: Redis could not be read: %s", error)
             yield labelled(GaugeMetricFamily, *UP, {"": 0})

@@ -1,30 +1,22 @@
 """A Redis server whose clock really steps, under real processes. Needs libfaketime, which .ci/run installs."""
 
 import json
-from pathlib import Path
 
 import pytest
+from support.faketime import faked_clock
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
 
-LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 HOUR = 3600
 
 
 @pytest.fixture
 def clock(deployment, tmp_path, monkeypatch):
     """The file that says how many seconds the clock of the Redis server is ahead."""
-    if LIBRARY is None:
-        pytest.skip("needs libfaketime (Debian: apt install libfaketime)")
     clock = tmp_path / "clock"
-    clock.write_text("+0")
     with monkeypatch.context() as environment:
-        environment.setenv("LD_PRELOAD", LIBRARY)
-        environment.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
-        environment.setenv("FAKETIME_NO_CACHE", "1")
-        for name in ("FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC"):  # of later and earlier versions
-            environment.setenv(name, "1")
+        faked_clock(environment, clock)
         deployment.valkey.kill()
         deployment.valkey.start()
     return clock

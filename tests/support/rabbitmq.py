@@ -32,6 +32,7 @@ class RabbitMQ:
         self._home = Path(tempfile.mkdtemp(prefix="rabbitmq"))
         self._epmd = free_port()
         self.ports = [free_port() for _ in range(nodes)]
+        self.manager_port = free_port()
         self._processes = {}
 
     def __enter__(self):
@@ -51,10 +52,14 @@ class RabbitMQ:
     def _name(self, node):
         return f"rabbit{node}@localhost"
 
-    def _env(self, node):
+    def _env(self, node, plugins="[]."):
         folder = self._home / str(node)
         folder.mkdir(exist_ok=True)
-        (folder / "plugins").write_text("[].")
+        if plugins:
+            (folder / "plugins").write_text(plugins)
+        (folder / "rabbitmq.conf").write_text(
+            f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.manager_port}"
+        )
         port = self.ports[node]
         return os.environ | {
             "HOME": str(self._home),
@@ -68,7 +73,7 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": str(folder),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
-            "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
         }
 
@@ -94,16 +99,23 @@ class RabbitMQ:
 
     def control(self, node, *command):
         """Run a command of rabbitmqctl; return its output."""
+        return self._run("rabbitmqctl", node, *command)
+
+    def start_management(self, node):
+        """Start the management API of a node at `manager_port`; it has the login of the broker."""
+        self._run("rabbitmq-plugins", node, "enable", "rabbitmq_management", plugins="")
+
+    def _run(self, program, node, *command, **options):
         done = subprocess.run(
-            [str(NEWEST_HOMES[-1] / "sbin" / "rabbitmqctl"), "-q", "-n", self._name(node), *command],
-            env=self._env(node),
+            [str(NEWEST_HOMES[-1] / "sbin" / program), "-q", "-n", self._name(node), *command],
+            env=self._env(node, **options),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"rabbitmqctl {command} failed:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(f"{program} {command} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def url(self, *nodes):

@@ -16,7 +16,7 @@ class Sentinels:
     def __init__(self, folder):
         self.pair = FailoverPair()
         self.ports = [free_port() for _ in range(3)]
-        self._children = []
+        self.children = []
         for port in self.ports:
             home = folder / f"sentinel-{port}"
             home.mkdir()
@@ -27,7 +27,7 @@ class Sentinels:
                 f"sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 5000\n"
             )
             command = [valkey_server(), str(config), "--sentinel"]
-            self._children.append(Child(command, env={}, log=home / "sentinel.log", cwd=home))
+            self.children.append(Child(command, env={}, log=home / "sentinel.log", cwd=home))
 
     def url(self, db=0):
         addresses = ",".join(f"127.0.0.1:{port}" for port in (1, *self.ports))
@@ -35,13 +35,13 @@ class Sentinels:
 
     def __enter__(self):
         self.pair.__enter__()
-        for child in self._children:
+        for child in self.children:
             child.start()
         wait_until(self._is_watched, "the Sentinels see the replica and each other")
         return self
 
     def __exit__(self, *_):
-        for child in self._children:
+        for child in self.children:
             child.kill()
         self.pair.__exit__()
 

@@ -15,7 +15,10 @@ from rowcache_tasks.celery.startup import check_broker, check_broker_url
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import redact, show_count
+from rowcache_tasks.ops.doctor.rabbitmq import examine_rabbitmq
 from rowcache_tasks.ops.doctor.redis_server import examine_server
+from rowcache_tasks.ops.doctor.replicas import examine_clocks
+from rowcache_tasks.ops.doctor.sentinels import examine_sentinels
 from rowcache_tasks.ops.doctor.source_tables import examine_database
 from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
@@ -36,7 +39,7 @@ def examine(settings: Settings, client: "redis.Redis", app: Celery | None) -> It
     yield ok(f"settings are valid: {show_count(len(settings.tables), 'table')}: {', '.join(settings.tables)}")
     is_usable = yield from examine_redis(settings, examine_keyspace(settings, client))
     yield from examine_database(settings)
-    broker = yield from examine_broker(app)
+    broker = yield from examine_broker(app, settings.names.schedule_queue)
     if is_usable:
         yield from examine_redis(settings, examine_processes(client, settings, broker))
 
@@ -47,10 +50,12 @@ def examine_keyspace(settings: Settings, client: "redis.Redis") -> Iterator[Find
     nodes = client.nodes() if isinstance(client, Servers) else [Node(redact(settings.redis_url), client)]
     for node in nodes:
         try:
+            yield from examine_sentinels(node.client)
             with node as server:
-                yield from examine_server(server, node.name, is_cluster=is_cluster)
+                yield from examine_server(server, node.name, replicas=settings.replicas, is_cluster=is_cluster)
         except NodeAwayError as error:
             yield fail(f"{error}: start it: its rows are neither read nor refreshed, all others are")
+    yield from examine_clocks(nodes)
     yield from examine_layout(settings, client)
     for table in settings.tables.values():
         for part in table.parts:
@@ -86,7 +91,7 @@ def examine_redis(settings: Settings, findings: Iterator[Finding]) -> Generator[
     return True
 
 
-def examine_broker(app: Celery | None) -> Generator[Finding, None, BrokerState | None]:
+def examine_broker(app: Celery | None, schedule_queue: str) -> Generator[Finding, None, BrokerState | None]:
     """Connect to the broker of `app`; return None when its queues cannot be read."""
     if app is None:
         yield warn("broker: not checked: start this as celery -A rowcache_tasks rowcache doctor")
@@ -105,11 +110,8 @@ def examine_broker(app: Celery | None) -> Generator[Finding, None, BrokerState |
         )
         return None
     yield ok(f"broker at {where} answers")
-    if RABBITMQ & {where.partition(":")[0]} and not app.conf.broker_transport_options.get("confirm_publish"):
-        yield warn(
-            f"broker at {where} confirms no message, so a schedule change sent while a node dies may be lost: "
-            'set "confirm_publish": True in broker_transport_options'
-        )
+    if where.partition(":")[0] in RABBITMQ:
+        yield from examine_rabbitmq(app, where, schedule_queue)
     return BrokerState(app)
 
 

@@ -8,16 +8,21 @@ from typing import Any
 import redis
 
 from rowcache_tasks.errors.text import show_duration
+from rowcache_tasks.ops.doctor.replicas import MAX_CLOCK_DIFFERENCE_S, read_ahead_s, replicas_of
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 
 OLDEST = (6, 2)  # first version with ZMSCORE and ZRANGE BYSCORE
-MAX_CLOCK_DIFFERENCE_S = 1.0
 
 Info = Mapping[str, Any]
 
 
-def examine_server(client: "redis.Redis", where: str, *, is_cluster: bool = False) -> Iterator[Finding]:
-    """Check the server at the URL `where`, which has no password. Raises redis.ConnectionError."""
+def examine_server(
+    client: "redis.Redis", where: str, *, replicas: int = 0, is_cluster: bool = False
+) -> Iterator[Finding]:
+    """Check the server at the URL `where`, which has no password. Raises redis.ConnectionError.
+
+    `replicas`: rowcache_replicas.
+    """
     started = time.monotonic()
     client.ping()
     took = time.monotonic() - started
@@ -32,6 +37,7 @@ def examine_server(client: "redis.Redis", where: str, *, is_cluster: bool = Fals
     yield role_of(info, is_cluster=is_cluster)
     if is_cluster:
         yield from coverage_of(client)
+    yield from replicas_of(client, info, replicas, is_cluster=is_cluster)
     yield eviction_of(info)
     yield from memory_of(info)
     yield from persistence_of(info, read_save_points(client))
@@ -133,14 +139,8 @@ def connections_of(info: Info) -> Finding:
 
 
 def clock_of(client: "redis.Redis") -> Finding:
-    """Compare the clocks of this machine and of the server, by the fastest of three replies."""
-    answers = []
-    for _ in range(3):
-        started, before = time.monotonic(), time.time()
-        seconds, microseconds = client.time()
-        took = time.monotonic() - started
-        answers.append((took, int(seconds) + int(microseconds) / 1e6 - before - took / 2))
-    ahead_s = min(answers)[1]
+    """Compare the clocks of this machine and of the server."""
+    ahead_s = read_ahead_s(client)
     if abs(ahead_s) > MAX_CLOCK_DIFFERENCE_S:
         side = "ahead of" if ahead_s > 0 else "behind"
         return warn(
