@@ -72,22 +72,17 @@ def add_application(app: Celery) -> None:
     """Register all tasks with an application, also those added later. It then counts as installed last."""
     applications.append(app)
     for function, options in _tasks:
-        make_task(app, function, options)
-
-
-def make_task(app: Any, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Register a function as a task of one application only: by default, Celery shares it with all."""
-    app.task(shared=False, **options)(function)
+        app.task(**options)(function)
 
 
 def add_task(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that makes a function a task of each application; a call goes to that of active_app()."""
-    options = options | {"name": name}
+    options |= {"name": name, "shared": False}  # by default, Celery shares a task with all applications
 
     def register(function: Callable[..., Any]) -> Any:
         _tasks.append((function, options))
         for app in applications:
-            make_task(app, function, options)
+            app.task(**options)(function)
         make: Any = Proxy
         return make(lambda: active_app().tasks[name], name=function.__name__, __doc__=function.__doc__)
 

@@ -45,8 +45,11 @@ def check_dispatcher(app: Celery) -> Settings:
         if settings.log_format == "json":
             json_formatter()
         check_broker_url(app)
-        if is_package(app):
-            check_compression(app)
+        if is_package(app) and app.conf.task_compression:
+            raise ConfigError(
+                f"task_compression is {shorten(app.conf.task_compression)}: allowed is None, "
+                "since a compressed message of some bytes can take all memory of its receiver"
+            )
         wait_for("Redis", redact(url), lambda: check_redis(url), timeout_s)
         wait_for("Redis", redact(url), partial(check_layouts, settings), timeout_s)
         wait_for("the broker", redact(str(app.conf.broker_write_url)), lambda: check_broker(app), timeout_s)
@@ -155,15 +158,6 @@ def check_broker_url(app: Celery) -> None:
                 f"broker_url is {redact(str(url))!r}: Celery cannot use a Redis Cluster as its broker; "
                 "allowed are redis://, rediss://, sentinel:// or, for high availability, amqp:// (RabbitMQ)"
             )
-
-
-def check_compression(app: Celery) -> None:
-    """Refuse compression of messages: receivers refuse such a message."""
-    if app.conf.task_compression:
-        raise ConfigError(
-            f"task_compression is {shorten(app.conf.task_compression)}: allowed is None, "
-            "since a compressed message of some bytes can take all memory of its receiver"
-        )
 
 
 def check_broker(app: Celery) -> None:

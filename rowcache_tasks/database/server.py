@@ -3,14 +3,10 @@
 from sqlalchemy import Engine
 
 from rowcache_tasks.database.dialects import dialect_of
-from rowcache_tasks.database.source import source_errors
+from rowcache_tasks.database.outage import source_errors
+from rowcache_tasks.database.statement import read_sql
 
 UNANSWERED = "cannot ask the database"
-SLOTS = """
-SELECT slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
-    ELSE pg_current_wal_lsn() END, restart_lsn), wal_status
-FROM pg_replication_slots WHERE database = current_database()
-"""
 
 
 def is_pooled(engine: Engine) -> bool:
@@ -37,4 +33,5 @@ def held_log(engine: Engine) -> dict[str, tuple[int, str]]:
     if engine.dialect.name != "postgresql":
         return {}
     with source_errors(engine, UNANSWERED), engine.connect() as connection:
-        return {name: (int(held or 0), state or "") for name, held, state in connection.exec_driver_sql(SLOTS)}
+        found = connection.exec_driver_sql(read_sql("slot_log"))
+        return {name: (int(held or 0), state or "") for name, held, state in found}

@@ -3,51 +3,82 @@
 The slot is read with SQL functions. Changes stay in it until they are applied, so a crash repeats some and loses none.
 """
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import dialect_of
-from rowcache_tasks.database.notification import Changes
-from rowcache_tasks.database.pgoutput import COMMIT, ChangedRow, Decoder
-from rowcache_tasks.database.source import Source, source_errors
+from rowcache_tasks.database.notification import Changes, quoted_relation
+from rowcache_tasks.database.outage import source_errors
+from rowcache_tasks.database.source import Source
+from rowcache_tasks.database.statement import statement
 from rowcache_tasks.database.table import SourceTable
-from rowcache_tasks.database.trigger import quoted_relation
 from rowcache_tasks.errors import ConfigError, SourceError
 
+COMMIT = b"C"
 PAGE = 1000  # messages that are in memory at a time
 PEEK = 10_000
 """Messages of one look at the slot, and the rest of the last transaction: the server keeps them in a file."""
 IN_USE = "55006"  # SQLSTATE: another follower reads the slot just now
 
-SLOT = sa.text("""
-SELECT plugin, database = current_database(),
-    EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = :publication)
-FROM pg_catalog.pg_replication_slots WHERE slot_name = :slot
-""")
-PUBLISHED = sa.text("""
-SELECT pg_catalog.to_regclass(format('%I.%I', schemaname, tablename))::oid::bigint
-FROM pg_catalog.pg_publication_tables WHERE pubname = :publication
-""")
-RELATIONS = sa.text("""
-SELECT pg_catalog.to_regclass(:relation)::oid::bigint
-UNION SELECT relid::oid::bigint FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(:relation))
-""")
-NOW = sa.text("""
-SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text
-""")
-CHANGES = sa.text("""
-SELECT lsn::text, data FROM pg_logical_slot_peek_binary_changes(:slot, CAST(:until AS pg_lsn), :limit,
-'proto_version', '1', 'publication_names', :names)
-""")
-ADVANCE = sa.text("""
-SELECT pg_replication_slot_advance(:slot, greatest(CAST(:until AS pg_lsn), confirmed_flush_lsn))
-FROM pg_catalog.pg_replication_slots WHERE slot_name = :slot
-""")
+
+class ChangedRow(NamedTuple):
+    """A row of a change."""
+
+    relation: int  # OID of its table
+    values: dict[str, str] | None  # column -> text, as far as it is sent; None: all rows of the table, by TRUNCATE
+
+
+class Decoder:
+    """Reader of the messages of one session: the columns of a table are sent before its first row."""
+
+    def __init__(self) -> None:
+        self._columns: dict[int, list[str]] = {}
+
+    def rows(self, message: bytes) -> Iterator[ChangedRow]:
+        """Yield the rows of a message: of an UPDATE of the key the old and the new row. Others have none."""
+        kind, place = message[:1], 5
+        if kind not in b"RIUDT":
+            return
+        (first,) = struct.unpack_from("!I", message, 1)
+        if kind == b"R":
+            self._columns[first] = list(read_columns(message))
+        elif kind == b"T":  # first: the number of tables; a byte of options follows
+            for relation in struct.unpack_from(f"!{first}I", message, 6):
+                yield ChangedRow(relation, None)
+        else:
+            while place < len(message):  # a byte for old or new precedes each row
+                values, place = read_row(message, place + 1, self._columns[first])
+                yield ChangedRow(first, values)
+
+
+def read_columns(message: bytes) -> Iterator[str]:
+    """Yield the names of the columns of a relation message."""
+    place = message.index(b"\0", message.index(b"\0", 5) + 1) + 2  # after schema, name and replica identity
+    (count,) = struct.unpack_from("!H", message, place)
+    place += 2
+    for _ in range(count):
+        end = message.index(b"\0", place + 1)  # after the flags
+        yield message[place + 1 : end].decode()
+        place = end + 9  # type and its modifier
+
+
+def read_row(message: bytes, place: int, columns: list[str]) -> tuple[dict[str, str], int]:
+    """Return the values that are sent, and the place after the row. NULL and unchanged large values are left out."""
+    (count,) = struct.unpack_from("!H", message, place)
+    place += 2
+    values: dict[str, str] = {}
+    for name in columns[:count]:
+        kind, place = message[place : place + 1], place + 1
+        if kind == b"t":
+            (length,) = struct.unpack_from("!I", message, place)
+            place += 4 + length
+            values[name] = message[place - length : place].decode()
+    return values, place
 
 
 class SlotTable(Source):
@@ -59,9 +90,8 @@ class SlotTable(Source):
 
     def relations(self) -> set[int]:
         """Return the OIDs of the table and its partitions."""
-        return self._ask(
-            lambda table, connection: {*connection.scalars(RELATIONS, {"relation": quoted_relation(table, connection)})}
-        )
+        asked = statement("slot_relations")
+        return self._ask(lambda table, now: {*now.scalars(asked, {"relation": quoted_relation(table, now)})})
 
     def row_ids(self, rows: Sequence[Mapping[str, str] | None]) -> tuple[list[str], bool]:
         """Return the ids of rows as pgoutput writes them, and whether there are others: without their whole key."""
@@ -98,8 +128,8 @@ class Slot:
             table.load()
         names = {"slot": self.name, "publication": self.name}
         with self._connected() as connection:
-            found = connection.execute(SLOT, names).one_or_none()
-            published = {*connection.scalars(PUBLISHED, names)}
+            found = connection.execute(statement("slot"), names).one_or_none()
+            published = {*connection.scalars(statement("slot_published"), names)}
         name, tables = self.name, " ".join(self._tables)
         if found is None:
             remedy = f"print the SQL with `rowcache follow {tables} --source slot --sql`, and run it as a superuser"
@@ -132,7 +162,7 @@ class Slot:
         """Yield changed rows by table, page by page, and remove them after the last page. Raises SourceError."""
         try:
             with self._connected() as connection:
-                until = end = str(connection.scalar(NOW))
+                until = end = str(connection.scalar(statement("slot_now")))
             if until == self._done:
                 return
             count, decoder = 0, Decoder()
@@ -144,7 +174,7 @@ class Slot:
                     yield [*self._by_table(rows)]
             done = end if count >= PEEK else until
             with self._connected() as connection:
-                connection.execute(ADVANCE, {"slot": self.name, "until": done})
+                connection.execute(statement("slot_advance"), {"slot": self.name, "until": done})
             self._done = done
         except SourceError as error:
             cause = error.__cause__
@@ -157,7 +187,7 @@ class Slot:
         asked = {"slot": self.name, "until": until, "limit": PEEK, "names": names}
         with self._connected() as connection:
             connection.execution_options(stream_results=True)
-            with connection.execute(CHANGES, asked) as result:
+            with connection.execute(statement("slot_changes"), asked) as result:
                 for rows in result.yield_per(PAGE).partitions():
                     yield [(lsn, bytes(data)) for lsn, data in rows]
 

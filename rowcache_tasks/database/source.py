@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SelectByKeys, dialect_of
 from rowcache_tasks.database.encoding import RowEncoder
 from rowcache_tasks.database.lookup import Found, lookup
-from rowcache_tasks.database.outage import Outage
+from rowcache_tasks.database.outage import Outage, original, source_errors
 from rowcache_tasks.database.query_rows import QueryRows
 from rowcache_tasks.database.table import SourceTable, load_table
 from rowcache_tasks.errors import ConfigError, SourceError
@@ -151,6 +151,12 @@ class Source:
         """Count the rows now."""
         return self._ask(lambda table, asked: asked.scalar(select(func.count()).select_from(table.relation)) or 0)
 
+    def try_count_rows(self) -> int | None:
+        """Count the rows; None when that takes longer than a statement may. Their keys can be streamed all the same."""
+        with suppress(SourceError):
+            return self.count_rows()
+        return None
+
     def _current(self) -> SourceTable:
         """Return the table as it was CATALOG_AGE_S ago or later."""
         if self._table is None:
@@ -186,7 +192,7 @@ class Source:
                 return read(self._current())
             except (DBAPIError, self._driver_error) as error:
                 is_dead = isinstance(error, DBAPIError) and error.connection_invalidated
-                if not is_dead and not self._dialect.is_catalog_error(_original(error)):
+                if not is_dead and not self._dialect.is_catalog_error(original(error)):
                     raise
             try:
                 table = self._load()
@@ -222,9 +228,9 @@ class Source:
     def _row_reason(self, error: Exception) -> str | None:
         """Return why a row cannot be read, without quoting values; None when no single row is the cause."""
         if isinstance(error, DBAPIError | self._driver_error):
-            if getattr(error, "connection_invalidated", False) or not self._dialect.is_row_error(_original(error)):
+            if getattr(error, "connection_invalidated", False) or not self._dialect.is_row_error(original(error)):
                 return None
-            words = QUOTED.sub("…", self._dialect.message(_original(error)))
+            words = QUOTED.sub("…", self._dialect.message(original(error)))
             return one_line(f"the database cannot read the row: {words}", MAX_TEXT)
         if isinstance(error, ValueError | OverflowError):
             return f"the driver cannot read the row: {type(error).__name__}"
@@ -234,17 +240,3 @@ class Source:
         if query is not None:
             return source_errors(self._engine, f"{query.setting}: cannot run the statement")
         return source_errors(self._engine, f"{self._settings.setting}: cannot read {self._settings.table!r}")
-
-
-@contextmanager
-def source_errors(engine: Engine, failure: str) -> Iterator[None]:
-    """Wrap the library's errors in SourceError: SQLAlchemy's, and the driver's bare ones while it connects."""
-    try:
-        yield
-    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
-        reason = dialect_of(engine.dialect.name).message(_original(error))
-        raise SourceError(one_line(f"{failure}: {reason}", MAX_TEXT)) from error
-
-
-def _original(error: BaseException) -> BaseException:
-    return error.orig if isinstance(error, DBAPIError) and error.orig else error

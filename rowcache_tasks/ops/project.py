@@ -13,7 +13,7 @@ from rowcache_tasks.config.redis_url import parse_redis_url
 from rowcache_tasks.config.settings import parse_table
 from rowcache_tasks.database.dialects import dialect_of
 from rowcache_tasks.database.engine import create_source_engine
-from rowcache_tasks.database.source import source_errors
+from rowcache_tasks.database.outage import source_errors
 from rowcache_tasks.database.table import load_table
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import one_line, redact
@@ -23,37 +23,6 @@ TIMEOUT_S = 10.0
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 DOCS = f"https://github.com/rowcache-tasks/rowcache-tasks/blob/v{__version__}/docs"
 
-CONFIGURATION = f'''\
-"""Settings of rowcache_tasks: {DOCS}/settings.md
-
-Addresses and passwords: the environment, or .env beside this file.
-"""
-
-import os
-import re
-from pathlib import Path
-
-_file = Path(__file__).with_name(".env")
-_text = _file.read_text("utf-8") if _file.exists() else ""
-_values = dict(re.findall(r"^(\\w+)='?(.*?)'?$", _text, re.MULTILINE)) | {{k: v for k, v in os.environ.items() if v}}
-
-rowcache_redis_url = _values.get("ROWCACHE_REDIS_URL")
-rowcache_database_url = _values.get("ROWCACHE_DATABASE_URL") or None
-rowcache_tables = {{
-TABLES
-}}
-'''
-ENVIRONMENT = f"""\
-# Read by celeryconfig.py and by Compose. Holds passwords: keep it out of version control.
-ROWCACHE_REDIS_URL='{{redis}}'
-ROWCACHE_DATABASE_URL='{{database}}'
-
-# For Compose, whose services have a Valkey of their own.
-CONTAINER_DATABASE_URL='{{container}}'
-ROWCACHE_PACKAGE='rowcache-tasks[{{extra}},flower]=={__version__}'
-VALKEY_PASSWORD='{{valkey}}'
-FLOWER_PASSWORD='{{flower}}'
-"""
 EXAMPLE = '    # "inv": {"table": "inventory"},  # your tables'
 EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 
@@ -64,7 +33,9 @@ def make_files(redis_url: str, database_url: str | None) -> tuple[dict[str, str]
     Raises ConfigError for a URL, SourceError when the database cannot be read.
     """
     parse_redis_url("--redis", redis_url)
-    compose, extra = files("rowcache_tasks.ops").joinpath("compose.yaml").read_text("utf-8"), "worker"
+    here, extra = files("rowcache_tasks.ops"), "worker"
+    names = ("celeryconfig.in", "compose.yaml", "env.in")
+    configuration, compose, environment = (here.joinpath(name).read_text("utf-8") for name in names)
     url = container = parse_url("--database", database_url) if database_url else ""
     lines, found = read_tables(url) if url else ([EXAMPLE], [])
     if url:
@@ -81,12 +52,12 @@ def make_files(redis_url: str, database_url: str | None) -> tuple[dict[str, str]
             )
     if "'" in redis_url + url:
         raise ConfigError("--redis or --database holds a quotation mark, as .env cannot: write %27 in a password")
+    facts = {"redis": redis_url, "database": url, "container": container, "extra": extra, "version": __version__}
     passwords = {"valkey": secrets.token_hex(24), "flower": secrets.token_hex(24)}
-    environment = ENVIRONMENT.format(redis=redis_url, database=url, container=container, extra=extra, **passwords)
     return {
-        "celeryconfig.py": CONFIGURATION.replace("TABLES", "\n".join(lines)),
+        "celeryconfig.py": configuration.replace("DOCS", DOCS).replace("TABLES", "\n".join(lines)),
         "compose.yaml": compose,
-        ".env": environment,
+        ".env": environment.format(**facts, **passwords),
     }, found
 
 

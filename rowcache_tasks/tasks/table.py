@@ -5,7 +5,6 @@ from dataclasses import asdict
 from functools import partial
 
 from rowcache_tasks.celery.process import current_runtime
-from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.arguments import Delay, parse_delay
 from rowcache_tasks.tasks.change import Change, change, changing, long_change, now_stamp
 from rowcache_tasks.worker.audit import Judge, note_audit
@@ -20,10 +19,7 @@ def schedule_table(self: Change, table: str, delay: Delay, *, stamp: str = "") -
     """Cache every row of the table, the first refreshes spread over one delay; return {"applied": n, "ignored": n}."""
     stamp = stamp or now_stamp()
     source = current_runtime().source(table)
-    try:
-        count: int | None = source.count_rows()
-    except SourceError:
-        count = None  # A count may take longer than a statement is allowed to; the keys are streamed all the same.
+    count = source.try_count_rows()
     total = "many" if count is None else f"{count:,}"
     with changing(table, stamp) as schedule:
         report, delay_s = self.progress("{:,} of " + total + " rows scheduled"), parse_delay(delay)

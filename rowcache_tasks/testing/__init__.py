@@ -10,11 +10,10 @@ import pytest
 
 from rowcache_tasks.config.source import REDIS_URL, override
 from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.testing.server import OPTION, OwnDatabase, check_taken, choose_server, database_after
+from rowcache_tasks.testing.server import OPTION, OwnDatabase, Valkey, check_taken, choose_server, database_after
 
 if TYPE_CHECKING:
     from rowcache_tasks.testing.cache import EagerCache
-    from rowcache_tasks.testing.valkey import Valkey
 
 SERVER: "pytest.StashKey[Valkey | OwnDatabase]" = pytest.StashKey()
 ENVIRONMENT: pytest.StashKey[pytest.MonkeyPatch] = pytest.StashKey()

@@ -38,7 +38,7 @@ class GiveBack(StartStopStep):
         channel: Any = getattr(consumer.task_consumer, "channel", None)
         if consumer.blueprint.state != CLOSE or not hasattr(getattr(channel, "qos", None), "restore_by_tag"):
             return
-        consumer.task_consumer.on_message = ignore_message
+        consumer.task_consumer.on_message = lambda _: None  # unacknowledged
         read_last_reply(channel)
         consumer.task_consumer.cancel()
         # Active once its process says so; handed to the pool, it runs all the same.
@@ -53,10 +53,6 @@ class GiveBack(StartStopStep):
             qos.restore_by_tag(tag)
             qos.ack(tag)
         logger.info("gave back %d messages that were not started", len(tags))
-
-
-def ignore_message(message: Any) -> None:
-    """Leave a message unacknowledged."""
 
 
 def read_last_reply(channel: Any) -> None:

@@ -22,26 +22,8 @@ from rowcache_tasks.database.key_type import (
     moment_key,
     text_key,
 )
+from rowcache_tasks.database.statement import statement
 
-COLUMNS = text("""
-SELECT column_name, data_type, column_type FROM information_schema.columns
-WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :table ORDER BY ordinal_position
-""")
-
-# The primary key of a system-versioned table has the end of the row's period too, in a column that may be hidden.
-PRIMARY_KEY = text("""
-SELECT k.column_name FROM information_schema.key_column_usage k
-JOIN information_schema.columns c USING (table_schema, table_name, column_name)
-WHERE k.table_schema = COALESCE(:schema, DATABASE()) AND k.table_name = :table AND k.constraint_name = 'PRIMARY'
-  AND COALESCE(c.generation_expression, '') <> 'ROW END'
-ORDER BY k.ordinal_position
-""")
-
-# MariaDB's JSON is LONGTEXT with this check.
-JSON_CHECKS = text("""
-SELECT check_clause FROM information_schema.check_constraints
-WHERE constraint_schema = COALESCE(:schema, DATABASE()) AND table_name = :table
-""")
 JSON_CHECK = re.compile(r"json_valid\(`((?:[^`]|``)+)`\)", re.IGNORECASE)
 
 # Errors that the values of a row can cause, see is_row_error.
@@ -113,16 +95,17 @@ class MySQL(Dialect):
         place = {"schema": relation.schema, "table": relation.name}
         is_json: set[str] = set()
         if getattr(connection.dialect, "is_mariadb", False):
-            for clause in connection.scalars(JSON_CHECKS, place):
+            for clause in connection.scalars(statement("mysql_json_checks"), place):
                 is_json.update(name.replace("``", "`") for name in JSON_CHECK.findall(clause))
         return [
             _describe(name, "json" if name in is_json else data_type.lower(), column_type)
-            for name, data_type, column_type in connection.execute(COLUMNS, place)
+            for name, data_type, column_type in connection.execute(statement("mysql_columns"), place)
         ]
 
     def primary_key(self, connection: Connection, relation: TableClause) -> Sequence[str]:
         """Read information_schema: SQLAlchemy would parse all of SHOW CREATE TABLE."""
-        return list(connection.scalars(PRIMARY_KEY, {"schema": relation.schema, "table": relation.name}))
+        place = {"schema": relation.schema, "table": relation.name}
+        return list(connection.scalars(statement("mysql_primary_key"), place))
 
     def bound(self, part: SourceColumn, name: str) -> ColumnElement[Any]:
         """Compare decimal numbers as such: with a text they are compared as floating-point numbers."""

@@ -45,7 +45,7 @@ class Access(Runtime):
         super().__init__(settings)
         self.client = client
         self.broker = broker  # None within the celery command of another application
-        self._notes: list[Callable[[], None]] = []
+        self.notes: list[Callable[[], None]] = []  # of the changes that were made, written at the end
 
     def engine(self, url: str | None) -> "Engine":
         """Return the engine of a database; raises ConfigError without a database URL."""
@@ -61,13 +61,8 @@ class Access(Runtime):
         stamp = self.stamps.stamp(self.client.time())
         command = f"rowcache {click.get_current_context().info_name}"
         facts = {"change": command, "sender": f"{os.getpid()}@{socket.gethostname()}"}
-        self._notes.append(partial(note_change, self.client, self.settings.table(table), stamp, facts))
+        self.notes.append(partial(note_change, self.client, self.settings.table(table), stamp, facts))
         return stamp
-
-    def write_notes(self) -> None:
-        """Note the changes that were made."""
-        for write in self._notes:
-            write()
 
 
 @contextmanager
@@ -80,7 +75,8 @@ def open_access() -> Iterator[Access]:
             access = Access(settings, client, BrokerState(app) if app else None)
             try:
                 yield access
-                access.write_notes()
+                for write in access.notes:
+                    write()
             except redis.RedisError as error:
                 raise FailedError(describe_redis_error(error, settings)) from error
             finally:

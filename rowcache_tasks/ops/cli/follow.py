@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from celery.bin.base import LOG_LEVEL
@@ -21,7 +21,7 @@ from rowcache_tasks.schedule.process import ProcessNote
 from rowcache_tasks.worker.follow import NotifyFollower, Outage, PollingFollower, Touches
 
 if TYPE_CHECKING:
-    from rowcache_tasks.database.notification import NotifyingTable
+    from rowcache_tasks.database.notification import Listener, NotifyingTable
     from rowcache_tasks.database.slot import Slot
 
 logger = logging.getLogger(__name__)
@@ -89,15 +89,18 @@ def follow(  # noqa: PLR0913, PLR0917 its options
             click.echo("\n".join(each.sql() for each in sources), nl=False)
             return
         outages = Outage("the slot" if found else "the database"), Outage("Redis")
+        touches = [Touches(access.client, access.schedule(table.name)) for table in chosen]
         followers: list[PollingFollower] | list[NotifyFollower]
         if found:
             found.check()
-            touches = [Touches(access.client, access.schedule(table.name)) for table in chosen]
             followers = [PollingFollower(found.changes, touches, every, outages)]
         elif source == "notify":
-            followers = [listen(access, chosen, outages)]
+            followers = [NotifyFollower(listen(access, chosen), touches, outages)]
         else:
-            followers = [begin(access, table, column, every, margin, outages) for table in chosen]
+            followers = [
+                PollingFollower(begin(access, table, column, margin), [touch], every, outages)
+                for table, touch in zip(chosen, touches, strict=True)
+            ]
         access.client.time()
         open_log(find_app(), loglevel, logfile)
         logger.info("following %s by %s", ", ".join(table.name for table in chosen), source)
@@ -110,18 +113,15 @@ def follow(  # noqa: PLR0913, PLR0917 its options
             note.erase()
 
 
-def begin(
-    access: Access, table: Table, column: str | None, every_s: float, margin_s: float, outages: tuple[Outage, Outage]
-) -> PollingFollower:
-    """Look up the column, and start after the newest row."""
+def begin(access: Access, table: Table, column: str | None, margin_s: float) -> Any:
+    """Look up the column, and start after the newest row; return the function that reads the changes since."""
     from rowcache_tasks.database.watermark import Watermark  # noqa: PLC0415 an extra
 
     if not (name := column or table.version):
         raise ArgumentError(f"the column is not given, and {table.setting} has no version: add --column NAME")
     watermark = Watermark(access.engine(access.settings.url_of(table)), table, name, margin_s)
     watermark.begin()
-    touches = [Touches(access.client, access.schedule(table.name))]
-    return PollingFollower(lambda: ([(table.name, ids)] for ids in watermark.changes()), touches, every_s, outages)
+    return lambda: ([(table.name, ids)] for ids in watermark.changes())
 
 
 def open_slot(access: Access, tables: Sequence[Table], name: str) -> "Slot":
@@ -158,12 +158,11 @@ def common_url(access: Access, tables: Sequence[Table]) -> str | None:
     return urls.pop()
 
 
-def listen(access: Access, tables: Sequence[Table], outages: tuple[Outage, Outage]) -> NotifyFollower:
-    """Listen to the notifications of tables, and see one arrive."""
+def listen(access: Access, tables: Sequence[Table]) -> "Listener":
+    """Listen to the notifications of tables."""
     from rowcache_tasks.database.notification import Listener  # noqa: PLC0415 an extra
 
     sources = notifying_tables(access, tables)
     listener = Listener(access.engine(access.settings.url_of(tables[0])), sources)
     listener.open()
-    touches = [Touches(access.client, access.schedule(table.name)) for table in tables]
-    return NotifyFollower(listener, touches, outages)
+    return listener

@@ -94,7 +94,11 @@ def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
                     released = release_failing(access, one, report)
                 if not as_json:
                     click.echo(f"{one.name}: {show_count(released, 'row')} due now")
-            listed[one.name] = {"failing": count, "rows": [failure_as_json(row) for row in worst], "released": released}
+            rows = [
+                {"row_id": it.row_id, "failures": it.failures, "failed_at": finite(it.at), "error": one_line(it.error)}
+                for it in worst
+            ]
+            listed[one.name] = {"failing": count, "rows": rows, "released": released}
     if as_json:
         click.echo(json.dumps({"tables": listed}))
 
@@ -125,16 +129,6 @@ def list_failures(table: str, count: int, searched: int, worst: Sequence[Failure
     for failure in worst:
         times, ago = show_count(failure.failures, "time"), show_duration(max(0.0, now - failure.at))
         say(f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {one_line(failure.error)}")
-
-
-def failure_as_json(failure: Failure) -> dict[str, Any]:
-    """Return the fields; the error in one printable line."""
-    return {
-        "row_id": failure.row_id,
-        "failures": failure.failures,
-        "failed_at": finite(failure.at),
-        "error": one_line(failure.error),
-    }
 
 
 ORDERS = {

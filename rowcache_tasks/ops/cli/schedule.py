@@ -6,12 +6,11 @@ same command does the rest.
 
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from rowcache_tasks.config.query import Query, parse_query
-from rowcache_tasks.errors import ArgumentError, ConfigError, SourceError
+from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.errors.text import shorten, show_count, show_duration
 from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_access
 from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, show_progress, table_argument, tell
@@ -20,9 +19,6 @@ from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.worker.drop import drop_table as drop_rows_of
 from rowcache_tasks.worker.reconcile import reconcile_table
 from rowcache_tasks.worker.seed import seed_query, seed_table
-
-if TYPE_CHECKING:
-    from rowcache_tasks.database.source import Source
 
 row_ids_argument = click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
 
@@ -117,7 +113,7 @@ def schedule_table(table: str, delay: str, as_json: bool) -> None:
     with open_access() as access:
         schedule, delay_s, source = access.schedule(table), read_delay(delay), access.source(table)
         source.load()
-        count = count_rows(source)
+        count = source.try_count_rows()
         admit = access.admission.admit_rows_of(schedule.table, count, delay_s)
         with show_progress(f"{table}: scheduling", count) as report:
             changed = seed_table(schedule, source, delay_s, access.new_stamp(table), report, admit)
@@ -171,7 +167,7 @@ def reconcile(table: str, delay: str, as_json: bool) -> None:
         schedule, state, delay_s = access.schedule(table), access.table_state(table), read_delay(delay)
         source = access.source(table)
         source.load()
-        total, scheduled = count_rows(source), state.count_rows()
+        total, scheduled = source.try_count_rows(), state.count_rows()
         with show_progress(f"{table}: comparing", total and total + max(total, scheduled)) as report:
             admit = partial(access.admission.admit, schedule.table, only_new=True)
             stamp = access.new_stamp(table)
@@ -208,14 +204,6 @@ def confirm(question: str) -> None:
         raise FailedError("nobody answers, and nothing was changed: add --yes where nobody can") from None
     if not is_wanted:
         raise FailedError("not confirmed, and nothing was changed")
-
-
-def count_rows(source: "Source") -> int | None:
-    """Count the rows of a table; None when that takes longer than a statement may."""
-    try:
-        return source.count_rows()
-    except SourceError:
-        return None
 
 
 def tell_scheduled(as_json: bool, table: str, changed: Changed) -> None:

@@ -6,16 +6,7 @@ from typing import Any
 
 from psycopg import Connection, Cursor, Error, OperationalError
 
-# Local to the transaction: the session may be one that a pooler lends to other clients.
-SETTINGS = """
-SELECT set_config('transaction_read_only', 'on', true),
-       set_config('statement_timeout', '{timeout_ms}', true),
-       set_config('client_encoding', 'UTF8', true),
-       set_config('TimeZone', 'UTC', true),
-       set_config('DateStyle', 'ISO, MDY', true),
-       set_config('IntervalStyle', 'iso_8601', true),
-       set_config('extra_float_digits', '3', true)
-"""
+from rowcache_tasks.database.statement import read_sql
 
 ANSWER_SLACK_S = 2.0  # wait beyond the statement time-out, at which the server itself ends the statement
 
@@ -28,8 +19,8 @@ class BoundedConnection(Connection[tuple[Any, ...]]):
 
     @property
     def settings(self) -> str:
-        """Statement that sets up a transaction: read-only, bounded, exact texts."""
-        return SETTINGS.format(timeout_ms=max(1, round(self.statement_timeout_s * 1000)))
+        """Statement that sets up a transaction, as a pooler may lend the session: read-only, bounded, exact texts."""
+        return read_sql("postgresql_settings").format(timeout_ms=max(1, round(self.statement_timeout_s * 1000)))
 
     def read(self, query: str, parameters: Any) -> Cursor[tuple[Any, ...]]:
         """Run a SELECT in one round trip, a pipeline that is a transaction of its own with `settings`."""

@@ -15,30 +15,9 @@ from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, Select
 from rowcache_tasks.database.dialects.postgresql.select import BatchSelect
 from rowcache_tasks.database.dialects.postgresql.text import CONVERTERS, ELEMENTS, KEY_TYPES, NATIVE, TEXT_KEY
 from rowcache_tasks.database.encoding import each
+from rowcache_tasks.database.statement import statement
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import shorten
-
-# Domains resolve to the type below them, arrays to their element: "resolved" ends at a type that is neither.
-CATALOG = sa.text("""
-WITH RECURSIVE resolved AS (
-    SELECT attnum, attname, atttypid AS oid, 0 AS arrays
-    FROM pg_catalog.pg_attribute
-    WHERE attrelid = pg_catalog.to_regclass(:relation) AND attnum > 0 AND NOT attisdropped
-  UNION ALL
-    SELECT attnum, attname,
-           CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE element.oid END,
-           CASE t.typtype WHEN 'd' THEN arrays ELSE arrays + 1 END
-    FROM resolved
-    JOIN pg_catalog.pg_type t ON t.oid = resolved.oid
-    LEFT JOIN pg_catalog.pg_type element ON element.typarray = t.oid
-    WHERE t.typtype = 'd' OR element.oid IS NOT NULL
-)
-SELECT attname, t.typname, pg_catalog.format_type(t.oid, NULL), t.typtype, arrays,
-       t.typnamespace = 'pg_catalog'::regnamespace
-FROM resolved JOIN pg_catalog.pg_type t ON t.oid = resolved.oid
-WHERE t.typtype <> 'd' AND NOT EXISTS (SELECT FROM pg_catalog.pg_type element WHERE element.typarray = t.oid)
-ORDER BY attnum
-""")
 
 # Errors of SQLSTATE classes that a single row can cause: cardinality, data, integrity, functions, corruption.
 ROW_ERROR_CLASSES = {"21", "22", "23", "38", "39", "P0", "XX"}
@@ -113,7 +92,7 @@ class PostgreSQL(Dialect):
         """Read the catalog: SQLAlchemy's reflection has no types of extensions."""
         # Quoted for a statement with parameters, in which a % is doubled; here it is a parameter itself.
         quoted = connection.dialect.identifier_preparer.format_table(relation).replace("%%", "%")
-        return [_describe(*row) for row in connection.execute(CATALOG, {"relation": quoted})]
+        return [_describe(*row) for row in connection.execute(statement("postgresql_columns"), {"relation": quoted})]
 
     def relation_names(self, connection: Connection, schema: str | None) -> list[str]:
         """Add the materialized views."""
