@@ -8,6 +8,9 @@ BENCH = $(if $(QUICK),--rounds 2 --rows 20000) $(if $(ONLY),--only $(ONLY)) --ag
 endif
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
+# Containers often turn bytecode off: pytest would rewrite the assertions of all modules in each of its processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-oldest test-unit test-long test-containers test-exhaustive chaos lint format docs bench clean
 

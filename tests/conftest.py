@@ -1,5 +1,6 @@
 """Fixtures of every level: real servers on private sockets, each started by the first test that uses it."""
 
+import gc
 import itertools
 import os
 import signal
@@ -18,6 +19,8 @@ names = itertools.count()
 # Containers often turn bytecode off: each of the hundreds of processes that tests start would compile all its modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+gc.disable()  # until all is collected: each collection would look at all tests, fixtures and modules, which stay
 
 # By default an example that takes over 200 ms fails, as it may on a busy machine.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,6 +47,12 @@ def pytest_collection_modifyitems(items):
         return next((place for place, words in enumerate(SLOWEST) if words in path), len(SLOWEST))
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 class FailureNames:
