@@ -18,15 +18,12 @@ from rowcache_tasks.errors.text import escape, hide_logins, one_line, shorten
 
 FIELDS = {"levelname": "level", "name": "logger", "processName": "process"}
 """Attribute of a record -> its field in JSON."""
-TAKEN = {*FIELDS.values(), "timestamp"}
-"""Fields of each line, which none of an event may replace."""
+TAKEN = {*FIELDS.values(), "timestamp"}  # fields of each line, which none of an event may replace
 SHOWN_OF_TASK = ("id", "name", "runtime")
 """Of the fields that Celery adds, those that its text has too: the others hold arguments and results of tasks."""
 SECRET = re.compile(r"passw|secret|token|credential|authori[sz]ation|api_?key", re.IGNORECASE)
-MAX_DEPTH, MAX_ITEMS = 4, 100
-"""Of a list or mapping in a field."""
-MAX_NUMBER = 2**63
-"""Others, NaN and infinity are texts."""
+MAX_DEPTH, MAX_ITEMS = 4, 100  # of a list or mapping in a field
+MAX_NUMBER = 2**63  # others, NaN and infinity are texts
 PACKAGE_LOGGER = "rowcache_tasks"
 CONNECTED = ("celery.beat", "celery.worker.consumer", "celery.worker.request", "kombu")
 """Loggers of what has a connection to the broker."""
@@ -42,7 +39,7 @@ class Printable(logging.Filter):
         self._is_all = is_all
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change what is not printable, and leave out what says nothing; return whether to log the record."""
+        """Escape control characters, leave out a task that was put back; return whether to log the record."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, PutBackError):
             return False

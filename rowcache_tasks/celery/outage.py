@@ -12,10 +12,8 @@ from rowcache_tasks.errors.text import one_line, show_count, show_duration
 
 logger = logging.getLogger(__name__)
 
-SLOTS = 65_536
-"""Places for changes. Two changes on one place count as one."""
-QUIET_S = 60.0
-"""A change that was not tried for so long waits no more: another worker has it."""
+SLOTS = 65_536  # places for changes. Two changes on one place count as one.
+QUIET_S = 60.0  # a change that was not tried for so long waits no more: another worker has it
 FACTS = struct.Struct("ddq")
 """Begin of the outage and last try, by the monotonic clock; number of changes that have waited. 0: no outage."""
 

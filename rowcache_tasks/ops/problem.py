@@ -15,7 +15,7 @@ MOST = 0.5  # a larger share of failing rows is a fault of the table, not of its
 
 
 def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
-    """Yield what is wrong, the cause before its effects."""
+    """Yield the faults, each cause before its effects."""
     if found.broker_error:
         yield fail(f"broker: {one_line(found.broker_error, 200)}: start it, or correct broker_url")
     for name, reason in found.away.items():

@@ -117,7 +117,7 @@ def reason_of_claimed(row: RowState, found: Overview, claim: ClaimNote | None) -
 
 
 def describe_claim(claim: ClaimNote, now: float) -> str:
-    """Return who has claimed a row and who refreshes it, as a phrase for people."""
+    """Return the dispatcher and the worker of a claim as a phrase for people."""
     task = f"task {claim.task}"
     by = f"{claim.dispatcher} (process {claim.pid}) for {task}" if claim.dispatcher else f"hand in {task}"
     if not claim.worker:

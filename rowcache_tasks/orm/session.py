@@ -1,4 +1,4 @@
-"""Sync session behind what is given, and its changes by transaction."""
+"""Sync session of a session or a factory, and its changes by transaction."""
 
 import sys
 from collections.abc import Iterable

@@ -57,8 +57,7 @@ LASTING_ERRORS = ("WRONGTYPE", "attempt to")
 
 RETRY_PAUSE_S = 1.0  # pause between two tries of a change that Redis cannot take
 
-outage = Outage()
-"""Of all processes of a worker."""
+outage = Outage()  # of all processes of a worker
 
 
 class ScheduleChange(PackageTask, Generic[P, R]):

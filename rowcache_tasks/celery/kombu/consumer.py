@@ -183,7 +183,7 @@ class WorkerConsumer(ReconnectSurvivesClose):
 
 
 def drop_unreadable(app: Celery) -> None:
-    """Remove what is not JSON of three parts from the list of fetched messages, which each connect reads."""
+    """Remove entries other than JSON of three parts from the list of fetched messages, read at each connect."""
     dropped = 0
     with app.connection_for_write() as connection:
         channel: Any = connection.default_channel

@@ -26,7 +26,7 @@ class RowIdCommand(click.Command):
     ignore_unknown_options = True  # an unknown one is an argument
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what is nearly an option; after -- everything is an argument."""
+        """Refuse an argument that is nearly an option; after -- everything is an argument."""
         options = [name for option in self.get_params(ctx) for name in option.opts if name.startswith("--")]
         for argument in args[: args.index("--")] if "--" in args else args:
             name = argument.partition("=")[0]

@@ -116,7 +116,7 @@ def examine_broker(app: Celery | None, schedule_queue: str) -> Generator[Finding
 
 
 def examine_processes(client: "redis.Redis", settings: Settings, broker: BrokerState | None) -> Iterator[Finding]:
-    """Yield what is alive and in time, then the problems."""
+    """Yield the processes and tables that are in order, then the problems."""
     found = read_overview(client, settings, broker)
     for kind in (DISPATCHER, WORKER):
         if names := [process.name for process in found.alive(kind)]:

@@ -13,8 +13,7 @@ from kombu.exceptions import KombuError
 from rowcache_tasks.errors.text import one_line
 from rowcache_tasks.ops.finding import Finding, ok, warn
 
-DEFAULT_LIMIT = 20
-"""Deliveries of a message of a quorum queue, since RabbitMQ 4."""
+DEFAULT_LIMIT = 20  # deliveries of a message of a quorum queue, since RabbitMQ 4
 TIMEOUT_S = 2.0
 
 

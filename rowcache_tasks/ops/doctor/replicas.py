@@ -13,8 +13,7 @@ from rowcache_tasks.ops.finding import Finding, fail, warn
 from rowcache_tasks.schedule.node import Node, NodeAwayError
 
 MAX_CLOCK_DIFFERENCE_S = 1.0
-TIMEOUT_S = 1.0
-"""Of a replica: the way to it may be closed from here."""
+TIMEOUT_S = 1.0  # of a replica: the way to it may be closed from here
 
 
 def replicas_of(client: "redis.Redis", info: Mapping[str, Any], wanted: int, *, is_cluster: bool) -> Iterator[Finding]:
