@@ -48,7 +48,7 @@ def _sendable(table: str, row_ids: Sequence[str]) -> list[str]:
             found.append(parse_row_id(row_id))
         except ArgumentError as error:
             refused = error
-    if refused is not None:
+    if refused:
         logger.warning("%d rows of %s are not refreshed at once: %s", len(row_ids) - len(found), table, refused)
     return found
 
@@ -82,16 +82,16 @@ class Delivery:
         if not self._breaker.allows():
             self._unreported += 1
             return
+        is_answered = True
         try:
             self._refresh(rows)
         except Exception as error:  # noqa: BLE001 the outer edge: the application's commit has succeeded
-            if _is_answered(error):
-                self._breaker.succeed()
-            else:
-                self._breaker.fail()
+            is_answered = _is_answered(error)
             self._warn(rows, error)
-        else:
+        if is_answered:
             self._breaker.succeed()
+        else:
+            self._breaker.fail()
 
     def _warn(self, rows: Mapping[str, Sequence[str]], error: Exception) -> None:
         """Log a failure, at most once in a pause."""

@@ -124,12 +124,10 @@ class CommitHook:
             (sessions, "after_commit", self._committed, {}),
             (sessions, "after_transaction_end", self._end, {}),
         ]
+        of_objects = {"after_insert": self._insert, "before_update": self._update, "before_delete": self._delete}
         for mapper in dict.fromkeys(key.mapper for key in keys):
-            self.listeners += [
-                (mapper, "after_insert", self._insert, {"raw": True, "propagate": True}),
-                (mapper, "before_update", self._update, {"raw": True, "propagate": True}),
-                (mapper, "before_delete", self._delete, {"raw": True, "propagate": True}),
-            ]
+            for name, listener in of_objects.items():
+                self.listeners.append((mapper, name, listener, {"raw": True, "propagate": True}))
         for target, name, listener, options in self.listeners:
             event.listen(target, name, listener, **options)
 
@@ -158,11 +156,8 @@ class CommitHook:
     def _update(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if changes := self._changes_with(state):
             # Decided now: the flush clears attributes that the database computes (Item.stock - 1, func.now()).
-            changes.flushing[state] = (
-                connection.dialect,
-                self._rows_before(mapper, connection, state),
-                _is_modified(state),
-            )
+            before = self._rows_before(mapper, connection, state)
+            changes.flushing[state] = connection.dialect, before, _is_modified(state)
 
     def _delete(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         if changes := self._changes_with(state):

@@ -85,8 +85,7 @@ class MappedKey:
 
     def id_now(self, state: InstanceState[Any], dialect: Dialect) -> str | None:
         """Return the row id of an object now; SQLAlchemy loads attributes that are not loaded."""
-        instance = state.obj()
-        return self.row_id([getattr(instance, name) for name in self._names], dialect)
+        return self.row_id([getattr(state.obj(), name) for name in self._names], dialect)
 
     def id_before(self, state: InstanceState[Any], connection: Connection) -> str | None:
         """Return the row id of an object before it is written; costs a SELECT only for a key that is not loaded."""
@@ -105,8 +104,7 @@ class MappedKey:
         return self.row_id(values, connection.dialect)
 
     def _stored(self, identity: dict[str, Any], connection: Connection) -> list[Any]:
-        attributes = self.mapper.attrs
-        conditions = [attributes[name].class_attribute == value for name, value in identity.items()]
+        conditions = [self.mapper.attrs[name].class_attribute == value for name, value in identity.items()]
         columns: list[Any] = self.columns
         row: Any = connection.execute(select(*columns).where(*conditions)).first()
         return [None] * len(columns) if row is None else list(row)
@@ -215,11 +213,9 @@ def _bytes_of(value: Any) -> Any:
 
 
 def _write_uuid(value: Any) -> str:
-    text = str(value)
-    try:
-        return str(UUID(text))
-    except ValueError:  # left to the database
-        return text
+    with suppress(ValueError):  # left to the database
+        return str(UUID(str(value)))
+    return str(value)
 
 
 def _write_decimal(value: Any, scale: int) -> str:

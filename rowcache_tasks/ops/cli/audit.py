@@ -1,6 +1,5 @@
 """Command audit: cached rows compared with the database."""
 
-import json
 import sys
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ import redis
 
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, open_access
-from rowcache_tasks.ops.cli.command import command, json_option, limit_option, say, show_progress, table_argument
+from rowcache_tasks.ops.cli.command import command, json_option, limit_option, say_lines, show_progress, table_argument
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.reason import Reason, reason_of
 from rowcache_tasks.schedule.row_state import finite
@@ -57,11 +56,7 @@ def audit(table: str, sample: int, grace: float, limit: int, as_json: bool) -> N
     with open_access() as access:
         found = Audit(access, table, grace, limit)
         found.run(sample)
-    if as_json:
-        click.echo(json.dumps(found.as_json()))
-    else:
-        for line in found.lines():
-            say(line)
+    say_lines(found, as_json)
     if found.wrong:
         sys.exit(1)
 

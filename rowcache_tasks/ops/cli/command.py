@@ -78,6 +78,14 @@ def say(text: str, *, err: bool = False) -> None:
     click.echo(text, err=err)
 
 
+def say_lines(found: Any, as_json: bool) -> None:
+    """Print `found.lines()`, or `found.as_json()` as an object."""
+    for line in () if as_json else found.lines():
+        say(line)
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+
+
 def tell(as_json: bool, line: str, /, **figures: Any) -> None:
     """Print the result of a change: a line, or an object."""
     click.echo(json.dumps(figures) if as_json else line)

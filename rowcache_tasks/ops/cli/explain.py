@@ -1,6 +1,5 @@
 """Command explain: why a row is fresh, late, not cached or gone."""
 
-import json
 from typing import Any
 
 import click
@@ -9,7 +8,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import one_line
 from rowcache_tasks.ops.cli.access import Access, open_access
-from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, say, table_argument
+from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, say_lines, table_argument
 from rowcache_tasks.ops.explanation import Answer, Explanation
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.schedule.arguments import parse_row_id
@@ -32,11 +31,7 @@ def explain(table: str, row_id: str, as_json: bool) -> None:
     with open_access() as access:
         chosen = access.settings.table(table)
         found = read_explanation(access, chosen, parse_row_id(row_id))
-    if as_json:
-        click.echo(json.dumps(found.as_json()))
-        return
-    for line in found.lines():
-        say(line)
+    say_lines(found, as_json)
 
 
 def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:

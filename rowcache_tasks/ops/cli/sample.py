@@ -5,7 +5,7 @@ from 200 rows of each table. About a hundred short commands a table; read only.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,7 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.ops.plan import LARGEST, Group
 from rowcache_tasks.ops.snapshot import read_snapshots
 from rowcache_tasks.schedule.row_id import decode_row_id
+from rowcache_tasks.schedule.rows import cut
 
 SAMPLED = 200  # rows of each table that are looked at
 LIKE = 1.1  # delays up to so many times the shortest of a group are in the group
@@ -30,7 +31,8 @@ def sample_workload(client: "redis.Redis", tables: Sequence[Table]) -> dict[str,
         names = ", ".join(repr(table.name) for table in tables)
         raise ArgumentError(f"no row of {names} has a delay above 0: schedule rows, or give them as ROWS@SECONDS")
     found: dict[str, Any] = {"groups": groups}
-    rows = {table: list(pick_rows(client, table)) for table in tables}
+    # ZSCAN visits a large set in the order of hashes.
+    rows = {table: [*islice(client.zscan_iter(table.keys.schedule, count=SAMPLED), SAMPLED)] for table in tables}
     if sizes := [size for table in tables for size in measure_values(client, table, rows[table])]:
         found["row_bytes"] = sum(sizes) / len(sizes)
     if shares := [share for table in tables for share in share_due_times(client, table, rows[table])]:
@@ -63,24 +65,18 @@ def delay_at(client: "redis.Redis", key: str, rank: int) -> float:
     return float(found[0][1]) if found else math.inf
 
 
-def pick_rows(client: "redis.Redis", table: Table) -> Iterable[tuple[str, float]]:
-    """Yield ids and due times of some scheduled rows; ZSCAN visits a large set in the order of hashes."""
-    members = islice(client.zscan_iter(table.keys.schedule, count=SAMPLED), SAMPLED)
-    return ((decode_row_id(member), float(due)) for member, due in members)
-
-
-def measure_values(client: "redis.Redis", table: Table, rows: Sequence[tuple[str, float]]) -> list[int]:
+def measure_values(client: "redis.Redis", table: Table, rows: Sequence[tuple[bytes, float]]) -> list[int]:
     """Return the bytes of each cached value."""
     found: list[int] = []
-    for start in range(0, len(rows), 20):  # Values may be large.
+    for some in cut(rows, 20):  # Values may be large.
         pipeline = client.pipeline(transaction=False)
-        for row_id, _ in rows[start : start + 20]:
-            pipeline.get(table.keys.value(row_id))
+        for member, _ in some:
+            pipeline.get(table.keys.value(decode_row_id(member)))
         found += [len(value) for value in pipeline.execute() if value is not None]
     return found
 
 
-def share_due_times(client: "redis.Redis", table: Table, rows: Sequence[tuple[str, float]]) -> list[float]:
+def share_due_times(client: "redis.Redis", table: Table, rows: Sequence[tuple[bytes, float]]) -> list[float]:
     """Return for each row its share of its due time: 1 / the rows due then."""
     pipeline = client.pipeline(transaction=False)
     for _, due in rows:

@@ -73,20 +73,12 @@ class SaveHook:
             _add(using, self._table, [found])
 
 
-class Committed:
-    """Rows of one transaction, or of one savepoint; called after the commit."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._rows: dict[str, dict[str, None]] = {}
-        self._delivery = delivery
-
-    def add(self, table: str, row_ids: list[str]) -> None:
-        """Add rows, each once."""
-        self._rows.setdefault(table, {}).update(dict.fromkeys(row_ids))
+class Committed(dict[str, dict[str, None]]):
+    """Rows of one transaction, or of one savepoint, by table, each once; called after the commit."""
 
     def __call__(self) -> None:
         """Send the rows."""
-        self._delivery.send({table: list(row_ids) for table, row_ids in self._rows.items()})
+        _shared()[1].send({table: list(row_ids) for table, row_ids in self.items()})
 
 
 def _add(using: str, table: str, row_ids: list[str]) -> None:
@@ -94,11 +86,9 @@ def _add(using: str, table: str, row_ids: list[str]) -> None:
     connection = connections[using]
     savepoints, last, *_ = connection.run_on_commit[-1] if connection.run_on_commit else (None, None)
     if isinstance(last, Committed) and savepoints == set(connection.savepoint_ids):
-        last.add(table, row_ids)
+        last.setdefault(table, {}).update(dict.fromkeys(row_ids))
     else:
-        committed = Committed(_shared()[1])
-        committed.add(table, row_ids)
-        transaction.on_commit(committed, using)
+        transaction.on_commit(Committed({table: dict.fromkeys(row_ids)}), using)
 
 
 @cache
