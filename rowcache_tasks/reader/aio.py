@@ -77,7 +77,7 @@ class AsyncRowCache(Reader[Row]):
             except DECODE_ERRORS as error:
                 return self._decoder.decode_refused(row_id, value, error)
         if self._near is not None and max_age is None and delay is None:
-            kept = self._near.get((self._prefix + text).encode("utf-8", "surrogateescape"))
+            kept = self._near.get(((self._prefix or self._prefix_of(text)) + text).encode("utf-8", "surrogateescape"))
             if kept:
                 return self._decoder.decode(row_id, kept)
         return await self._run(self._one(row_id, text, parse_request(max_age, delay, fill=fill)))

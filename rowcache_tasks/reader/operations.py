@@ -12,6 +12,7 @@ from rowcache_tasks.keys import partition_of
 from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, BadRow, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
+from rowcache_tasks.reader.near.servers import NearCaches
 from rowcache_tasks.reader.options import DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
 from rowcache_tasks.reader.step import Call, Fetch, Fill, Pipeline, Steps
@@ -40,7 +41,7 @@ class Operations(Generic[Row]):
     """The steps of each read, and the rows in its replies."""
 
     _settings: ReaderSettings
-    _near: NearCache | None
+    _near: NearCache | NearCaches | None
     _server: Server
     _prefixes: list[str]
     """How the keys of values begin, by partition."""
@@ -139,13 +140,14 @@ class Operations(Generic[Row]):
         values = [*chain.from_iterable(replies)]
         return values if self._prefix else list(map(dict(zip(order, values, strict=True)).get, row_ids))
 
-    def _near_part(self, near: NearCache, keys: Sequence[bytes]) -> Steps[list[bytes | None] | None]:
+    def _near_part(self, near: NearCache | NearCaches, keys: Sequence[bytes]) -> Steps[list[bytes | None] | None]:
         """Read values through the near cache; None when they must be read with the client."""
         kept = near.get_many(keys)
         fetched: list[bytes] = []
         for piece in cut((key for key, value in zip(keys, kept, strict=True) if value is None), PIECE):
             values = yield Fetch(piece)
             if values is None:
+                near.forget(keys)  # the client may read newer values
                 return None
             fetched += values
         rest = iter(fetched)

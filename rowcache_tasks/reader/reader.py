@@ -3,9 +3,9 @@
 from typing import Any
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import redact
 from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
+from rowcache_tasks.reader.near.servers import NearCaches
 from rowcache_tasks.reader.operations import Operations
 from rowcache_tasks.reader.options import ReaderSettings, ReadThrough, find_settings
 from rowcache_tasks.reader.pool import shared_client
@@ -42,12 +42,13 @@ class Reader(Operations[Row]):
     ) -> None:
         """Make the parts, none of which has a connection yet."""
         self._settings, self._row_type, self._given, self._timeout_s = settings, row_type, client, timeout_s
-        self._near = None
+        self._near: NearCache | NearCaches | None = None
         if near:
             address = client or shared_client(settings.url, timeout_s)
             if isinstance(address, Servers):
-                raise ArgumentError("near is given, and there are several Redis servers: it needs one, leave near out")
-            self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2)
+                self._near = NearCaches(address, settings.table, max_rows=near, wait_s=timeout_s / 2)
+            else:
+                self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2)
         self._server = Server(settings.table.name)
         self._breaker = self._server.breaker
         self._prefixes = [part.keys.value_prefix for part in settings.table.parts]

@@ -1,17 +1,15 @@
 """Near cache: keys in, bytes out.
 
-One connection a process, held by a thread of its own, on which the server tracks all reads. Values that are not kept
+One connection a server, held by a thread of its own, on which the server tracks all reads. Values that are not kept
 are read on that connection, by all threads and event loops, one MGET after the other. So replies and invalidations
 come in one stream, in the order in which the server has worked, and no reply can overtake the invalidation that makes
 it old. All that was read on a connection is forgotten when it is lost. docs/near-cache.md has the alternatives.
 """
 
-import asyncio
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +21,7 @@ from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnecti
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.near.connection import TrackingThread
+from rowcache_tasks.reader.near.fetching import Fetching, Started
 from rowcache_tasks.reader.near.session import Counters
 from rowcache_tasks.schedule.role import role_connection
 
@@ -85,10 +84,16 @@ class NearStatistics:
     invalidations: int
     """Rows that the server has invalidated."""
     sessions: int
-    """Tracked connections so far: 1 when none was lost."""
+    """Tracked connections so far: 1 for each server when none was lost."""
 
 
-class NearCache:
+def check_rows(max_rows: object) -> None:
+    """Accept a number of rows. Raises ArgumentError."""
+    if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
+        raise ArgumentError(f"near is {max_rows!r:.100}: allowed is a number of rows, from 1, or 0 for none")
+
+
+class NearCache(Fetching):
     """Keeps the max_rows most recently read values of the server of a client.
 
     Of the client (sync or asyncio) only its address and login are used. No thread is started and no connection opened
@@ -97,7 +102,7 @@ class NearCache:
     cache. Thread-safe; a forked child starts with nothing and opens a connection of its own.
 
     max_silence_s: a value is served only if the server has replied within so many seconds; four HELLOs within.
-    wait_s: how long a fetch waits; None: for max_silence_s.
+    wait_s: how long a fetch waits; None: for max_silence_s. parts: as in TrackingSession.
     Raises ArgumentError for numbers out of their range, or a client whose server is not one address.
     """
 
@@ -108,42 +113,41 @@ class NearCache:
         max_rows: int = 10_000,
         max_silence_s: float = MAX_SILENCE_S,
         wait_s: float | None = None,
+        parts: int = 0,
+        counters: Counters | None = None,
     ) -> None:
-        if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
-            raise ArgumentError(f"near is {max_rows!r:.100}: allowed is a number of rows, from 1, or 0 for none")
+        check_rows(max_rows)
         if isinstance(max_silence_s, bool) or not 0.05 <= max_silence_s <= 60:
             raise ArgumentError(f"max_silence_s is {max_silence_s!r:.100}: allowed is a number of seconds, 0.05 to 60")
         self._make_connection = connection_maker(client, max_silence_s)
         self.max_rows = max_rows
         self._max_silence_s = max_silence_s
-        self._wait_s = max_silence_s if wait_s is None else wait_s
-        self._renew()
+        self.wait_s = max_silence_s if wait_s is None else wait_s
+        self._parts = parts
+        self._renew(counters)
         caches.add(self)
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, slot: int = 0) -> bytes | None:
         """Return the bytes of a row that is kept here, ABSENT for a key known not to exist, or None. No I/O."""
         session = self._thread.session
-        return None if session is None else session.get(key)
+        return None if session is None else session.get(key, slot)
 
-    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get_many(self, keys: Sequence[bytes], slot: int = 0) -> list[bytes | None]:
         """Return for each key what get() returns."""
         session = self._thread.session
-        return [None] * len(keys) if session is None else session.get_many(keys)
+        return [None] * len(keys) if session is None else session.get_many(keys, slot)
 
-    def fetch_many(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """Read rows, at least one, from the server, and keep them; ABSENT for no row. None: read with the client.
+    def start(self, keys: Sequence[bytes], slot: int = 0) -> "Future[list[bytes] | None] | None":
+        """Queue a fetch of keys of one slot; None without a session."""
+        thread = self._thread
+        thread.start()
+        future = None if (session := thread.session) is None else session.fetch(keys, slot)
+        thread.wake()
+        return future
 
-        One round trip; values in the order asked. Waits for wait_s at most.
-        """
-        with self._start_fetch(keys) as future:
-            return None if future is None else future.result(self._wait_s)
-        return None
-
-    async def fetch_many_async(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """Read rows as `fetch_many` does, awaited."""
-        with self._start_fetch(keys) as future:
-            return None if future is None else await asyncio.wait_for(asyncio.wrap_future(future), self._wait_s)
-        return None
+    def _start(self, keys: Sequence[bytes]) -> Sequence[Started]:
+        future = self.start(keys)
+        return [] if future is None else [(range(len(keys)), future)]
 
     def statistics(self) -> NearStatistics:
         """Return the counts of this process."""
@@ -151,12 +155,14 @@ class NearCache:
         return NearStatistics(rows=0 if session is None else session.row_count, **asdict(self._counters))
 
     def forget(self, keys: Sequence[bytes]) -> None:
-        """Forget rows that this process has written, so that its next read is not older than that.
-
-        Without it, the process may read the old value until the server's message has arrived.
-        """
+        """Forget rows, as in Fetching."""
         if (session := self._thread.session) is not None:
             session.forget(keys)
+
+    def forget_slot(self, slot: int) -> None:
+        """Forget the rows of a slot."""
+        if (session := self._thread.session) is not None:
+            session.forget_slot(slot)
 
     def close(self) -> None:
         """Forget all rows, close the connection and end the thread; the next fetch starts anew."""
@@ -165,23 +171,11 @@ class NearCache:
         self._renew(counters)
         thread.join(timeout_s=1.0)
 
-    @contextmanager
-    def _start_fetch(self, keys: Sequence[bytes]) -> "Iterator[Future[list[bytes] | None] | None]":
-        """Queue a fetch, None without a session; forget all rows after a time-out, and go on behind the block."""
-        thread = self._thread
-        thread.start()
-        session = thread.session
-        future = None if session is None else session.fetch(keys)
-        thread.wake()
-        try:
-            yield future
-        except TimeoutError:
-            if session is not None:
-                session.clear()  # the client's reply may be newer than the rows kept, and this one may come later
-
     def _renew(self, counters: Counters | None = None) -> None:
         self._counters = counters or Counters()
-        self._thread = TrackingThread(self._make_connection, self.max_rows, self._max_silence_s, self._counters)
+        self._thread = TrackingThread(
+            self._make_connection, self.max_rows, self._max_silence_s, self._counters, self._parts
+        )
         # For a near cache that is never closed, and the end of the process.
         self._stop = weakref.finalize(self, self._thread.stop)
 
@@ -191,7 +185,7 @@ class NearCache:
         self._renew()
 
 
-caches: "weakref.WeakSet[NearCache]" = weakref.WeakSet()
+caches: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:

@@ -66,12 +66,12 @@ class TrackingThread:
     """One thread, and one session at a time. Started at most once; daemon, so that it never keeps a process alive."""
 
     def __init__(
-        self, make_connection: Callable[[], Any], max_rows: int, max_silence_s: float, counters: Counters
+        self, make_connection: Callable[[], Any], max_rows: int, max_silence_s: float, counters: Counters, parts: int
     ) -> None:
         self.session: TrackingSession | None = None
         """None while there is no tracked connection."""
         self._make_connection = make_connection
-        self._make_session = partial(TrackingSession, max_rows, max_silence_s, counters)
+        self._make_session = partial(TrackingSession, max_rows, max_silence_s, counters, parts)
         self._max_silence_s = max_silence_s
         self._counters = counters
         self._lock = threading.Lock()

@@ -5,6 +5,7 @@ import json
 import pytest
 from support.cluster import Cluster
 from support.reader_kind import READER_KINDS
+from support.waiting import wait_until
 
 from rowcache_tasks import Refresher, RowCache
 from rowcache_tasks.config.settings import Table
@@ -52,8 +53,8 @@ def fill(servers):
 def open_cache(reader_kind):
     opened = []
 
-    def build(url):
-        opened.append(READER_KINDS[reader_kind]("inv", url=url, partitions=8))
+    def build(url, **options):
+        opened.append(READER_KINDS[reader_kind]("inv", url=url, partitions=8, **options))
         return opened[-1]
 
     yield build
@@ -95,6 +96,41 @@ def test_rows_are_read_while_a_slot_moves_and_after(cluster, open_cache):
     assert None not in cache.get_many(ROWS, max_age=60).values()
 
 
+def keep(cache, row_id, row):
+    """Read a row until it comes out of the near cache."""
+
+    def is_kept():
+        hits = cache.near_statistics().hits
+        return cache.get(row_id) == row and cache.near_statistics().hits > hits
+
+    wait_until(is_kept, f"row {row_id} is kept")
+
+
+def test_near_cache_serves_no_row_of_a_slot_that_another_node_may_change(cluster, open_cache):
+    for node in cluster.clients:
+        node.flushall()
+    with connect(cluster.url, "test") as servers:
+        fill(servers)
+        cache = open_cache(cluster.url, near=1000)
+        wait_until(lambda: None not in cache.get_many(ROWS).values() and cache.near_statistics().rows == 30, "all kept")
+        assert list(cache.get_many(ROWS).values()) == [{"id": row_id} for row_id in ROWS]
+        part, some = TABLE.divide(ROWS)[0]
+        new = next(row_id for row_id in map(str, range(100, 200)) if TABLE.part_of(row_id) == part)
+        keep(cache, new, None)
+        slot, source = slot_of(part.tag), cluster.owner(part.keys.schedule)
+        target = (source + 1) % 3
+        cluster.begin_move(slot, source, target)
+        while cluster.move_keys(slot, source, target):
+            pass
+        servers.set(part.keys.value(new), b'{"id": "new"}')  # at the new node, of which the old one hears nothing
+        wait_until(lambda: cache.get(new) == {"id": "new"}, "the row is seen while the slot moves")
+        cluster.end_move(slot, target)
+        keep(cache, new, {"id": "new"})
+        keep(cache, some[0], {"id": some[0]})
+        cluster.clients[target].set(part.keys.value(new), b'{"id": "changed"}')
+        wait_until(lambda: cache.get(new) == {"id": "changed"}, "the new node sends its changes")
+
+
 def test_fill_marks_and_writes_rows_of_all_parts(url):
     fills = FillScripts(TABLE, ReadThrough())
     new = [f"new {number}" for number in range(20)]
@@ -116,15 +152,26 @@ def test_refresher_makes_rows_of_all_parts_due(url):
         assert sum(len(part.claim_rows(100, 30)[0].row_ids) for part in parts) == len(ROWS)
 
 
+def is_refused(cache):
+    try:
+        cache.get_many(ROWS)
+    except CacheError:
+        return True
+    return False
+
+
 def test_rows_of_servers_that_answer_are_read_while_one_is_away(open_cache):
     with Cluster(3) as cluster, connect(cluster.url, "test") as servers:
         fill(servers)
-        cache = open_cache(cluster.url)
+        cache, near = open_cache(cluster.url), open_cache(cluster.url, near=100)
         cache.get_many(ROWS)
+        wait_until(lambda: near.get_many(ROWS) and near.near_statistics().rows == 30, "all rows are kept")
         lost = cluster.owner(TABLE.parts[0].keys.schedule)
         kept = [i for part, some in TABLE.divide(ROWS) if cluster.owner(part.keys.schedule) != lost for i in some]
         cluster.servers[lost].kill()
         for _ in range(4):
             with pytest.raises(CacheError, match="does not answer"):
                 cache.get_many(ROWS)
-        assert list(cache.get_many(kept).values()) == [{"id": row_id} for row_id in kept]
+        wait_until(lambda: is_refused(near), "rows of the lost node are forgotten")
+        for reader in (cache, near):
+            assert list(reader.get_many(kept).values()) == [{"id": row_id} for row_id in kept]

@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from rowcache_tasks.keys import slot_of
 from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
 
 
@@ -74,14 +75,6 @@ def test_row_looked_at_last_stays_when_there_are_too_many(session):
     assert kept(session, b"a", b"b", b"c", b"d") == [b"a", b"c", b"d"]
 
 
-def test_answer_asked_before_a_clear_is_given_and_not_kept(session):
-    future = start(session, b"a")
-    session.clear()
-    session.take([b"1"])
-    assert future.result(0) == [b"1"]
-    assert session.get(b"a") is None
-
-
 def test_forgotten_row_is_asked_for_again_and_an_answer_from_before_is_not_kept(session):
     fetch(session, a=b"old", b=b"1")
     future = start(session, b"a")
@@ -137,6 +130,28 @@ def test_error_answers_one_question_with_none(session):
     assert failed.result(0) is None
     assert good.result(0) == [b"2"]
     assert kept(session, b"a", b"b") == [b"b"]
+
+
+def test_refused_probe_forgets_the_rows_of_its_slot_alone(counters):
+    session = TrackingSession(10, 30, counters, parts=8)
+    a, b = b"inv{a}:1", b"inv{b}:1"
+    slots = {key: slot_of(key) for key in (a, b)}
+    for key in (a, b):
+        session.fetch([key], slots[key])
+        session.send(with_hello=False)
+        session.take([b"1"])
+    late = session.fetch([a], slots[a])
+    sent = session.send(with_hello=True)
+    assert [fetch.keys for fetch in sent] == [[a], [b"inv{a}:"], [b"inv{b}:"], ()]
+    proven_at = session.proven_at
+    for reply in ([b"2"], redis.exceptions.MovedError("1 127.0.0.1:7001"), [None]):
+        session.take(reply)
+    assert session.proven_at == proven_at, "a reply before that to HELLO proves nothing"
+    session.take({b"role": b"master"})
+    assert session.proven_at == sent[-1].sent_at
+    assert late.result(0) == [b"2"]
+    assert (session.get(a, slots[a]), session.get(b, slots[b])) == (None, b"1")
+    assert [fetch.keys for fetch in session.send(with_hello=True)] == [[b"inv{b}:"], ()]
 
 
 @pytest.mark.parametrize("reply", [None, b"PONG", [b"1"], 7])
