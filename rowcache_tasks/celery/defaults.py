@@ -160,7 +160,7 @@ def of_cache(cache_url: str) -> str:
     """Translate the URL of the cache, in redis-py's form, into the form of Celery's Redis transport.
 
     They differ in the form of unix sockets (redis+socket://), and kombu fails on options of redis-py. So only the
-    credentials, the database number and ssl_* are kept. Of several servers, the first.
+    credentials or their provider, the database number and ssl_* are kept. Of several servers, the first.
     """
     cache_url = next(iter(cache_url.split()), cache_url)
     try:
@@ -168,23 +168,25 @@ def of_cache(cache_url: str) -> str:
         url = urlsplit(sentinels.server if sentinels else cache_url)
     except ValueError:
         return cache_url
+    query = dict(parse_qsl(url.query))
+    provider = {name: query[name] for name in ("credential_provider",) if name in query}
     if sentinels is not None:
         first = urlsplit(of_cache(sentinels.server))
         login = "".join(first.netloc.rpartition("@")[:2])
         hosts = [(f"[{host}]" if ":" in host else host, port) for host, port in sentinels.nodes]
-        return ";".join(f"sentinel://{login}{host}:{port}{first.path}" for host, port in hosts)
+        database = first.path + (f"?{urlencode(provider)}" if provider else "")
+        return ";".join(f"sentinel://{login}{host}:{port}{database}" for host, port in hosts)
     if url.scheme not in {"redis", "rediss", "unix"}:
         return cache_url
-    query = dict(parse_qsl(url.query))
     user = unquote(url.username or "") or query.get("username", "")
     password = unquote(url.password or "") or query.get("password", "")
     login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
     if url.scheme == "unix":
-        return f"redis+socket://{login}{url.path}?virtual_host={query.get('db', '0')}"
+        return f"redis+socket://{login}{url.path}?{urlencode({'virtual_host': query.get('db', '0')} | provider)}"
     server = url.netloc.rpartition("@")[2]
     database = query.get("db") or url.path.strip("/") or "0"
-    tls = urlencode({name: value for name, value in query.items() if name.startswith("ssl_")})
-    return f"{url.scheme}://{login}{server}/{database}" + (f"?{tls}" if tls else "")
+    options = urlencode({name: value for name, value in query.items() if name.startswith("ssl_")} | provider)
+    return f"{url.scheme}://{login}{server}/{database}" + (f"?{options}" if options else "")
 
 
 def sentinel_options(cache_url: str, broker_url: str) -> dict[str, Any]:

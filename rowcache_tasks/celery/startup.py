@@ -15,6 +15,7 @@ from functools import partial
 
 import redis
 from celery import Celery
+from kombu import Connection
 from kombu.exceptions import KombuError
 
 from rowcache_tasks.celery.application import is_package, settings_of
@@ -151,13 +152,15 @@ def check_layouts(settings: Settings) -> None:
 
 
 def check_broker_url(app: Celery) -> None:
-    """Refuse the URL of a Redis Cluster: Celery has no such transport."""
+    """Refuse the URL of a Redis Cluster, since Celery has no such transport, and an option that kombu 5.6 lacks."""
     for url in (app.conf.broker_read_url, app.conf.broker_write_url):
         if "cluster" in str(url or "").partition("://")[0]:
             raise ConfigError(
                 f"broker_url is {redact(str(url))!r}: Celery cannot use a Redis Cluster as its broker; "
                 "allowed are redis://, rediss://, sentinel:// or, for high availability, amqp:// (RabbitMQ)"
             )
+        if "credential_provider=" in str(url) and not hasattr(Connection(), "credential_provider"):
+            raise ConfigError(f"broker_url is {redact(str(url))!r}: credential_provider needs kombu 5.7: upgrade it")
 
 
 def check_broker(app: Celery) -> None:

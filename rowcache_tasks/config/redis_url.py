@@ -14,7 +14,8 @@ from rowcache_tasks.errors.text import redact
 ANY = re.compile(r".*", re.DOTALL)
 WHOLE = re.compile(r"[0-9]{1,9}")
 SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,9})?")
-NUMBERS = {
+FORMS = {
+    "credential_provider": re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*"),
     "db": WHOLE,
     "health_check_interval": WHOLE,
     "max_connections": WHOLE,
@@ -122,6 +123,8 @@ def is_redis_url(url: str) -> bool:
         return False
     if parts.scheme != "unix" and parts.path.strip("/"):
         options.setdefault("db", []).append(parts.path.strip("/"))
-    known = NUMBERS | dict.fromkeys(TEXTS + (TLS if parts.scheme == "rediss" else ()), ANY)
+    if "credential_provider" in options and (parts.username or parts.password or {"username", "password"} & {*options}):
+        return False  # redis-py takes one of both
+    known = FORMS | dict.fromkeys(TEXTS + (TLS if parts.scheme == "rediss" else ()), ANY)
     are_known = all(name in known and all(map(known[name].fullmatch, values)) for name, values in options.items())
     return is_server and parts.scheme in ("redis", "rediss", "unix") and "://" in url and are_known

@@ -12,6 +12,7 @@ from redis.retry import Retry
 from rowcache_tasks.config.redis_url import split_sentinels, split_servers
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
+from rowcache_tasks.schedule.credentials import load_provider
 from rowcache_tasks.schedule.role import role_connection
 from rowcache_tasks.schedule.sentinels import AsyncSentinels, Sentinels
 from rowcache_tasks.schedule.servers import NODE_TIMEOUT_S, Servers
@@ -55,6 +56,8 @@ def open_pool(
     module: Any = redis.asyncio if is_async else redis
     sentinels = split_sentinels(url)
     server = module.connection.parse_url(sentinels.server if sentinels else url)
+    if named := server.get("credential_provider"):
+        server["credential_provider"] = load_provider(named)
     kind = server.pop("connection_class", module.Connection)
     options |= {"client_name": f"rowcache-{role}", "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     if not issubclass(kind, module.UnixDomainSocketConnection):  # it has no peer that could vanish silently

@@ -94,7 +94,12 @@ class RoleConnection(Role, AbstractConnection):
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
-        super().on_connect_check_health(check_health=check_health)
+        try:
+            super().on_connect_check_health(check_health=check_health)
+        except (redis.RedisError, OSError):
+            raise
+        except Exception as error:
+            raise no_login(error) from error
         if not self._note_role(self._say_hello()) and self.needs_primary:
             raise self._moved()
 
@@ -140,7 +145,12 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
-        await super().on_connect_check_health(check_health=check_health)
+        try:
+            await super().on_connect_check_health(check_health=check_health)
+        except (redis.RedisError, OSError):
+            raise
+        except Exception as error:
+            raise no_login(error) from error
         if not self._note_role(await self._say_hello()) and self.needs_primary:
             raise self._moved()
 
@@ -172,6 +182,11 @@ def role_connection(kind: type, *, needs_primary: bool = True, is_rechecked: boo
     """Return a class of connections like `kind`, a class of redis-py, that leave a server of the wrong role."""
     base = AsyncRoleConnection if issubclass(kind, AbstractAsyncConnection) else RoleConnection
     return type(kind.__name__, (base, kind), {"needs_primary": needs_primary, "is_rechecked": is_rechecked})
+
+
+def no_login(error: Exception) -> redis.ConnectionError:
+    """Return the error of a connection whose provider of credentials has failed."""
+    return redis.ConnectionError(f"the credential_provider failed: {type(error).__name__}: {error}")
 
 
 def role_of(hello: Any) -> str:

@@ -36,7 +36,6 @@ WRONG = {
     "password of the broker": {"CELERY_BROKER_URL": "broker with wrong password"},
     "host of the cache": {"ROWCACHE_REDIS_URL": f"redis://worker:{quote(SECRET, safe='')}@127.0.0.1:1/0"},
     "host of the broker": {"CELERY_BROKER_URL": f"redis://worker:{quote(SECRET, safe='')}@127.0.0.1:1/0"},
-    "name of the host": {"ROWCACHE_REDIS_URL": f"redis://worker:{quote(SECRET, safe='')}@no-such-host.invalid/0"},
     "unescaped password of the cache": {"ROWCACHE_REDIS_URL": f"redis://worker:{SECRET}@127.0.0.1:1/0"},
     "unescaped password of the broker": {"CELERY_BROKER_URL": f"redis://worker:{SECRET}@127.0.0.1:1/0"},
     "transport of the broker": {"CELERY_BROKER_URL": f"nosuch://worker:{quote(SECRET, safe='')}@127.0.0.1:1/0"},
@@ -82,6 +81,8 @@ def test_wrong_password_or_address_is_named_without_a_password(deployment, what)
     env |= {name: urls.get(value, value) for name, value in WRONG[what].items()}
     if "ROWCACHE_DATABASE_URL" in WRONG[what]:
         programs = {name: PROGRAMS[name] for name in ("worker", "doctor", "report")}
+    elif "CELERY_BROKER_URL" in WRONG[what] and "unescaped" not in what:
+        programs = {name: PROGRAMS[name] for name in ("worker", "doctor", "task")}
     elif what in ("password of the cache", "unescaped password of the broker"):
         programs = PROGRAMS
     else:

@@ -1,57 +1,16 @@
 """Doctor on several servers: each wrong set-up is named in one line, with what to do."""
 
 import pytest
+from support.examined import examine
 from support.failover_pair import free_port
 from support.faketime import faked_clock
-from support.sentinels import MASTER, Sentinels
 from support.waiting import wait_until
 
 from demo.servers import Valkey
 from rowcache_tasks.config.settings import parse_settings
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.ops.doctor import examine_keyspace
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.layout import check_layout
-
-
-def examine(url, about, replicas=0, **table):
-    """Return the findings of a deployment about something, without those that are well."""
-    tables = {"inv": {"table": "inventory", **table}}
-    settings = parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables, "rowcache_replicas": replicas})
-    with connect(settings.redis_url, "test") as client:
-        found = [f"{f.level} {f.text}" for f in examine_keyspace(settings, client)]
-    return [line for line in found if line.split()[1] == f"{about}:" and not line.startswith("ok ")]
-
-
-def test_sentinels_without_a_quorum_and_a_primary_that_writes_alone_are_named(tmp_path):
-    with Sentinels(tmp_path) as sentinels:
-        url = sentinels.url()
-        (away,) = examine(url, "sentinels")
-        assert away.startswith("warn sentinels: 127.0.0.1:1 does not answer: Error 111 connecting to 127.0.0.1:1. ")
-        assert away.endswith(": start it, or take it out of rowcache_redis_url")
-
-        (alone,) = examine(url, "replicas")
-        assert alone.startswith(
-            "warn replicas: min-replicas-to-write is 0: a primary that is cut off from its replicas "
-        )
-        assert alone.endswith(": CONFIG SET min-replicas-to-write 1, at each server of the pair")
-        sentinels.pair.command(sentinels.pair.primary, "CONFIG", "SET", "min-replicas-to-write", 1)
-        assert examine(url, "replicas", replicas=1) == []
-        (few,) = examine(url, "replicas", replicas=2)
-        assert few == (
-            "fail replicas: 1 connected and rowcache_replicas is 2, so every schedule change waits: "
-            "start or connect the others, or lower the setting"
-        )
-
-        for child in sentinels.children[1:]:
-            child.kill()
-
-        def quorum():
-            return [line for line in examine(url, "sentinels") if line.startswith("fail")]
-
-        (lost,) = wait_until(quorum, "the last Sentinel misses the others")
-        assert lost.startswith(f"fail sentinels: 127.0.0.1:{sentinels.ports[0]} cannot fail '{MASTER}' over: NOQUORUM ")
-        assert lost.endswith(": start the other Sentinels, or lower the quorum (SENTINEL SET)")
 
 
 def test_clocks_of_servers_and_replicas_that_are_apart_are_named(tmp_path, monkeypatch):

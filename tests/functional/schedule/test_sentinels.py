@@ -1,14 +1,21 @@
-"""Sentinels that hang, and the connections that they see."""
+"""Sentinels that hang, the connections that they see, and a login that a provider of credentials returns."""
 
 import time
 
 import pytest
 import redis
+from support import login
+from support.examined import examine
 from support.listener import Listener
 from support.reader_kind import READER_KINDS
-from support.sentinels import Sentinels
+from support.sentinels import MASTER, Sentinels
+from support.versions import IS_CELERY_57
+from support.waiting import wait_until
 
-from rowcache_tasks import CacheError, Refresher
+from rowcache_tasks import CacheError, ConfigError, Refresher
+from rowcache_tasks.celery.defaults import package_defaults
+from rowcache_tasks.celery.kombu.transport import BrokerConnection
+from rowcache_tasks.schedule.connection import connect
 
 TABLES = {"inv": {"table": "inventory"}}
 TIMEOUT_S = 3
@@ -53,3 +60,74 @@ def test_no_connection_to_a_sentinel_is_kept(sentinels):
         with redis.Redis(port=port) as client:
             callers = [caller for caller in client.client_list() if not caller["name"].startswith("sentinel-")]
             assert len(callers) == 1, f"only that of the test: {callers}"
+
+
+@pytest.fixture
+def rotating(sentinels):
+    """URLs of the pair, each with the provider of a user that is there."""
+    sentinels.pair.command(sentinels.pair.primary, "ACL", "SETUSER", "rotating", *login.RULES)
+    ports = ",".join(f"127.0.0.1:{port}" for port in sentinels.ports)
+    urls = {
+        "Sentinels": f"redis+sentinel://{ports}/mymaster/0?",
+        "TCP": f"redis://127.0.0.1:{sentinels.pair.port_of(sentinels.pair.primary)}/0?",
+        "a Unix socket": f"{sentinels.pair.primary.url}&",
+    }
+    return {name: f"{url}credential_provider={login.NAME}" for name, url in urls.items()}
+
+
+@pytest.mark.parametrize("way", ["Sentinels", "TCP", "a Unix socket"])
+def test_cache_and_broker_log_in_with_the_credentials_of_the_provider(rotating, way):
+    with connect(rotating[way], "test") as client:
+        assert client.execute_command("ACL", "WHOAMI") == b"rotating"
+    if not IS_CELERY_57:
+        pytest.skip("kombu before 5.7 knows no provider")
+    defaults = package_defaults(rotating[way], None)
+    options = defaults["broker_transport_options"]
+    with BrokerConnection(defaults["broker_url"], transport_options=options) as connection:
+        assert connection.default_channel.client.execute_command("ACL", "WHOAMI") == b"rotating"
+
+
+def test_provider_that_fails_is_an_outage_and_one_that_is_none_a_wrong_setting(rotating, monkeypatch):
+    monkeypatch.setattr(login.Login, "error", LookupError("no token"))
+    calls = open_all(rotating["TCP"], 5)
+    for call in calls.values():
+        with pytest.raises(CacheError, match="the credential_provider failed: LookupError: no token"):
+            call()
+    monkeypatch.undo()
+    assert {name: call() for name, call in calls.items()} == {"threads": None, "asyncio": None, "refresher": 0}
+    for name, reason in {
+        "support.nothing:Login": "cannot be called: ModuleNotFoundError: No module named 'support.nothing'",
+        "support.login:Nothing": "cannot be called: AttributeError: ",
+        "builtins:dict": "returned a dict: allowed is a redis.CredentialProvider",
+    }.items():
+        with pytest.raises(ConfigError, match=f"credential_provider {name} {reason}"):
+            connect(f"redis://127.0.0.1:1/0?credential_provider={name}", "test")
+
+
+def test_sentinels_without_a_quorum_and_a_primary_that_writes_alone_are_named(sentinels):
+    """The last test of this file: it kills two of the Sentinels."""
+    url = sentinels.url()
+    (away,) = examine(url, "sentinels")
+    assert away.startswith("warn sentinels: 127.0.0.1:1 does not answer: Error 111 connecting to 127.0.0.1:1. ")
+    assert away.endswith(": start it, or take it out of rowcache_redis_url")
+
+    (alone,) = examine(url, "replicas")
+    assert alone.startswith("warn replicas: min-replicas-to-write is 0: a primary that is cut off from its replicas ")
+    assert alone.endswith(": CONFIG SET min-replicas-to-write 1, at each server of the pair")
+    sentinels.pair.command(sentinels.pair.primary, "CONFIG", "SET", "min-replicas-to-write", 1)
+    assert examine(url, "replicas", replicas=1) == []
+    (few,) = examine(url, "replicas", replicas=2)
+    assert few == (
+        "fail replicas: 1 connected and rowcache_replicas is 2, so every schedule change waits: "
+        "start or connect the others, or lower the setting"
+    )
+
+    for child in sentinels.children[1:]:
+        child.kill()
+
+    def quorum():
+        return [line for line in examine(url, "sentinels") if line.startswith("fail")]
+
+    (lost,) = wait_until(quorum, "the last Sentinel misses the others")
+    assert lost.startswith(f"fail sentinels: 127.0.0.1:{sentinels.ports[0]} cannot fail '{MASTER}' over: NOQUORUM ")
+    assert lost.endswith(": start the other Sentinels, or lower the quorum (SENTINEL SET)")

@@ -116,6 +116,14 @@ def test_names_of_a_deployment_are_those_without_a_name_with_its_own_in_between(
         ({"rowcache_redis_url": "redis://host/shop"}, "rowcache_redis_url is 'redis://host/shop': allowed is redis://"),
         ({"rowcache_redis_url": "redis://host:99999/0"}, "rowcache_redis_url is 'redis://host:99999/0': allowed is"),
         ({"rowcache_redis_url": "unix:///run/a.sock?db=x"}, "rowcache_redis_url is 'unix:///run/a.sock?db=x': allowed"),
+        (
+            {"rowcache_redis_url": "redis://host/0?credential_provider=nothing"},
+            "rowcache_redis_url is 'redis://host/0?credential_provider=",
+        ),
+        (
+            {"rowcache_redis_url": "redis://u@host/0?credential_provider=a:B"},
+            "rowcache_redis_url is 'redis://***@host/0?credential_provider=",
+        ),
         ({"rowcache_redis_url": "localhost"}, "rowcache_redis_url is 'localhost': allowed is redis://"),
         *[
             (

@@ -107,6 +107,7 @@ def test_wrong_value_ends_in_one_line_that_names_the_setting(load, variable):
         ("unix://me:x@/run/valkey.sock", "redis+socket://me:x@/run/valkey.sock?virtual_host=0"),
         ("localhost:6379", "localhost:6379"),
         ("redis+sentinel://h1:1,[::1]/main/2", "sentinel://h1:1/2;sentinel://[::1]:26379/2"),
+        ("redis://h?credential_provider=a.b:C", "redis://h/0?credential_provider=a.b%3AC"),
         ("redis+sentinel://me:p%2Fw@h1/main", "sentinel://me:p%2Fw@h1:26379/0"),
     ],
 )
