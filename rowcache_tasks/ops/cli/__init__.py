@@ -21,8 +21,7 @@ COMMANDS = {
     "audit": "audit",
     "explain": "explain",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
-    "dispatch": "dispatch",
-    "follow": "follow",
+    **dict.fromkeys(("dispatch", "follow"), "process"),
     "plan": "plan",
     "init": "init",
 }

@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-from collections.abc import Iterable
 
 import click
 
@@ -13,7 +12,7 @@ from rowcache_tasks.errors.text import one_line, show_count
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
 from rowcache_tasks.ops.cli.command import command, json_option, say, tell
 from rowcache_tasks.ops.doctor import examine
-from rowcache_tasks.ops.finding import Finding, warn
+from rowcache_tasks.ops.finding import warn
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import find_problems
 from rowcache_tasks.ops.snapshot import is_halted
@@ -48,7 +47,8 @@ def health(max_overdue: float | None, liveness: bool, as_json: bool) -> None:
     alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
     text = "; ".join([describe(found), *alive])
     if as_json:
-        click.echo(json.dumps({"ok": not is_bad, "text": one_line(text), "problems": findings_as_json(problems)}))
+        listed = [problem.as_json() for problem in problems]
+        click.echo(json.dumps({"ok": not is_bad, "text": one_line(text), "problems": listed}))
     for problem in () if as_json else problems:
         prefix = "rowcache_tasks" if problem.level == "fail" else "warn"
         say(f"{prefix}: {one_line(problem.text)}", err=is_bad)
@@ -56,11 +56,6 @@ def health(max_overdue: float | None, liveness: bool, as_json: bool) -> None:
         sys.exit(1)
     if not problems and not as_json:
         say(f"ok: {text}")
-
-
-def findings_as_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
-    """Return level and text of each."""
-    return [{"level": level, "text": one_line(text)} for level, text in findings]
 
 
 def check_liveness(max_overdue_s: float | None, as_json: bool) -> None:
@@ -103,7 +98,7 @@ def doctor(as_json: bool) -> None:
                 say(f"{finding.level:<4}  {one_line(finding.text)}")
     is_broken = any(finding.level == "fail" for finding in found)
     if as_json:
-        click.echo(json.dumps({"ok": not is_broken, "findings": findings_as_json(found)}))
+        click.echo(json.dumps({"ok": not is_broken, "findings": [finding.as_json() for finding in found]}))
     if is_broken:
         sys.exit(1)
 

@@ -64,7 +64,7 @@ class Status:
                 }
                 for name in found.names.queues
             },
-            "problems": [{"level": level, "text": one_line(text)} for level, text in self.problems],
+            "problems": [problem.as_json() for problem in self.problems],
         }
 
     def lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Command follow: rows refreshed when they change in the database."""
+"""Commands dispatch and follow: processes that run until SIGTERM."""
 
 import logging
 import re
@@ -12,10 +12,12 @@ import click
 from celery.bin.base import LOG_LEVEL
 from celery.utils.nodenames import gethostname
 
+from rowcache_tasks.beat.loop import dispatch as run_loop
+from rowcache_tasks.celery.application import CELERY, applications
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.ops.cli.access import Access, find_app, open_access, open_log
+from rowcache_tasks.ops.cli.access import Access, FailedError, find_app, open_access, open_log
 from rowcache_tasks.ops.cli.command import TableName, command
 from rowcache_tasks.schedule.process import ProcessNote
 from rowcache_tasks.worker.follow import NotifyFollower, Outage, PollingFollower, Touches
@@ -29,6 +31,18 @@ logger = logging.getLogger(__name__)
 SLOT_NAME = re.compile("[a-z0-9_]{1,63}")
 SLOT_S = 600.0  # longest look at a slot
 MAX_WAIT_S = 1.0  # longest wait: the process notes itself between two
+
+
+@command("dispatch", "dispatch --logfile dispatcher.log")
+@click.option("-l", "--loglevel", type=LOG_LEVEL, default="INFO", show_default=True, help="Level of the log.")
+@click.option("-f", "--logfile", help="File of the log. Default: stderr.")
+def dispatch(loglevel: int, logfile: str | None) -> None:
+    """Send due rows to the workers until SIGTERM. For a team whose beat has another scheduler. Start any number."""
+    app = find_app()
+    if app not in applications:
+        raise FailedError(f"{CELERY} is an application without rowcache_tasks.install(app): call it there")
+    open_log(app, loglevel, logfile)
+    run_loop(app)
 
 
 @command("follow inv --column updated_at", "follow inv --sql | psql shop")
