@@ -33,18 +33,36 @@ def refresh(client):
 
 
 @pytest.mark.parametrize("mark", ["", "first-is-a-change"])
-def test_changed_row_has_a_quarter_of_its_delay_and_an_unchanged_one_a_fifth_more(refresh, client, mark):
+def test_changed_row_has_a_quarter_of_its_delay_and_an_unchanged_one_a_tenth_more(refresh, client, mark):
     schedule = Mutant("commit_rows", mark).infect(client, TABLE).schedule if mark else Schedule(client, TABLE)
     schedule.put_rows({"1": (20, 0)})
     assert (refresh(b"1", schedule=schedule) == 20) == (not mark), "the first value is no change"
     if not mark:
-        assert [refresh(b"%d" % n) for n in (2, 3, 4)] == [5, 2, 2], "never below min"
-        delays = [2.0, *(refresh(b"4", after_s=100) for _ in range(40))]
+        assert [refresh(b"%d" % n) for n in (2, 3)] == [5, pytest.approx(2, abs=1e-4)], "never below min"
+        client.zadd("delay:", {"1": 2})
+        delays = [2.0, *(refresh(b"3", after_s=100) for _ in range(60))]
         grown = [after / before for before, after in pairwise(delays) if after < 40]
-        assert all(1.09 < factor <= 1.3 for factor in grown)
+        assert all(1.04 < factor <= 1.15 for factor in grown)
         assert len(set(grown)) > 10, "by chance, so that rows that are due together do not stay together"
         assert delays[-1] == 40, "never above max"
         assert refresh(b"5") == 10
+
+
+@pytest.mark.parametrize("mark", ["", "never-stay", "always-stay"])
+def test_row_that_changes_at_the_shortest_delay_stays_there_until_thirty_refreshes_find_no_change(
+    refresh, client, mark
+):
+    schedule = Mutant("commit_rows", mark).infect(client, TABLE).schedule if mark else Schedule(client, TABLE)
+    schedule.put_rows({"1": (2, 0)})
+    for value in (b"1", b"2"):
+        refresh(value, schedule=schedule)
+    delays = [refresh(b"2", after_s=100, schedule=schedule) for _ in range(31)]
+    stays = [round(delay, 3) == 2 for delay in delays]
+    assert (stays == [True] * 30 + [False]) == (not mark)
+    client.zadd("delay:", {"1": 2})
+    for n in range(3, 10):
+        refresh(b"%d" % n, schedule=schedule)
+    assert (client.zscore("delay:", "1") == pytest.approx(2 + 100e-6, abs=1e-9)) == (mark != "never-stay")
 
 
 @pytest.mark.parametrize("mark", ["", "early-says-all"])

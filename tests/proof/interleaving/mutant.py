@@ -228,7 +228,10 @@ FOUND_BY = {
 FOUND_ELSEWHERE = {
     "check_clock": {"ignore-filled", "ignore-gap", "ignore-step"},
     "claim_rows": {"ignore-queue", "look-at-all", "no-cap", "trust-future-pace", "trust-future-work"},
-    "commit_rows": {"early-says-all", "first-is-a-change", "no-bound", "no-margin", "refuse-first", "write-late"},
+    "commit_rows": {
+        *("always-stay", "early-says-all", "first-is-a-change", "never-stay"),
+        *("no-bound", "no-margin", "refuse-first", "write-late"),
+    },
     "miss_rows": {"refuse-first", "write-late"},
 }
 """Script -> marks that a test under tests/functional finds and no program: they need several rows, or the queue."""
