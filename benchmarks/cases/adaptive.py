@@ -21,7 +21,7 @@ ROWS, CHANGING = 2000, 100
 MIN_S, MAX_S = 1.0, 60.0
 CHANGES_EVERY_S = (1.0, 5.0, 10.0)
 """Mean time between two changes of a row that changes, in turn."""
-SETTLE_S = 100.0
+SETTLE_S = 200.0
 
 
 def run(servers: Servers, options: Options) -> Section:

@@ -45,8 +45,7 @@ MAX_PAUSE_S = 1.0
 class Dispatcher:
     """Claims the due rows of some tables and sends them, at most one batch of each table a pass.
 
-    `deferral` is entered from a claim until its batch was sent or released: it may defer signals. `name`: in
-    the notes of its claims.
+    `deferral`, entered from a claim until its batch was sent, may defer signals. `name` is in the notes of its claims.
     """
 
     def __init__(
@@ -189,7 +188,9 @@ class Dispatcher:
     def _look_further(self, schedule: Schedule, claim: Claim, due_at: float, limit: int) -> None:
         """Note a full claim; after one of new and failing rows, send proven rows."""
         self._has_more = self._has_more or len(claim.row_ids) >= limit
-        if due_at <= time.monotonic() and claim.unproven >= limit / 2:
+        is_capped = bool(schedule.table.max_rate)  # the claim has left half of the cap to a look
+        crowd = max(1, len(claim.row_ids)) if is_capped else limit
+        if 2 * claim.unproven >= crowd and (is_capped or due_at <= time.monotonic()):
             self._dispatch_proven(schedule)
         else:
             self._proven_since[schedule.table.keys.wake] = "-inf"
@@ -197,20 +198,19 @@ class Dispatcher:
     def _dispatch_proven(self, schedule: Schedule) -> None:
         """Send up to a batch of rows that were refreshed before, past new and failing ones that were due earlier.
 
-        A hundred thousand new or missing rows thus take only half of the capacity of the workers. A look starts at the
-        end of the last one. After the last due row, the next look starts half a lease before the claim: rows with a
-        refresh in flight may be due again from that time on. The length of the queue is not checked before a look:
-        otherwise new and failing rows would keep proven rows out of a full queue.
+        A hundred thousand new or missing rows thus take only half of the workers, or of a cap. A look starts at the end
+        of the last one. After the last due row, the next look starts half a lease before the claim: rows with a refresh
+        in flight may be due again from then on. The length of the queue is not checked: it may be full of such rows.
         """
         wake, left = schedule.table.keys.wake, self._limits.batch_size
         for _ in range(LOOKS):
-            claim, _ = self._claim_and_send(schedule, left, LOOK_ROWS, self._proven_since[wake])
+            claim, due_at = self._claim_and_send(schedule, left, LOOK_ROWS, self._proven_since[wake])
             if claim is None:
                 return
             restart = repr(float(claim.claimed_at) - self._limits.lease_s / 2)
             self._proven_since[wake] = claim.go_on_at or restart
             left -= len(claim.row_ids)
-            if not claim.go_on_at or left <= 0:
+            if not claim.go_on_at or left <= 0 or due_at > time.monotonic():  # the cap allows no more
                 return
 
     def _claim_and_send(self, schedule: Schedule, limit: int, looks: int = 0, since: str = "-inf") -> Found:

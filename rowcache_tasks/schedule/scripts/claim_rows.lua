@@ -57,6 +57,8 @@ local claimed, dropped, values, is_held_back = {}, {}, {}, false
 local first_due
 for i, row_id in ipairs(row_ids) do
   if is_wanted(i) and #claimed >= allowed then
+    -- mutant: look-past-the-cap
+    if looks > 0 and not is_held_back then go_on_at = due[2 * i] end
     is_held_back = true
   elseif is_wanted(i) then
     claimed[#claimed + 1] = row_id
@@ -70,6 +72,9 @@ for i, row_id in ipairs(row_ids) do
     note_outcome(i, 'dropped', delays[i] and 'its-interval-was-set-to-0-or-less')
   end
 end
+local unproven = estimate_unproven(claimed)
+-- mutant: crowd-out
+if is_held_back and looks == 0 and unproven * 2 >= #claimed then claimed = spare_half(claimed) end
 
 if #dropped > 0 then
   -- mutant: keep-value
@@ -84,7 +89,7 @@ if #dropped > 0 then
   redis.pcall('HINCRBY', stats, 'dropped', #dropped)
   write_outcomes()
 end
-local late_ms, unproven = 0, 0
+local late_ms = 0
 if #claimed > 0 then
   -- mutant: no-note
   note_clock()
@@ -95,7 +100,6 @@ if #claimed > 0 then
   if note ~= '' then redis.pcall('ZADD', notes, lease_until, claimed_at .. ' ' .. note) end
   redis.pcall('HINCRBY', stats, 'claimed', #claimed)
   late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
-  unproven = estimate_unproven(claimed)
 end
 local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
 if max_rate > 0 then next_due = note_pace(#claimed, is_held_back, next_due) end

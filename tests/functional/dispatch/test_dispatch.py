@@ -163,12 +163,27 @@ def test_next_due_time_shortens_the_sleep(build, schedule):
 def test_dispatcher_of_a_table_above_its_cap_sleeps_until_another_row_is_allowed(build, broker, client):
     schedule = Schedule(client, Table("inv", "inventory", max_rate=0.1))
     schedule.put_rows({str(n): (100, 0) for n in range(30)})
+    client.zadd("refreshed:", {str(n): 1 for n in range(30)})
     dispatcher = build((schedule,))
     dispatcher.run_once()
     assert len(broker.rows) == 1
     assert dispatcher.run_once() > 0.01
     client.hset("state:", "paced_at", 0)  # long ago
     run_until(dispatcher, lambda: len(broker.rows) == 2)
+
+
+def test_rows_that_fail_leave_half_of_the_cap_to_others_however_low_it_is(build, broker, client):
+    schedule = Schedule(client, Table("inv", "inventory", max_rate=2))
+    schedule.put_rows({f"bad {n}": (100, 0) for n in range(30)})
+    schedule.put_rows({f"good {n}": (100, 0.001) for n in range(30)})
+    client.zadd("refreshed:", {f"good {n}": 1 for n in range(30)})
+    dispatcher = build((schedule,))
+    for _ in range(60):
+        client.hset("state:", "paced_at", client.time()[0] - 0.5)  # one row is allowed, or two
+        dispatcher.run_once()
+        dispatcher._due_at[schedule.table.keys.wake] = 0.0
+    good = [row_id for row_id in broker.rows if row_id.startswith("good")]
+    assert 5 < len(good) < len(broker.rows) - 5
 
 
 def test_idle_dispatcher_does_not_ask_the_broker(build, broker):

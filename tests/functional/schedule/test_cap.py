@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import redis
 from click.testing import CliRunner
 from proof.interleaving.mutant import Mutant
 from support.noted import note_both
@@ -30,6 +31,7 @@ def build(client):
         schedule = Mutant("claim_rows", mark).infect(client, TABLE).schedule if mark else Schedule(client, TABLE)
         now = now_of(client)
         client.zadd("delay:", dict.fromkeys(ROWS, 100))
+        client.zadd("refreshed:", dict.fromkeys(ROWS, now))
         client.zadd("schedule:", {row_id: now - 60 + n for n, row_id in enumerate(ROWS)})
         return schedule
 
@@ -70,11 +72,34 @@ def test_cap_is_not_used_up_for_an_hour_after_a_step_back_of_the_clock(build, cl
     assert (float(client.hget("state:", "paced_at")) <= now_of(client)) == (not mark)
 
 
+@pytest.mark.parametrize("mark", ["", "crowd-out", "look-past-the-cap"])
+def test_rows_that_fail_take_half_of_the_cap_and_a_look_takes_the_rest(build, client, mark):
+    schedule = build(mark)
+    client.hset("failures:", mapping=dict.fromkeys(ROWS[:20], "{}"))
+    failing, _ = schedule.claim_rows(100, 30)
+    proven, _ = schedule.claim_rows(100, 30, 1000)
+    if mark == "crowd-out":
+        assert not proven.row_ids
+        return
+    assert failing.row_ids == ROWS[:5]
+    assert proven.row_ids[:5] == ROWS[20:25], "nothing of the cap is lost"
+    next_row = ROWS[20 + len(proven.row_ids)]
+    assert (proven.go_on_at == repr(client.zscore("schedule:", next_row))) == (not mark), "the next look is of it"
+
+
+def test_state_of_another_type_lifts_no_cap(build, client):
+    schedule = build()
+    client.set("state:", "of another program")
+    before = client.zrange("schedule:", 0, -1, withscores=True)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        schedule.claim_rows(100, 30)
+    assert client.zrange("schedule:", 0, -1, withscores=True) == before
+
+
 def test_status_and_health_name_the_cap_as_the_cause(build, client, valkey, monkeypatch, tmp_path):
     tables = {"inv": {"table": "inventory", "max_rate": 10, "max_staleness": 50}}
     write_settings(monkeypatch, tmp_path, valkey.url_for(9), tables=tables)
     note_both(client)
-    client.zadd("refreshed:", dict.fromkeys(ROWS, now_of(client)))
     build().claim_rows(100, 30)
 
     def run(*arguments):

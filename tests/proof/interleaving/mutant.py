@@ -227,7 +227,10 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "check_clock": {"ignore-filled", "ignore-gap", "ignore-step"},
-    "claim_rows": {"ignore-queue", "look-at-all", "no-cap", "trust-future-pace", "trust-future-work"},
+    "claim_rows": {
+        *("crowd-out", "ignore-queue", "look-at-all", "look-past-the-cap"),
+        *("no-cap", "trust-future-pace", "trust-future-work"),
+    },
     "commit_rows": {
         *("always-stay", "early-says-all", "first-is-a-change", "never-stay"),
         *("no-bound", "no-margin", "refuse-first", "write-late"),

@@ -32,9 +32,9 @@ local function adapt(i, delay_s, outcome, is_ours)
     stay = stay - 1
     if stay < 0 then wanted_s = delay_s * (1.05 + math.random() / 10) end
   end
-  wanted_s = math.max(min_delay_s + math.max(0, stay) / 1e6, math.floor(wanted_s * 1e3) / 1e3)
+  local least_s = min_delay_s + math.max(0, stay) / 1e6
   -- mutant: unbounded
-  wanted_s = math.min(max_delay_s, wanted_s)
+  wanted_s = math.min(max_delay_s, math.max(least_s, math.floor(wanted_s * 1e3) / 1e3))
   if wanted_s ~= delay_s then
     adapted[#adapted + 1] = wanted_s
     adapted[#adapted + 1] = row_ids[i]
