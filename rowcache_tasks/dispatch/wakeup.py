@@ -4,12 +4,14 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
 from redis.exceptions import MovedError
 
 from rowcache_tasks.schedule.connection import SOCKET_TIMEOUT_S
+from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.servers import Servers, node_of
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ class Wakeup:
             logger.debug("wakeup_lost", extra={"error": str(error)})
             self.close()
             if isinstance(error, MovedError) and isinstance(self._client, Servers):
-                self._client.note_moved(error)
+                with suppress(NodeAwayError):
+                    self._client.note_moved(error, node_of(self._client, self._wake_keys[0]))
             time.sleep(max(0.0, deadline - time.monotonic()))
             return None
         return str(woken[0], "utf-8") if woken else None

@@ -9,7 +9,7 @@ import redis
 
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.errors.text import one_line
-from rowcache_tasks.schedule.node import NodeAwayError
+from rowcache_tasks.schedule.node import NodeAwayError, is_pool_exhausted
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +105,3 @@ class Server:
 def is_wrong_type(error: Exception) -> bool:
     """Whether the key holds a value of another type, written by another client."""
     return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")
-
-
-def is_pool_exhausted(error: Exception) -> bool:
-    """Whether the pool of this process has no connection left; the server may be well."""
-    return isinstance(error, redis.exceptions.MaxConnectionsError) or str(error) == "No connection available."

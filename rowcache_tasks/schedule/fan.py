@@ -14,8 +14,8 @@ from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of,
 class Router(Protocol):
     """Several servers."""
 
-    def note_moved(self, error: MovedError) -> None:
-        """Take the new node of a slot from an error."""
+    def note_moved(self, error: MovedError, asked: Node) -> None:
+        """Take the new node of a slot from the error of a node."""
 
     def nodes(self) -> Sequence[Node]:
         """Return the servers; of a cluster the primaries."""
@@ -23,7 +23,7 @@ class Router(Protocol):
     def node_of(self, key: Any) -> Node:
         """Return the node that serves a key. Raises NodeAwayError."""
 
-    def read_again(self, command: Command) -> Any:
+    def read_again(self, command: Command, refusal: Any) -> Any:
         """Send a command that was refused since its slot moves; return its reply or its error."""
 
     def follow(self, key: Any, send: Any) -> Any:
@@ -73,7 +73,7 @@ class ServersPipeline(Pipeline):
 
     def _parsed(self, reply: Any, command: Command, options: dict[str, Any]) -> Any:
         if is_moving(reply):
-            return self._servers.read_again(command)
+            return self._servers.read_again(command, reply)
         callbacks: Any = self.response_callbacks
         callback = None if isinstance(reply, Exception) else callbacks.get(command[0])
         return (
@@ -84,16 +84,16 @@ class ServersPipeline(Pipeline):
 class NodeExchange(Exchange):
     """Exchange with one node, whose slots may have moved."""
 
-    def __init__(self, servers: Router, client: "redis.Redis") -> None:
-        super().__init__(client)
-        self._servers = servers
+    def __init__(self, servers: Router, node: Node) -> None:
+        super().__init__(node.client)
+        self._servers, self._node = servers, node
 
     def _mend(self, commands: Sequence[Command], replies: list[Any]) -> None:
         super()._mend(commands, replies)
         for place, reply in enumerate(replies):
             if isinstance(reply, MovedError):
-                self._servers.note_moved(reply)
-                replies[place] = self._servers.read_again(commands[place])
+                self._servers.note_moved(reply, self._node)
+                replies[place] = self._servers.read_again(commands[place], reply)
 
 
 class ServersExchange(Exchange):
@@ -122,9 +122,9 @@ class ServersExchange(Exchange):
         name = self.node(key)
         try:
             node = self._servers.node_of(key)
-            with node as client:
+            with node:
                 if node not in self._nodes:
-                    self._nodes[node] = NodeExchange(self._servers, client)
+                    self._nodes[node] = NodeExchange(self._servers, node)
         except NodeAwayError as error:
             self.errors[name] = error
             return []

@@ -23,8 +23,8 @@ class NodeAwayError(redis.ConnectionError):
 class Watcher(Protocol):
     """The servers that a node is one of."""
 
-    def note_moved(self, error: MovedError) -> None:
-        """Take the new node of a slot from an error."""
+    def note_moved(self, error: MovedError, asked: "Node") -> None:
+        """Take the new node of a slot from the error of a node."""
 
     def check_later(self) -> None:
         """Ask the nodes that are away, and for the slots, soon."""
@@ -55,11 +55,29 @@ class Node:
         if self._servers is None:
             return
         if isinstance(error, MovedError):
-            self._servers.note_moved(error)
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not isinstance(error, NodeAwayError):
+            self._servers.note_moved(error, self)
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not is_of_this_process(error):
             self._wanted_at, self.away = time.monotonic(), str(error) or type(error).__name__
             self._servers.check_later()
             raise NodeAwayError(f"{self.name} is away: {error}") from error
+
+
+class NoNode(Node):
+    """Place of the slots that no node serves."""
+
+    def __enter__(self) -> Any:
+        """Raise NodeAwayError."""
+        raise NodeAwayError(self.away)
+
+
+def is_of_this_process(error: Exception) -> bool:
+    """Whether a lost connection says nothing new of the node: it is known to be away, or the pool is exhausted."""
+    return isinstance(error, NodeAwayError) or is_pool_exhausted(error)
+
+
+def is_pool_exhausted(error: Exception) -> bool:
+    """Whether the pool of this process has no connection left; the server may be well."""
+    return isinstance(error, redis.exceptions.MaxConnectionsError) or str(error) == "No connection available."
 
 
 def key_of(command: Sequence[Any]) -> Any:

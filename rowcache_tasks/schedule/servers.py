@@ -12,21 +12,18 @@ from contextlib import suppress
 from typing import Any
 
 import redis
-from redis.exceptions import AskError, MovedError, NoScriptError
+from redis.exceptions import MovedError, NoScriptError, TryAgainError
 
 from rowcache_tasks.config.table import Table
 from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.schedule.exchange import Command, Exchange
 from rowcache_tasks.schedule.fan import ServersExchange, ServersPipeline
-from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of
+from rowcache_tasks.schedule.node import Node, NodeAwayError, NoNode, key_of
 from rowcache_tasks.schedule.script import with_text
-from rowcache_tasks.schedule.slot_map import SlotMap
+from rowcache_tasks.schedule.slot_map import MOVING_PAUSE_S, TRIES, SlotMap, is_ask
 
 NODE_TIMEOUT_S = 1.0
 """Of several servers: one that is away holds up a process for so long, once."""
-TRIES = 10
-MOVING_PAUSE_S = 0.05
-"""Pause before a command goes again to a slot that is moved."""
 
 
 class Servers(SlotMap, redis.Redis):
@@ -53,42 +50,34 @@ class Servers(SlotMap, redis.Redis):
         """Send a command to the node of its key."""
         return self.follow(key_of(args), lambda client: client.execute_command(*args, **options), args)
 
-    def read_again(self, command: Command) -> Any:
+    def read_again(self, command: Command, refusal: Any) -> Any:
         """Send a command that was refused since its slot moves; return its reply or its error.
 
-        Of several values, those that have moved already are read at the new node, one by one.
+        Of several values, some may have moved already: they are read one by one.
         """
         try:
-            if command[0] == "MGET":
-                return [self.execute_command("GET", key) for key in command[1:]]
+            if command[0] == "MGET" and not isinstance(refusal, MovedError):
+                return [self.execute_command("MGET", key)[0] for key in command[1:]]
             return self.execute_command(*command)
         except NoScriptError:
-            return self.read_again(with_text(command))
+            return self.read_again(with_text(command), None)
         except redis.RedisError as error:
             return error
 
     def follow(self, key: Any, send: "Callable[[Any], Any]", command: Command = ()) -> Any:
-        """Send with the client of a node; again with that of the next if the slot has moved."""
+        """Send with the client of a node; again with that of the next if the slot has moved.
+
+        Raises TryAgainError when the slot is being moved and there is no command, which could go to the new node.
+        """
+        node, is_asking = self.node_of(key), False
         for left in reversed(range(TRIES)):
             try:
-                with self.node_of(key) as client:
-                    return send(client)
-            except MovedError:
-                if not left:
-                    raise
-            except AskError as error:
-                with self.node_at(error.host, error.port) as client, client.pipeline(transaction=False) as pipeline:
-                    asking: Any = pipeline
-                    asking.execute_command("ASKING")
-                    asking.execute_command(*command)
-                    reply = pipeline.execute(raise_on_error=False)[-1]
-                if not is_moving(reply):
-                    return reply
-                if not left:
-                    raise reply from error
+                with node as client:
+                    return ask(client, command) if is_asking else send(client)
             except redis.ResponseError as error:
-                if not is_moving(error) or not left:
-                    raise
+                if is_ask(error) and not command:
+                    raise TryAgainError(str(error)) from error
+                node, is_asking = self.redirected(error, node, key, left)
             time.sleep(0 if left > TRIES - 3 else MOVING_PAUSE_S)
         raise AssertionError
 
@@ -154,18 +143,37 @@ class Servers(SlotMap, redis.Redis):
             node.client.close()
 
 
+def ask(client: Any, command: Command) -> Any:
+    """Send a command to the node that its slot is being moved to. Raises its error."""
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.execute_command("ASKING")
+        pipeline.execute_command(*command)
+        reply = pipeline.execute(raise_on_error=False)[-1]
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
 def open_exchange(client: "redis.Redis") -> Exchange:
     """Return an exchange with the server, or with the servers, of a client."""
     return ServersExchange(client, client) if isinstance(client, Servers) else Exchange(client)
 
 
 def by_node(client: "redis.Redis", parts: Sequence[Table]) -> list[tuple[Node, list[Table]]]:
-    """Return the parts of tables by the node that serves them; of one server all."""
+    """Return the parts of tables by the node that serves them; of one server all.
+
+    A part of a slot that no node serves has a node that is away.
+    """
     if not isinstance(client, Servers):
         return [(Node("", client), [*parts])]
     found: dict[Node, list[Table]] = {}
+    nowhere = NoNode("slots without a node", None)
     for part in parts:
-        found.setdefault(client.node_of(part.keys.schedule), []).append(part)
+        try:
+            node = client.node_of(part.keys.schedule)
+        except NodeAwayError as error:
+            node, nowhere.away = nowhere, str(error)
+        found.setdefault(node, []).append(part)
     return [*found.items()]
 
 

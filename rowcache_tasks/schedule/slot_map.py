@@ -2,17 +2,26 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
-from redis.exceptions import MovedError
+import redis
+from redis.exceptions import AskError, MovedError
 
 from rowcache_tasks.errors.text import redact
 from rowcache_tasks.keys import SLOTS, slot_of
-from rowcache_tasks.schedule.node import Node, NodeAwayError
+from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving
 
 CHECK_S = 0.5
 """Pause between two questions to the nodes that are away."""
+TRIES = 10
+MOVING_PAUSE_S = 0.05
+"""Pause before a command goes again to a slot that is moved."""
+
+
+def is_ask(error: Any) -> TypeGuard[AskError]:
+    """Whether a command belongs to the node to which its slot is being moved."""
+    return isinstance(error, AskError) and not isinstance(error, MovedError)
 
 
 class SlotMap:
@@ -45,28 +54,43 @@ class SlotMap:
         """Return the node of a key; without a key, the first that is not away."""
         if key is None:
             nodes = self.served_nodes()
-            return next((node for node in nodes if not node.away), nodes[0])
-        slot = slot_of(key)
-        if (node := self._slots[slot]) is None:
+            node = next((node for node in nodes if not node.away), nodes[0] if nodes else None)
+        else:
+            node = self._slots[slot_of(key)]
+        if node is None:
             self.check_later()
-            raise NodeAwayError(f"no node of the cluster serves slot {slot}")
+            raise NodeAwayError(f"no node of the cluster serves slot {'of any key' if key is None else slot_of(key)}")
         return node
+
+    def redirected(self, error: redis.ResponseError, asked: Node, key: Any, tries: int) -> tuple[Node, bool]:
+        """Return the node to which a refused command goes next, and whether after ASKING.
+
+        Raises the error if it goes nowhere, or no tries are left.
+        """
+        if not tries or not is_moving(error):
+            raise error
+        if is_ask(error):
+            return self.node_at(error.host, error.port, asked), True
+        return self.serving(key), False
 
     def take_slots(self, asked: Node, reply: Any) -> None:
         """Take the reply of a node to CLUSTER SLOTS."""
         slots: list[Node | None] = [None] * SLOTS
         for first, last, (host, port, *_), *_ in reply:
-            name = host.decode() if isinstance(host, bytes) else host
-            served = self.node_at(name or urlsplit(asked.name).hostname or "", port)
+            served = self.node_at(host.decode() if isinstance(host, bytes) else host, port, asked)
             slots[first : last + 1] = [served] * (last + 1 - first)
         self._slots = slots
 
-    def note_moved(self, error: MovedError) -> None:
-        """Take the new node of a slot from an error."""
-        self._slots[error.slot_id] = self.node_at(error.host, error.port)
+    def note_moved(self, error: MovedError, asked: Node) -> None:
+        """Take the new node of a slot from the error of a node."""
+        self._slots[error.slot_id] = self.node_at(error.host, error.port, asked)
 
-    def node_at(self, host: str, port: int) -> Node:
-        """Return the node of a cluster at an address, with the login and the options of the others."""
+    def node_at(self, host: str | None, port: int, asked: Node) -> Node:
+        """Return the node of a cluster at an address, with the login and the options of the others.
+
+        A server that does not know its address leaves the host empty, or "?": it is that of the node that was asked.
+        """
+        host = urlsplit(asked.name).hostname or "" if host in (None, "", "?") else host
         parts = urlsplit(self._url)
         login, at, _ = parts.netloc.rpartition("@")
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

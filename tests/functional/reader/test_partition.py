@@ -1,18 +1,23 @@
 """Readers and requests of tables with partitions, on one server and on a cluster whose slots move."""
 
+import asyncio
 import json
+import os
+import signal
 
 import pytest
 from support.cluster import Cluster
 from support.reader_kind import READER_KINDS
 from support.waiting import wait_until
 
-from rowcache_tasks import Refresher, RowCache
+from demo.servers import Valkey
+from rowcache_tasks import AsyncRowCache, Refresher, RowCache
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import CacheError
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
+from rowcache_tasks.reader.pool import MAX_ASYNC_CONNECTIONS
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.partition import open_schedule
 
@@ -92,6 +97,10 @@ def test_rows_are_read_while_a_slot_moves_and_after(cluster, open_cache):
         assert cache.get(some[0]) == {"id": some[0]}
     while cluster.move_keys(slot, source, target):
         pass
+    wrong = next(row_id for row_id in map(str, range(100, 200)) if TABLE.part_of(row_id) == part)
+    with connect(cluster.url, "test") as servers:
+        servers.rpush(part.keys.value(wrong), "no row")
+    assert (cache.get(wrong), cache.get_many([wrong, some[0]])) == (None, {wrong: None, some[0]: {"id": some[0]}})
     cluster.end_move(slot, target)
     assert None not in cache.get_many(ROWS, max_age=60).values()
 
@@ -129,6 +138,41 @@ def test_near_cache_serves_no_row_of_a_slot_that_another_node_may_change(cluster
         keep(cache, some[0], {"id": some[0]})
         cluster.clients[target].set(part.keys.value(new), b'{"id": "changed"}')
         wait_until(lambda: cache.get(new) == {"id": "changed"}, "the new node sends its changes")
+
+
+def test_tasks_that_are_cancelled_or_find_no_connection_harm_no_other_read(valkey):
+    async def scene(lost):
+        cache = AsyncRowCache("inv", url=f"{valkey.url_for(9)} {lost.url}", partitions=8, timeout=10)
+        await cache.get_many(ROWS)
+        os.kill(lost.pid, signal.SIGSTOP)
+        try:
+            tasks = [asyncio.ensure_future(cache.get_many(ROWS)) for _ in range(20)]
+            await asyncio.sleep(0)  # each has asked the first server, and waits for the other one
+            for task in tasks:
+                await asyncio.wait([task], timeout=0.01)
+                task.cancel()
+        finally:
+            os.kill(lost.pid, signal.SIGCONT)
+        assert {type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)} == {asyncio.CancelledError}
+        for _ in range(20):
+            assert list((await cache.get_many(ROWS)).items()) == [(row_id, {"id": row_id}) for row_id in ROWS]
+        pool = cache._here().client.serving(TABLE.part_of("7").keys.value("7")).client.connection_pool
+        taken = [await pool.get_connection() for _ in range(MAX_ASYNC_CONNECTIONS)]
+        pool.timeout = 0.01
+        for read in (cache.get("7"), cache.get_many(["7"]), cache.get_many(ROWS)):
+            with pytest.raises(CacheError, match="all connections are in use"):
+                await read
+        pool.timeout = 10
+        for connection in taken:
+            await pool.release(connection)
+        assert await cache.get("7") == {"id": "7"}
+        await cache.close()
+
+    with Valkey() as lost:
+        with connect(f"{valkey.url_for(9)} {lost.url}", "test") as servers:
+            servers.flushdb()
+            fill(servers)
+        asyncio.run(scene(lost))
 
 
 def test_fill_marks_and_writes_rows_of_all_parts(url):

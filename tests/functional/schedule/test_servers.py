@@ -1,5 +1,6 @@
 """Client of several servers, on a real cluster and on two independent servers."""
 
+import math
 import os
 import signal
 import threading
@@ -13,13 +14,15 @@ from support.waiting import wait_until
 
 from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.dispatch.next_due import read_next_due
 from rowcache_tasks.keys import slot_of
+from rowcache_tasks.ops.parts import read_tables
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.replication import NotReplicatedError
 from rowcache_tasks.schedule.row_state import read_row_states
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.schedule.servers import open_exchange
+from rowcache_tasks.schedule.servers import by_node, open_exchange
 
 TABLE = Table("inv", "inventory", partitions=8)
 ROWS = [str(number) for number in range(40)]
@@ -27,7 +30,10 @@ ROWS = [str(number) for number in range(40)]
 
 @pytest.fixture(scope="module")
 def cluster():
+    """Cluster that leaves the hosts of its nodes empty, as behind a load balancer that it cannot see."""
     with Cluster(3) as nodes:
+        for client in nodes.clients:
+            client.config_set("cluster-preferred-endpoint-type", "unknown-endpoint")
         yield nodes
 
 
@@ -80,16 +86,37 @@ def test_a_command_follows_a_slot_that_has_moved(cluster, servers):
     assert servers.get(part.keys.value("a")) == b"{}"
     while cluster.move_keys(slot, source, target):
         pass
+    with pytest.raises(redis.exceptions.NoScriptError):  # an error of the new node is no reply
+        servers.evalsha("0" * 40, 1, part.keys.schedule)
     cluster.end_move(slot, target)
     assert count_rows(servers) == before
     claim, _ = Schedule(servers, part).claim_rows(100, 30)
     assert len(claim.row_ids) == before[0]
+    assert {node.name for node in servers.asked_nodes()} == {f"redis://127.0.0.1:{port}/" for port in cluster.ports}
     cluster.move(slot, target, source)
     with open_exchange(servers) as exchange:
         calls = Schedule(servers, part).commit_calls(claim, dict.fromkeys(claim.row_ids, b'{"id": 1}'))
         (reply,) = [exchange.send([call.command]) for call in calls]
         exchange.read()
     assert reply == [[before[0], 0, 0, 0]]
+
+
+def test_parts_of_a_slot_that_no_node_serves_are_away_and_all_others_are_not(cluster):
+    slot, source = slot_of(TABLE.parts[0].keys.schedule), cluster.owner(TABLE.parts[0].keys.schedule)
+    for client in cluster.clients:
+        client.execute_command("CLUSTER", "DELSLOTS", slot)
+    try:
+        with connect(cluster.url, "test") as client:
+            found = read_next_due(client, TABLE.parts)
+            assert [due == -math.inf for due in found.values()] == [True] + [False] * 7
+            *_, (node, parts) = sorted(by_node(client, TABLE.parts), key=lambda each: bool(each[0].away))
+            assert (node.name, parts) == ("slots without a node", [TABLE.parts[0]])
+            with pytest.raises(NodeAwayError, match=f"no node of the cluster serves slot {slot}"), node:
+                pass
+            assert [*read_tables(client, [TABLE], 30).away] == ["slots without a node"]
+    finally:
+        cluster.clients[source].execute_command("CLUSTER", "ADDSLOTS", slot)
+        wait_until(lambda: all(map(cluster.is_ready, cluster.clients)), "the slot is served again")
 
 
 def test_a_change_waits_for_the_replicas_of_the_server_that_its_slot_has_moved_to(cluster, servers):
