@@ -3,7 +3,8 @@
 The import of this package imports neither SQLAlchemy nor Celery.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from rowcache_tasks.errors import (
     ArgumentError,
@@ -16,12 +17,20 @@ from rowcache_tasks.errors import (
     RowTypeError,
     SourceError,
 )
-from rowcache_tasks.reader import AsyncRowCache, CachedRow, ReadThrough, RowCache
-from rowcache_tasks.schedule.refresher import Refresher
-from rowcache_tasks.schedule.row_id import row_id
 
 if TYPE_CHECKING:
     from celery import Celery
+
+    from rowcache_tasks.reader import AsyncRowCache, CachedRow, ReadThrough, RowCache
+    from rowcache_tasks.schedule.refresher import Refresher
+    from rowcache_tasks.schedule.row_id import row_id
+
+_PLACES = {
+    **dict.fromkeys(("AsyncRowCache", "CachedRow", "ReadThrough", "RowCache"), "reader"),
+    "Refresher": "schedule.refresher",
+    "row_id": "schedule.row_id",
+}
+"""Public name -> the module that is imported when it is first used: an application that only sends reads nothing."""
 
 __version__ = "0.2.0"
 
@@ -55,3 +64,14 @@ def install(app: "Celery") -> "Celery":
     from rowcache_tasks.celery.install import install as install_in  # noqa: PLC0415 an extra
 
     return install_in(app)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return found

@@ -16,7 +16,8 @@ REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
 TASKS = "rowcache_tasks.tasks.*"
 REDIS = {"redis", "rediss", "redis+socket", "sentinel"}  # schemes of brokers with the options of Redis
 RABBITMQ = {"amqp", "amqps", "pyamqp"}
-
+MAX_BODY_BYTES = 10_000_000
+"""Of a message of a task. To decode more takes a second or more, for which no row is refreshed."""
 
 SENDING = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 """Retries of senders: without max_retries, delay() in a web request blocks while the broker is down."""

@@ -13,7 +13,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from rowcache_tasks.celery.application import PackageTask, add_task
-from rowcache_tasks.celery.kombu.message import MAX_BODY_BYTES
+from rowcache_tasks.celery.defaults import MAX_BODY_BYTES
 from rowcache_tasks.celery.outage import Outage, PutBackError
 from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.errors import ArgumentError, RowCacheError

@@ -10,13 +10,11 @@ import msgspec
 from celery.app.task import Context
 from kombu.message import Message
 
+from rowcache_tasks.celery.defaults import MAX_BODY_BYTES
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.errors.text import MAX_TEXT, one_line, shorten
 
 MAX_DEPTH = 50  # levels of nesting. pickle, which hands a task to a process of the pool, fails at some hundred.
-
-MAX_BODY_BYTES = 10_000_000
-"""Of a task of the package. To decode more takes a second or more, for which no row is refreshed."""
 
 Text = Annotated[str, msgspec.Meta(max_length=10_000)] | None
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]

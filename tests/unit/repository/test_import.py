@@ -27,6 +27,15 @@ def test_processes_import_no_spans_of_opentelemetry_while_they_are_off():
     assert shown.stdout.strip() == "[]"
 
 
+def test_sending_imports_neither_sqlalchemy_nor_readers_nor_the_checks_of_workers():
+    code = (
+        "import sys; from rowcache_tasks.tasks import schedule_row; schedule_row.delay; print([m for m in"
+        " ('sqlalchemy', 'rowcache_tasks.reader', 'rowcache_tasks.celery.kombu.message') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert shown.stdout.strip() == "[]"
+
+
 def test_importing_the_tasks_leaves_the_current_celery_application_alone():
     code = (
         "from celery import Celery, current_app; mine = Celery('mine'); import rowcache_tasks.tasks;"
