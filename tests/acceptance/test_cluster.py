@@ -15,7 +15,7 @@ from rowcache_tasks.schedule.row_state import read_row_states
 pytestmark = pytest.mark.acceptance
 
 TABLE = Table("inv", "inventory", partitions=8)
-ROWS = [str(number) for number in range(1, 1001)]
+ROWS = [str(number) for number in range(1, 201)]
 SETTINGS = """
 rowcache_tables = {"inv": {"table": "inventory", "partitions": 8}}
 rowcache_lease = 5
@@ -46,6 +46,7 @@ def are_fresh(client, parts, max_age_s=2.5):
 def test_rows_are_refreshed_while_a_slot_moves_and_after_a_primary_is_killed(deployment, cluster, servers):
     deployment.configure(SETTINGS)
     deployment.env["ROWCACHE_REDIS_URL"] = cluster.url
+    deployment.sql("DELETE FROM inventory WHERE id > %s", len(ROWS))
     deployment.start_beat()
     deployment.start_worker()
     deployment.run("from rowcache_tasks.tasks import schedule_table; schedule_table.delay('inv', 1)")

@@ -36,7 +36,7 @@ def shop(tmp_path_factory):
         create_items(shop, ROWS)
         shop.schedule.put_rows({str(n): (1, 0) for n in range(1, SOLD // 2 + 1)} | {str(SELDOM): (3600, 0)})
         shop.start_beat()
-        shop.start_worker("worker", "--without-gossip", "--without-mingle")
+        shop.start_worker()
         yield shop
         shop.stop()
 
@@ -68,8 +68,8 @@ def outage(shop, url):
 
 
 def test_every_answer_is_right_while_pgbench_writes(shop, url):
-    pgbench = start_pgbench(shop, shop.postgres, SOLD, rate=200, seconds=3)
-    seen = run_client(url, f"--rows={SOLD}", "--seconds=2", "--connections=16", "--mixed")
+    pgbench = start_pgbench(shop, shop.postgres, SOLD, rate=200, seconds=2)
+    seen = run_client(url, f"--rows={SOLD}", "--seconds=0.7", "--connections=16", "--mixed")
     assert seen["wrong"] == []
     assert seen["answers"] > 16
     assert seen["changed"] > 0, "items whose changes were seen"

@@ -16,21 +16,29 @@ pytestmark = pytest.mark.acceptance
 TABLE = "CREATE TABLE inventory (id integer PRIMARY KEY, stock integer, updated_at timestamptz NOT NULL DEFAULT now())"
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that may be stopped, with no slot at the start of a test."""
+    with Postgres(tmp_path_factory.mktemp("shop"), args=("-c", "wal_level=logical")) as server:
+        yield server
+
+
 @pytest.fixture
-def shop(deployment, tmp_path):
+def shop(deployment, server):
     """Deployment with a database of its own, whose rows are refreshed once an hour."""
-    with Postgres(tmp_path / "shop", args=("-c", "wal_level=logical")) as server:
-        url = server.create_database("shop")
-        deployment.database_url = deployment.env["ROWCACHE_DATABASE_URL"] = url
-        deployment.server = server
-        deployment.rowcache = partial(run_rowcache, deployment)
-        deployment.sql(TABLE)
-        deployment.sql("INSERT INTO inventory SELECT n, 0 FROM generate_series(1, 100) n")
-        deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
-        deployment.start_beat()
-        deployment.start_worker()
-        wait_until(lambda: deployment.stat("refreshed") == 100, "all rows are cached")
-        yield deployment
+    deployment.database_url = server.url
+    deployment.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    deployment.sql("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+    deployment.database_url = deployment.env["ROWCACHE_DATABASE_URL"] = server.create_database("shop")
+    deployment.server = server
+    deployment.rowcache = partial(run_rowcache, deployment)
+    deployment.sql(TABLE)
+    deployment.sql("INSERT INTO inventory SELECT n, 0 FROM generate_series(1, 100) n")
+    deployment.schedule.put_rows({str(n): (3600, 0) for n in range(1, 101)})
+    deployment.start_beat()
+    deployment.start_worker()
+    wait_until(lambda: deployment.stat("refreshed") == 100, "all rows are cached")
+    return deployment
 
 
 def run_rowcache(deployment, *arguments):

@@ -26,6 +26,7 @@ OUTCOMES = ("refreshed", "unchanged", "superseded", "dropped", "missing", "faile
 @pytest.fixture
 def deployment(deployment):
     deployment.configure(configuration())
+    deployment.worker_options = ()
     return deployment
 
 

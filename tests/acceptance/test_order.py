@@ -66,7 +66,7 @@ def test_shuffled_changes_of_100_rows_end_in_the_state_of_the_last_enqueued(depl
     assert 30 < len(expected) < 70
     deployment.start_beat()  # refreshes are in flight meanwhile, and must not bring back what is dropped
     for name in WORKERS:
-        deployment.start_worker(name, "--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
+        deployment.start_worker(name, "--pool=solo", "--without-heartbeat")
     wait_until(lambda: not broker.llen(QUEUE), "all changes are fetched", timeout_s=300, pause_s=0.05)
     wait_until(lambda: sum(done(deployment)) >= count, "all changes ran", pause_s=0.2)
     assert sum(count > 0 for count in done(deployment)) > 1, "several workers took part; one may have started too late"

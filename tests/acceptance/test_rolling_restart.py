@@ -21,7 +21,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 def start_worker(deployment, name):
-    worker = deployment.start_worker(name, "--without-gossip", "--without-mingle")
+    worker = deployment.start_worker(name)
     wait_until(lambda: "ready." in deployment.log(name), f"{name} is ready", pause_s=0.02)
     return worker
 

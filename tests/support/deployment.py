@@ -54,6 +54,7 @@ class Deployment:
         }
         self.cwd = ROOT
         self.application = "rowcache_tasks"
+        self.worker_options = ("--without-gossip", "--without-mingle")  # as in docker-compose.yml; mingle waits 1 s
 
     def configure(self, text):
         """Use this celeryconfig.py and no other setting than the addresses of the servers."""
@@ -85,8 +86,8 @@ class Deployment:
         return self.start(name, "beat", "--loglevel=info", "--pidfile=", **env)
 
     def start_worker(self, name="worker", *arguments, **env):
-        given = ("worker", "--loglevel=info", "--concurrency=2", f"--hostname={name}@%h", *arguments)
-        return self.start(name, *given, **env)
+        given = ("worker", "--loglevel=info", "--concurrency=2", f"--hostname={name}@%h", *self.worker_options)
+        return self.start(name, *given, *arguments, **env)
 
     def start_flower(self, name="flower", *arguments, **env):
         """Start Flower behind basic auth and wait for it; return a function that fetches the text of a path.

@@ -1,6 +1,6 @@
 """Runs Python programs in forks of a process that has imported their libraries: a start costs a tenth of the time.
 
-The package itself and its configuration are imported by each program anew.
+The configuration, and the modules of the package that make the application, are imported by each program anew.
 """
 
 import atexit
@@ -30,8 +30,12 @@ LIBRARIES = (
     *(f"celery.bin.{name}" for name in ("migrate", "multi", "purge", "result", "shell", "upgrade", "worker")),
     *("click_repl", "humanize", "prometheus_client", "pytz", "tornado.auth", "tornado.httpserver", "tornado.web"),
     *("xml.dom.minidom", "unicodedata"),
+    *("celery.worker.autoscale", "celery.worker.components", "celery.worker.strategy", "flower.command"),
+    *("billiard.popen_fork", "billiard.sharedctypes", "click_didyoumean", "click_plugins.core", "fractions"),
     *("celery.fixups.django", "kombu.transport.pyamqp", "kombu.transport.redis", "msgspec", "psycopg"),
-    *("redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg"),
+    *("redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"),
+    *("rowcache_tasks", "rowcache_tasks.database.source", "rowcache_tasks.dispatch.dispatcher"),
+    *("rowcache_tasks.worker.admission", "rowcache_tasks.worker.audit", "rowcache_tasks.worker.refresh"),
 )
 PR_SET_PDEATHSIG = 1
 
@@ -135,7 +139,7 @@ def serve():
     """Answer each request; return the program to run in a child, None at the end of the input."""
     for name in LIBRARIES:
         import_module(name)
-    assert "rowcache_tasks" not in sys.modules
+    assert "rowcache_tasks.celery" not in sys.modules, "it reads the environment and the command line"
     gc.collect()
     gc.freeze()  # else the first collection of each child copies the pages of all objects
     own_pid = os.getpid()

@@ -63,7 +63,7 @@ class Overload:
         deployment.sql(VIEW.format(self._row_s))
         deployment.env |= ENV | {"ROWCACHE_LEASE": str(self._lease_s)}
         self._dispatchers = [psutil.Process(deployment.start_beat(name).pid) for name in DISPATCHERS]
-        deployment.start_worker("worker", "--without-gossip", "--without-mingle")
+        deployment.start_worker()
         self.schedule(self._delay_s)
         wait_until(lambda: deployment.stat("refreshed") == ROWS, "all rows are cached", timeout_s=60)
 
