@@ -32,7 +32,7 @@ channel="/${VALKEY_BROKER_DATABASE:-0}."
 
 # The state of the schedule: every key of the scripts except the values.
 state=$(keys %RW 'schedule:*' 'delay:*' 'refreshed:*' 'changed:*' 'failures:*' 'wake:*' 'state:*' 'stats:*' \
-    'expiring:*' 'queue:*' 'home:*' 'layout:*' 'processes:*' 'fill:*' 'notes:*' 'outcomes:*' 'asked:*')
+    'expiring:*' 'queue:*' 'home:*' 'layout:*' 'processes:*' 'fill:*' 'notes:*' 'outcomes:*' 'asked:*' 'position:*')
 scripts='+evalsha +eval'
 rows='+zadd +zrem +zrange +zremrangebyscore +zscore +zmscore +zcard +zcount +hget +hmget +hgetall +hset +hdel +hlen +hincrby +del +persist +rpush +llen +exists +zremrangebyrank +smismember +lpush +ltrim'
 
@@ -59,7 +59,7 @@ user application "${VALKEY_APPLICATION_PASSWORD:?}" "$(keys %R $values 'refreshe
 # filler: an application that also fills missing rows from the database (read-through) and touches rows without a task.
 # Writes values and the schedule.
 user filler "${VALKEY_FILLER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire +exists +smismember +lpush +ltrim" \
+    "$read $scripts +set +del +zadd +zrange +zrem +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire +exists +smismember +lpush +ltrim" \
     "($(keys %W 'rowcache.*') $send)"
 
 # dispatcher: claims rows, sends messages, drops values. Reads neither values nor messages.

@@ -30,6 +30,7 @@ RESERVED_NAMESPACES = frozenset(
         "notes",
         "outcomes",
         "asked",
+        "position",
     ]
 )
 BOOK_TABLE = "inv"
@@ -152,6 +153,9 @@ class Keys:
     look at it; `missed_at`: the last that found it broken; `hour:0` to `hour:23`: the hour, and its seconds, in all and
     beyond the promise.
     Of a table with a cap, `paced_at`: the time up to which claims have used it; `capped_at`: when rows were held back.
+    Of a table that is read from a replica of the database, `replica_at`, `replica_lag_s`: when, and how far that was
+    behind; `behind_at`, `behind`: since when no read has reached a position that a row needs; `reached_at`, `reached`,
+    `passed`: a position that a read had reached, and one of ten minutes before.
     `unleased_at`: the last write that no lease covers, of a fill or of a row that was rescheduled during its refresh.
     """
     stats: str
@@ -164,6 +168,8 @@ class Keys:
     """LIST: the newest outcomes of rows that have a reason, or were asked for. For explain only."""
     asked: str
     """SET, expires: rows that explain was asked for."""
+    position: str
+    """ZSET: row id -> position in the log of the database from which on it is to be read; of tables with replicas."""
     queue: str
     """As in DeploymentNames; with the part in braces, if there is one: a script has all its keys in one slot."""
 
@@ -193,6 +199,7 @@ class Keys:
             notes=f"notes:{place}",
             outcomes=f"outcomes:{place}",
             asked=f"asked:{place}",
+            position=f"position:{place}",
             queue=f"{DeploymentNames.of(deployment).queue}{place[place.find('{') :] if '{' in place else ''}",
         )
 

@@ -61,7 +61,10 @@ class Runtime:
             from rowcache_tasks.database.engine import create_source_engine  # noqa: PLC0415 an extra
 
             timeout_s, setting = self.statement_timeout_s, self.settings.setting_of(url)
-            self._engines[url] = create_source_engine(url, statement_timeout_s=timeout_s, setting=setting)
+            may = all(table.replica for table in self.settings.by_database().get(url, ()))
+            self._engines[url] = create_source_engine(
+                url, statement_timeout_s=timeout_s, setting=setting, may_be_replica=may
+            )
         return self._engines[url]
 
     def dispose(self) -> None:

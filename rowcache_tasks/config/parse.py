@@ -82,6 +82,13 @@ def choice(*allowed: str) -> Callable[[str, object], str]:
     return parse
 
 
+def parse_flag(setting: str, value: object) -> bool:
+    """Accept True or False."""
+    if not isinstance(value, bool):
+        raise refusal(setting, value, "True or False")
+    return value
+
+
 def number(noun: str, low: float, high: float) -> Callable[[str, object], float]:
     """Make the parser of a number of something."""
 

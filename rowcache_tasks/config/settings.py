@@ -8,6 +8,7 @@ from rowcache_tasks.config.parse import (
     choice,
     number,
     parse_deployment,
+    parse_flag,
     parse_name,
     parse_names,
     parse_namespace,
@@ -96,8 +97,7 @@ class Settings:
         )
 
 
-Parser = Callable[[str, Any], object]
-"""Validates a value; the first argument is the name of its setting, for the ConfigError."""
+Parser = Callable[[str, Any], object]  # of a value; the first argument is the name of its setting, for the ConfigError
 
 TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "table": ("table", parse_text),
@@ -113,6 +113,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "max_staleness": ("max_staleness_s", seconds(0.1, 86400)),
     "target": ("target", parse_share),
     "partitions": ("partitions", parse_partitions),
+    "replica": ("replica", parse_flag),
     "adaptive": ("adaptive", parse_adaptive),
     "admission": ("admission", choice("warn", "refuse")),
     "max_rate": ("max_rate", number("refreshes a second", 0.1, 1_000_000)),

@@ -60,6 +60,8 @@ class Table:
     """What happens to schedule changes that the workers cannot keep: "warn" or "refuse"."""
     version: str = ""
     """Column that changes with each change of its row; empty: every row is read in full."""
+    replica: bool = False
+    """Whether its database may be a replica: a value that was read too early is not committed."""
     partitions: int = 1
     """Number of parts with keys of their own, each in one slot of a cluster."""
     deployment: str = ""

@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -21,17 +22,24 @@ ALLOWED = (
 DATABASE_URL = "rowcache_database_url"
 EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}  # driver -> extra of the package
 
+engines_of_replicas: WeakSet[Engine] = WeakSet()  # engines of which a connection has led to a replica
 warned_urls: set[str] = set()
 """URLs that led to a replica. A forked child has those of its parent, and is silent about them."""
 
 
 def create_source_engine(
-    url: str, *, statement_timeout_s: float, pool_size: int = 2, setting: str = DATABASE_URL
+    url: str,
+    *,
+    statement_timeout_s: float,
+    pool_size: int = 2,
+    setting: str = DATABASE_URL,
+    may_be_replica: bool = False,
 ) -> Engine:
     """Make an engine whose sessions are read-only, autocommitting and bounded where the database can do so.
 
     No connection is opened. Make one per process: an engine must not be shared across a fork. Raises ConfigError for a
-    URL or a driver that cannot be used; `setting` is the place of the URL, for messages.
+    URL or a driver that cannot be used; `setting` is the place of the URL, for messages. A replica is warned of,
+    unless it `may_be_replica`.
     """
     try:
         parsed = make_url(url)
@@ -60,11 +68,13 @@ def create_source_engine(
         ) from error
     if engine.dialect.is_async:
         raise ConfigError(f"{setting} names the asyncio driver {engine.driver!r}: {ALLOWED}")
-    _add_listeners(engine, dialect, statement_timeout_s, setting)
+    _add_listeners(engine, dialect, statement_timeout_s, setting, may_be_replica)
     return engine
 
 
-def _add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float, setting: str) -> None:
+def _add_listeners(
+    engine: Engine, dialect: Dialect, statement_timeout_s: float, setting: str, may_be_replica: bool
+) -> None:
     """Let the dialect open and set up the connections of an engine, and end outdated ones."""
     outage = Outage()
 
@@ -77,14 +87,16 @@ def _add_listeners(engine: Engine, dialect: Dialect, statement_timeout_s: float,
     def set_up_session(dbapi_connection: Any, _record: object) -> None:
         dialect.set_up_session(dbapi_connection, statement_timeout_s)
         url = redact(str(engine.url))
-        if url not in warned_urls and dialect.is_replica(dbapi_connection):
+        if engine not in engines_of_replicas and dialect.is_replica(dbapi_connection):
+            engines_of_replicas.add(engine)
+            if url not in warned_urls and not may_be_replica:
+                logger.warning(
+                    "%s %s leads to a replica: while it lags, rows are older than promised, and newer values are "
+                    "replaced by older ones: name the primary, or set 'replica' on the tables (docs/replicas.md)",
+                    setting,
+                    url,
+                )
             warned_urls.add(url)
-            logger.warning(
-                "%s %s leads to a replica: while it lags, rows are older than promised, and newer "
-                "values are replaced by older ones: name the primary",
-                setting,
-                url,
-            )
 
     @event.listens_for(engine, "handle_error")
     def drop_outdated_connections(context: ExceptionContext) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rowcache_tasks.database.encoding import RowEncoder
+
 NOT_UNIQUE = "more than one row has this key: name columns that are unique together"
 
 
@@ -16,6 +18,14 @@ class Found:
     """Row id -> values in the order of the statement's columns."""
     missing: list[str] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)  # row id -> reason, one line
+
+
+@dataclass(slots=True, kw_only=True)
+class Fetched(Found):
+    """Outcome of a fetch."""
+
+    encoder: RowEncoder
+    """Encoder of these rows."""
 
 
 def lookup(

@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
@@ -14,27 +13,21 @@ from sqlalchemy.exc import DBAPIError
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SelectByKeys, dialect_of
-from rowcache_tasks.database.encoding import RowEncoder
-from rowcache_tasks.database.lookup import Found, lookup
+from rowcache_tasks.database.lookup import Fetched, Found, lookup
 from rowcache_tasks.database.outage import Outage, original, source_errors
 from rowcache_tasks.database.query_rows import QueryRows
 from rowcache_tasks.database.table import SourceTable, load_table
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import MAX_TEXT, one_line
+from rowcache_tasks.schedule.position import ReadPosition
 
 logger = logging.getLogger(__name__)
 
 QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
 T = TypeVar("T")
+Positions = list[ReadPosition] | None
 CATALOG_AGE_S = 10.0  # the catalog is looked up again after this time, for new columns and types
-
-
-@dataclass(slots=True, kw_only=True)
-class Fetched(Found):
-    """Outcome of a fetch."""
-
-    encoder: RowEncoder  # encoder of these rows
 
 
 class Source:
@@ -44,9 +37,10 @@ class Source:
     """
 
     def __init__(self, engine: Engine, settings: Table) -> None:
-        self._engine = engine
+        self._engine = self.engine = engine
         self._settings = settings
         self._dialect = dialect_of(engine.dialect.name)
+        self._dialect.is_located = settings.replica
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._table: SourceTable | None = None
         self._looked_up_at = 0.0
@@ -57,16 +51,17 @@ class Source:
         with self._wrapped_errors():
             self._load()
 
-    def fetch(self, row_ids: Sequence[str]) -> Fetched:
+    def fetch(self, row_ids: Sequence[str], positions: Positions = None) -> Fetched:
         """Read rows with one SELECT; more only to single out rows that make it fail.
 
         A row id that has no key, or whose row cannot be read, is in `errors` and holds up no other. Raises
-        SourceError when the database as a whole cannot be read.
+        SourceError when the database as a whole cannot be read. Of a table with "replica", the bounds of each SELECT
+        are appended to `positions`, as far as the database has them.
         """
 
         def fetch(table: SourceTable) -> Fetched:
             keys, errors = table.row_key.parse_all(row_ids)
-            found = self._lookup(keys, table.select_rows, table.key_of)
+            found = self._lookup(keys, table.select_rows, table.key_of, positions)
             if table.has_hidden_key:
                 found.rows = {row_id: row[: table.width] for row_id, row in found.rows.items()}
             return Fetched(found.rows, found.missing, found.errors | errors, encoder=table.encoder)
@@ -77,7 +72,7 @@ class Source:
         """Return the digest of the columns of a table with versions; "" for a table without."""
         return self._read(lambda table: table.versions.shape if table.versions else "")
 
-    def fetch_versions(self, row_ids: Sequence[str]) -> dict[str, bytes]:
+    def fetch_versions(self, row_ids: Sequence[str], positions: Positions = None) -> dict[str, bytes]:
         """Read versions with one SELECT: row id -> the beginning of the JSON of the row, up to its first comma.
 
         Rows without a version, and those that are missing or cannot be read, are left out. Raises SourceError when the
@@ -87,7 +82,7 @@ class Source:
         def fetch(table: SourceTable) -> dict[str, bytes]:
             assert table.versions is not None  # noqa: S101 - the caller has its shape
             keys, _ = table.row_key.parse_all(row_ids)
-            found = self._lookup(keys, table.versions.select, table.versions.key_of).rows
+            found = self._lookup(keys, table.versions.select, table.versions.key_of, positions).rows
             values, _ = table.versions.encoder.encode_all({row_id: row[:1] for row_id, row in found.items()})
             return {row_id: value[:-1] + b"," for row_id, value in values.items() if not value.endswith(b":null}")}
 
@@ -209,10 +204,15 @@ class Source:
 
         return self._read(read)
 
-    def _lookup(self, keys: dict[str, Any], select: SelectByKeys, key_of: Callable[[Any], Any]) -> Found:
+    def _lookup(
+        self, keys: dict[str, Any], select: SelectByKeys, key_of: Callable[[Any], Any], positions: Positions = None
+    ) -> Found:
         def select_batch(batch: list[Any]) -> Sequence[Any]:
             with self._engine.connect() as connection:
-                return select(connection, batch)
+                rows = select(connection, batch)
+                if positions is not None and ReadPosition in connection.info:
+                    positions.append(connection.info[ReadPosition])
+                return rows
 
         return lookup(keys, select_batch, key_of, self._row_reason)
 

@@ -1,6 +1,7 @@
 """Prometheus exporter: metrics of all processes, read from Redis."""
 
 import logging
+import math
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -144,6 +145,9 @@ def state_of_tables(found: Overview) -> Gauges:
     yield "paused", text, "table", {name: now.paused_at is not None for name, now in tables}
     text = "Duration of a slow read in the last five minutes; absent when none was slow."
     yield "slow_read_seconds", text, "table", {name: now.slow_s or None for name, now in tables}
+    text = "How far the replica of the database that rows are read from is behind; absent: no replica, or unknown."
+    lags = {name: None if now.replica_lag_s == math.inf else now.replica_lag_s for name, now in tables}
+    yield "replica_lag_seconds", text, "table", lags
     promises = [(name, promise) for name in found.tables if (promise := found.promise(name))]
     text = "Share of the scheduled rows that were refreshed within max_staleness, 0 to 1."
     yield "promise_achieved_ratio", text, "table", {name: each.achieved for name, each in promises}

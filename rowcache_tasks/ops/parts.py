@@ -77,7 +77,10 @@ def join_snapshots(table: str, parts: Sequence[Snapshot], at: float) -> Snapshot
         late_s=sum(part.late_s for part in parts if part.late_s is not None),
         **{name: of(name, max) for name in ("waiting_s", "overdue_s", "slow_s", "slow_at", "clock_error_s", "read_s")},
         **{name: of(name, sum) for name in ("scheduled", "overdue", "failing")},
-        **{name: of(name, max) for name in ("committed_at", "missed_at", "paused_at")},
+        **{
+            name: of(name, max)
+            for name in ("committed_at", "missed_at", "paused_at", "may_be_replica", "replica_lag_s")
+        },
     )
 
 

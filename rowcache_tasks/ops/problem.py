@@ -1,5 +1,6 @@
 """Faults of a running deployment, each in one line with its remedy."""
 
+import math
 from collections.abc import Iterator
 
 from rowcache_tasks.celery.application import CELERY, COMMAND
@@ -12,6 +13,15 @@ from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 OURS = "rowcache"  # how the names of our beat scheduler begin, as a path and as an entry point
 OLD_CHANGE_S = 60.0  # a schedule change that has waited for longer is a fault
 MOST = 0.5  # a larger share of failing rows is a fault of the table, not of its rows
+
+
+LONG_LAG_S = 10.0  # a replica that is further behind is a fault of a table with "replica"
+REPLICA_REMEDY = "values may go back in time: name the primary, or set 'replica' on the table"
+
+
+def show_lag(lag_s: float) -> str:
+    """Return how far a replica is behind, for people."""
+    return "of unknown lag" if lag_s == math.inf else f"{show_duration(lag_s)} behind"
 
 
 def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
@@ -146,6 +156,9 @@ def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
             f"{name}: {rows} {show_count(table.failing, 'row')} failed when refreshed last{reason}: "
             f"{COMMAND} errors {name}"
         )
+    if table.replica_lag_s is not None and not (table.may_be_replica and table.replica_lag_s < LONG_LAG_S):
+        remedy = "look at its replication" if table.may_be_replica else REPLICA_REMEDY
+        yield warn(f"{name}: rows are read from a replica of the database, {show_lag(table.replica_lag_s)}: {remedy}")
     if table.slow_s:
         yield warn(
             f"{name}: a read took {show_duration(table.slow_s)}, by which ages are higher than stated: look at the "

@@ -26,7 +26,11 @@ LATE = {late: b"late:%d" % late for late in range(400)}
 
 SLOW_FOR_S = 300.0
 CAPPED_FOR_S = 5.0
-STATE = ("committed_at", "paused", "resumed", "capped_at", "slow_at", "slow_ms", "missed_at", "clock", "step", "read_s")
+STATE = (
+    *("committed_at", "paused", "resumed", "capped_at", "slow_at", "slow_ms", "missed_at", "clock", "step", "read_s"),
+    *("replica_at", "replica_lag_s"),
+)
+REPLICA_FOR_S = 60.0
 HOURS = [f"hour:{hour}" for hour in range(24)]
 SAMPLE = 100  # rows read of each table: the first in the schedule
 
@@ -55,6 +59,9 @@ class Snapshot:
     missed_at: float | None = None  # when a dispatcher found its promise broken last; None: never
     clock_error_s: float = 0.0
     """Seconds by which a value may be older than its age says, after a step back of the clock of Redis."""
+    may_be_replica: bool = False  # whether its settings have "replica"
+    replica_lag_s: float | None = None
+    """How far a replica of the database that its rows are read from is behind; infinite: unknown; None: no replica."""
     read_s: float = 0.0  # of a table with a promise: mean time from the beginning of a read to its commit, seconds
     counters: Mapping[str, int] = field(default_factory=dict)  # the COUNTERS since the statistics began
     lateness: Mapping[int, int] = field(default_factory=dict)
@@ -149,7 +156,7 @@ def make_snapshot(
 ) -> Snapshot:
     """Make a snapshot of the replies of Redis. `sample`: delay, refresh, change and failure of the first rows."""
     scheduled, firsts, failing, stats, state = facts
-    committed, paused, resumed, capped, slow_at, slow_ms, missed, clock, step, read = state[: len(STATE)]
+    committed, paused, resumed, capped, slow_at, slow_ms, missed, clock, step, read, replica, lag = state[: len(STATE)]
     longest_delay_s = table.max_staleness_s or math.inf
     waits = [
         wait_of(now, lease_s, score, min(delay or 0.0, longest_delay_s), *row)
@@ -178,6 +185,8 @@ def make_snapshot(
         missed_at=parse_time(missed),
         clock_error_s=clock_error(now, clock, step, table.max_staleness_s or 0.0),
         read_s=parse_time(read, 0.0) or 0.0,
+        may_be_replica=table.replica,
+        replica_lag_s=None if now - (parse_time(replica) or 0.0) > REPLICA_FOR_S else parse_time(lag, math.inf),
         counters={name: parse_count(stats.get(name.encode())) for name in COUNTERS},
         lateness={late: parse_count(stats[name]) for late, name in LATE.items() if name in stats},
         late_s=parse_count(stats[b"late_us"]) / 1e6 if b"late_us" in stats else None,

@@ -29,15 +29,16 @@ PATIENCE = 1.25  # longest wait of a coroutine, in time-outs. A delivery takes a
 Rows = Mapping[str, Sequence[str]]  # table -> row ids
 
 
-def send_tasks(rows: Rows) -> None:
+def send_tasks(rows: Rows, position: str = "") -> None:
     """Refresh rows through the task refresh_now, in batches; takes as long as the broker's time-outs."""
     # Late, because an application that writes to Redis itself does not need Celery.
     from rowcache_tasks.tasks import refresh_now  # noqa: PLC0415
 
+    options = {"stamp": "0"} | ({"position": position} if position else {})
     for table, row_ids in rows.items():
         for batch in cut(_sendable(table, row_ids), MAX_BATCH_SIZE):
             # The task does not use the stamp. Without one, Redis would be asked for the time.
-            refresh_now.apply_async((table, batch), {"stamp": "0"}, retry=False)
+            refresh_now.apply_async((table, batch), options, retry=False)
 
 
 def _sendable(table: str, row_ids: Sequence[str]) -> list[str]:
@@ -56,35 +57,38 @@ def _sendable(table: str, row_ids: Sequence[str]) -> list[str]:
 class Delivery:
     """Delivers rows through a function. Thread-safe and fork-safe."""
 
-    def __init__(self, refresh: Callable[[Rows], object], timeout_s: float) -> None:
+    def __init__(self, refresh: Callable[[Rows, str], object], timeout_s: float) -> None:
         self._refresh = refresh
         self._patience_s = PATIENCE * timeout_s
         self._breaker = Breaker(threshold=1, pause_s=PAUSE_S)
         self._unreported = 0  # commits since the last line in the log
         self._silent_until = 0.0
 
-    def send(self, rows: Rows) -> None:
-        """Deliver table -> row ids. Below an AsyncSession a thread does it, and the event loop goes on."""
+    def send(self, rows: Rows, position: str = "") -> None:
+        """Deliver table -> row ids, with the position of the database after the commit.
+
+        Below an AsyncSession a thread does it, and the event loop goes on.
+        """
         # greenlet is installed only where asyncio is used.
         if sys.modules.get("greenlet") and in_greenlet():
-            await_(self._send_in_thread(rows))
+            await_(self._send_in_thread(rows, position))
         else:
-            self._send(rows)
+            self._send(rows, position)
 
-    async def _send_in_thread(self, rows: Rows) -> None:
+    async def _send_in_thread(self, rows: Rows, position: str) -> None:
         try:
-            await asyncio.wait_for(asyncio.to_thread(self._send, rows), self._patience_s)
+            await asyncio.wait_for(asyncio.to_thread(self._send, rows, position), self._patience_s)
         except TimeoutError:
             logger.warning("%s may not be refreshed at once: it takes over %s s", _names(rows), self._patience_s)
 
-    def _send(self, rows: Rows) -> None:
+    def _send(self, rows: Rows, position: str) -> None:
         """Try once; after a failure only now and then."""
         if not self._breaker.allows():
             self._unreported += 1
             return
         is_answered = True
         try:
-            self._refresh(rows)
+            self._refresh(rows, position)
         except Exception as error:  # noqa: BLE001 the outer edge: the application's commit has succeeded
             is_answered = _is_answered(error)
             self._warn(rows, error)

@@ -1,5 +1,6 @@
 """Commit hook: collects rows at each flush, delivers them after commit."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from sqlalchemy.engine import Result
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 
 from rowcache_tasks.config.settings import Settings, load_settings
+from rowcache_tasks.database.server import read_position
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.orm.bulk import BulkStatement
@@ -17,6 +19,9 @@ from rowcache_tasks.orm.session import Changes, PendingChanges, Row, hooked_sess
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.row_id import Key, Many
+from rowcache_tasks.worker.warning import warn_once
+
+logger = logging.getLogger(__name__)
 
 INFO_KEY = "rowcache_tasks"  # in session.info: hook -> pending changes
 
@@ -203,7 +208,17 @@ class CommitHook:
         for table, row_id in self._pending(session).end(transaction):
             rows.setdefault(table, []).append(row_id)
         if rows:
-            self._delivery.send(rows)
+            self._delivery.send(rows, self._position(session, rows))
+
+    def _position(self, session: Session, rows: Mapping[str, object]) -> str:
+        """Return the position of the primary after the commit, if a table of the rows needs it."""
+        for key in self._keys:
+            if key.table in rows and self.settings.table(key.table).replica:
+                try:
+                    return read_position(session.get_bind(key.mapper).engine)
+                except Exception as error:  # noqa: BLE001 the commit has succeeded
+                    warn_once(logger, "position", "rows may be read from a replica before their change: %s", error)
+        return ""
 
 
 def _is_modified(state: InstanceState[Any]) -> bool:

@@ -14,6 +14,7 @@ from rowcache_tasks.errors.text import redact, shorten
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, open_client
+from rowcache_tasks.schedule.position import need_position, parse_position
 from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
@@ -27,9 +28,13 @@ ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
 class Portion(NamedTuple):
     """The rows of one call of touch_rows."""
 
-    table: str
-    size: int
-    call: Call
+    part: Table
+    row_ids: Sequence[str]
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.part.name
 
 
 class Refresher:
@@ -93,26 +98,28 @@ class Refresher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def refresh_now(self, table: str, row_ids: Many[Key]) -> int:
+    def refresh_now(self, table: str, row_ids: Many[Key], *, position: str = "") -> int:
         """Refresh scheduled rows at once, as after a change; return how many of them are scheduled.
 
         A value that is read from the database after this call will be cached. Rows that are not scheduled lose the
-        value that a reader filled in.
+        value that a reader filled in. `position`, of a table with "replica": that of the primary after the commit; a
+        value that a replica has before it is not cached.
         """
-        return self.refresh_tables({self.settings.table(table).name: row_ids})
+        return self.refresh_tables({self.settings.table(table).name: row_ids}, position=position)
 
-    def refresh_tables(self, rows: Mapping[str, Many[Key]]) -> int:
+    def refresh_tables(self, rows: Mapping[str, Many[Key]], *, position: str = "") -> int:
         """Do the same for rows of several tables (table -> row ids), all in one round trip of up to 2000 rows."""
         deadline = time.monotonic() + self._timeout_s
         if not isinstance(rows, Mapping):
             raise ArgumentError(f'rows is {shorten(rows)}: it must be a dictionary of table -> keys: {{"inv": [42]}}')
-        return self._touch({table: parse_row_ids(row_ids) for table, row_ids in rows.items()}, deadline)
+        checked = {table: parse_row_ids(row_ids) for table, row_ids in rows.items()}
+        return self._touch(checked, deadline, parse_position(position))
 
-    def touch_rows(self, rows: Mapping[str, Sequence[str]]) -> int:
+    def touch_rows(self, rows: Mapping[str, Sequence[str]], position: str = "") -> int:
         """Do the same for row ids that are not checked: the hook makes them from keys of the database."""
-        return self._touch(rows, time.monotonic() + self._timeout_s)
+        return self._touch(rows, time.monotonic() + self._timeout_s, position)
 
-    def _touch(self, rows: Mapping[str, Sequence[str]], deadline: float) -> int:
+    def _touch(self, rows: Mapping[str, Sequence[str]], deadline: float, position: str) -> int:
         """Send round trip after round trip until all is sent or the time is over. Rows that were sent stay due."""
         for table in rows:
             self.settings.table(table)
@@ -126,14 +133,18 @@ class Refresher:
                 break
             portions = [portion for portion in trip if portion.table not in refused]
             try:
-                replies = script.run_all(self._client, [portion.call for portion in portions])
+                for portion in portions:
+                    need_position(self._client, portion.part, portion.row_ids, position)
+                replies = script.run_all(
+                    self._client, [touch_call(portion.part, portion.row_ids) for portion in portions]
+                )
             except redis.RedisError as error:
                 raise failure(rows, left, f"Redis does not answer: {error}") from error
             for portion, reply in zip(portions, replies, strict=True):
                 if isinstance(reply, Exception):
                     refused.setdefault(portion.table, reply)
                 else:
-                    left[portion.table] -= portion.size
+                    left[portion.table] -= len(portion.row_ids)
                     total += reply
         wake_home(self._client, self.settings.deployment)
         for reason in refused.values():
@@ -146,7 +157,7 @@ class Refresher:
         for name, row_ids in rows.items():
             for part, some in self.settings.table(name).divide(row_ids):
                 for batch in cut(some, SCRIPT_BATCH):
-                    yield Portion(name, len(batch), touch_call(part, batch))
+                    yield Portion(part, batch)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""

@@ -27,6 +27,7 @@ from rowcache_tasks.schedule.arguments import (
     plain,
 )
 from rowcache_tasks.schedule.note import note_change
+from rowcache_tasks.schedule.position import parse_position
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.trace import current_headers
 
@@ -44,6 +45,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "delays": parse_delays,
     "stamp": parse_stamp,
     "sample": parse_sample,
+    "position": parse_position,
 }
 """Name of an argument of a task -> its check."""
 

@@ -10,6 +10,7 @@ import redis
 
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, show_count, show_duration
+from rowcache_tasks.schedule.position import need_position
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ LOG_S = 60.0
 class Touches:
     """Changed rows of one table that wait to be made due."""
 
-    def __init__(self, client: "redis.Redis", schedule: Schedule) -> None:
+    def __init__(self, client: "redis.Redis", schedule: Schedule, position: Callable[[], str] = str) -> None:
         self._client = client
         self._schedule = schedule
+        self._position = position  # of the database, after the changes that were noted
         self.name = schedule.table.name
         self._rows: dict[str, None] = {}
         self._left = 0
@@ -60,11 +62,13 @@ class Touches:
                 self._left += 1
 
     def flush(self) -> bool:
-        """Make the rows due; False: many rows wait, and the workers are behind. Raises redis.RedisError."""
+        """Make the rows due; False: many wait, and the workers are behind. Raises redis.RedisError, SourceError."""
         while self._rows:
             if len(self._rows) > SCRIPT_BATCH and self._is_behind():
                 return False
             batch = list(islice(self._rows, SCRIPT_BATCH))
+            if self._schedule.table.replica:
+                need_position(self._client, self._schedule.table, batch, self._position())
             self._schedule.touch_rows(batch)
             for row_id in batch:
                 del self._rows[row_id]
@@ -141,6 +145,9 @@ class PollingFollower:
         except redis.RedisError as error:
             self._redis.begin(self._name, error)
             return RETRY_S
+        except RowCacheError as error:
+            self._database.begin(self._name, error)
+            return RETRY_S
         if behind:
             return BUSY_WAIT_S
         if self._pass is None:
@@ -201,8 +208,8 @@ class NotifyFollower:
         try:
             for table in self._touches.values():
                 table.flush()
-        except redis.RedisError as error:
-            self._redis.begin("", error)
+        except (redis.RedisError, RowCacheError) as error:
+            (self._redis if isinstance(error, redis.RedisError) else self._database).begin("", error)
             self._next_flush = time.monotonic() + RETRY_S
         else:
             self._redis.end("")

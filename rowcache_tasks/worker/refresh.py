@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,13 @@ from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, shorten, show_text
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Command, Exchange
-from rowcache_tasks.schedule.rows import Backoff, Schedule, cut
+from rowcache_tasks.schedule.position import ReadPosition
+from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.trace import span
+from rowcache_tasks.worker.group import group_claims, row_ids_of
 from rowcache_tasks.worker.part import part_of, settled, start_reads
 from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal
+from rowcache_tasks.worker.replica import leave_early, note_lag
 from rowcache_tasks.worker.warning import warn_once
 
 if TYPE_CHECKING:
@@ -87,7 +90,7 @@ def refresh_claims(
     missed: list[list[Any]] = []
     released: list[list[Any]] = []
     reads: list[tuple[list[str], ReadStart]] = []
-    failed, bound_s = 0, schedule.table.age_error_s
+    failed, early, bound_s = 0, 0, schedule.table.age_error_s
     learn_refusal(exchange, part_of(schedule, claims[0]).table)
     row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
     for some in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
@@ -97,7 +100,10 @@ def refresh_claims(
         start, began = starts[0], time.monotonic()
         with span("select", table=schedule.table.name):
             rows = read_rows(schedule, source, group, backoff, exchange)
-        row_ids = [row_id for claim in group for row_id in claim.row_ids]
+        if rows.positions:
+            read, group = len(row_ids_of(group)), leave_early(schedule, group, rows.errors, rows.positions, exchange)
+            early += read - len(row_ids_of(group))
+        row_ids = row_ids_of(group)
         commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, bound_s)
         reads.append((row_ids, start))
         sent = time.monotonic()
@@ -105,7 +111,7 @@ def refresh_claims(
         for each, own in zip(group, starts, strict=True):
             part = part_of(schedule, each)
             claim = replace(each, commit_by=commit_by + own.at - start.at, read_ms=read_ms, slow_ms=slow_ms)
-            values, missing, errors = rows.of(claim) if len(group) > 1 else (rows.values, rows.missing, rows.errors)
+            values, missing, errors = rows.of(claim, is_whole=len(group) == 1 and not rows.positions)
             committed.append(exchange.send([call.command for call in part.commit_calls(claim, values)]))
             missed.append(exchange.send([call.command for call in part.miss_calls(claim, missing, backoff)]))
             calls = part.release_calls(claim, errors, rows.backoff)
@@ -113,6 +119,7 @@ def refresh_claims(
             failed += len(errors)
             if reasons is not None:
                 reasons += errors.values()
+    note_lag(schedule, source, claims, exchange)
     with span("commit", table=schedule.table.name):
         for command in last:
             exchange.send([command])
@@ -125,7 +132,7 @@ def refresh_claims(
     for row_ids, start in reads if counts["superseded"] + absent.superseded else reads[-1:]:
         end_read(schedule.table.namespace, row_ids, start, bound_s)
     counts["dropped"] += absent.dropped
-    counts["superseded"] += absent.superseded + failed - back.released
+    counts["superseded"] += absent.superseded + failed - back.released + early
     return counts | {"missing": absent.missing, "failed": back.released}
 
 
@@ -138,9 +145,13 @@ class ReadRows:
     errors: Mapping[str, str]
     backoff: Backoff
     """Of the rows in `errors`."""
+    positions: Sequence[ReadPosition] = ()
+    """Where they were read, of a table with "replica"."""
 
-    def of(self, claim: Claim) -> tuple[dict[str, bytes], list[str], dict[str, str]]:
+    def of(self, claim: Claim, *, is_whole: bool) -> tuple[Mapping[str, bytes], Sequence[str], Mapping[str, str]]:
         """Return the part of one claim."""
+        if is_whole:
+            return self.values, self.missing, self.errors
         ids, absent = claim.row_ids, set(self.missing)
         values = {row_id: self.values[row_id] for row_id in ids if row_id in self.values}
         errors = {row_id: self.errors[row_id] for row_id in ids if row_id in self.errors}
@@ -155,12 +166,11 @@ def read_rows(
     When the rows cannot be read as a whole, no row is at fault: each is retried after one lease at most, and the reason
     is logged once a minute for each table.
     """
-    row_ids = [row_id for claim in claims for row_id in claim.row_ids]
+    row_ids = row_ids_of(claims)
+    positions: list[ReadPosition] = []
     try:
-        unchanged = (
-            find_unchanged(schedule, source, row_ids, backoff.lease_s, exchange) if schedule.table.version else {}
-        )
-        fetched = source.fetch([row_id for row_id in row_ids if row_id not in unchanged] if unchanged else row_ids)
+        unchanged = find_unchanged(schedule, source, row_ids, backoff.lease_s, exchange, positions)
+        fetched = source.fetch([each for each in row_ids if each not in unchanged] if unchanged else row_ids, positions)
         values, errors = fetched.encoder.encode_all(fetched.rows)
     except (redis.ConnectionError, redis.TimeoutError):
         raise
@@ -178,17 +188,22 @@ def read_rows(
         warn_once(logger, f"rows {name}", text, len(failed), len(row_ids), name, show_text(row_id), one_line(reason))
     if values:
         mean_bytes[schedule.table.namespace] = max(1.0, sum(map(len, values.values())) / len(values))
-    return ReadRows(values | unchanged, fetched.missing, failed, backoff)
+    return ReadRows(values | unchanged, fetched.missing, failed, backoff, positions)
 
 
 def find_unchanged(
-    schedule: Schedule, source: "Source", row_ids: Sequence[str], lease_s: float, exchange: Exchange
+    schedule: Schedule,
+    source: "Source",
+    row_ids: Sequence[str],
+    lease_s: float,
+    exchange: Exchange,
+    positions: list[ReadPosition],
 ) -> dict[str, bytes]:
     """Return the rows whose cached value has the version that the database has: row id -> beginning of the value.
 
     Both are read after the claim. The commit compares again: it is refused if the value is another one by then.
     """
-    shape = source.shape()
+    shape = source.shape() if schedule.table.version else ""
     if not shape:
         return {}
     asked = [row_id for row_id in row_ids if random.random() >= FULL_SHARE]  # noqa: S311 nothing secret
@@ -196,7 +211,7 @@ def find_unchanged(
         (some, exchange.send([call.command for call in part.look_calls(some, shape, lease_s, MAX_HEAD)]))
         for part, some in schedule.divide(asked)
     ]
-    versions = source.fetch_versions(asked)
+    versions = source.fetch_versions(asked, positions)
     exchange.read()
     found: dict[str, bytes] = {}
     for some, replies in looks:
@@ -208,21 +223,6 @@ def find_unchanged(
             row_id: versions[row_id] for row_id, head in cached if head and head.startswith(versions.get(row_id, b","))
         }
     return found
-
-
-def group_claims(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:
-    """Group claims by SELECT: of up to `size` rows each. A longer claim is cut."""
-    group: list[Claim] = []
-    room = size
-    for claim in claims:
-        for row_ids in cut(claim.row_ids, size):
-            if len(row_ids) > room:
-                yield group
-                group, room = [], size
-            group.append(replace(claim, row_ids=row_ids))
-            room -= len(row_ids)
-    if group:
-        yield group
 
 
 def release_unknown(schedule: Schedule, claim: Claim, hostname: str) -> dict[str, int]:

@@ -9,9 +9,9 @@ from support.orm_models import CLASSES, TABLES, Base, Inventory
 from support.read_through_table import ReadThroughTable
 from support.reader_kind import READER_KINDS
 from support.scratch_database import ScratchDatabase
+from support.standby import Standby
 from support.touched_rows import TouchedRows
 
-from demo.servers import Postgres
 from rowcache_tasks import install
 from rowcache_tasks.celery.application import applications
 from rowcache_tasks.orm import refresh_on_commit
@@ -33,14 +33,18 @@ def install_in():
     del applications[1:]
 
 
-@pytest.fixture
-def standby(tmp_path):
-    """PostgreSQL server that replays a log: a copy of a primary that is gone."""
-    tmp_path.chmod(0o755)
-    with Postgres(tmp_path / "standby") as server:
-        server.stop()
-        (server.home / "data" / "standby.signal").touch()
-        server.start()
+@pytest.fixture(scope="session")
+def standby(postgres, tmp_path_factory):
+    """Standby of `postgres`, which applies each commit three seconds later; with a table `replicated`."""
+    engine = create_engine(postgres.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE replicated (id integer PRIMARY KEY, v integer)")
+        connection.exec_driver_sql("INSERT INTO replicated SELECT n, 0 FROM generate_series(0, 59) n")
+    engine.dispose()
+    folder = tmp_path_factory.mktemp("standby")
+    folder.parent.chmod(0o755)
+    folder.chmod(0o755)
+    with Standby(folder / "server", postgres, delay_s=3) as server:
         yield server
 
 

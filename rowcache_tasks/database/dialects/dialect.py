@@ -41,6 +41,9 @@ class Dialect:
 
     session_id = ""  # SELECT of the number of the server's session; empty: no pooler shares sessions
     clock = ""  # SELECT of the server's time in Unix seconds; empty: it cannot be asked
+    position = ""  # SELECT of whether the server is a replica, and of its position in the log; empty: unknown
+    lag = ""  # SELECT of how far a replica is behind, in seconds; empty: it cannot be asked
+    is_located = False  # whether SELECTs of `prepare` put their ReadPosition into the `info` of the connection
     tomorrow = ""  # SQL of the time in a day, in UTC; empty: it cannot be asked
 
     def engine_arguments(self, url: URL, statement_timeout_s: float, setting: str) -> tuple[URL, dict[str, Any]]:

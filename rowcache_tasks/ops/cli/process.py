@@ -103,7 +103,7 @@ def follow(  # noqa: PLR0913, PLR0917 its options
             click.echo("\n".join(each.sql() for each in sources), nl=False)
             return
         outages = Outage("the slot" if found else "the database"), Outage("Redis")
-        touches = [Touches(access.client, access.schedule(table.name)) for table in chosen]
+        touches = [make_touches(access, table) for table in chosen]
         followers: list[PollingFollower] | list[NotifyFollower]
         if found:
             found.check()
@@ -125,6 +125,14 @@ def follow(  # noqa: PLR0913, PLR0917 its options
                 time.sleep(min(MAX_WAIT_S, *(follower.turn() for follower in followers)))
         finally:
             note.erase()
+
+
+def make_touches(access: Access, table: Table) -> Touches:
+    """Return the rows of a table that wait; of one with "replica" with the position of the database."""
+    from rowcache_tasks.database.server import read_position  # noqa: PLC0415 an extra
+
+    engine = access.engine(access.settings.url_of(table))
+    return Touches(access.client, access.schedule(table.name), lambda: read_position(engine))
 
 
 def begin(access: Access, table: Table, column: str | None, margin_s: float) -> Any:

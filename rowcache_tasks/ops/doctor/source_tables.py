@@ -1,5 +1,6 @@
 """Check of the database: reachable, a primary, all tables and queries valid."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -7,10 +8,12 @@ from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
+from rowcache_tasks.ops.problem import show_lag
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+CONNECTIONS = 4  # so many are looked at: an address may lead to a primary and replicas in turn
 HELD_BYTES = 1_000_000_000  # more log of the database that a replication slot holds back is a finding
 
 
@@ -30,7 +33,7 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
         from rowcache_tasks.database.source import Source  # noqa: PLC0415
 
         setting = settings.setting_of(url)
-        engine = create_source_engine(url, statement_timeout_s=settings.lease_s, setting=setting)
+        engine = create_source_engine(url, statement_timeout_s=settings.lease_s, setting=setting, may_be_replica=True)
     except ConfigError as error:
         yield fail(f"database: {error}")
         return
@@ -48,21 +51,28 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
             else:
                 queries = f" and {show_count(len(table.queries), 'query', 'queries')}" if table.queries else ""
                 yield ok(f"database: {table.setting} is {table.table!r}, with its key and columns{queries}")
-        yield from examine_server_kind(engine, redact(url), setting)
+        yield from examine_server_kind(
+            engine, redact(url), setting, may_be_replica=all(table.replica for table in tables)
+        )
     finally:
         engine.dispose()
 
 
-def examine_server_kind(engine: "Engine", where: str, setting: str) -> Iterator[Finding]:
+def examine_server_kind(engine: "Engine", where: str, setting: str, *, may_be_replica: bool) -> Iterator[Finding]:
     """Name a replica, a pooler, and replication slots that hold back much log."""
-    from rowcache_tasks.database.server import held_log, is_pooled, is_replica  # noqa: PLC0415 an extra
+    from rowcache_tasks.database.server import held_log, is_pooled, read_lags  # noqa: PLC0415 an extra
 
     try:
-        if is_replica(engine):
-            yield warn(
-                f"database at {where} is a replica: values may go back in time while it lags: "
-                f"name the primary in {setting}"
-            )
+        if lags := read_lags(engine, CONNECTIONS):
+            lag_s = max(math.inf if lag_s is None else lag_s for lag_s in lags)
+            share = "" if len(lags) == CONNECTIONS else f" in {len(lags)} of {CONNECTIONS} connections"
+            text = f"database at {where} is a replica{share}, {show_lag(lag_s)}"
+            if may_be_replica:
+                yield ok(f"{text}, as 'replica' of its tables allows")
+            else:
+                yield warn(
+                    f"{text}: values may go back in time: name the primary in {setting}, or set 'replica' on its tables"
+                )
         if is_pooled(engine):
             yield ok(
                 f"database at {where} is a pooler that shares its sessions (transaction mode), which is supported: "

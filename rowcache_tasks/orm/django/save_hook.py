@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 from django.db.models.signals import post_delete, post_save
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.dialects.postgresql.dialect import PostgreSQL
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import suggest
 from rowcache_tasks.orm.delivery import Delivery
@@ -76,9 +77,27 @@ class SaveHook:
 class Committed(dict[str, dict[str, None]]):
     """Rows of one transaction, or of one savepoint, by table, each once; called after the commit."""
 
+    using = DEFAULT_DB_ALIAS
+
     def __call__(self) -> None:
         """Send the rows."""
-        _shared()[1].send({table: list(row_ids) for table, row_ids in self.items()})
+        refresher, delivery = _shared()
+        is_located = any(refresher.settings.table(table).replica for table in self)
+        position = _read_position(self.using) if is_located else ""
+        delivery.send({table: list(row_ids) for table, row_ids in self.items()}, position)
+
+
+def _read_position(using: str) -> str:
+    """Return the position of the primary after the commit; "" where it cannot be asked."""
+    if connections[using].vendor != "postgresql":
+        return ""
+    try:
+        with connections[using].cursor() as cursor:
+            cursor.execute(PostgreSQL.position)
+            return str(cursor.fetchone()[1])
+    except Exception as error:  # noqa: BLE001 the commit has succeeded
+        logger.warning("rows may be read from a replica before their change: %s", error)
+        return ""
 
 
 def _add(using: str, table: str, row_ids: list[str]) -> None:
@@ -88,7 +107,9 @@ def _add(using: str, table: str, row_ids: list[str]) -> None:
     if isinstance(last, Committed) and savepoints == set(connection.savepoint_ids):
         last.setdefault(table, {}).update(dict.fromkeys(row_ids))
     else:
-        transaction.on_commit(Committed({table: dict.fromkeys(row_ids)}), using)
+        committed = Committed({table: dict.fromkeys(row_ids)})
+        committed.using = using
+        transaction.on_commit(committed, using)
 
 
 @cache

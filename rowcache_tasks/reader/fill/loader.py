@@ -14,6 +14,13 @@ from rowcache_tasks.errors import ConfigError, FillError, RowCacheError, SourceE
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.fill.scripts import ABSENT, BAD_ROW, make_note
 from rowcache_tasks.reader.server import Breaker
+from rowcache_tasks.schedule.position import ReadPosition
+
+
+class Loaded(dict[str, bytes]):
+    """Outcomes of rows: row id -> JSON or a note."""
+
+    positions: Sequence[ReadPosition] = ()  # where they were read, of a table with "replica"
 
 
 class LoadPool:
@@ -41,7 +48,7 @@ class Loader:
         Less than the mark in Redis lasts: another reader would load the rows as well.
         """
 
-    def load(self, row_ids: Sequence[str]) -> dict[str, bytes]:
+    def load(self, row_ids: Sequence[str]) -> Loaded:
         """Read rows with one SELECT: row id -> its JSON, ABSENT, or a BAD_ROW note.
 
         Raises FillError: within 1.25 times the time-out, and at once when the database was down a moment ago.
@@ -53,14 +60,14 @@ class Loader:
             rows.cancel()
             raise self._time_out(row_ids) from error
 
-    async def load_async(self, row_ids: Sequence[str]) -> dict[str, bytes]:
+    async def load_async(self, row_ids: Sequence[str]) -> Loaded:
         """Read rows as `load` does, awaited."""
         try:
             return await asyncio.wait_for(asyncio.wrap_future(self._submit(row_ids)), self._limit_s)
         except TimeoutError as error:
             raise self._time_out(row_ids) from error
 
-    def _submit(self, row_ids: Sequence[str]) -> "Future[dict[str, bytes]]":
+    def _submit(self, row_ids: Sequence[str]) -> "Future[Loaded]":
         if not self._pool.breaker.allows():
             raise FillError(f"{self._describe(row_ids)}: the database was down less than a second ago: try again")
         try:
@@ -76,10 +83,11 @@ class Loader:
             f"it than {self._pool.concurrency} statements at a time can read: try again"
         )
 
-    def _load(self, row_ids: Sequence[str]) -> dict[str, bytes]:
+    def _load(self, row_ids: Sequence[str]) -> Loaded:
         try:
             aliases = self._source.find_aliases(row_ids)
-            fetched = self._source.fetch([row_id for row_id in row_ids if row_id not in aliases])
+            positions: list[ReadPosition] = []
+            fetched = self._source.fetch([row_id for row_id in row_ids if row_id not in aliases], positions)
             values, errors = fetched.encoder.encode_all(fetched.rows)
         except RowCacheError as error:
             if not isinstance(error, ConfigError):  # of one table: the others can be read
@@ -89,7 +97,9 @@ class Loader:
         # Cached under another text, a row would not change when it is refreshed by its own.
         errors |= {row_id: f"it is another text for {shorten(text)}: ask for that" for row_id, text in aliases.items()}
         notes = {row_id: make_note(BAD_ROW, reason) for row_id, reason in (errors | fetched.errors).items()}
-        return values | notes | dict.fromkeys(fetched.missing, ABSENT)
+        loaded = Loaded(values | notes | dict.fromkeys(fetched.missing, ABSENT))
+        loaded.positions = positions
+        return loaded
 
     def _describe(self, row_ids: Sequence[str]) -> str:
         return f"{len(row_ids)} row(s) of {self._table.name}"

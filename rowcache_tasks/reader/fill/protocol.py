@@ -102,7 +102,10 @@ class Fills:
             pause_s = min(2 * pause_s, POLL_S[1])
 
     def _load(self, state: FillState, token: bytes, delay: float | None) -> Steps[dict[str, Found]]:
-        """Load the rows that are ours, and write their outcomes; a failed write is logged."""
+        """Load the rows that are ours, and write their outcomes; a failed write is logged.
+
+        Rows that a replica has read too early are returned, and not cached.
+        """
         failure: Exception | None = None
         outcomes: Mapping[str, bytes]
         try:
@@ -113,7 +116,11 @@ class Fills:
             note = make_note(FAILED, str(error)) if isinstance(error, FillError) and error.is_shared else NOT_READ
             outcomes = dict.fromkeys(state.ours, note)
         try:
-            yield Call(self._scripts.end(token, state, outcomes, delay))
+            written = outcomes
+            if positions := getattr(outcomes, "positions", ()):
+                replies = yield Call(self._scripts.check(state.ours, positions))
+                written = {**outcomes, **dict.fromkeys(self._scripts.read_check(state.ours, replies), NOT_READ)}
+            yield Call(self._scripts.end(token, state, written, delay))
         except CacheError as error:
             logger.warning("%d row(s) of %s were read and are not cached: %s", len(outcomes), self._table, error)
         if failure is not None:

@@ -8,6 +8,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.cut import cut, cut_by_bytes
+from rowcache_tasks.schedule.position import ReadPosition, check_positions
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
 
@@ -97,6 +98,21 @@ class FillScripts:
                 else:
                     state.held.append(row_id)
         return state
+
+    def check(self, row_ids: Sequence[str], positions: Sequence[ReadPosition]) -> list[ScriptCall]:
+        """Check where rows were read, of a table with "replica"; `read_check` reads the replies."""
+        read = ReadPosition.of(positions)
+        return [check_positions(part, some, read) for part, some in self._pieces(row_ids)]
+
+    def read_check(self, row_ids: Sequence[str], replies: Sequence[Sequence[int]]) -> list[str]:
+        """Return the rows that were read too early to be cached."""
+        checked = zip(self._pieces(row_ids), replies, strict=True)
+        return [
+            row_id
+            for (_, some), reply in checked
+            for row_id, is_reached in zip(some, reply, strict=True)
+            if not is_reached
+        ]
 
     def end(
         self, token: bytes, state: FillState, outcomes: Mapping[str, bytes], delay_s: float | None

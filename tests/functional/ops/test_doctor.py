@@ -336,7 +336,9 @@ def test_database_that_is_away_is_broken_without_its_password(report):
 
 def test_replica_database_is_a_warning(report, standby):
     (line,) = report("warn", "is a replica", database_url=standby.url)
-    assert line.endswith(": values may go back in time while it lags: name the primary in rowcache_database_url")
+    assert line.endswith(
+        ": values may go back in time: name the primary in rowcache_database_url, or set 'replica' on its tables"
+    )
 
 
 @pytest.mark.skipif(not find_pgbouncer(), reason="needs pgbouncer (apt-get install pgbouncer)")

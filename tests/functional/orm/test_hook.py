@@ -11,6 +11,7 @@ from rowcache_tasks import ArgumentError
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.orm import touched
+from rowcache_tasks.schedule.position import HEADER_BYTES, number_of
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.worker.refresh import refresh_claim
 
@@ -185,3 +186,16 @@ def test_value_read_before_the_commit_does_not_stay(db, touched_rows, client, po
     refresh_claim(schedule, source, again, Backoff())
     engine.dispose()
     assert json.loads(client.get("inv:1"))["stock"] == 5
+
+
+def test_position_after_the_commit_is_named_for_a_table_with_replicas(session_maker, listen, touched_rows, client):
+    def position():
+        with session_maker.kw["bind"].connect() as connection:
+            return number_of(connection.scalar(text("SELECT pg_current_wal_insert_lsn()::text")))
+
+    listen(session_maker, {Inventory: "inv"}, tables={"inv": TABLES["inv"] | {"replica": True}})
+    before = position()
+    with session_maker.begin() as session:
+        sell(session)
+    assert before < client.zscore("position:", "1") + HEADER_BYTES <= position()
+    assert touched_rows.touched() == {"inv": ["1"]}

@@ -114,7 +114,7 @@ def test_rows_of_a_select_are_no_more_than_their_size_allows(schedule, source, d
     """The claims of a message share a SELECT, as far as the mean size of their rows allows."""
     selects = []
     database_rows = source.fetch
-    source.fetch = lambda row_ids: selects.append(len(row_ids)) or database_rows(row_ids)
+    source.fetch = lambda row_ids, positions=None: selects.append(len(row_ids)) or database_rows(row_ids)
     claims = [claim(schedule, [str(n) for n in range(first, first + 30)]) for first in (1, 31, 61)]
     with schedule.exchange() as exchange:
         assert refresh_claims(schedule, source, claims, BACKOFF, exchange)["refreshed"] == 90
@@ -164,7 +164,7 @@ def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monk
     monkeypatch.setattr(table, "AGE_ERROR_S", 0.02)
     monkeypatch.setattr(read_limit, "slow_s", {})
     fetch = source.fetch
-    source.fetch = lambda row_ids: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
+    source.fetch = lambda row_ids, positions=None: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
     schedule.put_rows({"1": (100, 0)})
     counts = [refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)]
     assert counts[0]["superseded"] == 1
@@ -183,7 +183,7 @@ def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monk
 def test_slow_select_is_accepted_by_processes_that_are_replaced_after_each(schedule, source, client, monkeypatch):
     monkeypatch.setattr(table, "AGE_ERROR_S", 0.02)
     fetch = source.fetch
-    source.fetch = lambda row_ids: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
+    source.fetch = lambda row_ids, positions=None: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
     schedule.put_rows({"1": (100, 0)})
     counts = []
     while not counts or (counts[-1]["superseded"] and len(counts) < 5):
@@ -203,7 +203,7 @@ def test_slow_commit_is_refused_and_then_accepted(schedule, source, client, monk
     monkeypatch.setattr(read_limit, "slow_s", {})
     fetch = source.fetch
     source.load()
-    source.fetch = lambda row_ids: client.client_pause(300, all=False) and fetch(row_ids)
+    source.fetch = lambda row_ids, positions=None: client.client_pause(300, all=False) and fetch(row_ids)
     schedule.put_rows({"1": (100, 0)})
     counts = []
     while not counts or (counts[-1]["superseded"] and len(counts) < 5):

@@ -79,8 +79,8 @@ def test_row_whose_value_has_changed_since_the_look_is_not_confirmed(doc, client
     doc.age()
     versions = doc.source.fetch_versions
 
-    def interfere(row_ids):
-        found = versions(row_ids)
+    def interfere(row_ids, positions):
+        found = versions(row_ids, positions)
         if event == "expired":
             client.delete("inv:1,a")
         elif event == "dropped":

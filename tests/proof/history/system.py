@@ -36,10 +36,12 @@ ON CONFLICT (id) DO UPDATE SET version = excluded.version, share = excluded.shar
 class ReadBefore:
     """Source with rows read earlier, as a slow worker holds them."""
 
+    engine = None
+
     def __init__(self, source, row_ids):
         self.fetched = source.fetch(row_ids)
 
-    def fetch(self, row_ids):
+    def fetch(self, row_ids, positions=None):
         return self.fetched
 
 

@@ -227,6 +227,7 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "check_clock": {"ignore-filled", "ignore-gap", "ignore-step"},
+    "check_positions": {"forget-reads", "overrule", "read-early", "wait-for-ever"},
     "claim_rows": {
         *("crowd-out", "ignore-queue", "look-at-all", "look-past-the-cap"),
         *("no-cap", "trust-future-pace", "trust-future-work"),

@@ -22,17 +22,27 @@ class BoundedConnection(Connection[tuple[Any, ...]]):
         """Statement that sets up a transaction, as a pooler may lend the session: read-only, bounded, exact texts."""
         return read_sql("postgresql_settings").format(timeout_ms=max(1, round(self.statement_timeout_s * 1000)))
 
-    def read(self, query: str, parameters: Any) -> Cursor[tuple[Any, ...]]:
-        """Run a SELECT in one round trip, a pipeline that is a transaction of its own with `settings`."""
-        cursor = self.cursor()
+    def read(self, query: str, parameters: Any, around: str = "") -> tuple[Cursor[tuple[Any, ...]], ...]:
+        """Run a SELECT in one round trip, a pipeline that is a transaction of its own with `settings`.
+
+        `around`, another SELECT, is run before and after it; their cursors follow. Each sees what is committed when it
+        begins.
+        """
+        cursor, marks = self.cursor(), [self.cursor(), self.cursor()] if around else []
         with self.pipeline():
             try:
+                if around:
+                    self.execute("SET transaction_isolation = 'read committed'")
                 self.execute(self.settings)
+                for mark in marks[:1]:
+                    mark.execute(around)
                 cursor.execute(query, parameters)
+                for mark in marks[1:]:
+                    mark.execute(around)
             except OperationalError:
                 if not self.closed:  # else psycopg would log what the end of the pipeline raises
                     raise
-        return cursor
+        return cursor, *marks
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
         """Run one exchange of psycopg with the server. Raises OperationalError when the server is silent.

@@ -28,6 +28,14 @@ class PostgreSQL(Dialect):
 
     session_id = "SELECT pg_backend_pid()"
     clock = "SELECT extract(epoch FROM clock_timestamp())::float8"
+    position = """
+SELECT pg_is_in_recovery(),
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text
+"""
+    lag = """
+SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+       ELSE greatest(0, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()))::float8 END
+"""
     tomorrow = "now() + interval '1 day'"
 
     def engine_arguments(self, url: URL, statement_timeout_s: float, setting: str) -> tuple[URL, dict[str, Any]]:

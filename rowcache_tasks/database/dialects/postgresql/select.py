@@ -1,5 +1,6 @@
 """SELECT of a batch of rows from PostgreSQL, in one round trip."""
 
+import math
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
@@ -8,6 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from rowcache_tasks.database.dialects.dialect import Dialect
+from rowcache_tasks.schedule.position import ReadPosition, number_of
 
 
 class BatchSelect:
@@ -22,8 +24,11 @@ class BatchSelect:
         """Return the rows with some keys. Raises DBAPIError when connection or statement cannot be used any more."""
         driver_connection: Any = connection.connection.driver_connection
         try:
-            cursor = driver_connection.read(self._sql, self._dialect.parameters(keys))
+            around = self._dialect.position if self._dialect.is_located else ""
+            cursor, *marks = driver_connection.read(self._sql, self._dialect.parameters(keys), around)
             rows: Sequence[Any] = cursor.fetchall()
+            if marks:
+                connection.info[ReadPosition] = position_of(*(mark.fetchone() for mark in marks))
         except connection.dialect.loaded_dbapi.Error as error:
             if driver_connection.closed or self._dialect.is_outdated(error):
                 driver_connection.close()
@@ -44,3 +49,11 @@ class BatchSelect:
 
     def _outdated(self, error: Exception) -> DBAPIError:
         return DBAPIError(self._sql, None, error, hide_parameters=True, connection_invalidated=True)
+
+
+def position_of(before: tuple[bool, str], after: tuple[bool, str]) -> ReadPosition:
+    """Return the bounds of a SELECT, of the answers to `position` before and after it.
+
+    A snapshot of the primary may lack a commit whose position it has passed, and no commit that anybody was told of.
+    """
+    return ReadPosition(number_of(before[1]) if before[0] else math.inf, number_of(after[1]))

@@ -1,0 +1,119 @@
+"""Rows of a primary and a standby that applies changes late: values never go back, and requests are honored."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from celery import Celery
+from sqlalchemy import create_engine, text
+from support.waiting import wait_until
+
+from rowcache_tasks import ReadThrough, RowCache
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
+from rowcache_tasks.ops.problem import table_problems
+from rowcache_tasks.ops.snapshot import read_snapshots
+from rowcache_tasks.reader.fill import loader
+from rowcache_tasks.schedule.position import need_position
+from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.worker.refresh import refresh_claim
+
+ROWS = [str(n) for n in range(60)]
+TOUCHED = ROWS[:30]
+LAG_S = 3
+ROUNDS = 50
+
+
+class Shop:
+    """Table with versions on both servers, and the cache of its rows."""
+
+    def __init__(self, client, postgres, standby):
+        self.table = Table("inv", "replicated", replica=True)
+        self.client, self.schedule = client, Schedule(client, self.table)
+        self.primary = create_engine(postgres.url, isolation_level="AUTOCOMMIT")
+        self.engines = [create_source_engine(url, statement_timeout_s=10) for url in (postgres.url, standby.url)]
+        self.of_primary, self.of_standby = (Source(engine, self.table) for engine in self.engines)
+        self.url = postgres.url
+        self.version = self.run("SELECT max(v) FROM replicated")
+        self.seen = dict.fromkeys(ROWS, -1)
+        self.reads = self.back = 0
+
+    def run(self, statement):
+        with self.primary.connect() as connection:
+            result = connection.execute(text(statement))
+            return result.scalar() if result.returns_rows else None
+
+    def change(self):
+        """Change all rows; return the position after the commit."""
+        self.version += 1
+        self.run(f"UPDATE replicated SET v = {self.version}")
+        return self.run("SELECT pg_current_wal_insert_lsn()::text")
+
+    def touch(self, position):
+        need_position(self.client, self.table, TOUCHED, position)
+        self.schedule.touch_rows(TOUCHED)
+
+    def refresh(self, source):
+        """Refresh what is due; count the values that went back, and those that are older than asked for."""
+        claim, _ = self.schedule.claim_rows(1000, 30)
+        if claim.row_ids:
+            refresh_claim(self.schedule, source, claim, Backoff())
+        self.client.delete("queue:")
+        for row_id, value in zip(ROWS, self.client.mget(f"inv:{row_id}" for row_id in ROWS), strict=True):
+            version = json.loads(value)["v"] if value else -1
+            self.reads += 1
+            self.back += version < self.seen[row_id]
+            if version != self.seen[row_id] and row_id in TOUCHED:
+                self.back += version < self.version
+            self.seen[row_id] = version
+
+    def is_fresh(self):
+        self.refresh(self.of_standby)
+        return set(self.seen.values()) == {self.version}
+
+    def close(self):
+        for engine in (self.primary, *self.engines):
+            engine.dispose()
+
+
+@pytest.fixture
+def shop(client, postgres, standby):
+    shop = Shop(client, postgres, standby)
+    yield shop
+    shop.close()
+
+
+def test_none_of_3000_reads_goes_back_with_a_standby_that_applies_3_s_late(shop):
+    shop.schedule.put_rows(dict.fromkeys(ROWS, (0.01, 0)))
+    sources = [shop.of_primary, shop.of_standby]
+    for _ in range(ROUNDS):
+        shop.touch(shop.change())
+        shop.refresh(random.choice(sources))
+    assert int(shop.client.hget("stats:", "superseded")) > 0
+    assert b"read-from-a-replica-that-is-behind" in shop.client.lindex("outcomes:", 0)
+    shop.touch(shop.change())
+    wait_until(shop.is_fresh, "the standby has all that was asked for")
+    assert shop.reads >= 3000
+    assert shop.back == 0
+    lag_s = float(shop.client.hget("state:", "replica_lag_s"))
+    assert 0 <= lag_s < 60
+    (table,) = read_snapshots(shop.client, [replace(shop.table, replica=False)], 30)
+    assert table.replica_lag_s == lag_s
+    assert [finding.text for finding in table_problems(table, 60) if "from a replica" in finding.text]
+
+
+def test_reader_returns_a_row_that_was_read_too_early_and_does_not_cache_it(shop, valkey, standby):
+    need_position(shop.client, shop.table, ["1"], "FFFFF/0")
+    app = Celery(set_as_current=False)
+    tables = {"inv": {"table": "replicated", "replica": True}}
+    app.conf.update(rowcache_redis_url=valkey.url_for(9), rowcache_tables=tables)
+    with RowCache("inv", app=app, timeout=20, read_through=ReadThrough(database_url=standby.url)) as reader:
+        assert len(reader.get_many([1, 2], fill=True)) == 2
+        assert reader.age(1) is None, "not cached"
+        assert reader.age(2) is not None
+    with RowCache("inv", app=app, timeout=20, read_through=ReadThrough(database_url=shop.url)) as reader:
+        assert reader.get(1, fill=True)
+        assert reader.age(1) is not None
+    loader.close()
