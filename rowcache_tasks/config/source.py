@@ -39,11 +39,7 @@ def override(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(known: Iterable[str], app: Any = None) -> dict[str, Any]:
-    """Return the settings of an application, default the installed one; else those of the configuration module.
-
-    A setting that is missing there comes from the environment: ROWCACHE_*, only `known` names. Raises ConfigError when
-    there is no module and no application, and the environment lacks one of REQUIRED.
-    """
+    """Return the settings of `app` or the installed one, else the module, and the environment. Raises ConfigError."""
     if app is None and _finders:
         app = _finders[0]()
     found = {} if app is None else read_application(app)

@@ -98,11 +98,7 @@ def finite(value: float) -> float:
 
 
 def embedded(value: str | bytes) -> msgspec.Raw:
-    """Embed JSON text of the database. Refuse a text that a reader cannot decode.
-
-    Costs about 1 us for 150 bytes. Databases accept more than parsers do: MariaDB any escape, PostgreSQL's json lone
-    surrogates, both numbers of any size.
-    """
+    """Embed JSON text; refuse what no reader can decode, such as lone surrogates; 1 us for 150 bytes."""
     text = value if isinstance(value, str) else value.decode()
     try:
         decode_json(text)

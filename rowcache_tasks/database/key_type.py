@@ -138,11 +138,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def moment_key(*, is_utc: bool) -> KeyType:
-    """Date and time in ISO 8601, without zeros at the end of the fraction.
-
-    `is_utc`: the column holds moments. A text without a zone is in UTC; the canonical text ends in Z. Otherwise a text
-    with a zone is refused.
-    """
+    """Date and time in ISO 8601. `is_utc`: moments, where a text without a zone is in UTC; else a zone is refused."""
 
     def parse(text: str) -> str:
         value = parse_moment(text)

@@ -1,7 +1,4 @@
-"""Changed rows of tables of one PostgreSQL database, by a logical replication slot that the user has made.
-
-The slot is read with SQL functions. Changes stay in it until they are applied, so a crash repeats some and loses none.
-"""
+"""Changed rows of PostgreSQL tables, by a logical replication slot."""
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,7 +110,7 @@ def driver_value(sql_type: str, text: str) -> Any:
 
 
 class Slot:
-    """Reader of a slot of the plugin pgoutput. Not thread-safe."""
+    """Reader of a slot of pgoutput, which keeps changes until they are applied: a crash repeats some and loses none."""
 
     def __init__(self, engine: Engine, tables: Sequence[Table], name: str) -> None:
         self.name = name  # of the slot, and of the publication

@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SelectByKeys, dialect_of
+from rowcache_tasks.database.keys import QueryRows
 from rowcache_tasks.database.lookup import Fetched, Found, lookup
 from rowcache_tasks.database.outage import Outage, original, source_errors
-from rowcache_tasks.database.query_rows import QueryRows
 from rowcache_tasks.database.table import SourceTable, load_table
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import MAX_TEXT, one_line

@@ -138,12 +138,7 @@ class Batches:
 
 
 def fill_batches(work: Workload, on: Deployment, dispatchers: int) -> Batches:
-    """Return how full batches get: each has the rows that fall due while no dispatcher can claim.
-
-    `missed` due times pass in one cycle of a dispatcher. If none passes, the dispatcher waits for one: the mean number
-    is missed + exp(-missed). After a batch that is not full, the dispatcher pauses, and once more so long for each
-    batch that no worker has started. Longer cycles make fuller batches, and fuller batches longer cycles.
-    """
+    """Return how full batches get (docs/capacity.md): longer cycles make fuller batches, and these longer cycles."""
     together, pass_s, row_s = min(work.together, on.batch_size), on.takes_s(PASS_US), on.core_s(ROW_PASS_US)
 
     def after(cycle_s: float) -> tuple[float, float, float]:

@@ -28,10 +28,7 @@ EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 
 
 def make_files(redis_url: str, database_url: str | None) -> tuple[dict[str, str], list[str]]:
-    """Return the text of each file, and the tables found, each with its key. The database is only read.
-
-    Raises ConfigError for a URL, SourceError when the database cannot be read.
-    """
+    """Return the text of each file, and the tables found with their keys. Raises ConfigError, SourceError."""
     parse_redis_url("--redis", redis_url)
     here, extra = files("rowcache_tasks.ops"), "worker"
     names = ("celeryconfig.in", "compose.yaml", "env.in")

@@ -1,1 +1,1 @@
-"""Overrides of Celery and kombu: transport, worker consumer, shutdown."""
+"""Overrides of Celery and kombu: transport, worker consumer, worker steps."""

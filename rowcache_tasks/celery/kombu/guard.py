@@ -11,10 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def guarded(tested: Mapping[str, str]) -> Callable[[type], Any]:
-    """Return a class decorator that replaces an override by its base, with a warning, when upstream is another.
-
-    `tested`: "module:Class.function" -> digests of its source that the override was tested with, divided by spaces.
-    """
+    """Return a decorator that replaces an override by its base unless `tested` has the upstream digests."""
 
     def choose(override: type) -> Any:
         found = {function: digest_of(function) for function in tested}

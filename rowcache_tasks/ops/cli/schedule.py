@@ -1,8 +1,4 @@
-"""Commands that change a schedule, of some rows or of a whole table.
-
-schedule-table, schedule-query and reconcile read the database themselves, without a worker. After an interruption the
-same command does the rest.
-"""
+"""Commands that change a schedule, of some rows or of a whole table."""
 
 from dataclasses import asdict
 from functools import partial

@@ -10,9 +10,9 @@ from support.overrides import OVERRIDES, REPLACED_UPSTREAM
 SHOW = """
 import sitecustomize
 from rowcache_tasks.celery import app
-from rowcache_tasks.celery.kombu import consumer, shutdown, transport
+from rowcache_tasks.celery.kombu import consumer, step, transport
 print(*[kind.__name__ for kind in consumer.WorkerConsumer.__mro__ if kind.__module__ == consumer.__name__])
-print(consumer.WorkerConsumer.Blueprint.__name__, shutdown.GiveBack.__name__)
+print(consumer.WorkerConsumer.Blueprint.__name__, step.GiveBack.__name__)
 channels = [kind.Channel for kind in transport.OF_PACKAGE.values() if hasattr(kind, "Channel")]
 print(*{kind.QoS.__name__ for kind in channels}, *{part.__name__ for kind in channels for part in kind.__mro__})
 print(*{part.__name__ for kind in channels for part in kind.Message.__mro__})

@@ -1,15 +1,17 @@
-"""Worker step that notes the worker in Redis while it consumes."""
+"""Worker steps: a note while it consumes; fetched messages given back at its end."""
 
 import logging
 import time
+from queue import Empty
 from typing import Any
 
-from celery.bootsteps import StartStopStep
+from celery.bootsteps import CLOSE, StartStopStep  # type: ignore[attr-defined]
 from celery.worker import state
 from celery.worker.consumer import Tasks
 
 from rowcache_tasks.celery.application import is_package, names_of, settings_of
 from rowcache_tasks.celery.defaults import REFRESH_TASK
+from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.schedule.process import WORKER, ProcessNote
 from rowcache_tasks.worker.busy import read_costs
 
@@ -19,7 +21,7 @@ TICK_S = 1.0
 
 
 class Presence(StartStopStep):
-    """Runs while the consumer is connected."""
+    """Notes the worker while its consumer is connected, by its event loop: a worker that hangs writes no note."""
 
     requires = (Tasks,)
 
@@ -79,3 +81,52 @@ class Presence(StartStopStep):
         )
         if is_written:
             self._batches = batches
+
+
+@guarded(
+    {
+        "kombu.transport.redis:Channel._brpop_read": "9a9f7f5a6ad9 c42518699709",
+        "kombu.transport.redis:QoS.restore_by_tag": "58e161d81b6f",
+    }
+)
+class GiveBack(StartStopStep):
+    """Gives fetched messages back before all other steps stop, so that other workers find them (docs/upstream.md).
+
+    If the process dies on the way, the broker delivers them after its visibility_timeout, and the rows of a batch are
+    due when their lease ends. RabbitMQ itself gives them back.
+    """
+
+    requires = (Tasks,)
+
+    def start(self, consumer: Any) -> None:
+        """Do nothing at the start."""
+
+    def stop(self, consumer: Any) -> None:
+        """Return the messages that are not running to their queue, unless only the connection is made anew."""
+        channel: Any = getattr(consumer.task_consumer, "channel", None)
+        if consumer.blueprint.state != CLOSE or not hasattr(getattr(channel, "qos", None), "restore_by_tag"):
+            return
+        consumer.task_consumer.on_message = lambda _: None  # unacknowledged
+        read_last_reply(channel)
+        consumer.task_consumer.cancel()
+        # Active once its process says so; handed to the pool, it runs all the same.
+        running = {
+            request.message.delivery_tag
+            for request in (*state.active_requests, *state.reserved_requests)
+            if request in state.active_requests or request._apply_result is not None
+        }
+        qos = channel.qos
+        tags = [tag for tag in tuple(qos._delivered) if tag not in running and tag not in qos._dirty]
+        for tag in reversed(tags):  # the oldest last: it goes to the head
+            qos.restore_by_tag(tag)
+            qos.ack(tag)
+        logger.info("gave back %d messages that were not started", len(tags))
+
+
+def read_last_reply(channel: Any) -> None:
+    """Wait for the reply to the BRPOP under way, for a second at most: it may be one message more."""
+    if channel._in_poll:  # as Channel.close() does, too late
+        try:
+            channel._brpop_read()
+        except (Empty, *channel.connection_errors) as error:
+            logger.debug("no message came any more: %r", error)
