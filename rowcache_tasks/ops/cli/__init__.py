@@ -44,17 +44,19 @@ class LazyGroup(DYMGroup):  # type: ignore[misc]  # no types
         return command
 
 
-EXAMPLES = """\b
+REPOSITORY = "https://github.com/rowcache-tasks/rowcache-tasks"
+EXAMPLES = f"""\b
 Examples:
   celery -A rowcache_tasks rowcache status --watch
   celery -A rowcache_tasks rowcache schedule inv 10 42 43
   celery -A rowcache_tasks rowcache explain inv 42
   celery -A rowcache_tasks rowcache doctor
 
-What to do when something is wrong: docs/operations.md"""
+Docs: {REPOSITORY}/tree/v{__version__}/docs
+Questions and faults: {REPOSITORY}/issues"""
 
 
 @click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rowcache_tasks")
 def rowcache(**_: object) -> None:  # Celery 5.6 passes the preload options of an application
-    """Inspect and change the row cache directly in Redis, without a worker."""
+    """Inspect and change the row cache in Redis, without a worker."""

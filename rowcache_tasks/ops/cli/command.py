@@ -1,10 +1,11 @@
 """Parts of commands: examples in the help, TABLE, --json, output for people, progress."""
 
 import json
+import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import repeat
@@ -71,11 +72,23 @@ def command(*examples: str, cls: type[click.Command] = click.Command) -> Callabl
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a line; on a terminal, wrapped at its width."""
-    if (sys.stderr if err else sys.stdout).isatty():
-        width = shutil.get_terminal_size().columns
-        indent = " " * (len(text) - len(text.lstrip()))
-        text = click.wrap_text(text.lstrip(), width, indent, f"{indent}      ")
-    click.echo(text, err=err)
+    click.echo(wrapped(text) if (sys.stderr if err else sys.stdout).isatty() else text, err=err)
+
+
+def wrapped(text: str) -> str:
+    """Wrap a line at the width of the terminal."""
+    indent = " " * (len(text) - len(text.lstrip()))
+    return click.wrap_text(text.lstrip(), shutil.get_terminal_size().columns, indent, f"{indent}      ")
+
+
+def page(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal through $PAGER, default less, which ends by itself when they fit on the screen."""
+    if not sys.stdout.isatty():
+        for line in lines:
+            click.echo(line)
+        return
+    os.environ.setdefault("LESS", "FRX")  # as git does
+    click.echo_via_pager(f"\n{wrapped(line)}" if number else wrapped(line) for number, line in enumerate(lines))
 
 
 def say_lines(found: Any, as_json: bool) -> None:

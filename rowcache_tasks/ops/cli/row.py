@@ -18,7 +18,7 @@ from rowcache_tasks.ops.cli.command import (
     command,
     json_option,
     limit_option,
-    say,
+    page,
     show_progress,
     table_argument,
 )
@@ -81,19 +81,18 @@ READ = 10_000  # failing rows of one table that are read to find the worst
 def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
     """List rows whose last refresh failed, most failures first. A successful refresh removes a row."""
     listed: dict[str, Any] = {}
+    shown: list[str] = []
     with open_access() as access:
         settings = access.settings
         for one in [settings.table(table)] if table else settings.tables.values():
             count: Any = sum(int(access.client.hlen(part.keys.failures)) for part in one.parts)
             worst, searched = find_worst(access, one, limit)
-            if not as_json:
-                list_failures(one.name, count, searched, worst, access.client.time()[0])
+            shown += failure_lines(one.name, count, searched, worst, access.client.time()[0])
             released = None
             if release:
                 with show_progress(f"{one.name}: releasing", count) as report:
                     released = release_failing(access, one, report)
-                if not as_json:
-                    click.echo(f"{one.name}: {show_count(released, 'row')} due now")
+                shown.append(f"{one.name}: {show_count(released, 'row')} due now")
             rows = [
                 {"row_id": it.row_id, "failures": it.failures, "failed_at": finite(it.at), "error": one_line(it.error)}
                 for it in worst
@@ -101,6 +100,8 @@ def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
             listed[one.name] = {"failing": count, "rows": rows, "released": released}
     if as_json:
         click.echo(json.dumps({"tables": listed}))
+    else:
+        page(shown)
 
 
 def release_failing(access: Access, table: Table, report: Callable[[int], None] = lambda _: None) -> int:
@@ -121,14 +122,14 @@ def find_worst(access: Access, table: Table, limit: int) -> tuple[list[Failure],
     return heapq.nlargest(limit, found, key=lambda failure: (failure.failures, failure.at)), len(found)
 
 
-def list_failures(table: str, count: int, searched: int, worst: Sequence[Failure], now: int) -> None:
-    """Print failing rows of a table, one printable line each, whatever the failure holds."""
+def failure_lines(table: str, count: int, searched: int, worst: Sequence[Failure], now: int) -> Iterator[str]:
+    """Yield a printable line for each failing row of a table, whatever the failure holds, below one for the table."""
     among = f" among {searched:,} of them" if count > searched else ""
     shown = f", the worst {len(worst)}{among}:" if count > len(worst) else ":" if worst else ""
-    click.echo(f"{table}: {show_count(count, 'failing row')}{shown}")
+    yield f"{table}: {show_count(count, 'failing row')}{shown}"
     for failure in worst:
         times, ago = show_count(failure.failures, "time"), show_duration(max(0.0, now - failure.at))
-        say(f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {one_line(failure.error)}")
+        yield f"  {show_text(failure.row_id)}  {times}, last {ago} ago: {one_line(failure.error)}"
 
 
 ORDERS = {
@@ -156,11 +157,12 @@ def rows(table: str, order: str | None, prefix: str, limit: int, as_json: bool) 
     """List rows of TABLE; in no order unless one is given. Memory does not depend on the size of the table."""
     with open_access() as access:
         chosen = access.settings.table(table)
-        for row in islice(walk_rows(access.client, chosen, order or "any", prefix), limit or None):
-            if as_json:
-                click.echo(json.dumps(row_as_json(row)))
-            else:
-                say(f"{show_text(row.row_id)}  {one_line(describe_row(row, chosen))}")
+        found = islice(walk_rows(access.client, chosen, order or "any", prefix), limit or None)
+        if not as_json:
+            page(f"{show_text(row.row_id)}  {one_line(describe_row(row, chosen))}" for row in found)
+            return
+        for row in found:
+            click.echo(json.dumps(row_as_json(row)))
 
 
 def row_as_json(row: RowState) -> dict[str, Any]:

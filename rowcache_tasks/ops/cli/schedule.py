@@ -176,14 +176,15 @@ def reconcile(table: str, delay: str, as_json: bool) -> None:
 @command("drop-table inv")
 @table_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-input", is_flag=True, help="Do not ask: without --yes, change nothing.")
 @json_option
-def drop_table(table: str, yes: bool, as_json: bool) -> None:
+def drop_table(table: str, yes: bool, no_input: bool, as_json: bool) -> None:
     """Stop caching TABLE: drop all rows and values. Rows scheduled from now on stay."""
     with open_access() as access:
         schedule, state = access.schedule(table), access.table_state(table)
         scheduled = state.count_rows()
         if not yes:
-            confirm(f"{table}: drop {show_count(scheduled, 'row')} and their values?")
+            confirm(f"{table}: drop {show_count(scheduled, 'row')} and their values?", no_input)
         with show_progress(f"{table}: dropping", scheduled) as report:
             found = drop_rows_of(schedule, state, access.new_stamp(table), lambda dropped, kept: report(dropped + kept))
     left = f", {found.kept:,} left alone: scheduled meanwhile" if found.kept else ""
@@ -191,13 +192,16 @@ def drop_table(table: str, yes: bool, as_json: bool) -> None:
     tell(as_json, text, table=table, rows=found.dropped, left_alone=found.kept)
 
 
-def confirm(question: str) -> None:
+def confirm(question: str, no_input: bool) -> None:
     """Ask on stderr; raises FailedError for any answer but yes, or none."""
+    unanswered = FailedError("nobody answers, and nothing was changed: add --yes where nobody can")
+    if no_input:
+        raise unanswered
     try:
         is_wanted = click.confirm(question, err=True)
     except click.Abort:
         click.echo(err=True)
-        raise FailedError("nobody answers, and nothing was changed: add --yes where nobody can") from None
+        raise unanswered from None
     if not is_wanted:
         raise FailedError("not confirmed, and nothing was changed")
 

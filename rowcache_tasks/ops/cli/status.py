@@ -16,7 +16,7 @@ import redis
 
 from rowcache_tasks.errors.text import align, one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_access
-from rowcache_tasks.ops.cli.command import command, json_option
+from rowcache_tasks.ops.cli.command import command, json_option, page
 from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
@@ -195,7 +195,10 @@ def status(interval_s: float | None, as_json: bool) -> None:
     with open_access() as access:
         if interval_s is None:
             found = read_status(access, None)
-            click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.page()))
+            if as_json:
+                print_json(found)
+            else:
+                page("\n".join(found.page()).splitlines())
             return
         can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         show = print_json if as_json else redraw if can_redraw else print_lines()

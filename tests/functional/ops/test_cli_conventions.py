@@ -1,7 +1,9 @@
 """What holds for each command: help, examples, --json, mistakes, pipes, signals, completion."""
 
+import contextlib
 import json
 import os
+import pty
 import shlex
 import signal
 import socket
@@ -13,11 +15,13 @@ from types import SimpleNamespace
 
 import click
 import pytest
+from celery.bin.celery import celery
 from click.testing import CliRunner
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
 
-from rowcache_tasks.ops.cli import COMMANDS, rowcache
+from rowcache_tasks import __version__
+from rowcache_tasks.ops.cli import COMMANDS, REPOSITORY, rowcache
 from rowcache_tasks.schedule.rows import Backoff
 
 SERVERS = {"dispatch", "follow", "metrics"}
@@ -85,6 +89,12 @@ def test_list_of_commands_is_not_cut_at_80_columns():
     assert {line.split()[0] for line in lines if line.startswith("  ")} >= set(COMMANDS)
     assert max(map(len, lines)) <= 80
     assert not [line for line in lines[1:] if line.endswith("...")]
+    assert {line.split()[-1] for line in lines if "https://" in line} == {
+        f"{REPOSITORY}/tree/v{__version__}/docs",
+        f"{REPOSITORY}/issues",
+    }
+    listed = celery.get_help(click.Context(celery, terminal_width=80))
+    assert " rowcache  Inspect and change the row cache in Redis, without a worker.\n" in listed
 
 
 def test_each_command_that_prints_a_result_prints_it_as_json(shop, schedule, client):
@@ -144,10 +154,12 @@ def test_after_two_dashes_everything_is_a_row_id(shop, client):
 
 def test_drop_table_that_nobody_confirms_says_how_to(shop, schedule, client):
     schedule.put_rows({"1": (5, 0)})
-    done = run("drop-table", "inv")
-    assert done.exit_code == 1
-    assert done.stderr.endswith("nobody answers, and nothing was changed: add --yes where nobody can\n")
-    assert client.zcard("schedule:") == 1
+    for words, answer in (((), None), (("--no-input",), "y\n")):
+        done = run("drop-table", "inv", *words, input=answer)
+        assert done.exit_code == 1
+        assert done.stderr.endswith("nobody answers, and nothing was changed: add --yes where nobody can\n")
+        assert client.zcard("schedule:") == 1
+    assert run("drop-table", "inv", "--no-input", "--yes").exit_code == 0
 
 
 # The real command
@@ -156,10 +168,28 @@ def test_drop_table_that_nobody_confirms_says_how_to(shop, schedule, client):
 def test_pipe_that_closes_early_and_ascii_are_no_traceback(shop, schedule):
     schedule.put_rows({f"żółć {n}": (100, 0) for n in range(5000)})
     command = shlex.join([*CELERY, "rowcache", "rows", "inv", "--limit", "0"])
-    env = os.environ | shop | {"PYTHONIOENCODING": "ascii"}
+    env = os.environ | shop | {"PYTHONIOENCODING": "ascii", "PAGER": "false"}
     done = subprocess.run(["sh", "-c", f"{command} | head -n 1"], env=env, check=False, capture_output=True, text=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+def test_long_output_goes_through_the_pager_of_a_terminal(shop, schedule):
+    schedule.put_rows({f"row {n}": (100, 0) for n in range(100)})
+    ours, theirs = pty.openpty()
+    env = os.environ | shop | {"PAGER": "sed s/^/paged:/", "TERM": "xterm"}
+    command = [*CELERY, "rowcache", "rows", "inv", "--limit", "0"]
+    with subprocess.Popen(command, env=env, cwd=ROOT, stdin=theirs, stdout=theirs) as child:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end
+            while found := os.read(ours, 4096):
+                shown += found
+    os.close(ours)
+    assert child.returncode == 0
+    lines = shown.decode().splitlines()
+    assert len(lines) == 100
+    assert all(line.startswith("paged:row ") for line in lines)
 
 
 def test_ctrl_c_while_redis_hangs_is_no_traceback(shop):
@@ -186,9 +216,8 @@ def complete(env, *words):
     return {line.partition(",")[2] for line in done.stdout.splitlines()}
 
 
-def test_shell_completes_commands_options_and_tables(shop):
+def test_shell_completes_commands_and_tables(shop):
     begin = ("celery", "-A", "rowcache_tasks", "rowcache")
     assert complete(shop, *begin, "re") == {"refresh", "reconcile", "resume"}
     assert complete(shop, *begin, "get", "i") == {"inv"}
-    assert complete(shop, *begin, "get", "--j") == {"--json"}
     assert complete(shop, "rowcache", "get", "i") == {"inv"}
