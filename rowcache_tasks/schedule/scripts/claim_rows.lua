@@ -34,10 +34,8 @@ local oldest = redis.pcall('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 if oldest and now - oldest > least_s / 2 then return {claimed_at} end
 -- mutant: claim-all -> local last = '+inf'
 local last = now
-local due = redis.call(
-  'ZRANGE', schedule, due_since, last, 'BYSCORE', 'LIMIT', 0, math.max(limit, looks), 'WITHSCORES')
-local row_ids = {}
-for i = 1, #due / 2 do row_ids[i] = due[2 * i - 1] end
+local row_ids = redis.call(
+  'ZRANGE', schedule, due_since, last, 'BYSCORE', 'LIMIT', 0, math.max(limit, looks))
 -- @include proven
 local delays = {}
 if #row_ids > 0 then delays = redis.call('ZMSCORE', delay, unpack(row_ids)) end
@@ -54,22 +52,21 @@ end
 -- @include estimate_unproven
 -- @include pace
 local claimed, dropped, values, is_held_back = {}, {}, {}, false
-local first_due
+local count = 0
 for i, row_id in ipairs(row_ids) do
-  if is_wanted(i) and #claimed >= allowed then
-    -- mutant: look-past-the-cap
-    if looks > 0 and not is_held_back then go_on_at = due[2 * i] end
-    is_held_back = true
-  elseif is_wanted(i) then
-    claimed[#claimed + 1] = row_id
-    -- 0 is how a foreign client says "at once": no time since which the row has been late.
-    if not first_due and tonumber(due[2 * i]) > 0 then first_due = due[2 * i] end
-  else
+  if not is_wanted(i) then
     dropped[#dropped + 1] = row_id
     values[#values + 1] = value_prefix .. row_id
     -- mutant: keep-fill
     values[#values + 1] = fill_prefix .. value_prefix .. row_id
     note_outcome(i, 'dropped', delays[i] and 'its-interval-was-set-to-0-or-less')
+  elseif count >= allowed then
+    -- mutant: look-past-the-cap
+    if looks > 0 and not is_held_back then go_on_at = redis.call('ZSCORE', schedule, row_id) end
+    is_held_back = true
+  else
+    count = count + 1
+    claimed[count] = row_id
   end
 end
 local unproven = estimate_unproven(claimed)
@@ -89,8 +86,18 @@ if #dropped > 0 then
   redis.pcall('HINCRBY', stats, 'dropped', #dropped)
   write_outcomes()
 end
+-- The due time of the row that was due first. 0 is how a foreign client says "at once": no time
+-- since which the row has been late.
+local function first_due()
+  for _, row_id in ipairs(claimed) do
+    local due_at = tonumber(redis.call('ZSCORE', schedule, row_id))
+    if due_at > 0 then return due_at end
+  end
+  return now
+end
 local late_ms = 0
 if #claimed > 0 then
+  late_ms = math.floor(math.min((now - first_due()) * 1000, 1e12))
   -- mutant: no-note
   note_clock()
   -- mutant: no-lease
@@ -99,7 +106,6 @@ if #claimed > 0 then
   redis.pcall('ZADD', queue, now, claimed_at)
   if note ~= '' then redis.pcall('ZADD', notes, lease_until, claimed_at .. ' ' .. note) end
   redis.pcall('HINCRBY', stats, 'claimed', #claimed)
-  late_ms = math.floor(math.min((now - (first_due or now)) * 1000, 1e12))
 end
 local next_due = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2] or ''
 if max_rate > 0 then next_due = note_pace(#claimed, is_held_back, next_due) end

@@ -45,24 +45,28 @@ end
 local tally = {refreshed = 0, unchanged = 0, superseded = 0, dropped = 0}
 -- @include adapt
 local changed, kept, committed, due, unfenced, is_unleased = {}, {}, {}, {}, {}, false
+local accepted, ours = 0, 0
 for i, row_id in ipairs(row_ids) do
   -- mutant: commit-without-delay -> local delay_s = tonumber(delays[i] or 1)
   local delay_s = tonumber(delays[i] or 0)
-  local is_ours = is_held(i)
+  local is_ours = is_all_held or is_held(i)
   local outcome, reason = outcome_of(i, delay_s, is_ours)
-  note_outcome(i, outcome, reason)
+  if reason or is_asked[i] == 1 then note_outcome(i, outcome, reason) end
   -- A row that is still ours and is not written is due now.
   -- mutant: refused-is-due-later -> local due_at = next_due(delay_s)
   local due_at = at
   tally[outcome] = tally[outcome] + 1
   if outcome == 'refreshed' then
-    changed[#changed + 1] = names[i]
-    changed[#changed + 1] = values[i]
+    changed[2 * tally.refreshed - 1] = names[i]
+    changed[2 * tally.refreshed] = values[i]
+  elseif outcome == 'unchanged' then
+    kept[tally.unchanged] = names[i]
   end
-  if outcome == 'unchanged' then kept[#kept + 1] = names[i] end
   if outcome == 'refreshed' or outcome == 'unchanged' then
-    committed[#committed + 1] = row_id
-    due_at = next_due(adapt(i, delay_s, outcome, is_ours))
+    accepted = accepted + 1
+    committed[accepted] = row_id
+    if max_delay_s > 0 then delay_s = adapt(i, delay_s, outcome, is_ours) end
+    due_at = next_dues[delay_s] or next_due(delay_s)
     is_unleased = is_unleased or not is_ours
   elseif outcome == 'superseded' and not is_ours and scores[i] and not fences[i] then
     unfenced[#unfenced + 1] = row_id
@@ -70,8 +74,9 @@ for i, row_id in ipairs(row_ids) do
   -- A row that was rescheduled since the claim keeps its due time.
   -- mutant: overrule -> if true then
   if is_ours then
-    due[#due + 1] = due_at
-    due[#due + 1] = row_id
+    ours = ours + 1
+    due[2 * ours - 1] = due_at
+    due[2 * ours] = row_id
   end
 end
 

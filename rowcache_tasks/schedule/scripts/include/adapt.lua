@@ -11,7 +11,6 @@ local function stay_of(delay_s)
   return left >= 0 and left <= MAX_STAY and left or 0
 end
 local function adapt(i, delay_s, outcome, is_ours)
-  if max_delay_s == 0 then return delay_s end
   local aged_s = math.max(0, now - (tonumber(lasts[i] or now) or now))
   saved = saved + math.max(0, math.min(aged_s, delay_s) / min_delay_s - 1)
   -- Rescheduled since the claim: the delay may be new.

@@ -1,8 +1,8 @@
 -- The cached values of rows; for a value that ends in a comma, the beginning of the same length.
-local names, is_head, cached = {}, {}, nil
+local names, is_head, cached, last_byte = {}, {}, nil, string.byte
 for i, row_id in ipairs(row_ids) do
   names[i] = value_prefix .. row_id
-  if values[i]:byte(-1) == 44 then is_head[i] = true end
+  if last_byte(values[i], -1) == 44 then is_head[i] = true end
 end
 if next(is_head) then
   cached = {}
