@@ -23,7 +23,7 @@ import redis
 from rowcache_tasks.dispatch.failing import Failing
 from rowcache_tasks.dispatch.limits import LOOK_ROWS, LOOKS
 from rowcache_tasks.dispatch.limits import Limits as Limits  # noqa: PLC0414 exported beside Dispatcher
-from rowcache_tasks.dispatch.next_due import read_next_due
+from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.dispatch.parts import Claimed, PartsDispatch, by_table, limit_of
 from rowcache_tasks.dispatch.pressures import Pressures
 from rowcache_tasks.dispatch.sender import Broker, Sender
@@ -57,13 +57,13 @@ class Dispatcher:
         deferral: AbstractContextManager[object] | None = None,
         name: str = "",
     ) -> None:
-        self._client = client
         self._schedules = schedules
         self._limits = limits
         self._facts = {"dispatcher": name, "pid": os.getpid()}
         self._deferral = deferral or nullcontext()
         wakes = [schedule.table.keys.wake for schedule in schedules]
         home = DeploymentNames.of(schedules[0].table.deployment).home
+        self._next_due = NextDue(client, [schedule.table for schedule in schedules])
         self._wakeup = Wakeup(client, [home] if isinstance(client, Servers) else wakes)
         self._pressures = Pressures(client, schedules, broker.queue_length, limits)
         self._sender = Sender(broker, self._pressures.by_queue)
@@ -94,8 +94,9 @@ class Dispatcher:
                 self._resume_at = time.monotonic() + pause_s
 
     def close(self) -> None:
-        """Close the connection that the sleep holds. Idempotent."""
+        """Close the connections that the sleep and the looks hold. Idempotent."""
         self._wakeup.close()
+        self._next_due.close()
 
     def run_once(self) -> float:
         """Make one pass; return the pause before the next in seconds. Raises the errors of claims and sends."""
@@ -141,8 +142,7 @@ class Dispatcher:
         """
         now = time.monotonic()
         if now >= self._look_at or now < min(self._due_at.values()):
-            due_in_s = read_next_due(self._client, [schedule.table for schedule in self._schedules])
-            now = time.monotonic()
+            due_in_s, now = self._next_due.read(), time.monotonic()
             self._due_at = {key: now + seconds for key, seconds in due_in_s.items()}
             self._look_at = now + self._poll_interval_s
             self._failing.keep(schedule.table.label for schedule in self._due(now))

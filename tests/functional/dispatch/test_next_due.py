@@ -10,7 +10,7 @@ from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import read_next_due
+from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule
 
@@ -54,7 +54,11 @@ def dispatcher(build):
 
 
 def look(client):
-    return [*read_next_due(client, TABLES).values()]
+    next_due = NextDue(client, TABLES)
+    try:
+        return [*next_due.read().values()]
+    finally:
+        next_due.close()
 
 
 def schedule_row(client, table, row_id, in_s):
@@ -85,9 +89,11 @@ def test_key_that_is_no_zset_is_left_to_the_claim(client):
 
 
 def test_look_connects_anew_after_its_connection_was_lost(client):
-    look(client)
-    client.client_kill_filter(_type="normal", skipme=True)
-    assert look(client) == [math.inf, math.inf]
+    next_due = NextDue(client, TABLES)
+    for _ in range(3):
+        assert [*next_due.read().values()] == [math.inf, math.inf]
+        client.client_kill_filter(_type="normal", skipme=True)
+    next_due.close()
 
 
 def test_look_at_a_server_that_does_not_answer_ends(valkey):
@@ -143,6 +149,6 @@ def test_woken_dispatcher_claims_without_a_look(client, build, broker, monkeypat
     dispatcher = build(Limits(poll_interval_s=100))
     wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or dispatcher._resume_at, "it has looked")
     Schedule(client, TABLES[1]).put_rows({"1": (3600, 0)})
-    monkeypatch.setattr("rowcache_tasks.dispatch.dispatcher.read_next_due", lambda *_: pytest.fail("it looks"))
+    monkeypatch.setattr("rowcache_tasks.dispatch.dispatcher.NextDue.read", lambda _: pytest.fail("it looks"))
     wait_until(lambda: dispatcher.run(time.monotonic() + 0.01) or broker.sent, "the row is sent")
     assert broker.sent == [("note", ["1"])]

@@ -12,7 +12,7 @@ from support.waiting import wait_until
 from rowcache_tasks import AsyncRowCache, CacheError, Refresher, RowCache
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
-from rowcache_tasks.dispatch.next_due import read_next_due
+from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.reader.near.connection import PROBE_S
 from rowcache_tasks.schedule.connection import connect
@@ -151,9 +151,12 @@ def test_connection_that_another_thread_uses_is_left_alone(pair, client):
 
 def test_client_that_only_reads_leaves_a_replica(pair, client):
     client.zadd("schedule:", {"1": 5e9})
+    next_due = NextDue(client, [Table("inv", "inventory")])
+    assert next_due.read()["wake:"] > 0
     pair.fail_over()
     pair.command(pair.primary, "ZADD", "schedule:", 1, "1")
-    wait_until(lambda: read_next_due(client, [Table("inv", "inventory")])["wake:"] < 0, "it asks the primary", SOON_S)
+    wait_until(lambda: next_due.read()["wake:"] < 0, "it asks the primary", SOON_S)
+    next_due.close()
 
 
 def test_sleeping_dispatcher_is_woken_at_the_new_primary(pair, client):
