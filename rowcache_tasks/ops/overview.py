@@ -8,7 +8,7 @@ import redis
 
 from rowcache_tasks.celery.broker_state import BrokerState, QueueState
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.errors.text import one_line
+from rowcache_tasks.errors.text import one_line, show_count, show_text
 from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.ops.freshness import Freshness
 from rowcache_tasks.ops.parts import read_tables
@@ -100,9 +100,17 @@ class Overview:
 
     @property
     def busy_share(self) -> float | None:
-        """Share of these that the demand of all tables keeps busy; above 1, rows get late. None: not measured."""
-        busy = sum(load.busy for load in self.loads.values())
-        return busy / self.pool if busy and self.pool else None
+        """Share of these that the demand of the measured tables keeps busy; above 1, rows get late. None: of none."""
+        busy = [load.busy for load in self.loads.values() if load.busy is not None]
+        return sum(busy) / self.pool if any(busy) and self.pool else None
+
+    def describe_load(self) -> str:
+        """Return the share of the workers that is needed, and the tables of which it is not known; "" without rows."""
+        size = show_count(self.pool, "process", "processes")
+        names = ", ".join(show_text(name) for name, load in self.loads.items() if load.demand and load.busy is None)
+        share = "" if self.busy_share is None else f"{100 * self.busy_share:.0f} % of {size} of the workers"
+        parts = (f"the delays of the rows ask for {share}" if share else "", names and f"not measured yet of {names}")
+        return "; ".join(filter(None, parts))
 
     def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have noted themselves lately."""

@@ -20,8 +20,8 @@ class Load:
     """What the delays of its rows ask for."""
     capacity: float | None
     """What the workers can do beside the demand of the other tables; None: not measured."""
-    busy: float = 0.0
-    """Processes that the demand keeps busy; 0 where that is not measured."""
+    busy: float | None
+    """Processes that the demand keeps busy; None: not measured."""
 
 
 def read_loads(client: "redis.Redis", settings: Settings, processes: Sequence[Process]) -> dict[str, Load]:
@@ -36,23 +36,26 @@ def pool_of(settings: Settings, processes: Sequence[Process]) -> list[Process]:
 
 
 def divide_capacity(settings: Settings, demands: Mapping[str, Demand], workers: Sequence[Process]) -> dict[str, Load]:
-    """Return the load of each table, as if all messages were as full as the table and the settings allow."""
-    size, total = sum(worker.pool for worker in workers), 0.0
-    row_s: dict[str, float | None] = {}
-    busy: dict[str, float] = {}
-    for name, (rate, rows) in demands.items():
-        row_s[name] = seconds_of_row(name, workers, max(1, min(MAX_SHARED * settings.batch_size, rows)))
-        busy[name] = min(rate, settings.tables[name].max_rate or rate) * (row_s[name] or 0.0)
-        total += busy[name]
-    found = {}
-    for name, demand in demands.items():
-        each_s, cap = row_s[name], settings.tables[name].max_rate or math.inf
-        capacity = min(cap, max(0.0, size - total + busy[name]) / each_s) if each_s and size else None
-        found[name] = Load(demand.rate, capacity, busy[name])
+    """Return the load of each table, as if all messages were as full as the table and the settings allow.
+
+    A row of a table that is not measured yet counts for others as one of the dearest table.
+    """
+    size, found = sum(worker.pool for worker in workers), dict[str, Load]()
+    most_rows = {
+        name: min(MAX_SHARED * settings.batch_size, rows / max(1, size)) for name, (_, rows) in demands.items()
+    }
+    row_s = {name: seconds_of_row(name, workers, max(1, rows)) for name, rows in most_rows.items()}
+    dearest_s = max(filter(None, row_s.values()), default=0.0)
+    caps = {name: settings.tables[name].max_rate or math.inf for name in demands}
+    counted = {name: min(rate, caps[name]) * (row_s[name] or dearest_s) for name, (rate, _) in demands.items()}
+    for name, each_s in row_s.items():
+        free = max(0.0, size - sum(counted.values()) + counted[name])
+        capacity = min(caps[name], free / each_s) if each_s and size else None
+        found[name] = Load(demands[name].rate, capacity, counted[name] if each_s else None)
     return found
 
 
-def seconds_of_row(table: str, workers: Sequence[Process], rows: int) -> float | None:
+def seconds_of_row(table: str, workers: Sequence[Process], rows: float) -> float | None:
     """Return how long a process needs for a row in a message of so many; None: no worker has measured it."""
     measured = [(worker.pool, *worker.costs[table]) for worker in workers if table in worker.costs]
     size = sum(pool for pool, _, _ in measured)

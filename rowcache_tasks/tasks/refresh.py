@@ -104,7 +104,8 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     rows = sum(len(claim.row_ids) for claim in own)
     if known is not None and 2 * counts["failed"] < rows:  # a database that is down refuses in no time
         waits_s = clock(own[0]) - float(own[0].claimed_at)
-        note_message(known.namespace, rows, time.monotonic() - waits_s, began_at)
+        late_s = 0.0 if known.max_rate else own[0].late_ms / 1000  # a cap makes rows late without work
+        note_message(known.namespace, rows, time.monotonic() - waits_s - late_s, began_at)
     late_s = max((clock(claim) - float(claim.claimed_at) + claim.late_ms / 1000 for claim in own), default=math.inf)
     for claim in live:
         if claim not in own:

@@ -32,7 +32,7 @@ READ_INTERVAL_S = 1.0
 
 
 class Admission:
-    """Compares the demand after a change with the capacity. Both are read once a second; own changes add up between."""
+    """Compares the demand after a change with the capacity. Both are read once a second, with own changes between."""
 
     def __init__(self, client: "redis.Redis", settings: Settings) -> None:
         self._client, self._settings = client, settings
@@ -47,10 +47,10 @@ class Admission:
         admitted, and so is what lowers the demand.
         """
         load = self._load(table)
-        added = sum(1 / interval_of(table, delay_s) for delay_s in delays.values())
-        if load.capacity is not None and load.demand + added > load.capacity:
-            added -= self._present(table, delays, only_new=only_new)
-            self._check(table, len(delays), load.demand + added, load.capacity, is_more=added > 0)
+        if load.capacity is None:
+            return
+        added = self._added(table, delays, only_new=only_new)
+        self._check(table, len(delays), load.demand + added, load.capacity, is_more=added > 0)
         self._loads[table.name] = replace(load, demand=load.demand + added)
 
     def admit_rows_of(self, table: Table, count: int | None, delay_s: float) -> Admit:
@@ -60,6 +60,7 @@ class Admission:
         load, wanted = self._load(table), count / interval_of(table, delay_s)
         if load.capacity is not None:
             self._check(table, count, wanted, load.capacity, is_more=wanted > load.demand)
+            self._loads[table.name] = replace(load, demand=max(wanted, load.demand))
         return admit_all
 
     def _load(self, table: Table) -> Load:
@@ -76,16 +77,20 @@ class Admission:
             self._read_at = time.monotonic()
         return self._loads[table.name]
 
-    def _present(self, table: Table, delays: Mapping[str, float], *, only_new: bool) -> float:
-        """Return the refreshes a second that the change replaces, or that it leaves alone."""
-        found = 0.0
-        for part, row_ids in table.divide(delays):
-            ids: Any = [encode_row_id(row_id) for row_id in row_ids]
-            present: Any = self._client.zmscore(part.keys.delay, ids)
+    def _added(self, table: Table, delays: Mapping[str, float], *, only_new: bool) -> float:
+        """Return the refreshes a second by which the demand grows: without those of rows that are scheduled."""
+        parts: Any = table.divide(delays)
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for part, row_ids in parts:
+            pipeline.zmscore(part.keys.delay, [encode_row_id(row_id) for row_id in row_ids])
+        added = 0.0
+        for (_, row_ids), present in zip(parts, pipeline.execute(), strict=True):
             for row_id, delay_s in zip(row_ids, present, strict=True):
-                if delay_s and delay_s > 0:
-                    found += 1 / interval_of(table, delays[row_id] if only_new else delay_s)
-        return found
+                is_present = bool(delay_s and delay_s > 0)
+                if not (only_new and is_present):
+                    added += 1 / interval_of(table, delays[row_id])
+                    added -= 1 / interval_of(table, delay_s) if is_present else 0.0
+        return added
 
     def _check(self, table: Table, rows: int, wanted: float, capacity: float, *, is_more: bool) -> None:
         if not is_more or wanted <= capacity:

@@ -106,9 +106,8 @@ class Status:
         alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
         lines = [f"{level.upper():<4}  {one_line(text)}" for level, text in self.problems]
         lines.append(f"alive: {', '.join(alive)}")
-        if (share := found.busy_share) is not None:
-            size = show_count(found.pool, "process", "processes")
-            lines.append(f"load: the delays of the rows ask for {100 * share:.0f} % of {size} of the workers")
+        if load := found.describe_load():
+            lines.append(f"load: {load}")
         if found.broker_error:
             lines.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
         elif found.queues is not None:

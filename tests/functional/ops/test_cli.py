@@ -345,7 +345,7 @@ def test_wrong_setting_is_one_line(run, valkey, monkeypatch, tmp_path):
 def test_status_is_a_table_with_a_line_for_each_table(run, schedule):
     commit(schedule, {"1": b"{}", "2": b"{}"})
     schedule.put_rows({"3": (5, -20)})
-    header, inv, users, of_ages, ages, other, alive = run("status").stdout.splitlines()
+    header, inv, users, of_ages, ages, other, alive, load = run("status").stdout.splitlines()
     assert " ".join(header.split()) == "TABLE SCHEDULED OVERDUE FOR FAILING RATE LATE P50 P99"
     name, scheduled, overdue, waited, _s, failing, rate, *_late = inv.split()
     assert (name, scheduled, overdue, waited[:3], failing, rate) == ("inv", "3", "1", "20.", "0", "-")
@@ -356,7 +356,7 @@ def test_status_is_a_table_with_a_line_for_each_table(run, schedule):
     assert ages.endswith(" ms")
     assert other.split() == ["users", "-", "-", "-", "-", "0", "0", "never"]
     assert len({len(line) for line in (of_ages, ages, other)}) == 1, "aligned"
-    assert alive == "alive: 1 dispatcher, 1 worker"
+    assert (alive, load) == ("alive: 1 dispatcher, 1 worker", "load: not measured yet of inv")
 
 
 def test_status_fits_80_columns_with_large_numbers_and_long_names(run, client, valkey, monkeypatch, tmp_path):

@@ -16,6 +16,10 @@ from rowcache_tasks.ops.cli import rowcache
 ROWS = [str(n) for n in range(1, 101)]
 
 
+def run(*arguments):
+    return CliRunner().invoke(rowcache, list(arguments), obj=SimpleNamespace(app=None))
+
+
 @pytest.fixture
 def start(valkey, client, tmp_path, monkeypatch):
     """Function that makes this process a worker with these options of `inv`; workers can do 200 refreshes a second."""
@@ -25,7 +29,7 @@ def start(valkey, client, tmp_path, monkeypatch):
     shop.close()
     opened = []
 
-    def run(**options):
+    def begin(**options):
         queries = {"all": "SELECT id FROM inventory"}
         tables = {"inv": {"table": "inventory", "queries": queries, **options}, "users": {"table": "inventory"}}
         url = f"sqlite:///{tmp_path}/shop.db"
@@ -33,7 +37,7 @@ def start(valkey, client, tmp_path, monkeypatch):
         opened[-1].__enter__()
         note(client, pool=2, costs={"inv": (0.0, 0.01), "users": (0.0, 0.01)})
 
-    yield run
+    yield begin
     for each in opened:
         each.__exit__(None, None, None)
 
@@ -44,7 +48,7 @@ def test_rows_that_cannot_be_kept_are_refused_with_numbers_and_nothing_is_change
         tasks.schedule_rows("inv", dict.fromkeys(ROWS, 0.25))
     assert client.exists("schedule:", "delay:", "changed:") == 0
     tasks.schedule_rows("inv", dict.fromkeys(ROWS, 1))
-    for n in range(10):
+    for n in [*[0] * 8, *range(10)]:  # a row counts once, however often it is scheduled
         tasks.schedule_row("inv", f"new {n}", 0.1)
     with pytest.raises(AdmissionError, match="1 row of 'inv': it would need 210 refreshes"):
         tasks.schedule_row("inv", "one more", 0.1)
@@ -98,12 +102,22 @@ def test_capacity_that_is_not_measured_refuses_nothing(start, client):
     note_both(client)
     tasks.schedule_rows("inv", dict.fromkeys(ROWS, 0.05))
     assert client.zcard("delay:") == 100
+    assert "load: not measured yet of inv" in run("status").stdout
+
+
+def test_table_that_is_not_measured_yet_is_named_and_counts_as_the_dearest_one(start, client):
+    start()
+    client.delete("processes:")
+    note(client, pool=2, costs={"inv": (0.0, 0.01)})
+    client.zadd("delay:", dict.fromkeys(ROWS, 1))
+    client.zadd("delay:users", dict.fromkeys(ROWS[:50], 1))
+    shown = " ".join(run("status").stdout.split())
+    assert "ask for 50 % of 2 processes of the workers; not measured yet of users" in shown
+    found = json.loads(run("status", "--json").stdout)["tables"]
+    assert (found["inv"]["capacity"], found["users"]["capacity"]) == (150, None)
 
 
 def test_commands_refuse_and_name_the_load(start, client):
-    def run(*arguments):
-        return CliRunner().invoke(rowcache, list(arguments), obj=SimpleNamespace(app=None))
-
     start(admission="refuse")
     for command in (("schedule", "inv", "0.05", *ROWS[:20]), ("schedule-table", "inv", "0.1")):
         done = run(*command)

@@ -49,6 +49,13 @@ def test_time_between_two_messages_counts_when_the_second_has_waited(note):
     assert message_s + 10 * row_s == pytest.approx(0.1)
 
 
+def test_late_messages_are_as_full_as_they_get(note):
+    note([(1, 1.0), *[(20, 0.05), (10, 0.04)] * 50], waited_s=0.05)
+    assert busy.read_costs([""])[""][0] > 0
+    note([(20, 0.05), (10, 0.04)] * 500, waited_s=60)
+    assert busy.read_costs([""])[""] == (0.0, pytest.approx(0.1 / 15, rel=0.1))
+
+
 def test_table_without_messages_has_no_cost_and_newer_messages_count_for_more(note):
     note([(1, 1.0)] + [(10, 1.0)] * 100)
     note([(10, 0.1)] * 1000)
