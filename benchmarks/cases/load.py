@@ -105,11 +105,10 @@ def run(servers: Servers, options: Options) -> Section:
 
 
 def measure(fleets: dict[str, Fleet], turns: int) -> dict[str, dict[str, list[float]]]:
-    """Let all take turns; return the ratios of each turn, by share and figure."""
+    """Let all take turns; return the ratios of each turn but the first, by share and figure."""
     found: dict[str, dict[str, list[float]]] = {name: {} for name in SHARES}
-    fleets[FULL].take_turn(OVERLOAD_S, FULL_S)  # connections are made
     possible = fleets[FULL].take_turn(OVERLOAD_S, FULL_S)[1]
-    for _ in range(turns):
+    for turn in range(turns + 1):
         for name, share in SHARES.items():
             delay_s = fleets[name].rows / (share * possible)
             look, rate = fleets[name].take_turn(delay_s, SHARE_S)
@@ -117,7 +116,7 @@ def measure(fleets: dict[str, Fleet], turns: int) -> dict[str, dict[str, list[fl
             load, real, demand = look.loads[name], (before + possible) / 2, fleets[name].rows / delay_s
             ratios: dict[str, Any] = {"share": demand / real, "demand": load.demand / demand}
             ratios |= {"capacity": (load.capacity or 0.0) / real, "rate": rate / real}
-            for figure, ratio in ratios.items():
+            for figure, ratio in ratios.items() if turn else ():  # connections are made in the first
                 found[name].setdefault(figure, []).append(round(ratio, 3))
     return found
 
