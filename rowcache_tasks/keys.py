@@ -5,6 +5,7 @@ import re
 import string
 import zlib
 from binascii import crc_hqx
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import ClassVar
@@ -56,6 +57,15 @@ def slot_of(key: str | bytes) -> int:
 def partition_of(row_id: str, partitions: int) -> int:
     """Return the partition of a row; `partitions` is a power of two."""
     return zlib.crc32(row_id.encode("utf-8", "surrogateescape")) & (partitions - 1)
+
+
+def divide_row_ids(row_ids: Iterable[str], partitions: int) -> dict[int, list[str]]:
+    """Return the rows of each partition that has any, in their order."""
+    found: dict[int, list[str]] = {}
+    mask = partitions - 1
+    for row_id in row_ids:  # as partition_of, without a call for each
+        found.setdefault(zlib.crc32(row_id.encode("utf-8", "surrogateescape")) & mask, []).append(row_id)
+    return found
 
 
 @cache

@@ -10,7 +10,7 @@ from rowcache_tasks.config.parse import refusal, seconds
 from rowcache_tasks.config.query import Query
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import nearest, shorten
-from rowcache_tasks.keys import Keys, partition_of, tags_of
+from rowcache_tasks.keys import Keys, divide_row_ids, partition_of, tags_of
 
 AGE_ERROR_S = 1.0  # longest time from the beginning of a read to its commit
 TARGET = 0.999  # of a table with max_staleness and no target
@@ -106,11 +106,8 @@ class Table:
         """Return the rows of each part that has any, in their order."""
         if self.partitions == 1:
             return [(self, [*row_ids])]
-        found: dict[int, list[str]] = {}
-        for row_id in row_ids:
-            found.setdefault(partition_of(row_id, self.partitions), []).append(row_id)
         parts = self.parts
-        return [(parts[number], some) for number, some in found.items()]
+        return [(parts[number], some) for number, some in divide_row_ids(row_ids, self.partitions).items()]
 
     @property
     def age_error_s(self) -> float:

@@ -71,6 +71,5 @@ class Pipeline(NamedTuple):
 
     def _fill(self, client: Any) -> Any:
         pipeline = client.pipeline(transaction=False)
-        for command in self.commands:
-            pipeline.execute_command(*command)
+        pipeline.command_stack = [(command, {}) for command in self.commands]  # without a call for each
         return pipeline

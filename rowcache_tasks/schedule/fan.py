@@ -61,8 +61,8 @@ class ServersPipeline(Pipeline):
         replies: list[Any] = [None] * len(stack)
         with ServersExchange(self._servers, self._client) as exchange:
             by_node: dict[str, list[int]] = {}
-            for place, key in enumerate(keys):
-                by_node.setdefault(exchange.node(key), []).append(place)
+            for place, name in enumerate(map(exchange.node, keys)):
+                by_node.setdefault(name, []).append(place)
             sent = [(some, exchange.send([stack[n][0] for n in some], keys[some[0]])) for some in by_node.values()]
             exchange.read()
         for some, found in sent:
@@ -72,13 +72,12 @@ class ServersPipeline(Pipeline):
         return replies
 
     def _parsed(self, reply: Any, command: Command, options: dict[str, Any]) -> Any:
-        if is_moving(reply):
-            return self._servers.read_again(command, reply)
+        if isinstance(reply, Exception):
+            return self._servers.read_again(command, reply) if is_moving(reply) else reply
         callbacks: Any = self.response_callbacks
-        callback = None if isinstance(reply, Exception) else callbacks.get(command[0])
-        return (
-            callback(reply, **{name: value for name, value in options.items() if name != "keys"}) if callback else reply
-        )
+        if (callback := callbacks.get(command[0])) is None:
+            return reply
+        return callback(reply, **{name: value for name, value in options.items() if name != "keys"})
 
 
 class NodeExchange(Exchange):

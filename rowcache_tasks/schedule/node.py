@@ -12,6 +12,7 @@ KEYLESS = {
     *("TIME", "PING", "INFO", "CLIENT", "CONFIG", "SCRIPT", "CLUSTER", "ECHO", "ACL", "HELLO", "SCAN", "MEMORY"),
     "WAIT",
 }
+KEYED = {"GET", "MGET", "ZMSCORE", "EXISTS"}
 UNASKED_S = 5.0
 """After so long without a command for a node that is away, the next one goes to it."""
 
@@ -82,7 +83,10 @@ def is_pool_exhausted(error: Exception) -> bool:
 
 def key_of(command: Sequence[Any]) -> Any:
     """Return the first key of a command; None: it has none."""
-    name = str(command[0]).upper()
+    name = command[0]
+    if name in KEYED:  # most commands
+        return command[1]
+    name = str(name).upper()
     if name in SCRIPTS:
         return command[3] if int(command[2]) else None
     return None if name in KEYLESS or len(command) == 1 else command[1]

@@ -1,7 +1,7 @@
 """Row ids: text of keys, bytes in Redis, and one key told from many."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableSequence, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -184,3 +184,10 @@ def split_row_id(row_id: str, count: int) -> tuple[str, ...]:
             "write it as part,part,… with %2C for a comma and %25 for a percent sign"
         )
     return tuple(part.replace("%2C", ",").replace("%25", "%") for part in parts)
+
+
+def encode_keys(prefix: str, row_ids: Collection[str]) -> list[bytes]:
+    """Name the keys of values of one part."""
+    names = prefix + f"\0{prefix}".join(row_ids)
+    keys = names.encode("utf-8", "surrogateescape").split(b"\0")  # all at once: a fifth of the time
+    return keys if len(keys) == len(row_ids) else [encode_row_id(prefix + row_id) for row_id in row_ids]
