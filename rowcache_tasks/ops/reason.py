@@ -94,7 +94,7 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
         times, error = show_count(row.failure.failures, "time"), one_line(row.failure.error)
         yield Reason("failing", f"failed {times} in a row: {error}: {next_try(row)}")
     if is_due:
-        yield reason_of_overdue(row, found, notes.last)
+        yield reason_of_overdue(row, found, table, notes.last)
     if row.is_value_gone:
         remedy = f"{COMMAND} refresh {table.name} ROW_ID"
         yield Reason("value_gone", f"its value has expired, was evicted, or was removed by another program: {remedy}")
@@ -126,13 +126,18 @@ def describe_claim(claim: ClaimNote, now: float) -> str:
     return f"{by}, which {claim.worker} (process {claim.worker_pid}) has started{since}"
 
 
-def reason_of_overdue(row: RowState, found: Overview, last: Outcome | None) -> Reason:
+def reason_of_overdue(row: RowState, found: Overview, table: Table, last: Outcome | None) -> Reason:
     """Return the reason for a due row while dispatchers and workers are alive."""
+    if last and last.outcome == "skipped" and last.at > (row.refreshed or 0):
+        return Reason("skipped", f"its last refresh was left out {ago(row, last.at)} ({last.reason}): {next_try(row)}")
     if last and last.outcome == "superseded" and last.at > (row.refreshed or 0):
         text = f"its last refresh was not written {ago(row, last.at)} ({last.reason}): {next_try(row)}"
         return Reason("superseded", text)
     queue = found.names.refresh_queue
     batches, late = found.length(queue), show_duration(-(row.due_in or 0))
+    if found.tables[table.name].is_capped:
+        held = f"due for {late}: max_rate of the table, {table.max_rate:g} refreshes a second, holds rows back"
+        return Reason("capped", f"{held}; they are claimed in order: raise it, or raise delays")
     if batches:
         oldest = "" if found.oldest_batch_s is None else f", the oldest for {show_duration(found.oldest_batch_s)}"
         return Reason(

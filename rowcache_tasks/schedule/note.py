@@ -131,6 +131,21 @@ def ask_outcomes(client: "redis.Redis", part: Table, row_id: str) -> None:
             pipeline.execute()
 
 
+def note_skipped(client: "redis.Redis", keys: Keys, row_ids: Sequence[str], at: float) -> None:
+    """Note that rows of a batch were not refreshed, as it came too late: those that were asked for."""
+    members = [*map(encode_row_id, row_ids)]
+    with suppress(redis.RedisError):
+        asked: Any = client.smismember(keys.asked, members)
+        entries = [
+            b"%.6f skipped its-batch-came-too-late %b" % (at, row)
+            for row, is_asked in zip(members, asked, strict=True)
+            if is_asked
+        ]
+        if entries:
+            client.lpush(keys.outcomes, *entries)
+            client.ltrim(keys.outcomes, 0, MAX_NOTES - 1)
+
+
 def read_notes(client: "redis.Redis", table: Table, part: Table, row: RowState) -> Notes:
     """Read the notes of a row of a part by its due time and its last change. Keys of another type are empty."""
     pipeline = client.pipeline(transaction=False)

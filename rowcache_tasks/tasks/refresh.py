@@ -20,7 +20,7 @@ from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim, from_messages
 from rowcache_tasks.schedule.exchange import Command, Exchange
-from rowcache_tasks.schedule.note import end_notes, start_notes
+from rowcache_tasks.schedule.note import end_notes, note_skipped, start_notes
 from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
 from rowcache_tasks.schedule.servers import open_exchange
 from rowcache_tasks.schedule.trace import span
@@ -90,7 +90,11 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     places = {part.place for part in known.parts} if known else set()
     with open_exchange(runtime.client) as exchange, span("batch", table=str(table), claims=len(sent)):
         live = start_batches(runtime, sent, exchange)
-        counts = Counter(expired=sum(len(claim.row_ids) for claim in sent if claim not in live))
+        expired = [claim for claim in sent if claim not in live]
+        counts = Counter(expired=sum(len(claim.row_ids) for claim in expired))
+        for claim in expired:
+            keys = Keys.of(claim.namespace, runtime.settings.deployment)
+            note_skipped(runtime.client, keys, claim.row_ids, clock(claim))
         own = [claim for claim in live if claim.namespace in places]
         if own:
             schedule, source = runtime.schedule(table), runtime.source(table)

@@ -7,14 +7,17 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 from click.testing import CliRunner
+from support.in_process_worker import in_process_worker
 from support.noted import note, note_both
 from support.settings_module import write_settings
 
 from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.schedule.claim import to_messages
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.note import start_notes
 from rowcache_tasks.schedule.rows import Backoff
 from rowcache_tasks.schedule.table import TableState
+from rowcache_tasks.tasks import refresh_row
 
 
 @pytest.fixture
@@ -30,7 +33,8 @@ def broker(valkey):
 def run(client, valkey, broker, sqlite, monkeypatch, tmp_path):
     """Run `rowcache explain inv` in this process; the database has the rows 1 and 2."""
     sqlite.run("CREATE TABLE inventory (id INTEGER PRIMARY KEY)", "INSERT INTO inventory VALUES (1), (2)")
-    write_settings(monkeypatch, tmp_path, valkey.url_for(9), database_url=sqlite.url)
+    tables = {"inv": {"table": "inventory", "max_rate": 5}}
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9), database_url=sqlite.url, tables=tables)
     app = Celery("rowcache_tasks", broker=valkey.broker_url(8), set_as_current=False)
     return lambda *arguments: CliRunner().invoke(rowcache, ["explain", "inv", *arguments], obj=SimpleNamespace(app=app))
 
@@ -101,6 +105,13 @@ def test_due_row_of_a_table_that_is_paused_or_has_no_dispatcher_no_worker_or_a_l
     reason, text = explain()
     assert reason == "queue_is_long"
     assert "2 batches of rows wait in rowcache.refresh" in text
+    client.hset("state:", "capped_at", client.time()[0])
+    capped = explain()
+    assert capped[0] == "capped"
+    assert capped[1].endswith(
+        "max_rate of the table, 5 refreshes a second, holds rows back; they are claimed in order: "
+        "raise it, or raise delays"
+    )
     TableState(client, schedule.table).pause_table(True)
     reason, text = explain()
     assert reason == "paused"
@@ -183,6 +194,25 @@ def test_row_that_was_superseded_or_dropped_is_shown_with_the_reason(client, sch
     assert (reason, text.endswith(" ago: not in the database")) == ("dropped", True)
     outcomes = [found["outcome"] for found in explain.facts["outcomes"]]
     assert outcomes == ["dropped"]
+
+
+def test_row_that_was_asked_for_and_whose_batch_came_too_late_is_shown_as_skipped(
+    client, schedule, explain, valkey, sqlite, monkeypatch, tmp_path
+):
+    note_both(client)
+    schedule.put_rows({"1": (5, 0), "2": (5, 0)})
+    assert explain()[0] == "due"
+    claim, _ = schedule.claim_rows(10, 30)
+    late = replace(claim, claimed_at="1000", lease_until="1030")
+    client.zadd("schedule:", {"1": 1030, "2": 1030})
+    row_ids, sent = to_messages([late])
+    with in_process_worker(monkeypatch, tmp_path, valkey.url_for(9), database_url=sqlite.url):
+        assert refresh_row("inv", row_ids, **sent) == {"expired": 2}
+    reason, text = explain()
+    assert reason == "skipped"
+    assert text.startswith("its last refresh was left out ")
+    assert " ago (its batch came too late): due for " in text
+    assert explain("2")[0] == "due", "it was not asked for"
 
 
 def test_row_that_was_unscheduled_while_it_was_refreshed_is_dropped_by_that_change(client, schedule, explain):
