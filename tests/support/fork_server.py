@@ -6,6 +6,7 @@ The configuration, and the modules of the package that make the application, are
 import atexit
 import ctypes
 import gc
+import inspect
 import json
 import os
 import runpy
@@ -140,6 +141,7 @@ def serve():
     for name in LIBRARIES:
         import_module(name)
     assert "rowcache_tasks.celery" not in sys.modules, "it reads the environment and the command line"
+    inspect.getsource(serve)  # compiles the patterns that the guards of overrides need
     gc.collect()
     gc.freeze()  # else the first collection of each child copies the pages of all objects
     own_pid = os.getpid()
@@ -179,11 +181,15 @@ def become(parent, argv, env, cwd, stdout, stderr):
     sys.argv = [option, *arguments]
     if option == "-m":
         return lambda: run_to_end(partial(runpy.run_module, alter_sys=True), program)
-    return lambda: exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+    return lambda: run_to_end(run_code, program)
+
+
+def run_code(program, run_name):
+    exec(compile(program, "<string>", "exec"), {"__name__": run_name})
 
 
 def run_to_end(run, name):
-    """Run a module or a file as Python does; end without freeing all objects, which copies the pages of each."""
+    """Run a module, a file or code as Python does; end without freeing all objects, which copies the pages of each."""
     try:
         run(name, run_name="__main__")
     except SystemExit as end:
