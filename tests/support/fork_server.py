@@ -35,8 +35,7 @@ LIBRARIES = (
     *("billiard.popen_fork", "billiard.sharedctypes", "click_didyoumean", "click_plugins.core", "fractions"),
     *("celery.fixups.django", "kombu.transport.pyamqp", "kombu.transport.redis", "msgspec", "psycopg"),
     *("redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"),
-    *("rowcache_tasks", "rowcache_tasks.database.source", "rowcache_tasks.dispatch.dispatcher"),
-    *("rowcache_tasks.worker.admission", "rowcache_tasks.worker.audit", "rowcache_tasks.worker.refresh"),
+    *("rowcache_tasks.config.settings", "rowcache_tasks.reader", "rowcache_tasks.schedule.servers"),
 )
 PR_SET_PDEATHSIG = 1
 
@@ -140,7 +139,8 @@ def serve():
     """Answer each request; return the program to run in a child, None at the end of the input."""
     for name in LIBRARIES:
         import_module(name)
-    assert "rowcache_tasks.celery" not in sys.modules, "it reads the environment and the command line"
+    fresh = {"rowcache_tasks.celery": "reads the environment", "rowcache_tasks.worker": "shares memory with its forks"}
+    assert not fresh.keys() & sys.modules.keys(), fresh
     inspect.getsource(serve)  # compiles the patterns that the guards of overrides need
     gc.collect()
     gc.freeze()  # else the first collection of each child copies the pages of all objects
