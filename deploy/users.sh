@@ -59,14 +59,15 @@ user application "${VALKEY_APPLICATION_PASSWORD:?}" "$(keys %R $values 'refreshe
 # filler: an application that also fills missing rows from the database (read-through) and touches rows without a task.
 # Writes values and the schedule.
 user filler "${VALKEY_FILLER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$read $scripts +set +del +zadd +zrange +zrem +hget +hmget +hset +hdel +hincrby +rpush +llen +pexpire +exists +smismember +lpush +ltrim" \
+    "$read $scripts +set +del +zadd +zrange +zrem +hget +hmget +hset +hdel +hincrby +rpush +llen +persist +pexpire +pttl" \
+    "+exists +smismember +lpush +ltrim" \
     "($(keys %W 'rowcache.*') $send)"
 
 # dispatcher: claims rows, sends messages, drops values. Reads neither values nor messages.
 user dispatcher "${VALKEY_DISPATCHER_PASSWORD:?}" "$state $(keys %RW 'beat:*') $(keys %W $values)" \
     "$scripts $rows +zscan +blpop +get +info" "($(keys %W 'celery*' 'rowcache.*') $asked)"
 
-# worker: takes messages, writes values and the schedule.
+# worker: takes messages, writes values and the schedule. Also for `rowcache grow`.
 user worker "${VALKEY_WORKER_PASSWORD:?}" "$state $(keys %RW $values)" \
     "$scripts $rows +get +mget +set +mset +getrange +pttl +pexpire +zscan +info +wait" \
     "($(keys %RW 'celery*' 'rowcache.*') &${channel}celeryev/worker.* $asked)"

@@ -166,6 +166,7 @@ class Keys:
     Of a table that is read from a replica of the database, `replica_at`, `replica_lag_s`: when, and how far that was
     behind; `behind_at`, `behind`: since when no read has reached a position that a row needs; `reached_at`, `reached`,
     `passed`: a position that a read had reached, and one of ten minutes before.
+    `closed`: when the first row was moved from this part to others: nothing is claimed or written here any more.
     `unleased_at`: the last write that no lease covers, of a fill or of a row that was rescheduled during its refresh.
     """
     stats: str

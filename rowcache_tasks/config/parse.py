@@ -111,6 +111,15 @@ def parse_partitions(setting: str, value: object) -> int:
     return count
 
 
+def check_growth(setting: str, partitions: int, growing_from: int) -> None:
+    """Refuse to move rows to as many parts, or to fewer."""
+    if growing_from >= partitions:
+        raise ConfigError(
+            f"{setting}['growing_from'] is {growing_from}, and 'partitions' {partitions}: a table can only grow; "
+            "set the new number as 'partitions', the old one as 'growing_from'"
+        )
+
+
 def parse_share(setting: str, value: object) -> float:
     """Accept a share above 0 and below 1: no share of 1 can be promised."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rowcache_tasks.config.parse import (
+    check_growth,
     choice,
     number,
     parse_deployment,
@@ -114,6 +115,7 @@ TABLE_OPTIONS: Mapping[str, tuple[str, Parser]] = {
     "target": ("target", parse_share),
     "partitions": ("partitions", parse_partitions),
     "replica": ("replica", parse_flag),
+    "growing_from": ("growing_from", parse_partitions),
     "adaptive": ("adaptive", parse_adaptive),
     "admission": ("admission", choice("warn", "refuse")),
     "max_rate": ("max_rate", number("refreshes a second", 0.1, 1_000_000)),
@@ -163,9 +165,10 @@ def check_places(settings: Settings) -> None:
     """Refuse a table whose keys would lie on several servers."""
     urls, is_cluster = split_servers(settings.redis_url)
     for table in settings.tables.values():
-        if (is_cluster or len(urls) > 1) and table.partitions == 1 and "{" not in table.namespace:
+        if (is_cluster or len(urls) > 1) and 1 in {table.partitions, table.growing_from} and "{" not in table.namespace:
+            found = "'growing_from': 1" if table.growing_from else "neither 'partitions' nor a namespace with braces"
             raise ConfigError(
-                f"{table.setting} has neither 'partitions' nor a namespace with braces, and rowcache_redis_url names "
+                f"{table.setting} has {found}, and rowcache_redis_url names "
                 "several servers: set 'partitions' (as 32), or a 'namespace' such as '{rows}', whose keys are on one"
             )
 
@@ -217,6 +220,7 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
     table = Table(name, **values)
     if table.partitions > 1 and "{" in table.namespace:
         raise ConfigError(f"{setting} has 'partitions', and {table.namespace!r} as its namespace: leave the braces out")
+    check_growth(setting, table.partitions, table.growing_from)
     for option, bound_s in (("max_staleness", table.max_staleness_s), ("ttl", table.ttl_s)):
         if table.adaptive and bound_s is not None and table.adaptive.max_s > bound_s:
             raise ConfigError(

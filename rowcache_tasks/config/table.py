@@ -64,12 +64,16 @@ class Table:
     """Whether its database may be a replica: a value that was read too early is not committed."""
     partitions: int = 1
     """Number of parts with keys of their own, each in one slot of a cluster."""
+    growing_from: int = 0
+    """Number of parts from which rows are moved to these; 0: none. Both are served meanwhile."""
     deployment: str = ""
     """As in Settings."""
     replicas: int = 0
     """As in Settings."""
     tag: str = ""
     """Of a part: its tag in the keys; empty: the table is not divided."""
+    is_left: bool = False
+    """Of a part: its rows are moved to others."""
 
     @property
     def keys(self) -> Keys:
@@ -95,8 +99,16 @@ class Table:
 
     @property
     def parts(self) -> "tuple[Table, ...]":
-        """The parts of the table, each a table with keys of its own; the table itself if it is not divided."""
+        """The parts of the table, each a table with keys of its own; the table itself if it is not divided.
+
+        Of a table that grows, those that its rows are moved from come last.
+        """
         return parts_of(self)
+
+    @property
+    def old(self) -> "Table":
+        """The table that grows, with the parts from which its rows are moved."""
+        return replace(self, partitions=self.growing_from, growing_from=0, is_left=True)
 
     def part_of(self, row_id: str) -> "Table":
         """Return the part of the table that has a row."""
@@ -140,6 +152,9 @@ class Table:
 @cache
 def parts_of(table: Table) -> tuple[Table, ...]:
     """Return the parts of a table."""
+    if table.growing_from:  # where how many rows are is not known: each half of the parts has half of the cap
+        table = replace(table, max_rate=table.max_rate and table.max_rate / 2)
+        return parts_of(replace(table, growing_from=0)) + parts_of(table.old)
     if table.partitions == 1:
         return (table,)
     rate = table.max_rate / table.partitions if table.max_rate else table.max_rate

@@ -163,6 +163,8 @@ def make_snapshot(
         for (_, score), delay, *row in zip(firsts, *sample, strict=False)
     ]
     committed_at, resumed_at, paused_at = parse_time(committed), past(now, parse_time(resumed)), parse_time(paused, 0.0)
+    if table.is_left:  # closed for good: its rows wait until they are moved
+        paused_at = None
     # A row counts as waiting since the end of the last pause.
     longest_s = math.inf if resumed_at is None else max(0.0, now - resumed_at)
     failures = filter(None, sample[3])

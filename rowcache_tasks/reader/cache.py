@@ -87,7 +87,7 @@ class RowCache(Reader[Row]):
             except CLIENT_ERRORS as error:
                 return self._run(self._one_after(row_id, text, FILLED if fill else AS_CACHED, error))
             if value is None or (fill and value[:1] not in OPENINGS):
-                return self._run(self._one_missed(row_id, text)) if fill else None
+                return self._run(self._one_missed(row_id, text, fill=fill)) if fill or self._grows else None
             try:
                 return self._decode(value)
             except DECODE_ERRORS as error:

@@ -13,7 +13,8 @@ from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, BadRow, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
 from rowcache_tasks.reader.near.servers import NearCaches
-from rowcache_tasks.reader.options import DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
+from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
+from rowcache_tasks.reader.places import read_aged, read_everywhere, read_values
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
 from rowcache_tasks.reader.step import Call, Fetch, Fill, Pipeline, Steps
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
@@ -47,6 +48,8 @@ class Operations(Generic[Row]):
     """How the keys of values begin, by partition."""
     _prefix: str
     """The same for a table that is not divided; else empty."""
+    _grows: bool
+    """Whether rows may be at their old places."""
     _decoder: RowDecoder[Row]
 
     def _many(self, row_ids: Many[Any], request: ReadRequest) -> Steps[dict[Any, Row | None]]:
@@ -65,8 +68,10 @@ class Operations(Generic[Row]):
         found = yield from self._fill_without_redis(self._server.failure(error), [text])
         return self._row(row_id, found[text][0])
 
-    def _one_missed(self, row_id: Key, text: str) -> Steps[Row | None]:
-        """Fill a row that GET did not find."""
+    def _one_missed(self, row_id: Key, text: str, *, fill: bool) -> Steps[Row | None]:
+        """Fill a row that GET did not find; of a table that grows, first look for it where else it may be."""
+        if self._grows:
+            return (yield from self._one(row_id, text, FILLED if fill else AS_CACHED))
         found = yield from self._fill([text], FILLED)
         return self._row(row_id, found[text][0])
 
@@ -78,12 +83,16 @@ class Operations(Generic[Row]):
 
     def _age(self, row_id: Key) -> Steps[float | None]:
         text = key_text(row_id)
+        if self._grows:
+            return (yield from read_everywhere(self._settings.table, [text], read_aged))[text][1]
         part = self._settings.table.part_of(text)
         commands = ("EXISTS", *self._keys([text])), ("ZSCORE", part.keys.refreshed, encode_row_id(text)), ("TIME",)
         ((exists, refreshed, now),) = yield Call([Pipeline(commands)])
         return age_of(refreshed, now) if exists else None
 
     def _exists(self, row_id: Key) -> Steps[bool]:
+        if self._grows:
+            return (yield from self._part([key_text(row_id)]))[0] is not None
         ((count,),) = yield Call([Pipeline([("EXISTS", *self._keys([key_text(row_id)]))])])
         return bool(count)
 
@@ -132,6 +141,9 @@ class Operations(Generic[Row]):
         near = self._near
         if near is not None and (found := (yield from self._near_part(near, self._keys(row_ids)))) is not None:
             return found
+        if self._grows:
+            moving = yield from read_everywhere(self._settings.table, row_ids, read_values)
+            return [moving[row_id][0] for row_id in row_ids]
         divided = {0: row_ids} if self._prefix else divide_row_ids(row_ids, len(self._prefixes))
         keys = (encode_keys(self._prefixes[number], some) for number, some in divided.items())
         (replies,) = yield Call([Pipeline([("MGET", *piece) for each in keys for piece in cut(each, PIECE)])])
@@ -154,22 +166,7 @@ class Operations(Generic[Row]):
         return [(next(rest) if value is None else value) or None for value in kept]
 
     def _aged_part(self, row_ids: Sequence[str], ages: list[float | None]) -> Steps[list[bytes | None]]:
-        """Ask for ages first, so that a commit in between makes an age too high, not too low."""
-        commands: list[Any] = []
-        parts = self._settings.table.divide(row_ids)
-        for part, some in parts:
-            commands += [("ZMSCORE", part.keys.refreshed, *map(encode_row_id, piece)) for piece in cut(some, PIECE)]
-            commands += [("MGET", *piece) for piece in cut(self._keys(some), PIECE)]
-            commands.append(("TIME",))
-        (replies,) = yield Call([Pipeline(commands)])
-        left, found = iter(replies), dict[str, Found]()
-        for _, some in parts:
-            pieces = range(0, len(some), PIECE)
-            scores = [score for _ in pieces for score in next(left)]
-            values = [value for _ in pieces for value in next(left)]
-            now = next(left)
-            for row_id, score, value in zip(some, scores, values, strict=True):
-                found[row_id] = value, None if value is None else age_of(score, now)
+        found = yield from read_everywhere(self._settings.table, row_ids, read_aged)
         ages += [found[row_id][1] for row_id in row_ids]
         return [found[row_id][0] for row_id in row_ids]
 

@@ -5,7 +5,14 @@ from typing import TypedDict
 
 import redis.asyncio
 
-from rowcache_tasks.config.parse import parse_name, parse_namespace, parse_partitions, parse_text, parse_url
+from rowcache_tasks.config.parse import (
+    check_growth,
+    parse_name,
+    parse_namespace,
+    parse_partitions,
+    parse_text,
+    parse_url,
+)
 from rowcache_tasks.config.redis_url import parse_servers_url
 from rowcache_tasks.config.settings import Table, load_settings
 from rowcache_tasks.errors import ArgumentError
@@ -60,6 +67,7 @@ class Options(TypedDict, total=False):
     url: str | None
     namespace: str | None
     partitions: int
+    growing_from: int
     timeout: float
     near: int
     read_through: ReadThrough | None
@@ -105,7 +113,7 @@ def find_settings(
     client_type: type,
     options: ReadThrough | None,
     app: object = None,
-    partitions: int = 1,
+    divided: tuple[int, int] = (1, 0),
 ) -> ReaderSettings:
     """Take the table from the settings, of `app` if it is given, or, with a URL or a namespace, from those alone.
 
@@ -125,7 +133,7 @@ def find_settings(
     if app is not None and (url is not None or namespace is not None):
         raise ArgumentError("app is given, and url or namespace as well: an application has its own, leave them out")
     if url is None and namespace is None:
-        if partitions != 1:
+        if divided != (1, 0):
             raise ArgumentError("partitions is given, and neither url nor namespace: it is that of the settings")
         settings = load_settings(app)
         table = settings.table(name)
@@ -135,8 +143,17 @@ def find_settings(
     if namespace is None:
         default = "" if name == BOOK_TABLE else name
         namespace = parse_namespace("the name of the table, which is its namespace as no namespace= is given,", default)
+    partitions, growing_from = divided
     count = parse_partitions("partitions", partitions)
-    table = Table(name, parse_text("table", name), parse_namespace("namespace", namespace), partitions=count)
+    if growing_from:
+        check_growth("RowCache", count, parse_partitions("growing_from", growing_from))
+    table = Table(
+        name,
+        parse_text("table", name),
+        parse_namespace("namespace", namespace),
+        partitions=count,
+        growing_from=growing_from,
+    )
     if options.database_url is not None:
         parse_url("ReadThrough database_url", options.database_url)
     return ReaderSettings(table, parse_servers_url("rowcache_redis_url", url or "redis://localhost"), options)

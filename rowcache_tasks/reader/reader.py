@@ -1,5 +1,6 @@
 """Options and parts of RowCache and AsyncRowCache, and their copies in other processes."""
 
+import logging
 from typing import Any
 
 from rowcache_tasks.config.settings import Table
@@ -13,6 +14,8 @@ from rowcache_tasks.reader.server import Server
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.schedule.connection import check_timeout
 from rowcache_tasks.schedule.servers import Servers
+
+logger = logging.getLogger(__name__)
 
 
 class Reader(Operations[Row]):
@@ -29,12 +32,14 @@ class Reader(Operations[Row]):
         url: str | None = None,
         namespace: str | None = None,
         partitions: int = 1,
+        growing_from: int = 0,
         timeout: float = 1.0,
         near: int = 0,
         read_through: ReadThrough | None = None,
         app: object = None,
     ) -> None:
-        settings = find_settings(table, url, namespace, client, self._client_type, read_through, app, partitions)
+        divided = (partitions, growing_from)
+        settings = find_settings(table, url, namespace, client, self._client_type, read_through, app, divided)
         self._open(settings, row_type, client, check_timeout(timeout), near)
 
     def _open(
@@ -43,6 +48,10 @@ class Reader(Operations[Row]):
         """Make the parts, none of which has a connection yet."""
         self._settings, self._row_type, self._given, self._timeout_s = settings, row_type, client, timeout_s
         self._near: NearCache | NearCaches | None = None
+        self._grows = settings.table.growing_from > 0
+        if near and self._grows:
+            logger.warning("%s: no near cache while the table grows ('growing_from')", settings.table.name)
+            near = 0
         if near:
             address = client or shared_client(settings.url, timeout_s)
             if isinstance(address, Servers):
@@ -51,7 +60,7 @@ class Reader(Operations[Row]):
                 self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2)
         self._server = Server(settings.table.name)
         self._breaker = self._server.breaker
-        self._prefixes = [part.keys.value_prefix for part in settings.table.parts]
+        self._prefixes = [part.keys.value_prefix for part in settings.table.parts[: settings.table.partitions]]
         self._prefix = self._prefixes[0] if len(self._prefixes) == 1 else ""
         self._decoder = RowDecoder(settings.table.name, row_type)
         self._decode = self._decoder.decode_plain

@@ -40,6 +40,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pid: int
     tables: tuple[str, ...]
     """Names of the tables in its settings."""
+    layouts: dict[str, tuple[int, int]] = {}
+    """Table with partitions -> their number, and the one that it grows from or 0."""
     started_at: float = 0.0
     queues: tuple[str, ...] = ()
     """Queues of the package that a worker consumes at the moment."""
@@ -74,7 +76,8 @@ class ProcessNote:
     """
 
     def __init__(self, settings: Settings, kind: str, name: str) -> None:
-        self._process = Process(kind=kind, name=name, pid=os.getpid(), tables=tuple(settings.tables))
+        layouts = {t.name: (t.partitions, t.growing_from) for t in settings.tables.values() if t.partitions > 1}
+        self._process = Process(kind=kind, name=name, pid=os.getpid(), tables=tuple(settings.tables), layouts=layouts)
         self._alive_file = Path(settings.alive_file) if settings.alive_file else None
         self._key = settings.names.processes
         role = client_role(settings.deployment, self._process)

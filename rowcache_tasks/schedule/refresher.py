@@ -14,6 +14,7 @@ from rowcache_tasks.errors.text import redact, shorten
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, open_client
+from rowcache_tasks.schedule.partition import open_schedule
 from rowcache_tasks.schedule.position import need_position, parse_position
 from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id
@@ -125,7 +126,9 @@ class Refresher:
             self.settings.table(table)
         left = {table: len(row_ids) for table, row_ids in rows.items()}
         refused: dict[str, Exception] = {}
-        script, total = load_script("touch_rows"), 0
+        moved = self._touch_growing(rows, left)
+        rows = {table: row_ids for table, row_ids in rows.items() if left[table]}
+        script, total = load_script("touch_rows"), moved
         # A table adds one short portion at most, so that ROWS_AT_ONCE rows of any tables are one round trip.
         size = ROWS_AT_ONCE // SCRIPT_BATCH + sum(map(bool, rows.values())) - 1
         for n, trip in enumerate(cut(self._portions(rows), max(size, 1))):
@@ -152,6 +155,19 @@ class Refresher:
         if any(left.values()):
             raise failure(rows, left, f"{self._timeout_s:g} s are over: give more time (timeout), or rows in parts")
         return total
+
+    def _touch_growing(self, rows: Mapping[str, Sequence[str]], left: dict[str, int]) -> int:
+        """Touch rows of tables that grow, where they are; return how many are scheduled."""
+        touched = 0
+        for name, row_ids in rows.items():
+            table = self.settings.table(name)
+            if table.growing_from and row_ids:
+                try:
+                    touched += open_schedule(self._client, table).touch_rows(row_ids)
+                except redis.RedisError as error:
+                    raise failure(rows, left, f"Redis does not answer: {error}") from error
+                left[name] = 0
+        return touched
 
     def _portions(self, rows: Mapping[str, Sequence[str]]) -> Iterator[Portion]:
         for name, row_ids in rows.items():

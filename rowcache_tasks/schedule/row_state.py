@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -87,6 +87,12 @@ def read_row_states(
     client: "redis.Redis", table: Table, row_ids: Sequence[str], *, with_values: bool = True
 ) -> list[RowState]:
     """Read up to some hundred rows atomically, of a table with partitions part after part; one round trip each."""
+    if table.growing_from:  # the old places first, so that a row that moves meanwhile is found
+        old = read_row_states(client, table.old, row_ids, with_values=with_values)
+        new = read_row_states(client, replace(table, growing_from=0), row_ids, with_values=with_values)
+        return [
+            there if here.due is None and here.delay is None else here for there, here in zip(old, new, strict=True)
+        ]
     if table.partitions > 1:
         parts = table.divide(row_ids)
         states = [read_row_states(client, part, some, with_values=with_values) for part, some in parts]

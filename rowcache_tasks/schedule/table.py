@@ -19,7 +19,7 @@ class TableState:
 
     def __init__(self, client: "redis.Redis", table: Table) -> None:
         self._client = client
-        self._keys, self._replicas = table.keys, table.replicas
+        self._keys, self._replicas, self._is_left = table.keys, table.replicas, table.is_left
 
     def pause_table(self, is_paused: bool, stamp: str = "") -> bool:
         """Pause the table, so that no dispatcher claims its rows, or resume it. `stamp`: when that was enqueued.
@@ -36,6 +36,10 @@ class TableState:
             return max(0.0, float(seconds[0] + seconds[1] / 1e6) - float(paused))
         except (TypeError, ValueError):
             return None  # not paused, or a text of a foreign client
+
+    def is_closed(self) -> bool:
+        """Whether rows of this part were moved to others: it is paused for good."""
+        return self._is_left and self._client.hget(self._keys.state, "closed") is not None
 
     def drop_table(self, stamp: str, limit: int = 1000) -> int:
         """Ignore all changes that were enqueued before the stamp; forget up to `limit` of them, and return how many."""

@@ -79,18 +79,15 @@ class Admission:
 
     def _added(self, table: Table, delays: Mapping[str, float], *, only_new: bool) -> float:
         """Return the refreshes a second by which the demand grows: without those of rows that are scheduled."""
-        parts: Any = table.divide(delays)
+        parts: Any = table.divide(delays) + (table.old.divide(delays) if table.growing_from else [])
         pipeline: Any = self._client.pipeline(transaction=False)
         for part, row_ids in parts:
             pipeline.zmscore(part.keys.delay, [encode_row_id(row_id) for row_id in row_ids])
-        added = 0.0
-        for (_, row_ids), present in zip(parts, pipeline.execute(), strict=True):
-            for row_id, delay_s in zip(row_ids, present, strict=True):
-                is_present = bool(delay_s and delay_s > 0)
-                if not (only_new and is_present):
-                    added += 1 / interval_of(table, delays[row_id])
-                    added -= 1 / interval_of(table, delay_s) if is_present else 0.0
-        return added
+        present: dict[str, float] = {}
+        for (_, row_ids), found in zip(parts, pipeline.execute(), strict=True):
+            present |= {row_id: delay_s for row_id, delay_s in zip(row_ids, found, strict=True) if (delay_s or 0) > 0}
+        added = sum(1 / interval_of(table, delays[row_id]) for row_id in delays if not (only_new and row_id in present))
+        return added if only_new else added - sum(1 / interval_of(table, delay_s) for delay_s in present.values())
 
     def _check(self, table: Table, rows: int, wanted: float, capacity: float, *, is_more: bool) -> None:
         if not is_more or wanted <= capacity:

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "explain",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     **dict.fromkeys(("dispatch", "follow"), "process"),
+    "grow": "grow",
     "plan": "plan",
     "init": "init",
 }

@@ -4,6 +4,7 @@ Findings are yielded one by one, so that a check that hangs is seen.
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import redis
 from celery import Celery
@@ -12,7 +13,7 @@ from kombu.exceptions import KombuError
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.celery.defaults import RABBITMQ
 from rowcache_tasks.celery.startup import check_broker, check_broker_url
-from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.ops.doctor.rabbitmq import examine_rabbitmq
@@ -24,7 +25,8 @@ from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
-from rowcache_tasks.schedule.layout import layout_problem
+from rowcache_tasks.schedule.growth import Growth
+from rowcache_tasks.schedule.layout import layout_problem, read_layout
 from rowcache_tasks.schedule.node import Node, NodeAwayError
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.servers import Servers
@@ -74,6 +76,18 @@ def examine_layout(settings: Settings, client: "redis.Redis") -> Iterator[Findin
         else:
             if table.partitions > 1 and not problem:
                 yield ok(f"{table.name}: {table.partitions} partitions, as its keys in Redis")
+                yield from examine_growth(client, table)
+
+
+def examine_growth(client: "redis.Redis", table: Table) -> Iterator[Finding]:
+    """Check that no row is left at the places that the table has had before it grew."""
+    before = table.growing_from or read_layout(client.get(table.layout)).get("from", 0)
+    left = Growth(client, replace(table, growing_from=before)).count_left() if before else 0
+    if left:
+        rows = f"{table.name} has {table.partitions}, and {show_count(left, 'row')}"
+        yield warn(
+            f"partitions: {rows} at the keys of {before}, where they were before: run rowcache grow {table.name}"
+        )
 
 
 def examine_redis(settings: Settings, findings: Iterator[Finding]) -> Generator[Finding, None, bool]:

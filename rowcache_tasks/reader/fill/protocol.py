@@ -43,6 +43,7 @@ class Fills:
         self._table = table.name
         self._scripts = FillScripts(table, options)
         self._uses_database_alone = options.when_redis_is_down
+        self._grows = table.growing_from > 0
         self._limit_s = 2.5 * options.timeout
         self._flights = SingleFlight(make_event)
 
@@ -76,7 +77,7 @@ class Fills:
 
     def _lead(self, row_ids: Sequence[str], request: ReadRequest, called_at: float) -> Steps[dict[str, Found]]:
         """Read rows from the cache or else from the database, once for all processes."""
-        if request == DATABASE_ALONE:
+        if request == DATABASE_ALONE or self._grows:  # no fill follows a row that moves: the table is filled later
             return read_outcomes((yield Load(row_ids)))
         token = b"t" + secrets.token_hex(8).encode()
         found: dict[str, Found] = {}

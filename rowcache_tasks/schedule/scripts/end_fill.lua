@@ -29,9 +29,10 @@ local at = exact(now)
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 local notes = redis.call('MGET', unpack(fills))
-local dropped_at = tonumber(redis.pcall('HGET', state, 'dropped_at')) or 0
+local control = redis.pcall('HMGET', state, 'dropped_at', 'closed')
+local dropped_at = tonumber(control[1] or 0) or 0
 
-local is_table_dropped = began < dropped_at and dropped_at <= now
+local is_table_dropped, is_closed = began < dropped_at and dropped_at <= now, control[2]
 local function outcome_of(i)
   -- Dropped or requested since, or read by another: the value may be old.
   -- mutant: write-cancelled
@@ -41,7 +42,8 @@ local function outcome_of(i)
   if outcomes[i] == '' then return 'superseded' end
   -- mutant: trust-clock
   if fill_epoch ~= epoch then return 'superseded' end
-  if is_table_dropped then return 'superseded' end
+  -- mutant: write-closed -> if is_table_dropped then return 'superseded' end
+  if is_table_dropped or is_closed then return 'superseded' end
   -- mutant: write-older
   if fences[i] and tonumber(fences[i]) >= began then return 'superseded' end
   -- Another client drops the row.

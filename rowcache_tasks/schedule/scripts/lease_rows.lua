@@ -12,6 +12,8 @@ local row_ids = {unpack(ARGV, 2)}
 local lease_until = lease_end(lease_s)
 
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
+-- Rows of this part are moved to others.
+local is_closed = type(redis.pcall('HGET', state, 'closed')) == 'string'
 
 local claimed = {}
 for i, row_id in ipairs(row_ids) do
@@ -19,6 +21,8 @@ for i, row_id in ipairs(row_ids) do
   if tonumber(delays[i] or 0) > 0 then claimed[#claimed + 1] = row_id end
 end
 
+-- mutant: claim-closed
+if is_closed then claimed = {} end
 if #claimed > 0 then
   -- mutant: no-note
   note_clock()

@@ -26,7 +26,8 @@ from rowcache_tasks.schedule.rows import Backoff
 
 SERVERS = {"dispatch", "follow", "metrics"}
 """Commands that run until a signal and print no result."""
-TABLES = {"inv": {"table": "inventory", "queries": {"hot": "SELECT id FROM inventory"}}}
+QUERIES = {"hot": "SELECT id FROM inventory"}
+TABLES = {"inv": {"table": "inventory", "queries": QUERIES, "partitions": 2, "growing_from": 1}}
 CALLS = (
     ("schedule", "inv", "10", "1"),
     ("refresh", "inv", "1"),
@@ -45,6 +46,7 @@ CALLS = (
     ("health",),
     ("health", "--liveness"),
     ("unschedule", "inv", "1"),
+    ("grow", "inv"),
     ("drop-table", "inv", "--yes"),
     ("plan", "1000@60"),
     ("init", "project"),
@@ -119,6 +121,7 @@ def test_each_command_that_prints_a_result_prints_it_as_json(shop, schedule, cli
     errors = found["errors --release"]["tables"]["inv"]
     assert (errors["failing"], errors["released"]) == (1, 1)
     assert errors["rows"][0].items() > {"row_id": "x", "failures": 1, "error": "no such row"}.items()
+    assert found["grow inv"] == {"table": "inv", "rows": 21, "partitions": 2, "growing_from": 1}
     assert found["health"]["ok"] is False
     assert found["health"]["problems"][0]["level"] == "fail"
     assert found["doctor"]["findings"][0] == {"level": "ok", "text": "settings are valid: 1 table: inv"}

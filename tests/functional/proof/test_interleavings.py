@@ -5,6 +5,8 @@ from math import factorial, prod
 
 import pytest
 from proof.interleaving.client import DirectClient
+from proof.interleaving.divided_program import SMALL_DIVIDED
+from proof.interleaving.divided_world import open_world
 from proof.interleaving.explorer import CounterexampleError, Explorer
 from proof.interleaving.mutant import MUTANTS
 from proof.interleaving.program import SMALL
@@ -17,10 +19,13 @@ def client(valkey):
         yield client
 
 
-@pytest.mark.parametrize("name", SMALL)
+PROGRAMS = SMALL | SMALL_DIVIDED
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_guarantees_hold_in_every_interleaving_of(name, client, record_property):
-    before, program = SMALL[name]
-    explorer = Explorer(World(client, TABLE), program).run(before)
+    before, program = PROGRAMS[name]
+    explorer = Explorer(open_world(name, client), program).run(before)
     record_property("interleavings", explorer.interleavings)
     assert explorer.interleavings > 0
 
@@ -63,7 +68,7 @@ def test_orders_that_are_left_out_reach_no_other_state(name, client):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_script_without_one_of_its_checks_is_found(mutant, client):
-    before, program = SMALL[mutant.program]
-    explorer = Explorer(mutant.infect(client, TABLE), program)
+    before, program = PROGRAMS[mutant.program]
+    explorer = Explorer(mutant.infect(client), program)
     with pytest.raises(CounterexampleError, match=" after "):
         explorer.run(before)

@@ -11,18 +11,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from demo.servers import Valkey
 
 from .client import DirectClient
+from .divided_program import LARGE_DIVIDED, SMALL_DIVIDED
+from .divided_world import open_world
 from .explorer import CounterexampleError, Explorer
 from .program import LARGE, SMALL
-from .world import TABLE, World
 
-PROGRAMS = SMALL | LARGE
+PROGRAMS = SMALL | LARGE | SMALL_DIVIDED | LARGE_DIVIDED
 
 
 def explore(name):
     """Run the interleavings of a program; return name, explorer and failure."""
     before, program = PROGRAMS[name]
     with Valkey() as valkey, DirectClient.of(valkey.url_for(0)) as client:
-        explorer = Explorer(World(client, TABLE), program)
+        explorer = Explorer(open_world(name, client), program)
         try:
             explorer.run(before)
         except CounterexampleError as error:

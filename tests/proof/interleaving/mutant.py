@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rowcache_tasks.schedule.script import Script, load_script
 from rowcache_tasks.schedule.scripts import read_source
 
-from .world import World
+from .divided_world import open_world
 
 MARK = re.compile(r"\s*-- mutant: (?P<name>[\w-]+)(?: -> (?P<text>.*))?")
 COMMENT = re.compile(r"\s*--")
@@ -39,10 +39,10 @@ class Mutant:
     def __str__(self):
         return f"{self.script}: {self.name}"
 
-    def infect(self, client, table):
+    def infect(self, client):
         """Return a world that runs the mutant; all other scripts are as they are."""
         mutant = Script(mutate(read_source(self.script))[self.name])
-        return World(client, table, lambda name: mutant if name == self.script else load_script(name))
+        return open_world(self.program, client, lambda name: mutant if name == self.script else load_script(name))
 
 
 REQUEST = "two refreshes, a change and a request"
@@ -93,6 +93,17 @@ FILL_FAILING = "a fill of a row that cannot be refreshed"
 FILL_CLOCK = "a fill while the clock steps back"
 FILL_LOST = "a fill of a row that comes back, and the state of the table is lost"
 KNOWN = "a row with the version of its cached value"
+MOVED = "a row is moved while it is refreshed"
+MOVED_HAND = "a row is moved while it is refreshed by hand"
+MOVED_FILL = "a row is moved while a reader with old settings fills it"
+MOVED_READ = "a row is moved while a reader asks for it"
+MOVED_CHANGED = "a row that has changed is refreshed before its old place is left"
+MOVED_DROP = "a row without a stamp is moved while it is dropped"
+MOVED_LATE = "a drop that is older than a change of a row that is moved"
+MOVED_FOREIGN_DROP = "a foreign client drops a row that is moved, by its old keys"
+MOVED_FOREIGN = "a foreign client asks for a row that is moved, by its old keys"
+MOVED_OLD_DROP = "a process with old settings drops a row that is moved"
+MOVED_OLD_PUT = "a process with old settings is late with a change of a row that was dropped"
 
 FOUND_BY = {
     "claim_rows": {
@@ -117,6 +128,7 @@ FOUND_BY = {
         "one-epoch": OUTLAST_HAND,
         "no-note": OUTLAST_BY_HAND,
         "claim-dropped": "a refresh by hand of a row that was dropped",
+        "claim-closed": MOVED_HAND,
         "keep-future-fence": HAND_CLOCK,
         "lower-fence": HAND,
         "fence-at-claim": HAND_CLOCK,
@@ -207,6 +219,7 @@ FOUND_BY = {
         "write-for-another": FILL_LATE,
         "write-older": FILL_OLD,
         "trust-clock": FILL_CLOCK,
+        "write-closed": MOVED_FILL,
         "write-dropped": FILL_FOREIGN,
         "keep-refused-token": FILL_OLD,
         "keep-value": FILL_DELETED,
@@ -222,6 +235,25 @@ FOUND_BY = {
     },
     "check_clock": {"one-epoch": OUTLAST_CHECK},
     "repair_rows": {"no-due": CLOCK},
+    "give_moved": {
+        "stay-open": MOVED_FOREIGN_DROP,
+        "stay-unpaused": MOVED_FOREIGN_DROP,
+        "same-epoch": MOVED,
+        "keep-lease": MOVED,
+    },
+    "take_moved": {
+        "any-order": MOVED_OLD_PUT,
+        "ignore-drop": MOVED_OLD_DROP,
+        "no-stamp": MOVED_LATE,
+        "replace-newer": MOVED_CHANGED,
+        "take-unseen": MOVED_DROP,
+        "due-as-here": MOVED_FOREIGN,
+    },
+    "leave_moved": {
+        "leave-changed": MOVED_FOREIGN,
+        "keep-value": MOVED_READ,
+        "keep-due": MOVED_READ,
+    },
 }
 """Script -> mark -> the program that finds it."""
 
@@ -237,6 +269,7 @@ FOUND_ELSEWHERE = {
         *("no-bound", "no-margin", "refuse-first", "write-late"),
     },
     "miss_rows": {"refuse-first", "write-late"},
+    "take_moved": {"no-fence"},
 }
 """Script -> marks that a test under tests/functional finds and no program: they need several rows, or the queue."""
 

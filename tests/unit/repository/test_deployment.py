@@ -176,10 +176,10 @@ def test_nothing_is_read_with_the_modes_of_the_clone(services, instructions):
 
 SCRIPTS = {
     "dispatcher": ["claim_rows", "release_rows", "claim_entry", "check_clock", "repair_rows"],
-    "filler": ["begin_fill", "end_fill", "touch_rows", "check_positions"],
+    "filler": ["begin_fill", "end_fill", "touch_rows", "check_positions", "give_moved", "take_moved", "leave_moved"],
     "worker": [
         *("look_rows", "commit_rows", "miss_rows", "release_rows", "lease_rows", "put_rows", "drop_rows", "touch_rows"),
-        *("pause_table", "drop_table", "check_positions"),
+        *("pause_table", "drop_table", "check_positions", "give_moved", "take_moved", "leave_moved"),
     ],
     "operator": ["put_rows", "drop_rows", "touch_rows", "pause_table", "drop_table"],
 }

@@ -4,6 +4,7 @@ import re
 from importlib.resources import files
 
 import pytest
+from proof.interleaving.divided_program import SMALL_DIVIDED
 from proof.interleaving.mutant import FOUND_BY, FOUND_ELSEWHERE, mutate
 from proof.interleaving.program import SMALL
 
@@ -118,7 +119,7 @@ def test_every_mark_of_a_script_has_a_program_that_finds_it(name):
     found, elsewhere = FOUND_BY.get(name, {}), FOUND_ELSEWHERE.get(name, set())
     assert set(mutate(text_of(name))) <= set(found) | elsewhere
     assert set(found) | elsewhere <= set(mutate(read_source(name))), "every program is there for a mark"
-    assert set(found.values()) <= set(SMALL)
+    assert set(found.values()) <= {*SMALL, *SMALL_DIVIDED}
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)

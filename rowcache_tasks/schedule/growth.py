@@ -1,0 +1,223 @@
+"""Moves rows of a table that grows from the parts where they were to its new ones.
+
+A script spans one place only, so a row is copied, and then removed where it was if nothing has changed there since:
+
+    look at the new place ──▶ give (closes the old one) ──▶ take ──▶ leave ──▶ what has changed meanwhile again
+
+The old place is closed before the first row leaves it: nothing is claimed there, and nothing that is in flight there
+is committed. A value at the new place is therefore newer than any that was there. If the process dies at any point, a
+row is at the old place, at the new one or at both, and the same call does the rest.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import redis
+
+from rowcache_tasks.config.settings import Table
+from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.cut import CALL_BYTES, SCRIPT_BATCH, cut
+from rowcache_tasks.schedule.layout import read_layout
+from rowcache_tasks.schedule.replication import run_replicated
+from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
+from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
+
+T = TypeVar("T")
+
+TRIES = 20
+"""Rounds in which rows that change all the time are tried again."""
+TAKE_S = 5.0
+"""After so long since the look at the new place, a row is not taken but looked at again."""
+FACTS = 8
+"""Replies of give_moved for each row."""
+
+
+class UnsettledError(redis.ConnectionError):
+    """Rows changed again and again while they were moved. They are where they were; try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row at its new place before the move. Times are those of its server; None: not there."""
+
+    delay: float | None
+    stamp: float | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A row as its old place has given it; empty: not there."""
+
+    due: bytes
+    delay: bytes
+    stamp: bytes
+    start_in: bytes
+    age: bytes
+    failure: bytes
+    value: bytes
+    ttl_ms: int
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the place has anything of the row."""
+        return any((self.due, self.delay, self.stamp, self.age, self.failure, self.value))
+
+
+class Growth:
+    """Places of the rows of a table that grows. Needs a client without decode_responses."""
+
+    def __init__(self, client: "redis.Redis", table: Table, load: Callable[[str], Script] = load_script) -> None:
+        self.table, self.old, self.new = table, table.old, replace(table, growing_from=0)
+        self._client, self._load = client, load
+
+    def is_moving(self) -> bool:
+        """Whether rows are moved, or have been: the new places are those of changes."""
+        return read_layout(self._client.get(self.table.layout)).get("partitions") == self.table.partitions
+
+    def apply(self, row_ids: Iterable[str], change: Callable[[Table], T]) -> T:
+        """Make a change of rows where they are: at their old places, or at the new ones after they were moved there.
+
+        `change` is called with the table that has the places; twice, when the move begins meanwhile.
+        """
+        if not self.is_moving():
+            outcome = change(self.old)
+            if not self.is_moving():
+                return outcome
+        self.move(row_ids)
+        return change(self.new)
+
+    def first_rows(self, part: Table) -> list[str]:
+        """Return some row ids of a part that is left, the first due before others; empty: it has none."""
+        for key in (part.keys.schedule, part.keys.delay, part.keys.changed):
+            found: Any = self._client.zrange(key, 0, SCRIPT_BATCH - 1)
+            if found:
+                return [decode_row_id(member) for member in found]
+        return []
+
+    def count_left(self) -> int:
+        """Count the scheduled rows at their old places."""
+        return sum(int(self._client.zcard(part.keys.schedule)) for part in self.old.parts)
+
+    def move(self, row_ids: Iterable[str]) -> int:
+        """Move rows that are at their old places, and what is noted of dropped ones; return how many were scheduled.
+
+        Afterwards the old places were without them at some moment since the call. Raises UnsettledError.
+        """
+        moved = 0
+        for some in cut(dict.fromkeys(row_ids), SCRIPT_BATCH):
+            left, tries = some, 0
+            while left:
+                if tries == TRIES:
+                    raise UnsettledError(f"{len(left)} rows of {self.table.name} change all the time: try again")
+                before = len(left)
+                left, found = self._move_once(left)
+                moved, tries = moved + found, 0 if len(left) < before else tries + 1
+        return moved
+
+    def _move_once(self, row_ids: Sequence[str]) -> tuple[list[str], int]:
+        """Move rows; return those that are left, and the number of scheduled ones that were moved."""
+        seen = self.look(row_ids)
+        given = self.give(row_ids)
+        present = {row_id: facts for row_id, facts in given.items() if facts.is_there}
+        taken = self.take(seen, present)
+        gone = {*self.leave({row_id: present[row_id] for row_id in taken})}
+        left = [row_id for row_id in row_ids if row_id not in given or (row_id in present and row_id not in gone)]
+        return left, sum(present[row_id].due != b"" for row_id in gone)
+
+    def look(self, row_ids: Sequence[str]) -> dict[str, Seen]:
+        """Return rows as they are at their new places."""
+        divided = self.table.divide(row_ids)
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for part, some in divided:
+            members = [encode_row_id(row_id) for row_id in some]
+            pipeline.zmscore(part.keys.delay, members)
+            pipeline.zmscore(part.keys.changed, members)
+            pipeline.time()
+        seen: dict[str, Seen] = {}
+        for (_, some), (delays, stamps, (seconds, microseconds)) in zip(
+            divided, cut(pipeline.execute(), 3), strict=True
+        ):
+            at = int(seconds) + int(microseconds) / 1e6
+            seen |= {row_id: Seen(delays[n], stamps[n], at) for n, row_id in enumerate(some)}
+        return seen
+
+    def give(self, row_ids: Sequence[str]) -> dict[str, Given]:
+        """Close the old places of rows, and return what is there: of big values, only of the first rows."""
+        divided = self.old.divide(row_ids)
+        replies = self._run("give_moved", [(part, [CALL_BYTES, *map(encode_row_id, some)]) for part, some in divided])
+        given: dict[str, Given] = {}
+        for (part, some), (dropped_at, *facts) in zip(divided, replies, strict=True):
+            if dropped_at:
+                self._note_drop(part, dropped_at)
+            given |= {row_id: Given(*found) for row_id, found in zip(some, cut(facts, FACTS), strict=False)}
+        return given
+
+    def _note_drop(self, part: Table, dropped_at: bytes) -> None:
+        """Note the last drop of the table at the new places of a part, as it is noted at the old one."""
+        first, step = self.old.parts.index(part), self.old.partitions
+        script = self._load("drop_table")
+        for other in self.table.parts[first : self.table.partitions : step]:
+            noted: Any = self._client.hget(other.keys.state, "dropped_at")
+            if noted is None or float(noted) < float(dropped_at):
+                script.run(self._client, script.keys_of(other.keys), [dropped_at, 0])
+
+    def take(self, seen: Mapping[str, Seen], given: Mapping[str, Given]) -> list[str]:
+        """Write rows at their new places; return those that had not changed there since they were seen."""
+        if not given:
+            return []
+        calls, order = [], list[str]()
+        for part, some in self.table.divide(given):
+            facts = [given[row_id] for row_id in some]
+            known = [seen[row_id] for row_id in some]
+            columns: list[list[Any]] = [
+                [encode_row_id(row_id) for row_id in some],
+                [text_of(each.delay) for each in known],
+                [text_of(each.stamp) for each in known],
+                *([getattr(each, name) for each in facts] for name in ("delay", "stamp", "start_in", "age")),
+                *([getattr(each, name) for each in facts] for name in ("failure", "value", "ttl_ms")),
+            ]
+            head = [text_of(known[0].at + TAKE_S), len(some)]
+            calls.append((part, [*head, *(fact for column in columns for fact in column)]))
+            order += some
+        return self._accepted("take_moved", calls, order)
+
+    def leave(self, given: Mapping[str, Given]) -> list[str]:
+        """Remove rows from their old places; return those that had not changed there since they were given."""
+        if not given:
+            return []
+        calls, order = [], list[str]()
+        for part, some in self.old.divide(given):
+            facts = [given[row_id] for row_id in some]
+            columns: list[list[Any]] = [
+                [encode_row_id(row_id) for row_id in some],
+                *([getattr(each, name) for each in facts] for name in ("due", "delay", "stamp")),
+            ]
+            calls.append((part, [Keys.fill_prefix, len(some), *(fact for column in columns for fact in column)]))
+            order += some
+        return self._accepted("leave_moved", calls, order)
+
+    def _accepted(self, name: str, calls: Sequence[tuple[Table, list[Any]]], order: Sequence[str]) -> list[str]:
+        outcomes = (outcome for reply in self._run(name, calls) for outcome in reply)
+        return [row_id for row_id, is_accepted in zip(order, outcomes, strict=True) if is_accepted]
+
+    def _run(self, name: str, calls: Sequence[tuple[Table, list[Any]]]) -> list[Any]:
+        """Call a script for each part, in one round trip. Raises the first error."""
+        script = self._load(name)
+        found = [
+            ScriptCall(script, script.keys_of(part.keys), [encode_row_id(part.keys.value_prefix), *arguments])
+            for part, arguments in calls
+        ]
+        if self.table.replicas:
+            return [run_replicated(self._client, call, self.table.replicas) for call in found]
+        replies = script.run_all(self._client, [(call.keys, call.arguments) for call in found])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+
+def text_of(number: float | None) -> str:
+    """Write a number for a script, to the last bit; empty: there is none."""
+    return "" if number is None else repr(number)
