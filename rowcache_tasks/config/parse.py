@@ -111,12 +111,16 @@ def parse_partitions(setting: str, value: object) -> int:
     return count
 
 
-def check_growth(setting: str, partitions: int, growing_from: int) -> None:
-    """Refuse to move rows to as many parts, or to fewer."""
+def check_growth(setting: str, partitions: int, growing_from: int, *, is_replica: bool = False) -> None:
+    """Refuse to move rows to as many parts or fewer, or with the positions in a log that they need."""
     if growing_from >= partitions:
         raise ConfigError(
             f"{setting}['growing_from'] is {growing_from}, and 'partitions' {partitions}: a table can only grow; "
             "set the new number as 'partitions', the old one as 'growing_from'"
+        )
+    if growing_from and is_replica:
+        raise ConfigError(
+            f"{setting} has 'growing_from' and 'replica': while a table grows, read the primary, without 'replica'"
         )
 
 

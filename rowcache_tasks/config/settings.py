@@ -220,7 +220,7 @@ def parse_table(setting: str, name: object, raw: object) -> Table:
     table = Table(name, **values)
     if table.partitions > 1 and "{" in table.namespace:
         raise ConfigError(f"{setting} has 'partitions', and {table.namespace!r} as its namespace: leave the braces out")
-    check_growth(setting, table.partitions, table.growing_from)
+    check_growth(setting, table.partitions, table.growing_from, is_replica=table.replica)
     for option, bound_s in (("max_staleness", table.max_staleness_s), ("ttl", table.ttl_s)):
         if table.adaptive and bound_s is not None and table.adaptive.max_s > bound_s:
             raise ConfigError(
