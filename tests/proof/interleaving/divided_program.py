@@ -129,20 +129,19 @@ LARGE_DIVIDED = {
             "worker": of("a", "refresh"),
         },
     ),
-    "a row is moved while it is refreshed at both places, changed and asked for": (
+    "a row is moved while it is refreshed, changed and asked for": (
         CACHED + of("a", "foreign_due"),
         {
-            "mover": BEGIN_AND_MOVE,
-            "old": of("a", "claim_old", "fetch", "commit"),
-            "new": of("a", "claim_new", "fetch", "commit"),
+            "mover": ("begin", *of("a", "see", "give_and_take", "leave")),
+            "old": REFRESH,
             "application": ("change", *of("a", "ask", "touch_old", "touch_rest")),
         },
     ),
     "a row is moved by two movers while it is put": (
         CACHED,
         {
-            "mover": BEGIN_AND_MOVE,
-            "application": of("a", "ask", "put_2_old", "see", "give", "take", "leave", "put_2_rest"),
+            "mover": ("begin", *of("a", "see", "give_and_take", "leave")),
+            "application": of("a", "ask", "put_2_old", "see", "give_and_take", "leave", "put_2_rest"),
             "worker": of("a", "refresh"),
         },
     ),
@@ -151,7 +150,7 @@ LARGE_DIVIDED = {
         {
             "mover": ("begin", *of("a", "see", "give_and_take", "leave"), *of("b", "see", "give_and_take", "leave")),
             "application": of("b", "drop_2_all") + of("a", "put_2_all"),
-            "worker": of("a", "claim_old", "fetch", "commit"),
+            "worker": REFRESH,
         },
     ),
 }
