@@ -155,7 +155,7 @@ class Keys:
     resume was enqueued. `dropped_at`: when the last drop of the table was enqueued. `clock`: the time of
     the last claim, fill or check; when it is ahead of the server, the clock has stepped back: `epoch` counts these
     steps, `stepped_s` adds them up until the schedule is repaired, `step` has the time of the last one and that sum.
-    `committed_at`: the last commit. `work_s`: time from a claim to its commit, the longest of the last ones.
+    `committed_at`: the last commit. `work_s`, `wait_s`: how long batches are read, and wait before, lately.
     `slow_at`, `slow_ms`: the last commit of a slow read, and how long the read took. `refused_at`, `refused_ms`: the
     last commit that came too late, and by how much.
     Of a table with a promise, `margin_s`: how much earlier rows are due than they may be old; `read_s`:

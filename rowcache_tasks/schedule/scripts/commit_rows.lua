@@ -100,9 +100,11 @@ if #unfenced > 0 then redis.call('ZADD', refreshed, 'NX', scored(unfenced, at)) 
 if #committed > 0 then
   -- mutant: no-fence
   redis.call('ZADD', refreshed, scored(committed, at))
-  -- The longest time from a claim to its commit is forgotten by and by.
-  local work_s = math.max(now - claimed_at, 0.98 * (tonumber(noted[6] or 0) or 0))
-  redis.pcall('HSET', state, 'committed_at', at, 'work_s', string.format('%.3f', work_s))
+  -- How long batches are read and wait: the longest, forgotten by and by. A wait is over soon.
+  local work_s = math.max(read_ms / 1e3, 0.98 * (tonumber(noted[6] or 0) or 0))
+  local wait_s = math.max(now - claimed_at - read_ms / 1e3, (tonumber(noted[7] or 0) or 0) / 2)
+  local work, wait = string.format('%.3f', work_s), string.format('%.3f', wait_s)
+  redis.pcall('HSET', state, 'committed_at', at, 'work_s', work, 'wait_s', wait)
   if max_staleness_s > 0 then note_margin() end
   if slow_ms ~= '0' then redis.pcall('HSET', state, 'slow_at', at, 'slow_ms', slow_ms) end
   local is_failing = redis.call('HLEN', failures) > 0

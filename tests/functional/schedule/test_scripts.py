@@ -79,9 +79,11 @@ def test_lease_is_the_longest_until_batches_are_measured_and_follows_the_slowest
     schedule.put_rows({"1": (5, 0)})
     lease_s, claim = lease_of(schedule, client)
     assert lease_s == pytest.approx(30, abs=1e-3)
-    slow = replace(claim, claimed_at=repr(float(claim.claimed_at) - 6))
+    slow = replace(claim, claimed_at=repr(float(claim.claimed_at) - 6), read_ms=4000)
     assert schedule.commit_rows(slow, {"1": JSON}).refreshed == 1
     assert lease_of(schedule, client)[0] == pytest.approx(24, abs=2)
+    schedule.commit_rows(lease_of(schedule, client)[1], {"1": JSON})
+    assert lease_of(schedule, client)[0] == pytest.approx(20, abs=2), "the wait is forgotten sooner"
     for _ in range(200):
         _, claim = lease_of(schedule, client)
         schedule.commit_rows(claim, {"1": JSON})

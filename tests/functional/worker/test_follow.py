@@ -1,9 +1,12 @@
 """Changed rows made due at the pace of the workers."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
+from rowcache_tasks.schedule.position import HEADER_BYTES
+from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.worker import follow
 from rowcache_tasks.worker.follow import BUSY_BATCHES, BUSY_ROWS, Touches
 
@@ -64,3 +67,12 @@ def test_more_changes_than_fit_into_memory_are_counted_and_left_to_their_interva
     assert touches.flush()
     (line,) = caplog.messages
     assert line.startswith("rowcache_tables['inv']: 1,900 rows and 0 statements of many rows are left to the intervals")
+
+
+def test_changed_rows_of_a_table_with_replicas_need_the_position_of_the_database(client, schedule):
+    schedule.put_rows({"1": (3600, 3600)})
+    located = Schedule(client, replace(schedule.table, replica=True))
+    touches = Touches(client, located, lambda: "1/0")
+    touches.note(["1"])
+    assert touches.flush()
+    assert client.zscore("position:", "1") == 2**32 - HEADER_BYTES

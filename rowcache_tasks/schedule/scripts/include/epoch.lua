@@ -1,7 +1,7 @@
 -- The epoch of the table: a step back of the clock begins a new one. Times are in order within one
 -- epoch only, so that the outcome of a claim or of a fill from another one is refused.
 local noted = redis.pcall(
-  'HMGET', state, 'clock', 'epoch', 'stepped_s', 'unleased_at', 'committed_at', 'work_s')
+  'HMGET', state, 'clock', 'epoch', 'stepped_s', 'unleased_at', 'committed_at', 'work_s', 'wait_s')
 local behind_s = (tonumber(noted[1] or 'nan') or 0) - now
 local number = tonumber(noted[2] or 0) or 0
 if not (number >= 0 and number < 1e15) then number = 0 end
