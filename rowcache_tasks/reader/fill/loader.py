@@ -26,8 +26,10 @@ class Loaded(dict[str, bytes]):
 class LoadPool:
     """The engine and the threads that one process has for one database, shared by its tables."""
 
-    def __init__(self, url: str, timeout_s: float, concurrency: int) -> None:
-        self.engine = create_source_engine(url, statement_timeout_s=timeout_s, pool_size=concurrency)
+    def __init__(self, url: str, timeout_s: float, concurrency: int, may_be_replica: bool) -> None:
+        self.engine = create_source_engine(
+            url, statement_timeout_s=timeout_s, pool_size=concurrency, may_be_replica=may_be_replica
+        )
         self.timeout_s = timeout_s
         self.concurrency = concurrency
         self.breaker = Breaker()
@@ -119,14 +121,14 @@ def open_loader(table: Table, url: str, timeout_s: float, concurrency: int) -> L
 @cache
 def make_loader(table: Table, url: str, timeout_s: float, concurrency: int) -> Loader:
     """Make the loader of a table, once."""
-    return Loader(make_pool(url, timeout_s, concurrency), table)
+    return Loader(make_pool(url, timeout_s, concurrency, table.replica), table)
 
 
-def make_pool(url: str, timeout_s: float, concurrency: int) -> LoadPool:
+def make_pool(url: str, timeout_s: float, concurrency: int, may_be_replica: bool) -> LoadPool:
     """Make the engine and the threads of a database, once."""
     key = url, timeout_s, concurrency
     if key not in pools:
-        pools[key] = LoadPool(*key)
+        pools[key] = LoadPool(*key, may_be_replica)
     return pools[key]
 
 
