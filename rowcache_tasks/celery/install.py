@@ -15,7 +15,8 @@ from rowcache_tasks.config.source import hide_password
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.errors.text import shorten
 
-STEPS = ("step:GiveBack", "step:Presence")  # names, so that a process that only sends imports no worker
+STEPS = ("step:GiveBack", "step:Presence", "step:EventFlush")
+"""Names, so that a process that only sends imports no worker."""
 
 
 def install(app: Celery) -> Celery:
