@@ -69,7 +69,7 @@ class Dispatcher:
         self._sender = Sender(broker, self._pressures.by_queue)
         self._parts = PartsDispatch(client, self._sender, self._pressures, limits, self._deferral, self._facts)
         # A little early: a change by another program is noticed and claimed within the interval.
-        self._poll_interval_s = 0.9 * limits.poll_interval_s
+        self._poll_interval_s = 0.94 * limits.poll_interval_s
         # Times of the monotonic clock; the first by the wake key of a table.
         self._due_at = {schedule.table.keys.wake: -math.inf for schedule in schedules}
         self._proven_since = dict.fromkeys(self._due_at, "-inf")

@@ -76,7 +76,7 @@ def test_tasks_queues_routes_and_settings_are_there_whenever_it_is_called(instal
     assert RowCache("shop").get(1) is None
     names = {name for name in app.tasks if name.startswith("rowcache_tasks.")}
     assert names == {name for name in package.tasks if name.startswith("rowcache_tasks.")}
-    assert len(app.steps["consumer"]) == 2
+    assert len(app.steps["consumer"]) == 3
 
 
 @pytest.mark.parametrize("moment", ["before", "after", "namespace"])
