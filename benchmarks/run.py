@@ -14,7 +14,7 @@ from benchmarks.results import Results
 from benchmarks.servers import Servers
 
 CASES = ("throughput", "profile", "lateness", "promise", "scale", "idle", "reading")
-ON_REQUEST = ("adaptive", "load")
+ON_REQUEST = ("adaptive", "burst", "load")
 """Cases that are measured only when they are named."""
 
 

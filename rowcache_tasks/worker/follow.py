@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 MAX_WAITING = 10_000
 """Changed rows of a table that wait to be touched; more are left to their interval."""
 BUSY_ROWS = 500
-BUSY_BATCHES = 4
+BUSY_BATCHES = 2
 """While more rows are due, or more batches wait for a worker, changes of many rows wait: no other row is late."""
 BUSY_WAIT_S = 0.02
 RETRY_S = 1.0
