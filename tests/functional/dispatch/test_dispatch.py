@@ -123,7 +123,7 @@ def test_rows_that_fail_since_long_cost_no_look(build, schedule, broker, client)
 
 
 def test_look_that_takes_new_rows_for_proven_ones_is_found(client, schedule, broker, build):
-    mutant = Mutant("claim_rows", "look-at-all").infect(client, schedule.table).schedule
+    mutant = Mutant("claim_rows", "look-at-all").schedule(client, schedule.table)
     schedule.put_rows({"1": (100, 0)})
     assert schedule.claim_rows(10, 30, 10)[0].row_ids == []
     assert mutant.claim_rows(10, 30, 10)[0].row_ids == ["1"]
@@ -414,7 +414,7 @@ def test_list_of_batches_of_another_type_holds_nothing_up(build, schedule, broke
 
 
 def test_claim_without_the_look_at_the_queue_is_found(client, schedule, broker, build):
-    mutant = Mutant("claim_rows", "ignore-queue").infect(client, schedule.table).schedule
+    mutant = Mutant("claim_rows", "ignore-queue").schedule(client, schedule.table)
     client.zadd("queue:", {"1": 1})
     schedule.put_rows({"1": (100, 0)})
     broker.length = 1

@@ -34,7 +34,7 @@ def refresh(client):
 
 @pytest.mark.parametrize("mark", ["", "first-is-a-change"])
 def test_changed_row_has_a_quarter_of_its_delay_and_an_unchanged_one_a_tenth_more(refresh, client, mark):
-    schedule = Mutant("commit_rows", mark).infect(client, TABLE).schedule if mark else Schedule(client, TABLE)
+    schedule = Mutant("commit_rows", mark).schedule(client, TABLE) if mark else Schedule(client, TABLE)
     schedule.put_rows({"1": (20, 0)})
     assert (refresh(b"1", schedule=schedule) == 20) == (not mark), "the first value is no change"
     if not mark:
@@ -52,7 +52,7 @@ def test_changed_row_has_a_quarter_of_its_delay_and_an_unchanged_one_a_tenth_mor
 def test_row_that_changes_at_the_shortest_delay_stays_there_until_thirty_refreshes_find_no_change(
     refresh, client, mark
 ):
-    schedule = Mutant("commit_rows", mark).infect(client, TABLE).schedule if mark else Schedule(client, TABLE)
+    schedule = Mutant("commit_rows", mark).schedule(client, TABLE) if mark else Schedule(client, TABLE)
     schedule.put_rows({"1": (2, 0)})
     for value in (b"1", b"2"):
         refresh(value, schedule=schedule)
@@ -67,7 +67,7 @@ def test_row_that_changes_at_the_shortest_delay_stays_there_until_thirty_refresh
 
 @pytest.mark.parametrize("mark", ["", "early-says-all"])
 def test_refresh_that_was_asked_for_early_does_not_lengthen_the_delay(refresh, client, mark):
-    schedule = Mutant("commit_rows", mark).infect(client, TABLE).schedule if mark else Schedule(client, TABLE)
+    schedule = Mutant("commit_rows", mark).schedule(client, TABLE) if mark else Schedule(client, TABLE)
     schedule.put_rows({"1": (20, 0)})
     refresh(b"1")
     assert (refresh(b"1", after_s=5, schedule=schedule) == 20) == (not mark)

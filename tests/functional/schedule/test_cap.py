@@ -28,7 +28,7 @@ def build(client):
     """Function that returns a schedule with 40 due rows, of a script with a mark."""
 
     def run(mark=""):
-        schedule = Mutant("claim_rows", mark).infect(client, TABLE).schedule if mark else Schedule(client, TABLE)
+        schedule = Mutant("claim_rows", mark).schedule(client, TABLE) if mark else Schedule(client, TABLE)
         now = now_of(client)
         client.zadd("delay:", dict.fromkeys(ROWS, 100))
         client.zadd("refreshed:", dict.fromkeys(ROWS, now))

@@ -91,7 +91,7 @@ def test_lease_is_the_longest_until_batches_are_measured_and_follows_the_slowest
 
 
 def test_lease_that_trusts_a_time_after_now_is_found(schedule, client):
-    mutant = Mutant("claim_rows", "trust-future-work").infect(client, schedule.table).schedule
+    mutant = Mutant("claim_rows", "trust-future-work").schedule(client, schedule.table)
     mutant.put_rows({"1": (5, 0)})
     client.hset("state:", mapping={"committed_at": server_time(client) + 50, "work_s": 0.01})
     assert lease_of(mutant, client)[0] < 6
@@ -241,7 +241,7 @@ def test_new_row_that_is_rescheduled_during_each_refresh_is_refused_once(schedul
 
 @pytest.mark.parametrize("script", ["", "commit_rows", "miss_rows"])
 def test_first_refresh_of_a_row_is_accepted_although_another_row_was_written_without_a_lease(schedule, client, script):
-    mutant = Mutant(script, "refuse-first").infect(client, schedule.table).schedule if script else schedule
+    mutant = Mutant(script, "refuse-first").schedule(client, schedule.table) if script else schedule
     cache(schedule, "other")
     schedule.touch_rows(["other"])
     overtaken = claim_all(schedule)
@@ -258,7 +258,7 @@ def test_first_refresh_of_a_row_is_accepted_although_another_row_was_written_wit
 
 @pytest.mark.parametrize("script", ["", "commit_rows", "miss_rows"])
 def test_row_whose_read_began_too_long_ago_is_not_written_and_due_now(schedule, client, script):
-    mutant = Mutant(script, "write-late").infect(client, schedule.table).schedule if script else schedule
+    mutant = Mutant(script, "write-late").schedule(client, schedule.table) if script else schedule
     schedule.put_rows({"1": (100, 0), "2": (100, 0)})
     claim = claim_all(schedule)
     late = replace(claim, commit_by=float(claim.claimed_at))
@@ -272,7 +272,7 @@ def test_row_whose_read_began_too_long_ago_is_not_written_and_due_now(schedule, 
 @pytest.mark.parametrize("mark", ["", "no-bound", "no-margin"])
 def test_row_with_a_promise_is_due_earlier_by_its_lateness(client, mark):
     table = Table("inv", "inventory", max_staleness_s=400, target=0.9)
-    script = Mutant("commit_rows", mark).infect(client, table).schedule if mark else Schedule(client, table)
+    script = Mutant("commit_rows", mark).schedule(client, table) if mark else Schedule(client, table)
     script.put_rows({"1": (1000, 0), "2": (8, 0)})
     claim = replace(claim_all(script), late_ms=50_000)
     assert script.commit_rows(claim, {"1": JSON, "2": JSON}).refreshed == 2
@@ -314,7 +314,7 @@ def test_beginning_of_a_value_that_is_not_cached_or_of_another_type_is_refused(s
 
 
 def test_beginning_that_is_written_is_found(schedule, client):
-    mutant = Mutant("commit_rows", "write-beginning").infect(client, schedule.table).schedule
+    mutant = Mutant("commit_rows", "write-beginning").schedule(client, schedule.table)
     cache(schedule, "1")
     schedule.touch_rows(["1"])
     assert mutant.commit_rows(claim_all(schedule), {"1": b'{"at":2,'}).refreshed == 1

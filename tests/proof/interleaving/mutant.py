@@ -6,7 +6,9 @@ out, `-- mutant: NAME -> TEXT` puts TEXT in its place. A mark of a fragment is o
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
+from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import Script, load_script
 from rowcache_tasks.schedule.scripts import read_source
 
@@ -41,8 +43,20 @@ class Mutant:
 
     def infect(self, client):
         """Return a world that runs the mutant; all other scripts are as they are."""
-        mutant = Script(mutate(read_source(self.script))[self.name])
-        return open_world(self.program, client, lambda name: mutant if name == self.script else load_script(name))
+        return open_world(self.program, client, self._load)
+
+    def schedule(self, client, table):
+        """Return the schedule of a table that runs the mutant."""
+        return Schedule(client, table, self._load)
+
+    def _load(self, name):
+        return load_mutant(name, self.name) if name == self.script else load_script(name)
+
+
+@cache
+def load_mutant(script, name):
+    """Return a script with a mark applied."""
+    return Script(mutate(read_source(script))[name])
 
 
 REQUEST = "two refreshes, a change and a request"
