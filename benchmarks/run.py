@@ -14,7 +14,7 @@ from benchmarks.results import Results
 from benchmarks.servers import Servers
 
 CASES = ("throughput", "profile", "lateness", "promise", "scale", "idle", "reading")
-ON_REQUEST = ("adaptive", "burst", "load")
+ON_REQUEST = ("adaptive", "burst", "cluster", "load")
 """Cases that are measured only when they are named."""
 
 

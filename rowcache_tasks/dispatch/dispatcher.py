@@ -24,7 +24,7 @@ from rowcache_tasks.dispatch.failing import Failing
 from rowcache_tasks.dispatch.limits import LOOK_ROWS, LOOKS
 from rowcache_tasks.dispatch.limits import Limits as Limits  # noqa: PLC0414 exported beside Dispatcher
 from rowcache_tasks.dispatch.next_due import NextDue
-from rowcache_tasks.dispatch.parts import Claimed, PartsDispatch, by_table, limit_of
+from rowcache_tasks.dispatch.parts import Claimed, PartsDispatch, by_table
 from rowcache_tasks.dispatch.pressures import Pressures
 from rowcache_tasks.dispatch.sender import Broker, Sender
 from rowcache_tasks.dispatch.wakeup import Wakeup
@@ -170,7 +170,7 @@ class Dispatcher:
                 )
             except Exception as error:  # noqa: BLE001 a table that fails must not stop the others
                 claimed = [Claimed(schedule, None, 0.0, error) for schedule in parts]
-            for schedule, claim, due_at, reason in claimed:
+            for schedule, claim, due_at, reason, limit in claimed:
                 key, label = schedule.table.keys.wake, schedule.table.label
                 self._due_at[key] = due_at if claim else time.monotonic() + self._poll_interval_s
                 if reason is not None:
@@ -179,7 +179,7 @@ class Dispatcher:
                     refused.append(schedule)
                 else:
                     sizes.append(len(claim.row_ids))
-                    self._look_further(schedule, claim, due_at, limit_of(self._limits, len(parts)))
+                    self._look_further(schedule, claim, due_at, limit or self._limits.batch_size)
             if any("{" not in each.table.place for each in refused):  # all others but those share one queue
                 break
         self._failing.note(errors, [schedule.table.label for schedule in due if schedule.table.label not in errors])

@@ -22,9 +22,9 @@ from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.servers import open_exchange
 
 LEAST_ROWS = 32
-"""Limit of a claim of one of many parts: a call for fewer rows costs as much."""
+"""First limit of a claim of one of many parts: a call for fewer rows costs as much."""
 PARTS = 32
-"""Parts in one message: as many rows as a batch has at most, or twice as many."""
+"""Parts in one message: as many rows as a batch has at most, or twice as many. Fewer when the limit is higher."""
 
 
 class Claimed(NamedTuple):
@@ -36,6 +36,8 @@ class Claimed(NamedTuple):
     due_at: float
     """Due time of the next row, of the monotonic clock; inf: nothing is scheduled, or the table is paused."""
     error: Exception | None = None
+    limit: int = 0
+    """Rows that were asked for; 0: a batch."""
 
 
 def claim_parts(
@@ -52,7 +54,8 @@ def claim_parts(
         replies = [exchange.send([call.command]) for call in calls]
         exchange.read()
     now = time.monotonic()
-    return [outcome_of(schedule, reply, now) for schedule, reply in zip(schedules, replies, strict=True)]
+    found = zip(schedules, replies, strict=True)
+    return [outcome_of(schedule, reply, now)._replace(limit=limit) for schedule, reply in found]
 
 
 def outcome_of(schedule: Schedule, replies: Sequence[object], now: float) -> Claimed:
@@ -90,11 +93,17 @@ class PartsDispatch:
     ) -> None:
         self._client, self._sender, self._pressures = client, sender, pressures
         self._limits, self._deferral, self._facts = limits, deferral, facts
+        self._limit_of: dict[str, int] = {}
+        """Table -> the limit of its next claims, beyond the first one: while most claims are full, twice the last."""
 
     def dispatch(self, schedules: Sequence[Schedule]) -> list[Claimed]:
         """Claim and send rows of parts of one table. Raises the errors of the send."""
-        limit = limit_of(self._limits, len(schedules))
-        claimed = [each for parts in cut(schedules, PARTS) for each in self._send(parts, limit)]
+        least, table = limit_of(self._limits, len(schedules)), schedules[0].table.name
+        limit = max(least, self._limit_of.get(table, 0))
+        parts_at_once = max(1, PARTS * LEAST_ROWS // max(limit, LEAST_ROWS))
+        claimed = [each for parts in cut(schedules, parts_at_once) for each in self._send(parts, limit)]
+        full = sum(len(each.claim.row_ids) >= limit for each in claimed if each.claim)
+        self._limit_of[table] = min(2 * limit, self._limits.batch_size) if 2 * full > len(claimed) else 0
         for schedule, claim, *_ in claimed:
             if claim:
                 self._pressures.of(schedule).note_claim(claim)

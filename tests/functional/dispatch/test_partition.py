@@ -102,6 +102,19 @@ def test_claims_of_all_parts_share_messages_and_each_is_committed_to_its_part(di
     assert schedule.put_rows(dict.fromkeys(ROWS[:5], (10.0, 0.0)), f"{seconds - 10}.2").ignored == 5
 
 
+def test_claims_of_parts_grow_to_a_batch_while_they_are_full(client, dispatcher_of):
+    rows = [str(number) for number in range(5000)]
+    open_schedule(client, TABLE).put_rows(dict.fromkeys(rows, (1000.0, 0.0)))
+    broker = Broker()
+    dispatcher = dispatcher_of(client, broker, batch_size=200)
+    for _ in range(4):
+        dispatcher.run_once()
+    assert [max(len(claim.row_ids) for claim in claims) for claims in broker.messages[:1]] == [32]
+    assert max(len(claim.row_ids) for claims in broker.messages for claim in claims) == 200
+    assert max(sum(len(claim.row_ids) for claim in claims) for claims in broker.messages) <= 1024
+    assert len(broker.rows) == len(set(broker.rows))
+
+
 def test_rows_of_a_message_that_is_not_sent_are_due_at_once(divided, dispatcher_of):
     schedule, broker = open_schedule(divided, TABLE), Broker()
     schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
