@@ -24,8 +24,9 @@ def examine_sentinels(client: "redis.Redis") -> Iterator[Finding]:
     for sentinel in manager.sentinels:
         where = "{host}:{port}".format(**sentinel.get_connection_kwargs())
         try:
-            primaries.add(":".join(map(str, sentinel.sentinel_get_master_addr_by_name(pool.service_name) or ())))
-            sentinel.execute_command("SENTINEL CKQUORUM", pool.service_name)
+            found: Any = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", pool.service_name)
+            primaries.add(":".join(part.decode() for part in found or ()))
+            sentinel.execute_command("SENTINEL", "CKQUORUM", pool.service_name)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             yield warn(f"sentinels: {where} does not answer: {error}: start it, or take it out of rowcache_redis_url")
         except redis.ResponseError as error:
