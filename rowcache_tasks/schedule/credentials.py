@@ -7,7 +7,7 @@ from pathlib import Path
 from redis.credentials import CredentialProvider
 
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.errors.text import one_line
+from rowcache_tasks.errors.text import hide_logins, one_line
 
 
 def load_provider(name: str) -> CredentialProvider:
@@ -19,7 +19,7 @@ def load_provider(name: str) -> CredentialProvider:
     try:
         provider = pkgutil.resolve_name(name)()
     except Exception as error:
-        reason = one_line(f"{type(error).__name__}: {error}")
+        reason = hide_logins(one_line(f"{type(error).__name__}: {error}"))
         raise ConfigError(f"credential_provider {name} cannot be called: {reason}") from error
     finally:
         sys.path.remove(here)

@@ -14,6 +14,8 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as AbstractAsyncConnection
 from redis.connection import AbstractConnection
 
+from rowcache_tasks.errors.text import hide_logins, one_line
+
 CHECK_S = 2.0
 """Age of a known role after which a connection asks again, before its next command. Every user may send HELLO."""
 
@@ -184,9 +186,21 @@ def role_connection(kind: type, *, needs_primary: bool = True, is_rechecked: boo
     return type(kind.__name__, (base, kind), {"needs_primary": needs_primary, "is_rechecked": is_rechecked})
 
 
+def log_in(connection: Any) -> None:
+    """Connect. Raises the errors of Redis, also for one of a provider of credentials."""
+    try:
+        connection.connect()
+    except (redis.RedisError, OSError):
+        raise
+    except Exception as error:
+        raise no_login(error) from error
+
+
 def no_login(error: Exception) -> redis.ConnectionError:
     """Return the error of a connection whose provider of credentials has failed."""
-    return redis.ConnectionError(f"the credential_provider failed: {type(error).__name__}: {error}")
+    return redis.ConnectionError(
+        hide_logins(one_line(f"the credential_provider failed: {type(error).__name__}: {error}"))
+    )
 
 
 def role_of(hello: Any) -> str:

@@ -14,6 +14,7 @@ import redis.asyncio
 from pydantic import BaseModel
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+import rowcache_tasks
 from rowcache_tasks import AsyncRowCache, ReadThrough, Refresher, RowCache, install, row_id
 from rowcache_tasks.tasks import (
     pause_table,
@@ -192,6 +193,7 @@ def tasked(delays: dict[str, int]) -> None:
 
 def refused(client: redis.Redis) -> None:
     """Calls that a type checker must refuse."""
+    rowcache_tasks.RowCach("inv")  # refused
     RowCache()  # refused
     RowCache("inv", "redis://localhost")  # refused
     RowCache("inv", tpye=Struct)  # refused

@@ -1,5 +1,6 @@
 """Sentinels that hang, the connections that they see, and a login that a provider of credentials returns."""
 
+import re
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from support.sentinels import MASTER, Sentinels
 from support.versions import IS_CELERY_57
 from support.waiting import wait_until
 
-from rowcache_tasks import CacheError, ConfigError, Refresher
+from rowcache_tasks import CacheError, ConfigError, Refresher, RowCache
 from rowcache_tasks.celery.defaults import package_defaults
 from rowcache_tasks.celery.kombu.transport import BrokerConnection
 from rowcache_tasks.schedule.connection import connect
@@ -87,12 +88,19 @@ def test_cache_and_broker_log_in_with_the_credentials_of_the_provider(rotating, 
         assert connection.default_channel.client.execute_command("ACL", "WHOAMI") == b"rotating"
 
 
-def test_provider_that_fails_is_an_outage_and_one_that_is_none_a_wrong_setting(rotating, monkeypatch):
-    monkeypatch.setattr(login.Login, "error", LookupError("no token"))
+def test_provider_that_fails_is_an_outage_and_one_that_is_none_a_wrong_setting(rotating, monkeypatch, caplog):
+    monkeypatch.setattr(login.Login, "error", LookupError("no token at https://me:secret@vault"))
     calls = open_all(rotating["TCP"], 5)
+    reason = "the credential_provider failed: LookupError: no token at https://***@vault"
     for call in calls.values():
-        with pytest.raises(CacheError, match="the credential_provider failed: LookupError: no token"):
+        with pytest.raises(CacheError, match=re.escape(reason)):
             call()
+    with RowCache("inv", url=rotating["TCP"], near=10) as reader:
+        with pytest.raises(CacheError):
+            reader.get(1)
+        said = "the near cache is off, rows are read from Redis until it is on again: "
+        wait_until(lambda: "near cache" in caplog.text, "the near cache says so")
+        assert said + reason in caplog.messages
     monkeypatch.undo()
     assert {name: call() for name, call in calls.items()} == {"threads": None, "asyncio": None, "refresher": 0}
     for name, reason in {
