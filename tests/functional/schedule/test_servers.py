@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from support.waiting import wait_until
 
 from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.dispatch.next_due import read_next_due
+from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.ops.parts import read_tables
 from rowcache_tasks.schedule.connection import connect
@@ -107,7 +108,8 @@ def test_parts_of_a_slot_that_no_node_serves_are_away_and_all_others_are_not(clu
         client.execute_command("CLUSTER", "DELSLOTS", slot)
     try:
         with connect(cluster.url, "test") as client:
-            found = read_next_due(client, TABLE.parts)
+            with closing(NextDue(client, TABLE.parts)) as next_due:
+                found = next_due.read()
             assert [due == -math.inf for due in found.values()] == [True] + [False] * 7
             *_, (node, parts) = sorted(by_node(client, TABLE.parts), key=lambda each: bool(each[0].away))
             assert (node.name, parts) == ("slots without a node", [TABLE.parts[0]])
