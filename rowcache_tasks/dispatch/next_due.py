@@ -80,7 +80,7 @@ class Look:
 
     def _try(self) -> list[Any]:
         self._connection.connect()  # of an open connection: asks for the role of the server now and then
-        self._connection.send_packed_command(self._packed)
+        self._connection.send_packed_command(self._packed, check_health=False)  # no PING: this is one itself
         return [self._read() for _ in range(1 + len(self.tables))]
 
     def _read(self) -> Any:
