@@ -6,12 +6,13 @@ out, `-- mutant: NAME -> TEXT` puts TEXT in its place. A mark of a fragment is o
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
+from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import Script, load_script
 from rowcache_tasks.schedule.scripts import read_source
 
 from .divided_world import open_world
-from .world import World
 
 MARK = re.compile(r"\s*-- mutant: (?P<name>[\w-]+)(?: -> (?P<text>.*))?")
 COMMENT = re.compile(r"\s*--")
@@ -40,14 +41,22 @@ class Mutant:
     def __str__(self):
         return f"{self.script}: {self.name}"
 
-    def infect(self, client, table=None):
-        """Return a world that runs the mutant, of its program or of a table; all other scripts are as they are."""
-        mutant = Script(mutate(read_source(self.script))[self.name])
+    def infect(self, client):
+        """Return a world that runs the mutant; all other scripts are as they are."""
+        return open_world(self.program, client, self._load)
 
-        def load(name):
-            return mutant if name == self.script else load_script(name)
+    def schedule(self, client, table):
+        """Return the schedule of a table that runs the mutant."""
+        return Schedule(client, table, self._load)
 
-        return open_world(self.program, client, load) if table is None else World(client, table, load)
+    def _load(self, name):
+        return load_mutant(name, self.name) if name == self.script else load_script(name)
+
+
+@cache
+def load_mutant(script, name):
+    """Return a script with a mark applied."""
+    return Script(mutate(read_source(script))[name])
 
 
 REQUEST = "two refreshes, a change and a request"
