@@ -75,19 +75,33 @@ def test_lease_is_as_long_as_batches_of_the_table_take(schedule, client, silent_
     assert lease_of(schedule, client)[0] == pytest.approx(lease_s, abs=0.5)
 
 
-def test_lease_is_the_longest_until_batches_are_measured_and_follows_the_slowest_of_the_last_ones(schedule, client):
+@pytest.mark.parametrize(("mark", "leases"), [("", (30, 24, 16, 5)), ("forget-slow-reads", (30, 24, 5, 5))])
+def test_lease_is_the_longest_at_first_and_remembers_a_slow_read_for_minutes(schedule, client, mark, leases):
+    if mark:
+        schedule = Mutant("commit_rows", mark).schedule(client, schedule.table)
     schedule.put_rows({"1": (5, 0)})
-    lease_s, claim = lease_of(schedule, client)
-    assert lease_s == pytest.approx(30, abs=1e-3)
+    first_s, claim = lease_of(schedule, client)
     slow = replace(claim, claimed_at=repr(float(claim.claimed_at) - 6), read_ms=4000)
     assert schedule.commit_rows(slow, {"1": JSON}).refreshed == 1
-    assert lease_of(schedule, client)[0] == pytest.approx(24, abs=2)
-    schedule.commit_rows(lease_of(schedule, client)[1], {"1": JSON})
-    assert lease_of(schedule, client)[0] == pytest.approx(20, abs=2), "the wait is forgotten sooner"
-    for _ in range(200):
-        _, claim = lease_of(schedule, client)
-        schedule.commit_rows(claim, {"1": JSON})
-    assert lease_of(schedule, client)[0] == pytest.approx(5, abs=0.5)
+    slow_s = lease_of(schedule, client)[0]
+    for _ in range(50):
+        schedule.commit_rows(lease_of(schedule, client)[1], {"1": JSON})
+    fast_s, claim = lease_of(schedule, client)
+    client.hset("state:", "committed_at", server_time(client) - 600)
+    schedule.commit_rows(claim, {"1": JSON})
+    found = (first_s, slow_s, fast_s, lease_of(schedule, client)[0])
+    assert found == pytest.approx(leases, abs=1), "the wait is forgotten sooner"
+
+
+@pytest.mark.parametrize(("mark", "lease_s"), [("", 16), ("forget-refused-reads", 5)])
+def test_lease_follows_a_read_that_is_refused_as_too_long_ago(schedule, client, mark, lease_s):
+    schedule.put_rows({"1": (5, 0), "2": (5, 0)})
+    claim = claim_all(schedule)
+    if mark:
+        schedule = Mutant("commit_rows", mark).schedule(client, schedule.table)
+    schedule.commit_rows(claim, {"2": JSON})
+    assert schedule.commit_rows(replace(claim, read_ms=4000, commit_by=1.0), {"1": JSON}).superseded == 1
+    assert lease_of(schedule, client)[0] == pytest.approx(lease_s, abs=0.5)
 
 
 def test_lease_that_trusts_a_time_after_now_is_found(schedule, client):
