@@ -32,6 +32,7 @@ local at = exact(now)
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 -- @include cached
 -- @include next_due
+-- @include note_work
 local function outcome_of(i, delay_s, is_ours)
   local refusal, reason = refusal_of(delay_s, fences[i], is_ours)
   if refusal then return refusal, reason end
@@ -100,22 +101,14 @@ if #unfenced > 0 then redis.call('ZADD', refreshed, 'NX', scored(unfenced, at)) 
 if #committed > 0 then
   -- mutant: no-fence
   redis.call('ZADD', refreshed, scored(committed, at))
-  -- How long batches are read and wait: the longest. A read counts half as much a minute later, since
-  -- some rows may be slow and others not; a wait is over soon.
-  local since_s = math.max(0, now - (tonumber(noted[5] or 0) or 0))
-  -- mutant: forget-slow-reads -> local work_s = read_ms / 1e3
-  local work_s = math.max(read_ms / 1e3, 0.5 ^ (since_s / 60) * (tonumber(noted[6] or 0) or 0))
-  local wait_s = math.max(now - claimed_at - read_ms / 1e3, (tonumber(noted[7] or 0) or 0) / 2)
-  local work, wait = string.format('%.9f', work_s), string.format('%.3f', wait_s)
-  redis.pcall('HSET', state, 'committed_at', at, 'work_s', work, 'wait_s', wait)
+  note_work()
   if max_staleness_s > 0 then note_margin() end
   if slow_ms ~= '0' then redis.pcall('HSET', state, 'slow_at', at, 'slow_ms', slow_ms) end
   local is_failing = redis.call('HLEN', failures) > 0
   -- mutant: keep-failure
   if is_failing then redis.call('HDEL', failures, unpack(committed)) end
--- mutant: forget-refused-reads -> elseif false then
-elseif now > commit_by and read_ms / 1e3 > (tonumber(noted[6] or 0) or 0) then
-  redis.pcall('HSET', state, 'work_s', string.format('%.9f', read_ms / 1e3))
+else
+  note_refused_work()
 end
 if #committed < #row_ids then wake_dispatcher() end
 

@@ -131,5 +131,5 @@ def test_all_scripts_together_leave_only_counters_in_the_statistics(schedule, st
     counted = {field.decode(): int(count) for field, count in client.hgetall("stats:").items()}
     assert {field for field in counted if not field.startswith("late")} == COUNTERS
     assert {field.decode() for field in client.hkeys("state:")} == {
-        *("clock", "committed_at", "dropped_at", "pause_stamp", "resumed", "unleased_at"),
+        *("clock", "committed_at", "dropped_at", "pause_stamp", "resumed", "unleased_at", "wait_s", "work_s"),
     }

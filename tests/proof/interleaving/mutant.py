@@ -280,6 +280,7 @@ FOUND_ELSEWHERE = {
     },
     "commit_rows": {
         *("always-stay", "early-says-all", "first-is-a-change", "never-stay"),
+        *("forget-refused-reads", "forget-slow-reads"),
         *("no-bound", "no-margin", "refuse-first", "write-late"),
     },
     "miss_rows": {"refuse-first", "write-late"},
