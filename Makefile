@@ -2,6 +2,7 @@
 
 SECONDS ?= 60
 SEED ?= 1
+LONG ?= long
 BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(DOCS),--docs) $(if $(REPORT),--report)
 ifdef AGAINST
 BENCH = $(if $(QUICK),--rounds 2 --rows 20000) $(if $(ONLY),--only $(ONLY)) --against $(AGAINST)
@@ -35,7 +36,7 @@ test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
 
 test-long: .venv/.dev  ## run the tests of endurance, which `make test` leaves out; some minutes
-	.venv/bin/python -m pytest -m long
+	.venv/bin/python -m pytest -m "$(LONG)"
 
 test-containers: .venv/.dev  ## build and run the Compose files; needs Docker, or root on Debian; some minutes
 	tests/containers/engine.sh .venv/bin/python -m pytest -m containers

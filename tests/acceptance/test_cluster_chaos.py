@@ -24,7 +24,7 @@ from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.partition import open_schedule
 from rowcache_tasks.schedule.rows import Schedule
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.long]
+pytestmark = [pytest.mark.acceptance, pytest.mark.long, pytest.mark.minutes]
 
 LEASE_S, STOP_S, SLACK_S = 15, 20, 5
 TABLE = Table("inv", "watched", partitions=32)

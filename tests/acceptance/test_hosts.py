@@ -18,6 +18,7 @@ from rowcache_tasks.schedule.rows import Schedule
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.minutes,
     pytest.mark.skipif(not are_possible(), reason="needs root, ip and bridge (apt-get install iproute2)"),
 ]
 ROWS = 200

@@ -16,7 +16,7 @@ from support.waiting import wait_until
 from demo.servers import Valkey
 from rowcache_tasks import CacheError, RowCache
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.long]
+pytestmark = [pytest.mark.acceptance, pytest.mark.long, pytest.mark.minutes]
 
 PAGE = ROOT / "docs" / "set-ups.md"
 ROWS = [str(number) for number in range(1, 201)]
