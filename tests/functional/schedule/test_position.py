@@ -6,7 +6,8 @@ import pytest
 from proof.interleaving.mutant import mutate
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.database.dialects.postgresql.select import position_of
+from rowcache_tasks.errors import ArgumentError, SourceError
 from rowcache_tasks.schedule import position
 from rowcache_tasks.schedule.position import ReadPosition, check_positions, need_position, number_of, parse_position
 from rowcache_tasks.schedule.rows import Schedule
@@ -119,6 +120,12 @@ def test_position_is_needed_by_tables_with_replicas_only(client):
 def test_position_that_is_none_of_postgresql_is_refused(wrong):
     with pytest.raises(ArgumentError, match="position is"):
         parse_position(wrong)
+
+
+@pytest.mark.parametrize("answers", [((True, None), (True, "0/1")), ((True, "0/1"), (True, None))])
+def test_replica_without_a_position_is_named_as_the_cause(answers):
+    with pytest.raises(SourceError, match="names no position in the log"):
+        position_of(*answers)
 
 
 def test_rows_of_a_part_need_positions_in_the_keys_of_the_part(client):

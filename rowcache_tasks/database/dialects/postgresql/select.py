@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from rowcache_tasks.database.dialects.dialect import Dialect
+from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.position import ReadPosition, number_of
 
 
@@ -51,9 +52,15 @@ class BatchSelect:
         return DBAPIError(self._sql, None, error, hide_parameters=True, connection_invalidated=True)
 
 
-def position_of(before: tuple[bool, str], after: tuple[bool, str]) -> ReadPosition:
+def position_of(before: tuple[bool, str | None], after: tuple[bool, str | None]) -> ReadPosition:
     """Return the bounds of a SELECT, of the answers to `position` before and after it.
 
     A snapshot of the primary may lack a commit whose position it has passed, and no commit that anybody was told of.
+    Raises SourceError when a replica names no position.
     """
+    if before[1] is None or after[1] is None:
+        raise SourceError(
+            "the replica names no position in the log (pg_last_wal_replay_lsn() is NULL), which 'replica' of the table "
+            "needs: read the primary, without that option"
+        )
     return ReadPosition(number_of(before[1]) if before[0] else math.inf, number_of(after[1]))
