@@ -91,7 +91,7 @@ def test_value_of_another_type_gives_one_line(run_all, client, kind):
 
 
 @pytest.mark.parametrize("name", ["schedule", "delay", "refreshed", "changed"])
-@pytest.mark.parametrize("score", SCORES[:4])
+@pytest.mark.parametrize("score", [*SCORES.values()][:4])
 def test_score_out_of_all_bounds_is_shown(run_all, client, name, score):
     for key in ("schedule:", "delay:"):
         client.zadd(key, {"1": 5})
