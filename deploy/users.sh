@@ -59,8 +59,8 @@ user application "${VALKEY_APPLICATION_PASSWORD:?}" "$(keys %R $values 'refreshe
 # filler: an application that also fills missing rows from the database (read-through) and touches rows without a task.
 # Writes values and the schedule.
 user filler "${VALKEY_FILLER_PASSWORD:?}" "$state $(keys %RW $values)" \
-    "$read $scripts +set +del +zadd +hget +hmget +hset +hdel +hincrby +rpush +llen +persist +pexpire +pttl" \
-    "+exists +smismember +lpush +ltrim" "($(keys %RW 'position:*') +zrange +zrem)" \
+    "$read $scripts +set +del +zadd +zrem +hget +hmget +hset +hdel +hincrby +rpush +llen +persist +pexpire +pttl" \
+    "+exists +smismember +lpush +ltrim" "($(keys %RW 'position:*') +zrange)" \
     "($(keys %W 'rowcache.*') $send)"
 
 # dispatcher: claims rows, sends messages, drops values. Reads neither values nor messages.

@@ -191,7 +191,7 @@ def test_each_role_is_allowed_the_commands_of_its_scripts():
     env = os.environ | {f"VALKEY_{role}PASSWORD": "x" for role in roles}
     command = ["sh", str(ROOT / "deploy/users.sh")]
     printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
-    rules = {line.split()[1]: re.sub(r"\(.*?\)", "", line) for line in printed.splitlines()}
+    rules = {line.split()[1]: re.sub(r"\((?!%RW~position:\*).*?\)", "", line) for line in printed.splitlines()}
     folder = ROOT / "rowcache_tasks/schedule/scripts"
     for role, scripts in SCRIPTS.items():
         called = {
