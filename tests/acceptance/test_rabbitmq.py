@@ -52,6 +52,27 @@ def on_rabbitmq(deployment, cluster):
     return deployment
 
 
+def test_doctor_names_a_delivery_limit(on_rabbitmq, cluster):
+    on_rabbitmq.env["CELERY_BROKER_URL"] = cluster.url(0)
+    on_rabbitmq.env["MANAGER_PORT"] = str(cluster.manager_port)
+
+    def limits():
+        done = run_forked([*CELERY, "rowcache", "doctor"], env=on_rabbitmq.env, cwd=on_rabbitmq.cwd)
+        return [line for line in done.stdout.splitlines() if "delivery-limit" in line]
+
+    on_rabbitmq.start_worker()
+    wait_until(lambda: "ready." in on_rabbitmq.log("worker"), "the queues are declared")
+    (unknown,) = limits()
+    assert unknown.startswith("warn  broker: delivery-limit of rowcache.schedule is not known: the management API of ")
+    cluster.start_management(0)
+    assert limits() == ["ok    broker: rowcache.schedule is a quorum queue without delivery-limit"]
+    cluster.control(0, "set_policy", "limit", "^rowcache", '{"delivery-limit": 3}', "--apply-to", "queues")
+    (few,) = wait_until(lambda: [line for line in limits() if line.startswith("warn")], "the policy is applied")
+    assert few.startswith("warn  broker: delivery-limit of rowcache.schedule is 3: a schedule change whose worker is ")
+    assert few.endswith(": set it to -1 by a policy (rabbitmqctl set_policy), before RabbitMQ 4 remove it")
+    cluster.control(0, "clear_policy", "limit")
+
+
 def test_no_change_is_lost_and_rows_are_fresh_when_a_node_is_killed_under_load(on_rabbitmq, cluster):
     rows = [str(number) for number in range(1, 201)]
     on_rabbitmq.schedule.put_rows(dict.fromkeys(rows, (0.5, 0)))
@@ -86,27 +107,6 @@ def test_no_change_is_lost_and_rows_are_fresh_when_a_node_is_killed_under_load(o
     on_rabbitmq.client.zrem("refreshed:", *expected)
     wait_until(lambda: oldest_s() < 2, "all rows are fresh again")
     cluster.start(victim)
-
-
-def test_doctor_names_a_delivery_limit(on_rabbitmq, cluster):
-    on_rabbitmq.env["CELERY_BROKER_URL"] = cluster.url(0)
-    on_rabbitmq.env["MANAGER_PORT"] = str(cluster.manager_port)
-
-    def limits():
-        done = run_forked([*CELERY, "rowcache", "doctor"], env=on_rabbitmq.env, cwd=on_rabbitmq.cwd)
-        return [line for line in done.stdout.splitlines() if "delivery-limit" in line]
-
-    on_rabbitmq.start_worker()
-    wait_until(lambda: "ready." in on_rabbitmq.log("worker"), "the queues are declared")
-    (unknown,) = limits()
-    assert unknown.startswith("warn  broker: delivery-limit of rowcache.schedule is not known: the management API of ")
-    cluster.start_management(0)
-    assert limits() == ["ok    broker: rowcache.schedule is a quorum queue without delivery-limit"]
-    cluster.control(0, "set_policy", "limit", "^rowcache", '{"delivery-limit": 3}', "--apply-to", "queues")
-    (few,) = wait_until(lambda: [line for line in limits() if line.startswith("warn")], "the policy is applied")
-    assert few.startswith("warn  broker: delivery-limit of rowcache.schedule is 3: a schedule change whose worker is ")
-    assert few.endswith(": set it to -1 by a policy (rabbitmqctl set_policy), before RabbitMQ 4 remove it")
-    cluster.control(0, "clear_policy", "limit")
 
 
 def test_change_survives_more_deliveries_than_the_queue_allows(on_rabbitmq, cluster):
