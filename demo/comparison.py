@@ -13,7 +13,7 @@ import redis
 from psycopg.rows import dict_row
 
 from demo.accounts import TABLE
-from rowcache_tasks.schedule.rows import cut
+from rowcache_tasks.schedule.cut import cut
 
 Row = Mapping[str, Any]
 

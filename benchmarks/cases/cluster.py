@@ -30,7 +30,7 @@ from demo.servers import Valkey
 from rowcache_tasks import RowCache
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.partition import open_schedule
+from rowcache_tasks.schedule.rows import Schedule
 
 PARTITIONS, NODES, MANY = 32, 3, 100
 DELAY_S, LEAD_S, TIMEOUT_S = 3600.0, 1.0, 300.0
@@ -88,7 +88,7 @@ def refresh(servers: Servers, place: Place, rows: int, rounds: int) -> None:
     tables = {"inv": {"table": "inventory", "partitions": place.table.partitions}}
     deployment = servers.deployment(ROWCACHE_REDIS_URL=place.url, ROWCACHE_TABLES=json.dumps(tables))
     with connect(place.url, "bench") as client, servers.connect() as database:
-        schedule, row_ids = open_schedule(client, place.table), iter(map(str, range(1, rows + 1)))
+        schedule, row_ids = Schedule(client, place.table), iter(map(str, range(1, rows + 1)))
         while some := [*islice(row_ids, CHUNK)]:
             schedule.put_rows(dict.fromkeys(some, (DELAY_S, DELAY_S)))
         try:

@@ -17,8 +17,9 @@ from rowcache_tasks.dispatch.clock_repair import ClockRepair
 from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
 from rowcache_tasks.dispatch.signals import DeferredSignals
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.process import DISPATCHER, ProcessNote
-from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.rows import Schedule
 
 logger = logging.getLogger(__name__)
 

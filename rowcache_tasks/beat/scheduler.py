@@ -17,7 +17,7 @@ from celery.utils.time import maybe_make_aware
 from rowcache_tasks.beat.loop import MAX_TURN_S, DispatchLoop
 from rowcache_tasks.celery.startup import check_dispatcher
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.script import load_script
+from rowcache_tasks.schedule.script import ScriptCall, load_script
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class DispatchScheduler(Scheduler):
         try:
             gap_s = 0.9 * self._pause_s(name, entry)
             arguments = [name, gap_s, secrets.token_hex(8)]
-            is_ours = load_script("claim_entry").run(self._client, [self._key], arguments)
+            is_ours = ScriptCall(load_script("claim_entry"), [self._key], arguments).run(self._client)
         except Exception as error:  # noqa: BLE001 as in the base class: no entry may stop beat
             logger.warning("beat entry %s is sent without asking the others: %s", name, error)
             is_ours = True

@@ -12,8 +12,8 @@ from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.partition import open_schedule, open_state
-from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.failure import Backoff
+from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.admission import Admission
@@ -74,11 +74,11 @@ class Runtime:
 
     def schedule(self, table: str) -> Schedule:
         """Return the schedule of a table; raises ArgumentError for an unknown one."""
-        return open_schedule(self.client, self.settings.table(table))
+        return Schedule(self.client, self.settings.table(table))
 
     def table_state(self, table: str) -> TableState:
         """Return the state of a table as a whole; raises ArgumentError for an unknown one."""
-        return open_state(self.client, self.settings.table(table))
+        return TableState(self.client, self.settings.table(table))
 
     def source(self, table: str) -> "Source":
         """Return the source of a table; raises ArgumentError for an unknown one."""

@@ -8,8 +8,8 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_count, show_duration
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_state import AHEAD_S
-from rowcache_tasks.schedule.rows import cut
 
 QUANTILES = {"age_p50": 0.5, "age_p99": 0.99, "age_p999": 0.999, "age_max": 1.0}
 """Name of an age -> share of the refreshed rows that are not older."""

@@ -13,9 +13,9 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_duration
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.failure import parse_failure
 from rowcache_tasks.schedule.row_state import AHEAD_S
-from rowcache_tasks.schedule.rows import cut
 
 COUNTERS = (
     *("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "saved"),

@@ -13,7 +13,7 @@ from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.reader.server import Breaker
 from rowcache_tasks.schedule.arguments import parse_row_id
-from rowcache_tasks.schedule.rows import cut
+from rowcache_tasks.schedule.cut import cut
 
 try:
     from sqlalchemy.util import await_

@@ -19,8 +19,8 @@ from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
 from rowcache_tasks.reader.step import Call, Fetch, Fill, Pipeline, Steps
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.reader.window import FIRST, next_count
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_id import Key, Many, encode_keys, encode_row_id, key_list, key_text, key_texts
-from rowcache_tasks.schedule.rows import cut
 
 logger = logging.getLogger(__name__)
 

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import redis
-from redis.exceptions import NoScriptError
 
-from rowcache_tasks.schedule.script import with_text
-
-Command = tuple[Any, ...]
+from rowcache_tasks.schedule.script import Command, send_all, send_texts
 
 
 class Exchange:
@@ -65,17 +62,14 @@ class Exchange:
         """Read all replies; an error of the server takes the place of its reply. Raises the connection's errors."""
         unread, self._unread = self._unread, []
         found = self._receive(len(unread))
-        found += self._send_again([command for command, _ in unread[len(found) :]])
+        found += send_all(self._client, [command for command, _ in unread[len(found) :]])
         self._mend([command for command, _ in unread], found)
         for (_, replies), reply in zip(unread, found, strict=True):
             replies.append(reply)
 
     def _mend(self, commands: Sequence[Command], replies: list[Any]) -> None:
         """Send commands again that were not run, and replace their replies."""
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        again = self._send_again([with_text(commands[place]) for place in unknown])
-        for place, reply in zip(unknown, again, strict=True):
-            replies[place] = reply
+        send_texts(self._client, commands, replies)
 
     def _receive(self, count: int) -> list[Any]:
         """Read up to `count` replies, as many as arrive before the connection is lost."""
@@ -92,15 +86,6 @@ class Exchange:
             self._lose()
             raise
         return found
-
-    def _send_again(self, commands: Sequence[Command]) -> list[Any]:
-        if not commands:
-            return []
-        pipeline: Any
-        with self._client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
 
     def _lose(self) -> None:
         self._is_lost = True

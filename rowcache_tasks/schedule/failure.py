@@ -1,7 +1,8 @@
-"""Failures of rows, as the scripts record them."""
+"""Failures of rows, as the scripts record them, and the pauses after them."""
 
 import json
 import math
+import random
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -15,6 +16,20 @@ MAX_ERROR = 500
 """Characters of a recorded error."""
 NOT_FOUND = "no such row in the database"
 """Error that miss_rows.lua records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """After n failures in a row the next try is min(max_s, base_s * 2^(n-1)) later, less up to half by chance."""
+
+    base_s: float = 1.0
+    max_s: float = 60.0
+    lease_s: float = 30.0
+    """Of rows that cannot be read as a whole, the longest pause; the longest lease."""
+
+    def arguments(self) -> list[float]:
+        """Return base, bound and a seed: the random numbers of a script are the same at each call."""
+        return [self.base_s, self.max_s, random.getrandbits(31)]
 
 
 @dataclass(frozen=True, slots=True)

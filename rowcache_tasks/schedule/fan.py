@@ -7,8 +7,9 @@ import redis
 from redis.client import Pipeline
 from redis.exceptions import MovedError
 
-from rowcache_tasks.schedule.exchange import Command, Exchange
+from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of, keys_of
+from rowcache_tasks.schedule.script import Command
 
 
 class Router(Protocol):

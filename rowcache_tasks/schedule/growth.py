@@ -21,7 +21,7 @@ from rowcache_tasks.schedule.cut import CALL_BYTES, SCRIPT_BATCH, cut
 from rowcache_tasks.schedule.layout import read_layout
 from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
-from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
+from rowcache_tasks.schedule.script import Script, load_script, run_all
 
 T = TypeVar("T")
 
@@ -157,11 +157,10 @@ class Growth:
     def _note_drop(self, part: Table, dropped_at: bytes) -> None:
         """Note the last drop of the table at the new places of a part, as it is noted at the old one."""
         first, step = self.old.parts.index(part), self.old.partitions
-        script = self._load("drop_table")
         for other in self.table.parts[first : self.table.partitions : step]:
             noted: Any = self._client.hget(other.keys.state, "dropped_at")
             if noted is None or float(noted) < float(dropped_at):
-                script.run(self._client, script.keys_of(other.keys), [dropped_at, 0])
+                self._load("drop_table").call(other.keys, dropped_at, 0).run(self._client)
 
     def take(self, seen: Mapping[str, Seen], given: Mapping[str, Given]) -> list[str]:
         """Write rows at their new places; return those that had not changed there since they were seen."""
@@ -205,13 +204,10 @@ class Growth:
     def _run(self, name: str, calls: Sequence[tuple[Table, list[Any]]]) -> list[Any]:
         """Call a script for each part, in one round trip. Raises the first error."""
         script = self._load(name)
-        found = [
-            ScriptCall(script, script.keys_of(part.keys), [encode_row_id(part.keys.value_prefix), *arguments])
-            for part, arguments in calls
-        ]
+        found = [script.call(part.keys, encode_row_id(part.keys.value_prefix), *rest) for part, rest in calls]
         if self.table.replicas:
             return [run_replicated(self._client, call, self.table.replicas) for call in found]
-        replies = script.run_all(self._client, [(call.keys, call.arguments) for call in found])
+        replies = run_all(self._client, found)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply

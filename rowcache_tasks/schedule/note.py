@@ -14,9 +14,9 @@ import redis
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Claim
-from rowcache_tasks.schedule.exchange import Command
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.row_state import RowState
+from rowcache_tasks.schedule.script import Command
 
 MAX_NOTES = 1000
 """Notes of a table; the oldest are removed."""

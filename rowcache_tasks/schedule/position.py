@@ -82,6 +82,5 @@ def check_positions(
     Rows of a claim that may not are due again soon.
     """
     low = "inf" if math.isinf(read.low) else int(read.low)
-    script = load_script("check_positions")
-    arguments = [lease_until, low, int(read.high), *map(encode_row_id, row_ids)]
-    return ScriptCall(script, script.keys_of(table.keys), arguments)
+    arguments = (lease_until, low, int(read.high), *map(encode_row_id, row_ids))
+    return load_script("check_positions").call(table.keys, *arguments)

@@ -1,8 +1,8 @@
 """Refreshes requested straight in Redis, without Celery."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -11,31 +11,18 @@ from redis.retry import Retry
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Settings, Table, load_settings, parse_settings
 from rowcache_tasks.errors import ArgumentError, CacheError
 from rowcache_tasks.errors.text import redact, shorten
-from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.connection import check_timeout, open_client
-from rowcache_tasks.schedule.partition import open_schedule
+from rowcache_tasks.schedule.cut import SCRIPT_BATCH, cut
 from rowcache_tasks.schedule.position import need_position, parse_position
 from rowcache_tasks.schedule.role import NotPrimaryError
-from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
-from rowcache_tasks.schedule.script import Call, load_script
+from rowcache_tasks.schedule.row_id import Key, Many
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.script import run_all
 from rowcache_tasks.schedule.servers import wake_home
 
 ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
 """Rows in one round trip, about 20 ms; the deadline is checked between two of them."""
-
-
-class Portion(NamedTuple):
-    """The rows of one call of touch_rows."""
-
-    part: Table
-    row_ids: Sequence[str]
-
-    @property
-    def table(self) -> str:
-        """Name of the table."""
-        return self.part.name
 
 
 class Refresher:
@@ -126,28 +113,26 @@ class Refresher:
             self.settings.table(table)
         left = {table: len(row_ids) for table, row_ids in rows.items()}
         refused: dict[str, Exception] = {}
-        moved = self._touch_growing(rows, left)
+        total = self._touch_growing(rows, left)
         rows = {table: row_ids for table, row_ids in rows.items() if left[table]}
-        script, total = load_script("touch_rows"), moved
         # A table adds one short portion at most, so that ROWS_AT_ONCE rows of any tables are one round trip.
         size = ROWS_AT_ONCE // SCRIPT_BATCH + sum(map(bool, rows.values())) - 1
         for n, trip in enumerate(cut(self._portions(rows), max(size, 1))):
             if n and time.monotonic() >= deadline:
                 break
-            portions = [portion for portion in trip if portion.table not in refused]
+            portions = [(part, row_ids) for part, row_ids in trip if part.name not in refused]
             try:
-                for portion in portions:
-                    need_position(self._client, portion.part, portion.row_ids, position)
-                replies = script.run_all(
-                    self._client, [touch_call(portion.part, portion.row_ids) for portion in portions]
-                )
+                for part, row_ids in portions:
+                    need_position(self._client, part, row_ids, position)
+                calls = [Schedule(self._client, part).touch_call(row_ids) for part, row_ids in portions]
+                replies = run_all(self._client, calls)
             except redis.RedisError as error:
                 raise failure(rows, left, f"Redis does not answer: {error}") from error
-            for portion, reply in zip(portions, replies, strict=True):
+            for (part, row_ids), reply in zip(portions, replies, strict=True):
                 if isinstance(reply, Exception):
-                    refused.setdefault(portion.table, reply)
+                    refused.setdefault(part.name, reply)
                 else:
-                    left[portion.table] -= len(portion.row_ids)
+                    left[part.name] -= len(row_ids)
                     total += reply
         wake_home(self._client, self.settings.deployment)
         for reason in refused.values():
@@ -163,27 +148,22 @@ class Refresher:
             table = self.settings.table(name)
             if table.growing_from and row_ids:
                 try:
-                    touched += open_schedule(self._client, table).touch_rows(row_ids)
+                    touched += Schedule(self._client, table).touch_rows(row_ids)
                 except redis.RedisError as error:
                     raise failure(rows, left, f"Redis does not answer: {error}") from error
                 left[name] = 0
         return touched
 
-    def _portions(self, rows: Mapping[str, Sequence[str]]) -> Iterator[Portion]:
+    def _portions(self, rows: Mapping[str, Sequence[str]]) -> Iterator[tuple[Table, Sequence[str]]]:
+        """Yield the rows of each call of touch_rows, and their part."""
         for name, row_ids in rows.items():
             for part, some in self.settings.table(name).divide(row_ids):
                 for batch in cut(some, SCRIPT_BATCH):
-                    yield Portion(part, batch)
+                    yield part, batch
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         self._client.close()
-
-
-def touch_call(table: Table, row_ids: Iterable[str]) -> Call:
-    """Return the call of touch_rows for up to SCRIPT_BATCH rows."""
-    arguments = [encode_row_id(table.keys.value_prefix), Keys.fill_prefix, *map(encode_row_id, row_ids)]
-    return load_script("touch_rows").keys_of(table.keys), arguments
 
 
 def failure(rows: Mapping[str, Sequence[str]], left: Mapping[str, int], reason: str) -> CacheError:

@@ -9,9 +9,9 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.failure import Failure, parse_failure
 from rowcache_tasks.schedule.row_id import encode_row_id
-from rowcache_tasks.schedule.rows import cut
 
 AHEAD_S = 1.0
 """A time further in the future is from before a step back of the clock of Redis, and is ignored."""

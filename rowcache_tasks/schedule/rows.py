@@ -1,63 +1,52 @@
-"""The schedule of one table in Redis: one method for each script.
+"""The schedule of a table in Redis: one method for each script.
 
 A call is atomic for its rows; longer calls are cut into calls of SCRIPT_BATCH rows. Times are texts exactly as the
 server gave them (Unix seconds), so that a lease can be compared to the last bit. Row ids are text.
 """
 
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Changed, Claim, Committed, Missed, Released, sum_of
-from rowcache_tasks.schedule.cut import SCRIPT_BATCH as SCRIPT_BATCH  # noqa: PLC0414 exported beside Schedule
-from rowcache_tasks.schedule.cut import cut as cut  # noqa: PLC0414
-from rowcache_tasks.schedule.cut import cut_by_bytes
+from rowcache_tasks.schedule.cut import SCRIPT_BATCH, cut, cut_by_bytes
 from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.failure import Backoff
+from rowcache_tasks.schedule.growth import Growth
 from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
 from rowcache_tasks.schedule.servers import open_exchange, wake_home
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """After n failures in a row the next try is min(max_s, base_s * 2^(n-1)) later, less up to half by chance."""
-
-    base_s: float = 1.0
-    max_s: float = 60.0
-    lease_s: float = 30.0
-    """Of rows that cannot be read as a whole, the longest pause; the longest lease."""
-
-    def arguments(self) -> list[float]:
-        """Return base, bound and a seed: the random numbers of a script are the same at each call."""
-        return [self.base_s, self.max_s, random.getrandbits(31)]
+DIVIDED = 100 * SCRIPT_BATCH
+"""Rows of a stream that are divided among the parts of a table at once."""
 
 
 class Schedule:
-    """The schedule of one table. Needs a client without decode_responses; opens no connection by itself."""
+    """The schedule of a table, or of one part of it. Opens no connection by itself.
 
-    wakes = True
-    """Whether a change of rows wakes a dispatcher of several servers."""
+    Needs a client without decode_responses. Rows of a table that is divided are put, dropped and touched in the parts
+    where they are; all else is done with one of `parts`.
+    """
 
     def __init__(self, client: "redis.Redis", table: Table, load: Callable[[str], Script] = load_script) -> None:
-        self.table = table
-        self._client = client
-        self._load = load
-        self._keys = table.keys
-        self._prefix = encode_row_id(self._keys.value_prefix)
+        self.table, self._client, self._load = table, client, load
         self._promise = (table.max_staleness_s or 0, 1 - (table.target or 0))  # 0: none; share that may be older
-        self.parts: Mapping[str, Schedule] = {table.place: self}
-        """The schedule of each part of the table, by the `namespace` of claims."""
+        self._growth = Growth(client, table, load) if table.growing_from else None
+        self.parts: Mapping[str, Schedule] = {table.place: self}  # by the `namespace` of claims
+        if table.partitions > 1:
+            self.parts = {part.place: Schedule(client, part, load) for part in table.parts}
 
     def divide(self, row_ids: Iterable[str]) -> "list[tuple[Schedule, list[str]]]":
-        """Return the rows of each part that has any."""
-        return [(self, [*row_ids])]
+        """Return the rows of each part that has any; of a table that grows, where they are now."""
+        return self._apply(row_ids, lambda divided: divided)
 
     def claim_rows(self, limit: int, lease_s: float, *args: Any, **options: Any) -> tuple[Claim | None, float | None]:
         """Claim up to `limit` due rows, earliest first; also return the next due time, None when no row is scheduled.
@@ -86,25 +75,15 @@ class Schedule:
         """Return the result of claim_rows, of a reply to its call."""
         if len(reply) == 1:
             return None, None
-        claim = Claim(
-            claimed_at=reply[0].decode(),
-            lease_until=reply[1].decode(),
-            row_ids=[decode_row_id(row_id) for row_id in reply[8:]],
-            epoch=reply[2].decode(),
-            late_ms=reply[5],
-            namespace=self.table.place,
-            behind=reply[4],
-            unproven=reply[6],
-            go_on_at=reply[7].decode(),
-        )
-        return claim, float(reply[3]) if reply[3] else None
+        claimed_at, lease_until, epoch, next_due, behind, late_ms, unproven, go_on_at, *row_ids = reply
+        claim = self._claim(claimed_at, lease_until, epoch, row_ids)
+        claim = replace(claim, behind=behind, late_ms=late_ms, unproven=unproven, go_on_at=go_on_at.decode())
+        return claim, float(next_due) if next_due else None
 
     def lease_rows(self, row_ids: Sequence[str], lease_s: float) -> Claim:
         """Claim up to SCRIPT_BATCH named rows, due or not. Rows that are not scheduled are left out."""
-        reply = self._run("lease_rows", lease_s, *map(encode_row_id, row_ids))
-        claimed_at, lease_until, epoch, *leased = reply
-        row_ids = list(map(decode_row_id, leased))
-        return Claim(claimed_at.decode(), lease_until.decode(), row_ids, epoch.decode(), namespace=self.table.place)
+        claimed_at, lease_until, epoch, *leased = self._run("lease_rows", lease_s, *map(encode_row_id, row_ids))
+        return self._claim(claimed_at, lease_until, epoch, leased)
 
     def commit_rows(self, claim: Claim, values: Mapping[str, bytes]) -> Committed:
         """Write the values of rows of the claim and schedule their next refresh at claim time + delay.
@@ -126,16 +105,12 @@ class Schedule:
             row_ids = map(encode_row_id, batch)
             yield self._call("commit_rows", *head, *row_ids, *(values[row_id] for row_id in batch))
 
-    def look_rows(self, row_ids: Sequence[str], shape: str, margin_s: float, length: int) -> list[bytes]:
-        """Return the first bytes of each value: b"" without a value, or when it may have another shape.
+    def look_calls(self, row_ids: Sequence[str], shape: str, margin_s: float, length: int) -> Iterator[ScriptCall]:
+        """Return calls that reply the first bytes of each value: b"" without one, or when it may have another shape.
 
         `shape`: a text for the columns of the values. A value that was committed up to margin_s after the shape was
         noted may be one of a worker with another shape.
         """
-        return [head for call in self.look_calls(row_ids, shape, margin_s, length) for head in call.run(self._client)]
-
-    def look_calls(self, row_ids: Sequence[str], shape: str, margin_s: float, length: int) -> Iterator[ScriptCall]:
-        """Return the calls of look_rows, for an Exchange."""
         for batch in cut(row_ids, SCRIPT_BATCH):
             yield self._call("look_rows", self._prefix, shape, margin_s, length, *map(encode_row_id, batch))
 
@@ -177,31 +152,36 @@ class Schedule:
         `stamp`: when the change was enqueued, "" for now. `only_new`: leave rows alone that are scheduled already. Rows
         of a table with adaptive intervals start within their bounds.
         """
-        total = Changed()
-        for batch in cut(rows, SCRIPT_BATCH):
+
+        def call(part: Schedule, batch: Sequence[str]) -> ScriptCall:
             delays, starts = zip(*(self.table.start_of(*rows[row_id]) for row_id in batch), strict=True)
-            head = (self._prefix, stamp, int(only_new), len(batch))
-            total += Changed(*self._change("put_rows", *head, *map(encode_row_id, batch), *delays, *starts))
-        self._wake()
-        return total
+            head = (part._prefix, stamp, int(only_new), len(batch))
+            return part._call("put_rows", *head, *map(encode_row_id, batch), *delays, *starts)
+
+        changed = sum_of(Changed, self._change(rows, call))
+        wake_home(self._client, self.table.deployment)
+        return changed
 
     def drop_rows(self, row_ids: Iterable[str], stamp: str = "") -> Changed:
         """Unschedule rows and remove their values at once. `stamp`: when the change was enqueued, "" for now."""
-        total = Changed()
-        for batch in cut(row_ids, SCRIPT_BATCH):
-            head = (self._prefix, Keys.fill_prefix, stamp)
-            total += Changed(*self._change("drop_rows", *head, *map(encode_row_id, batch)))
-        return total
+
+        def call(part: Schedule, batch: Sequence[str]) -> ScriptCall:
+            return part._call("drop_rows", part._prefix, Keys.fill_prefix, stamp, *map(encode_row_id, batch))
+
+        return sum_of(Changed, self._change(row_ids, call))
 
     def touch_rows(self, row_ids: Iterable[str]) -> int:
         """Make scheduled rows due now; return their number. Rows that are not scheduled lose their values.
 
         A fill in flight writes nothing.
         """
-        head = ("touch_rows", self._prefix, Keys.fill_prefix)
-        touched: int = sum(self._change(*head, *map(encode_row_id, batch)) for batch in cut(row_ids, SCRIPT_BATCH))
-        self._wake()
+        touched = sum(self._change(row_ids, Schedule.touch_call))
+        wake_home(self._client, self.table.deployment)
         return touched
+
+    def touch_call(self, row_ids: Sequence[str]) -> ScriptCall:
+        """Return the call of touch_rows for up to SCRIPT_BATCH rows of this part."""
+        return self._call("touch_rows", self._prefix, Keys.fill_prefix, *map(encode_row_id, row_ids))
 
     def check_clock(self, is_settled: bool = False) -> bool:
         """Note the server's time; return whether its clock has stepped back by over a second since the last repair.
@@ -229,22 +209,41 @@ class Schedule:
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Return the cursor of the next call, 0 at the end, and about `count` scheduled row ids."""
-        reply: Any = self._client.zscan(self._keys.schedule, cursor, count=count)
+        reply: Any = self._client.zscan(self.table.keys.schedule, cursor, count=count)
         return int(reply[0]), [decode_row_id(row_id) for row_id, _ in reply[1]]
 
-    def _wake(self) -> None:
-        if self.wakes:
-            wake_home(self._client, self.table.deployment)
+    def _claim(self, claimed_at: bytes, lease_until: bytes, epoch: bytes, row_ids: Sequence[bytes]) -> Claim:
+        found = list(map(decode_row_id, row_ids))
+        return Claim(claimed_at.decode(), lease_until.decode(), found, epoch.decode(), namespace=self.table.place)
+
+    @property
+    def _prefix(self) -> bytes:
+        return encode_row_id(self.table.keys.value_prefix)
 
     def _call(self, name: str, *arguments: Any) -> ScriptCall:
-        script = self._load(name)
-        return ScriptCall(script, script.keys_of(self._keys), arguments)
+        return self._load(name).call(self.table.keys, *arguments)
 
     def _run(self, name: str, *arguments: Any) -> Any:
         return self._call(name, *arguments).run(self._client)
 
-    def _change(self, name: str, *arguments: Any) -> Any:
-        return run_replicated(self._client, self._call(name, *arguments), self.table.replicas)
-
     def _run_each(self, calls: Iterable[ScriptCall]) -> Iterator[Any]:
         return (call.run(self._client) for call in calls)
+
+    def _change(self, row_ids: Iterable[str], call: "Callable[[Schedule, Sequence[str]], ScriptCall]") -> Iterator[Any]:
+        """Change rows where they are now; yield the reply of each call."""
+
+        def run(divided: "list[tuple[Schedule, list[str]]]") -> list[Any]:
+            calls = [call(part, batch) for part, some in divided for batch in cut(some, SCRIPT_BATCH)]
+            return [run_replicated(self._client, each, self.table.replicas) for each in calls]
+
+        for some in cut(row_ids, DIVIDED):
+            yield from self._apply(some, run)
+
+    def _apply(self, row_ids: Iterable[str], change: "Callable[[list[tuple[Schedule, list[str]]]], T]") -> T:
+        """Call a function with the rows of each part, where they are now."""
+        found = [*row_ids]
+
+        def apply(table: Table) -> T:
+            return change([(self.parts[part.place], some) for part, some in table.divide(found)])
+
+        return self._growth.apply(found, apply) if self._growth else apply(self.table)

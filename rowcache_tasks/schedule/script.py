@@ -15,8 +15,7 @@ from rowcache_tasks.schedule.scripts import read_source
 COMMENT = re.compile(r"[ \t]*--.*$", re.M)
 BOUND_KEYS = re.compile(r"^local ([\w, ]+) = unpack\(KEYS(?:, \d+)?\)$", re.M)
 
-Call = tuple[Sequence[str], Sequence[Any]]
-"""The keys and the arguments of one call."""
+Command = tuple[Any, ...]
 
 texts: dict[str, str] = {}
 """Digest -> text of each script that this process has loaded."""
@@ -32,49 +31,31 @@ class Script:
         self.text = COMMENT.sub("", source)
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         texts[self.digest] = self.text
-        self.keys = tuple(", ".join(BOUND_KEYS.findall(source)).split(", "))
-        """Names of its keys, in their order: attributes of Keys."""
+        self.keys = tuple(", ".join(BOUND_KEYS.findall(source)).split(", "))  # attributes of Keys, in their order
 
-    def keys_of(self, keys: Keys) -> list[str]:
-        """Return the keys of a table that the script takes, in their order."""
-        return [getattr(keys, name) for name in self.keys]
-
-    def run(self, client: "redis.Redis", keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Call the script."""
-        # Not through redis-py's Script, which takes as long for a call as the call itself.
-        try:
-            return client.evalsha(self.digest, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return client.eval(self.text, len(keys), *keys, *arguments)
-
-    def run_all(self, client: "redis.Redis", calls: Sequence[Call]) -> list[Any]:
-        """Call the script several times in one round trip; an error is among the replies, in the place of its call.
-
-        Calls that the server refuses because it does not have the script are sent a second time, all others are not.
-        """
-        replies = send(client, "EVALSHA", self.digest, calls)
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        again = send(client, "EVAL", self.text, [calls[place] for place in unknown])
-        for place, reply in zip(unknown, again, strict=True):
-            replies[place] = reply
-        return replies
+    def call(self, keys: Keys, *arguments: Any) -> "ScriptCall":
+        """Return the call with the keys of a table."""
+        return ScriptCall(self, [getattr(keys, name) for name in self.keys], arguments)
 
 
 class ScriptCall(NamedTuple):
-    """One call of a script."""
+    """One call of a script. Not through redis-py's Script, which takes as long for a call as the call itself."""
 
     script: Script
     keys: Sequence[str]
     arguments: Sequence[Any]
 
     @property
-    def command(self) -> tuple[Any, ...]:
+    def command(self) -> Command:
         """The call as a command, for an Exchange."""
         return "EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments
 
     def run(self, client: "redis.Redis") -> Any:
         """Make the call."""
-        return self.script.run(client, self.keys, self.arguments)
+        try:
+            return client.execute_command(*self.command)
+        except NoScriptError:
+            return client.execute_command(*with_text(self.command))
 
     async def run_awaited(self, client: Any) -> Any:
         """Make the call through a client of asyncio."""
@@ -90,18 +71,34 @@ def load_script(name: str) -> Script:
     return Script(read_source(name))
 
 
-def with_text(command: tuple[Any, ...]) -> tuple[Any, ...]:
+def run_all(client: "redis.Redis", calls: Sequence[ScriptCall]) -> list[Any]:
+    """Make calls in one round trip; an error is among the replies, in the place of its call."""
+    commands = [call.command for call in calls]
+    replies = send_all(client, commands)
+    send_texts(client, commands, replies)
+    return replies
+
+
+def send_texts(client: "redis.Redis", commands: Sequence[Command], replies: list[Any]) -> None:
+    """Send the calls a second time that were refused as the server did not have the script; replace their replies."""
+    unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    again = send_all(client, [with_text(commands[place]) for place in unknown])
+    for place, reply in zip(unknown, again, strict=True):
+        replies[place] = reply
+
+
+def with_text(command: Command) -> Command:
     """Return the command of a call for a server that does not have the script."""
     _, digest, *others = command
     return "EVAL", texts[digest], *others
 
 
-def send(client: "redis.Redis", command: str, script: str, calls: Sequence[Call]) -> list[Any]:
-    """Send one command for each call, in a pipeline."""
-    if not calls:
+def send_all(client: "redis.Redis", commands: Sequence[Command]) -> list[Any]:
+    """Send commands in one round trip; an error is among the replies, in the place of its command."""
+    if not commands:
         return []
     pipeline: Any
     with client.pipeline(transaction=False) as pipeline:
-        for keys, arguments in calls:
-            pipeline.execute_command(command, script, len(keys), *keys, *arguments)
+        for command in commands:
+            pipeline.execute_command(*command)
         return list(pipeline.execute(raise_on_error=False))

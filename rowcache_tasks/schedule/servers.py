@@ -16,10 +16,10 @@ from redis.exceptions import MovedError, NoScriptError, TryAgainError
 
 from rowcache_tasks.config.table import Table
 from rowcache_tasks.keys import DeploymentNames
-from rowcache_tasks.schedule.exchange import Command, Exchange
+from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.fan import ServersExchange, ServersPipeline
 from rowcache_tasks.schedule.node import Node, NodeAwayError, NoNode, key_of
-from rowcache_tasks.schedule.script import with_text
+from rowcache_tasks.schedule.script import Command, with_text
 from rowcache_tasks.schedule.slot_map import MOVING_PAUSE_S, TRIES, SlotMap, is_ask
 
 NODE_TIMEOUT_S = 1.0

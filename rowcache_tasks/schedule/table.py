@@ -1,6 +1,6 @@
 """The state of a table as a whole in Redis, and the walk over its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
@@ -8,80 +8,78 @@ import redis
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id
-from rowcache_tasks.schedule.script import ScriptCall, load_script
+from rowcache_tasks.schedule.script import load_script
 
 SCAN_COUNT = 500
 """Members in one step of a walk: about 0.2 ms."""
 
 
 class TableState:
-    """A table as a whole. Needs a client without decode_responses; opens no connection by itself."""
+    """A table as a whole: all its parts, each change of which has one stamp. Opens no connection by itself.
+
+    Needs a client without decode_responses.
+    """
 
     def __init__(self, client: "redis.Redis", table: Table) -> None:
-        self._client = client
-        self._keys, self._replicas, self._is_left = table.keys, table.replicas, table.is_left
+        self._client, self._parts = client, table.parts
 
     def pause_table(self, is_paused: bool, stamp: str = "") -> bool:
         """Pause the table, so that no dispatcher claims its rows, or resume it. `stamp`: when that was enqueued.
 
         Returns False when a change that was enqueued later was applied already.
         """
-        return bool(self._run("pause_table", stamp, int(is_paused)))
+        parts = [part for part in self._parts if is_paused or not self._is_closed(part)]
+        return any([self._run(part, "pause_table", stamp, int(is_paused)) for part in parts])
 
     def paused_s(self) -> float | None:
         """Return for how many seconds the table has been paused; None: it is not."""
-        paused: Any = self._client.hget(self._keys.state, "paused")
+        paused = [self._paused_s(part) for part in self._parts if not self._is_closed(part)]
+        return max((seconds for seconds in paused if seconds is not None), default=None)
+
+    def _paused_s(self, part: Table) -> float | None:
+        paused: Any = self._client.hget(part.keys.state, "paused")
         seconds: Any = self._client.time()
         try:
             return max(0.0, float(seconds[0] + seconds[1] / 1e6) - float(paused))
         except (TypeError, ValueError):
             return None  # not paused, or a text of a foreign client
 
-    def is_closed(self) -> bool:
-        """Whether rows of this part were moved to others: it is paused for good."""
-        return self._is_left and self._client.hget(self._keys.state, "closed") is not None
+    def _is_closed(self, part: Table) -> bool:
+        """Whether rows of a part were moved to others: it is paused for good."""
+        return part.is_left and self._client.hget(part.keys.state, "closed") is not None
 
     def drop_table(self, stamp: str, limit: int = 1000) -> int:
         """Ignore all changes that were enqueued before the stamp; forget up to `limit` of them, and return how many."""
-        return int(self._run("drop_table", stamp, limit))
+        return sum(int(self._run(part, "drop_table", stamp, limit)) for part in self._parts)
 
     def count_rows(self) -> int:
         """Count the scheduled rows."""
-        count: Any = self._client.zcard(self._keys.schedule)
-        return int(count)
+        counts: Any = [self._client.zcard(part.keys.schedule) for part in self._parts]
+        return sum(counts)
 
     def scan_row_ids(self) -> Iterator[list[str]]:
         """Yield the ids of all rows in the keys of the table, some hundred at a time, in bounded memory.
 
         A row that is there from the beginning to the end is yielded, perhaps twice.
         """
-        keys = self._keys
-        others: list[str] = []
-        for key in (keys.schedule, keys.delay, keys.refreshed):
-            cursor, is_first = 0, True
-            while is_first or cursor:
-                is_first = False
-                reply: Any = self._client.zscan(key, cursor, count=SCAN_COUNT)
-                cursor, members = int(reply[0]), [member for member, _ in reply[1]]
-                if members:
-                    found = self._without(members, others)
-                    if found:
+        for part in self._parts:
+            others: list[str] = []
+            for key in (part.keys.schedule, part.keys.delay, part.keys.refreshed):
+                cursor, is_first = 0, True
+                while is_first or cursor:
+                    is_first = False
+                    reply: Any = self._client.zscan(key, cursor, count=SCAN_COUNT)
+                    cursor, members = int(reply[0]), [member for member, _ in reply[1]]
+                    if found := self._without(members, others):
                         yield found
-            others.append(key)
+                others.append(key)
 
-    def _run(self, name: str, *arguments: Any) -> Any:
-        script = load_script(name)
-        call = ScriptCall(script, script.keys_of(self._keys), arguments)
-        return run_replicated(self._client, call, self._replicas)
+    def _run(self, part: Table, name: str, *arguments: Any) -> Any:
+        return run_replicated(self._client, load_script(name).call(part.keys, *arguments), part.replicas)
 
-    def _without(self, members: list[bytes], others: list[str]) -> list[str]:
+    def _without(self, members: list[bytes], others: Sequence[str]) -> list[str]:
         """Leave out the members that one of the other ZSETs has: they were yielded already."""
         asked: Any = members
-        known: list[Any] = [self._client.zmscore(other, asked) for other in others]
-        return list(
-            dict.fromkeys(
-                decode_row_id(member)
-                for place, member in enumerate(members)
-                if all(scores[place] is None for scores in known)
-            )
-        )
+        known: list[Any] = [self._client.zmscore(other, asked) for other in others if members]
+        left = (member for member, *scores in zip(members, *known, strict=True) if not any(s is not None for s in scores))
+        return [decode_row_id(member) for member in dict.fromkeys(left)]

@@ -19,10 +19,11 @@ from rowcache_tasks.errors.text import MAX_TEXT, one_line, show_text
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.claim import Claim, from_messages
-from rowcache_tasks.schedule.exchange import Command, Exchange
+from rowcache_tasks.schedule.cut import SCRIPT_BATCH, cut
+from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.note import end_notes, note_skipped, start_notes
-from rowcache_tasks.schedule.partition import divide_now
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule, cut
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.script import Command
 from rowcache_tasks.schedule.servers import open_exchange
 from rowcache_tasks.schedule.trace import span
 from rowcache_tasks.worker.busy import note_message
@@ -55,7 +56,7 @@ def refresh_row(
     schedule, source = runtime.schedule(table), runtime.source(table)
     counts: Counter[str] = Counter()
     reasons: list[str] = []
-    for part, some in divide_now(schedule, parse_row_ids(row_ids)):
+    for part, some in schedule.divide(parse_row_ids(row_ids)):
         for batch in cut(some, SCRIPT_BATCH):
             leased = part.lease_rows(batch, runtime.settings.lease_s)
             key = part.table.keys.notes

@@ -13,9 +13,9 @@ from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import show_text
 from rowcache_tasks.reader.fill import loader
 from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.cut import SCRIPT_BATCH, cut
 from rowcache_tasks.schedule.failure import read_failures
-from rowcache_tasks.schedule.partition import open_state
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, cut
+from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.testing.server import remove_keys
 from rowcache_tasks.worker.refresh import refresh_claim
 
@@ -101,7 +101,7 @@ def claim_due(runtime: Runtime, name: str) -> Iterator[Claim]:
     """Claim the rows that are due, each once even if its delay is short."""
     settings = runtime.settings
     for part in runtime.schedule(name).parts.values():
-        for _ in range(open_state(runtime.client, part.table).count_rows() // settings.batch_size + 1):
+        for _ in range(TableState(runtime.client, part.table).count_rows() // settings.batch_size + 1):
             claim, _ = part.claim_rows(settings.batch_size, settings.lease_s)
             if claim and claim.row_ids:
                 runtime.sent_batches(claim.namespace).remove(claim)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rowcache_tasks.schedule.rows import Schedule, cut
+from rowcache_tasks.schedule.cut import cut
+from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
 
 BATCH = 200

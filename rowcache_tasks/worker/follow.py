@@ -10,8 +10,9 @@ import redis
 
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, show_count, show_duration
+from rowcache_tasks.schedule.cut import SCRIPT_BATCH
 from rowcache_tasks.schedule.position import need_position
-from rowcache_tasks.schedule.rows import SCRIPT_BATCH, Schedule
+from rowcache_tasks.schedule.rows import Schedule
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.notification import Changes, Listener

@@ -10,8 +10,8 @@ from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.schedule.growth import Growth
 from rowcache_tasks.schedule.layout import check_layout, note_layout, read_layout
-from rowcache_tasks.schedule.partition import open_state
 from rowcache_tasks.schedule.process import parse_processes
+from rowcache_tasks.schedule.table import TableState
 
 
 def begin_growth(client: "redis.Redis", settings: Settings, table: Table) -> Growth:
@@ -32,7 +32,7 @@ def begin_growth(client: "redis.Redis", settings: Settings, table: Table) -> Gro
         raise ConfigError(problem)
     if not is_begun:
         check_processes(client, settings, table)
-        if open_state(client, table).paused_s() is not None:
+        if TableState(client, table).paused_s() is not None:
             raise ConfigError(f"{table.name} is paused, and rows that move are refreshed: `rowcache resume` it first")
     growth = Growth(client, table)
     if not is_begun:

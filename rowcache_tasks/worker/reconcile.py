@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rowcache_tasks.errors import SourceError
-from rowcache_tasks.schedule.rows import Schedule, cut
+from rowcache_tasks.schedule.cut import cut
+from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.admission import Admit, admit_all
 from rowcache_tasks.worker.seed import SEED_BATCH, spread

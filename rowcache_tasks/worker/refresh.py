@@ -13,9 +13,11 @@ import redis
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, shorten, show_text
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
-from rowcache_tasks.schedule.exchange import Command, Exchange
+from rowcache_tasks.schedule.exchange import Exchange
+from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.position import ReadPosition
-from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.script import Command
 from rowcache_tasks.schedule.trace import span
 from rowcache_tasks.worker.group import group_claims, row_ids_of
 from rowcache_tasks.worker.part import part_of, settled, start_reads
@@ -207,9 +209,10 @@ def find_unchanged(
     if not shape:
         return {}
     asked = [row_id for row_id in row_ids if random.random() >= FULL_SHARE]  # noqa: S311 nothing secret
+    facts = (shape, lease_s, MAX_HEAD)
     looks = [
-        (some, exchange.send([call.command for call in part.look_calls(some, shape, lease_s, MAX_HEAD)]))
-        for part, some in schedule.divide(asked)
+        (some, exchange.send([call.command for call in schedule.parts[part.place].look_calls(some, *facts)]))
+        for part, some in schedule.table.divide(asked)
     ]
     versions = source.fetch_versions(asked, positions)
     exchange.read()

@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
-from rowcache_tasks.schedule.rows import cut
 from rowcache_tasks.schedule.servers import node_of
 from rowcache_tasks.schedule.table import TableState
 

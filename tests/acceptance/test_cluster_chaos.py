@@ -21,7 +21,6 @@ from support.waiting import wait_until
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.partition import open_schedule
 from rowcache_tasks.schedule.rows import Schedule
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.long, pytest.mark.minutes]
@@ -144,7 +143,7 @@ def test_no_row_is_lost_or_read_twice_while_nodes_die_and_slots_move(deployment,
     deployment.configure(SETTINGS)
     deployment.env["ROWCACHE_REDIS_URL"] = cluster.url
     with connect(cluster.url, "test") as client:
-        open_schedule(client, TABLE).put_rows(dict.fromkeys(ROWS, (3600.0, 0.0)))
+        Schedule(client, TABLE).put_rows(dict.fromkeys(ROWS, (3600.0, 0.0)))
         deployment.start_beat()
         deployment.start_worker()
         load = Load(client)

@@ -11,8 +11,8 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.ops.plan import LARGEST, Group
 from rowcache_tasks.ops.snapshot import read_snapshots
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_id import decode_row_id
-from rowcache_tasks.schedule.rows import cut
 
 SAMPLED = 200  # rows of each table that are looked at
 LIKE = 1.1  # delays up to so many times the shortest of a group are in the group

@@ -12,8 +12,8 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_count, show_row_ids
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_id import decode_row_id
-from rowcache_tasks.schedule.rows import cut
 
 SAMPLE = 10_000  # rows of schedule: and of delay: that are checked
 SHOWN = 3

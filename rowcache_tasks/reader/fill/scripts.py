@@ -138,8 +138,7 @@ class FillScripts:
         return [(part, piece) for part, some in self._table.divide(row_ids) for piece in cut(some, SCRIPT_ROWS)]
 
     def _call(self, name: str, part: Table, arguments: Sequence[Any]) -> ScriptCall:
-        script = self._load(name)
-        return ScriptCall(script, script.keys_of(part.keys), [encode_row_id(part.keys.value_prefix), *arguments])
+        return self._load(name).call(part.keys, encode_row_id(part.keys.value_prefix), *arguments)
 
 
 def make_note(kind: bytes, reason: str) -> bytes:

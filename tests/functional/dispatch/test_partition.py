@@ -11,10 +11,10 @@ from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.claim import from_messages, to_messages
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.partition import open_schedule, open_state
 from rowcache_tasks.schedule.row_state import read_row_states
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.servers import open_exchange
+from rowcache_tasks.schedule.table import TableState
 
 TABLE = Table("inv", "inventory", partitions=8)
 ROWS = [str(number) for number in range(60)]
@@ -77,7 +77,7 @@ def ages(client):
 
 
 def test_claims_of_all_parts_share_messages_and_each_is_committed_to_its_part(divided, dispatcher_of):
-    schedule, broker = open_schedule(divided, TABLE), Broker()
+    schedule, broker = Schedule(divided, TABLE), Broker()
     seconds, _ = divided.time()
     assert schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)), f"{seconds - 10}.1").applied == len(ROWS)
     dispatcher = dispatcher_of(divided, broker, batch_size=30)
@@ -98,13 +98,13 @@ def test_claims_of_all_parts_share_messages_and_each_is_committed_to_its_part(di
     assert all(age is not None for age in ages(divided).values())
     assert [divided.zcard(part.keys.queue) for part in TABLE.parts] == [0] * 8
     assert schedule.drop_rows(ROWS[:5], f"{seconds - 10}.3").applied == 5
-    assert open_state(divided, TABLE).count_rows() == 55
+    assert TableState(divided, TABLE).count_rows() == 55
     assert schedule.put_rows(dict.fromkeys(ROWS[:5], (10.0, 0.0)), f"{seconds - 10}.2").ignored == 5
 
 
 def test_claims_of_parts_grow_to_a_batch_while_they_are_full(client, dispatcher_of):
     rows = [str(number) for number in range(5000)]
-    open_schedule(client, TABLE).put_rows(dict.fromkeys(rows, (1000.0, 0.0)))
+    Schedule(client, TABLE).put_rows(dict.fromkeys(rows, (1000.0, 0.0)))
     broker = Broker()
     dispatcher = dispatcher_of(client, broker, batch_size=200)
     for _ in range(4):
@@ -116,7 +116,7 @@ def test_claims_of_parts_grow_to_a_batch_while_they_are_full(client, dispatcher_
 
 
 def test_rows_of_a_message_that_is_not_sent_are_due_at_once(divided, dispatcher_of):
-    schedule, broker = open_schedule(divided, TABLE), Broker()
+    schedule, broker = Schedule(divided, TABLE), Broker()
     schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
     dispatcher = dispatcher_of(divided, broker, batch_size=30)
     broker.error = OSError("away")
@@ -133,7 +133,7 @@ def test_a_change_wakes_a_dispatcher_that_sleeps(divided, dispatcher_of):
     dispatcher = dispatcher_of(divided, broker, poll_interval_s=1.0)
     dispatcher.run_once()
     dispatcher.run(time.monotonic() + 0.01)
-    open_schedule(divided, TABLE).put_rows({"7": (10.0, 0.0)})
+    Schedule(divided, TABLE).put_rows({"7": (10.0, 0.0)})
     started = time.monotonic()
     dispatcher.run(started + 0.8)
     assert broker.rows == ["7"]
@@ -141,7 +141,7 @@ def test_a_change_wakes_a_dispatcher_that_sleeps(divided, dispatcher_of):
 
 def test_a_batch_left_over_stops_its_part_alone_and_until_a_later_one_starts(divided, dispatcher_of):
     """A worker was killed with a message of one part; the queue is never empty."""
-    schedule, broker = open_schedule(divided, TABLE), Broker()
+    schedule, broker = Schedule(divided, TABLE), Broker()
     broker.length = 1
     first, beside = TABLE.parts[:2]
     schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
@@ -165,7 +165,7 @@ def test_a_part_whose_slot_moves_holds_up_no_other(cluster, dispatcher_of):
     for node in cluster.clients:
         node.flushall()
     with connect(cluster.url, "test") as client:
-        open_schedule(client, TABLE).put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
+        Schedule(client, TABLE).put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
         part = TABLE.parts[3]
         slot, source = slot_of(part.tag), cluster.owner(part.keys.schedule)
         broker = Broker()

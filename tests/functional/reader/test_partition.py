@@ -19,7 +19,7 @@ from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.reader.pool import MAX_ASYNC_CONNECTIONS
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.partition import open_schedule
+from rowcache_tasks.schedule.rows import Schedule
 
 TABLE = Table("inv", "inventory", partitions=8)
 ROWS = [str(number) for number in range(30)]
@@ -47,7 +47,7 @@ def url(request, client, valkey):
 
 
 def fill(servers):
-    schedule = open_schedule(servers, TABLE)
+    schedule = Schedule(servers, TABLE)
     schedule.put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
     for part in schedule.parts.values():
         claim, _ = part.claim_rows(100, 30)
@@ -192,7 +192,7 @@ def test_refresher_makes_rows_of_all_parts_due(url):
     with Refresher(url=url, tables={"inv": {"table": "inventory", "partitions": 8}}) as refresher:
         assert refresher.refresh_now("inv", [*ROWS, "absent"]) == len(ROWS)
     with connect(url, "test") as servers:
-        parts = open_schedule(servers, TABLE).parts.values()
+        parts = Schedule(servers, TABLE).parts.values()
         assert sum(len(part.claim_rows(100, 30)[0].row_ids) for part in parts) == len(ROWS)
 
 

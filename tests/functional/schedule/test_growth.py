@@ -14,10 +14,10 @@ from rowcache_tasks.errors import ArgumentError, ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.growth import Growth, UnsettledError
 from rowcache_tasks.schedule.layout import check_layout, note_layout
-from rowcache_tasks.schedule.partition import open_schedule, open_state
 from rowcache_tasks.schedule.process import WORKER, ProcessNote
 from rowcache_tasks.schedule.row_state import read_row_states
-from rowcache_tasks.schedule.rows import Backoff
+from rowcache_tasks.schedule.rows import Backoff, Schedule
+from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.grow import begin_growth, move_rows
 
 ONE = Table("inv", "inventory", partitions=8, growing_from=1)
@@ -53,7 +53,7 @@ def state_of(client, table, row_id):
 
 def test_a_row_moves_with_all_that_is_known_of_it(grown):
     client, settings, table = grown
-    old, now = open_schedule(client, table.old), client.time()[0]
+    old, now = Schedule(client, table.old), client.time()[0]
     old.put_rows({"late": (10.0, -3.0), "soon": (10.0, 5.0), "never": (10.0, math.inf), "failing": (10.0, 0.0)})
     old.put_rows(
         {"taken": (10.0, -9.0), "big 1": (10.0, 1.0), "big 2": (10.0, 1.0), "big 3": (10.0, 1.0)}, f"{now - 9}"
@@ -95,7 +95,7 @@ def test_a_row_moves_with_all_that_is_known_of_it(grown):
     assert 0 < state_of(client, growth.new, "filled").expires_s <= 50
     assert state_of(client, growth.new, "taken").due_in <= 0, "its refresh is refused, so it is due"
     assert part.commit_rows(in_flight, {"taken": b"{}"}).dropped == 1
-    assert open_schedule(client, growth.new).put_rows({"dropped": (5.0, 0.0)}, f"{now - 7}").ignored == 1
+    assert Schedule(client, growth.new).put_rows({"dropped": (5.0, 0.0)}, f"{now - 7}").ignored == 1
     for part in table.old.parts:
         keys = part.keys
         assert not client.exists(keys.schedule), "nothing is left"
@@ -119,12 +119,12 @@ def test_growth_begins_when_all_processes_look_at_both_places(grown):
     with pytest.raises(ConfigError, match=r"celery@old.*has 2 partitions.*restart it with"):
         begin_growth(client, settings, table)
     note.erase()
-    open_state(client, table).pause_table(is_paused=True)
+    TableState(client, table).pause_table(is_paused=True)
     with pytest.raises(ConfigError, match="inv is paused"):
         begin_growth(client, settings, table)
-    open_state(client, table).pause_table(is_paused=False)
+    TableState(client, table).pause_table(is_paused=False)
 
-    open_schedule(client, table.old).put_rows({"1": (10.0, 0.0)})
+    Schedule(client, table.old).put_rows({"1": (10.0, 0.0)})
     growth = begin_growth(client, settings, table)
     assert check_layout(client, table) == ""
     assert "rows are moved to" in check_layout(client, plain)
@@ -141,9 +141,9 @@ def test_growth_begins_when_all_processes_look_at_both_places(grown):
 
 def test_changes_and_requests_are_made_where_the_rows_are(grown):
     client, settings, table = grown
-    schedule, state = open_schedule(client, table), open_state(client, table)
+    schedule, state = Schedule(client, table), TableState(client, table)
     schedule.put_rows({"1": (10.0, 10.0), "2": (10.0, 10.0), "3": (10.0, 10.0)})
-    assert open_state(client, table.old).count_rows() == 3, "at the old places as long as no row is moved"
+    assert TableState(client, table.old).count_rows() == 3, "at the old places as long as no row is moved"
     growth = begin_growth(client, settings, table)
     with Refresher(
         url=settings.redis_url,
@@ -153,7 +153,7 @@ def test_changes_and_requests_are_made_where_the_rows_are(grown):
     assert state_of(client, growth.new, "1").due_in <= 0
     assert state_of(client, growth.old, "1").due is None
     assert schedule.drop_rows(["2"]).applied == 1
-    assert [part.table.place for part, _ in schedule.divide_now(["3"])] == [growth.new.part_of("3").place]
+    assert [part.table.place for part, _ in schedule.divide(["3"])] == [growth.new.part_of("3").place]
     assert growth.count_left() == 0
     assert state.count_rows() == 2
 
@@ -170,7 +170,7 @@ def test_changes_and_requests_are_made_where_the_rows_are(grown):
 
 def test_a_row_that_changes_all_the_time_is_not_lost(client):
     growth = Growth(client, ONE)
-    open_schedule(client, ONE.old).put_rows({"1": (10.0, 0.0)})
+    Schedule(client, ONE.old).put_rows({"1": (10.0, 0.0)})
 
     class Changing(Growth):
         def give(self, row_ids):
@@ -188,7 +188,7 @@ def test_readers_find_a_row_at_either_place_and_fill_without_the_cache(grown, sq
     client, settings, table = grown
     sqlite.run("CREATE TABLE inv (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO inv VALUES (7, 3)")
     growth = Growth(client, table)
-    schedule = open_schedule(client, table.old)
+    schedule = Schedule(client, table.old)
     schedule.put_rows({"1": (10.0, 0.0), "2": (10.0, 0.0)})
     for row_id in ("1", "2"):
         part = schedule.parts[table.old.part_of(row_id).place]

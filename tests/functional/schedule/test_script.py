@@ -10,13 +10,15 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.refresher import touch_call
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.schedule.script import ScriptCall, load_script
+from rowcache_tasks.schedule.script import load_script, run_all
 from rowcache_tasks.schedule.scripts import script_names
 
 TABLE = Table("inv", "inventory")
-TOUCH = load_script("touch_rows")
+
+
+def touch_call(row_ids, table=TABLE):
+    return Schedule(None, table).touch_call(row_ids)
 
 
 @pytest.mark.parametrize("name", script_names())
@@ -39,14 +41,13 @@ def test_call_sends_the_text_once_when_the_server_has_forgotten_it(schedule, cli
 
 def test_awaited_call_sends_the_text_when_the_server_has_forgotten_it(schedule, client, valkey):
     schedule.put_rows({"1": (5, 0)})
-    touch_call_one = ScriptCall(TOUCH, *touch_call(TABLE, ["1"]))
 
     async def touch():
         async with redis.asyncio.Redis.from_url(valkey.url_for(9)) as awaited:
             found = []
             for _ in range(2):
                 await awaited.script_flush()
-                found += [await touch_call_one.run_awaited(awaited) for _ in range(2)]
+                found += [await touch_call(["1"]).run_awaited(awaited) for _ in range(2)]
             return found
 
     assert asyncio.run(touch()) == [1, 1, 1, 1]
@@ -67,11 +68,11 @@ def test_fill_is_awaited_when_its_client_is(client, valkey):
 def test_pipeline_repeats_only_the_calls_that_the_server_did_not_know(schedule, client):
     rows = [str(n) for n in range(5)]
     schedule.put_rows(dict.fromkeys(rows, (5, 100)))
-    calls = [touch_call(TABLE, [row]) for row in rows]
+    calls = [touch_call([row]) for row in rows]
     client.script_flush()
     client.config_resetstat()
-    assert TOUCH.run_all(client, calls) == [1] * 5
-    assert TOUCH.run_all(client, calls) == [1] * 5
+    assert run_all(client, calls) == [1] * 5
+    assert run_all(client, calls) == [1] * 5
     stats = client.info("commandstats")
     assert (stats["cmdstat_eval"]["calls"], stats["cmdstat_evalsha"]["calls"]) == (5, 10)
 
@@ -79,13 +80,13 @@ def test_pipeline_repeats_only_the_calls_that_the_server_did_not_know(schedule, 
 def test_pipeline_gives_an_error_in_the_place_of_its_call(schedule, client):
     schedule.put_rows({"1": (5, 100)})
     client.set("delay:other", "a string")
-    calls = [touch_call(TABLE, ["1"]), touch_call(Table("other", "other", namespace="other"), ["1"])]
+    calls = [touch_call(["1"]), touch_call(["1"], Table("other", "other", namespace="other"))]
     for _ in range(2):
         client.script_flush()
-        touched, refused = TOUCH.run_all(client, calls)
+        touched, refused = run_all(client, calls)
         assert touched == 1
         assert "WRONGTYPE" in str(refused)
-    assert TOUCH.run_all(client, []) == []
+    assert run_all(client, []) == []
 
 
 def test_no_call_fails_while_another_client_flushes_scripts(valkey, schedule):
@@ -102,8 +103,8 @@ def test_no_call_fails_while_another_client_flushes_scripts(valkey, schedule):
     try:
         own = Schedule(connect(valkey.url_for(9), "test"), TABLE)
         assert [own.touch_rows(["1"]) for _ in range(2000)] == [1] * 2000
-        calls = [touch_call(TABLE, ["1"])] * 50
-        assert [TOUCH.run_all(own._client, calls) for _ in range(40)] == [[1] * 50] * 40
+        calls = [touch_call(["1"])] * 50
+        assert [run_all(own._client, calls) for _ in range(40)] == [[1] * 50] * 40
     finally:
         stop.set()
         thread.join(10)
