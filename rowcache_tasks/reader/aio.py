@@ -2,28 +2,23 @@
 
 import asyncio
 import weakref
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import Any, Self, Unpack, overload
 
 import redis.asyncio
 
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.age import OPENINGS
-from rowcache_tasks.reader.fill.protocol import Fills, open_loader
+from rowcache_tasks.reader.fill.protocol import Fills
 from rowcache_tasks.reader.operations import CachedRow, K
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, AsyncOptions, ReadOptions, parse_request
-from rowcache_tasks.reader.pool import LoopState, forget_closed, plain_get, shared_async_client
+from rowcache_tasks.reader.pool import forget_closed, shared_async_client
 from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import CLIENT_ERRORS
 from rowcache_tasks.reader.servers import AsyncServers
-from rowcache_tasks.reader.step import Call, Fetch, Fill, Load, Step, Steps, T
+from rowcache_tasks.reader.transport import AwaitedTransport
 from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
 from rowcache_tasks.schedule.arguments import Delay
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text
-
-if TYPE_CHECKING:
-    from rowcache_tasks.reader.fill.loader import Loader
 
 
 class AsyncRowCache(Reader[Row]):
@@ -49,8 +44,7 @@ class AsyncRowCache(Reader[Row]):
 
     def _open(self, *parts: Any) -> None:
         super()._open(*parts)
-        self._loops: weakref.WeakKeyDictionary[Any, LoopState] = weakref.WeakKeyDictionary()
-        self._running: set[asyncio.Task[Any]] = set()
+        self._loops: weakref.WeakKeyDictionary[Any, AwaitedTransport] = weakref.WeakKeyDictionary()
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,9 +63,9 @@ class AsyncRowCache(Reader[Row]):
             try:
                 value = await self._here().get(key if key.isascii() else encode_row_id(key))
             except CLIENT_ERRORS as error:
-                return await self._run(self._one_after(row_id, text, FILLED if fill else AS_CACHED, error))
+                return await self._one_after(row_id, text, FILLED if fill else AS_CACHED, error)
             if value is None or (fill and value[:1] not in OPENINGS):
-                return await self._run(self._one_missed(row_id, text, fill=fill)) if fill or self._grows else None
+                return await self._one_missed(row_id, text, fill=fill) if fill or self._grows else None
             try:
                 return self._decode(value)
             except DECODE_ERRORS as error:
@@ -80,7 +74,7 @@ class AsyncRowCache(Reader[Row]):
             kept = self._near.get(((self._prefix or self._prefix_of(text)) + text).encode("utf-8", "surrogateescape"))
             if kept:
                 return self._decoder.decode(row_id, kept)
-        return await self._run(self._one(row_id, text, parse_request(max_age, delay, fill=fill)))
+        return await self._one(row_id, text, parse_request(max_age, delay, fill=fill))
 
     @overload
     async def get_many(self, row_ids: Many[K], **options: Unpack[ReadOptions]) -> dict[K, Row | None]: ...
@@ -94,21 +88,21 @@ class AsyncRowCache(Reader[Row]):
         self, row_ids: Many[Any], *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
     ) -> dict[Any, Row | None]:
         """Return row id -> row or None; see RowCache.get_many."""
-        return await self._run(self._many(row_ids, parse_request(max_age, delay, fill=fill)))
+        return await self._many(row_ids, parse_request(max_age, delay, fill=fill))
 
     async def get_with_age(
         self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
     ) -> CachedRow[Row] | None:
         """Return the row with its age; see RowCache.get_with_age."""
-        return await self._run(self._one_with_age(row_id, parse_request(max_age, delay, fill=fill)))
+        return await self._one_with_age(row_id, parse_request(max_age, delay, fill=fill))
 
     async def age(self, row_id: Key) -> float | None:
         """Return the age of the cached value in seconds; see RowCache.age."""
-        return await self._run(self._age(row_id))
+        return await self._age(row_id)
 
     async def exists(self, row_id: Key) -> bool:
         """Return whether the row is cached; one EXISTS."""
-        return await self._run(self._exists(row_id))
+        return await self._exists(row_id)
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next read opens new ones. See RowCache.close."""
@@ -121,8 +115,8 @@ class AsyncRowCache(Reader[Row]):
             else:
                 await here.client.connection_pool.disconnect(inuse_connections=False)
 
-    def _here(self) -> LoopState:
-        """Return the state of the running event loop."""
+    def _here(self) -> AwaitedTransport:
+        """Return the I/O of the running event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -135,58 +129,5 @@ class AsyncRowCache(Reader[Row]):
             forget_closed(self._loops)
             client = self._given or shared_async_client(self._settings.url, self._timeout_s)
             fills = Fills(self._settings.table, self._settings.read_through, asyncio.Event)
-            here = self._loops[loop] = LoopState(client, plain_get(client), fills)
+            here = self._loops[loop] = AwaitedTransport(client, self._server, self._settings, fills)
         return here
-
-    async def _run(self, steps: Steps[T]) -> T:
-        """Do the steps of a read one after the other."""
-        here = self._here()
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    reply = await self._do(step, here)
-                except BaseException as error:  # noqa: BLE001 - raised in the generator, which may handle it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    async def _do(self, step: Step, here: LoopState) -> Any:
-        if isinstance(step, Call):
-            with self._server:
-                return [await request.run_awaited(here.client) for request in step.requests]
-        if isinstance(step, Fetch):
-            return self._near and await self._near.fetch_many_async(step.keys)
-        if isinstance(step, Fill):
-            return await self._fill_in_task(here.fills.rows(step.row_ids, step.request))
-        if isinstance(step, Load):
-            loader = await self._open_loader(here)
-            return await loader.load_async(step.row_ids) if step.row_ids else {}
-        waiting = asyncio.sleep(step.seconds) if step.event is None else step.event.wait()
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(waiting, step.seconds)
-
-    async def _fill_in_task(self, steps: Steps[T]) -> T:
-        """Fill rows in a task of its own, which goes on when the caller is cancelled."""
-        task = asyncio.ensure_future(self._run(steps))
-        self._running.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    def _forget(self, task: "asyncio.Task[Any]") -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, even if no caller waits for it any more
-
-    async def _open_loader(self, here: LoopState) -> "Loader":
-        """Open the loader once, in a thread of its own: it takes a while, and the default executor may be busy."""
-        if here.loader is None:
-            opener = ThreadPoolExecutor(1)
-            try:
-                here.loader = await asyncio.wrap_future(opener.submit(open_loader, self._settings))
-            finally:
-                opener.shutdown(wait=False)
-        return here.loader

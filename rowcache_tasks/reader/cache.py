@@ -1,21 +1,21 @@
 """RowCache: reads of cached rows from threads."""
 
 import threading
-import time
 from typing import Any, Self, Unpack, overload
 
 import redis
 
 from rowcache_tasks.reader.age import OPENINGS
-from rowcache_tasks.reader.fill.protocol import Fills, open_loader
+from rowcache_tasks.reader.fill.protocol import Fills
 from rowcache_tasks.reader.operations import CachedRow, K
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, SyncOptions, parse_request
-from rowcache_tasks.reader.pool import plain_get, shared_client
+from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import CLIENT_ERRORS
-from rowcache_tasks.reader.step import Call, Fetch, Fill, Load, Step, Steps, T
+from rowcache_tasks.reader.transport import Transport
 from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
 from rowcache_tasks.schedule.arguments import Delay
+from rowcache_tasks.schedule.awaiting import run_blocking
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text
 from rowcache_tasks.schedule.servers import Servers
 
@@ -58,9 +58,13 @@ class RowCache(Reader[Row]):
 
     def _open(self, *parts: Any) -> None:
         super()._open(*parts)
-        self._client: Any = self._given or shared_client(self._settings.url, self._timeout_s)
-        self._get = plain_get(self._client)
-        self._fills = Fills(self._settings.table, self._settings.read_through, threading.Event)
+        client = self._given or shared_client(self._settings.url, self._timeout_s)
+        fills = Fills(self._settings.table, self._settings.read_through, threading.Event)
+        self._io = Transport(client, self._server, self._settings, fills)
+        self._get = self._io.get
+
+    def _here(self) -> Transport:
+        return self._io
 
     def __enter__(self) -> Self:
         return self
@@ -85,9 +89,9 @@ class RowCache(Reader[Row]):
             try:
                 value = self._get(key if key.isascii() else encode_row_id(key))
             except CLIENT_ERRORS as error:
-                return self._run(self._one_after(row_id, text, FILLED if fill else AS_CACHED, error))
+                return run_blocking(self._one_after(row_id, text, FILLED if fill else AS_CACHED, error))
             if value is None or (fill and value[:1] not in OPENINGS):
-                return self._run(self._one_missed(row_id, text, fill=fill)) if fill or self._grows else None
+                return run_blocking(self._one_missed(row_id, text, fill=fill)) if fill or self._grows else None
             try:
                 return self._decode(value)
             except DECODE_ERRORS as error:
@@ -96,7 +100,7 @@ class RowCache(Reader[Row]):
             kept = self._near.get(((self._prefix or self._prefix_of(text)) + text).encode("utf-8", "surrogateescape"))
             if kept:
                 return self._decoder.decode(row_id, kept)
-        return self._run(self._one(row_id, text, parse_request(max_age, delay, fill=fill)))
+        return run_blocking(self._one(row_id, text, parse_request(max_age, delay, fill=fill)))
 
     @overload
     def get_many(self, row_ids: Many[K], **options: Unpack[ReadOptions]) -> dict[K, Row | None]: ...
@@ -117,7 +121,7 @@ class RowCache(Reader[Row]):
         The options are those of get. A row that the database has and cannot give is logged, and None. RowTypeError has
         the rows that do fit: docs/reading.md.
         """
-        return self._run(self._many(row_ids, parse_request(max_age, delay, fill=fill)))
+        return run_blocking(self._many(row_ids, parse_request(max_age, delay, fill=fill)))
 
     def get_with_age(
         self, row_id: Key, *, max_age: Delay | None = None, fill: bool = False, delay: Delay | None = None
@@ -126,18 +130,18 @@ class RowCache(Reader[Row]):
 
         A value older than `max_age` seconds is marked as stale; with `fill` it is read from the database instead.
         """
-        return self._run(self._one_with_age(row_id, parse_request(max_age, delay, fill=fill)))
+        return run_blocking(self._one_with_age(row_id, parse_request(max_age, delay, fill=fill)))
 
     def age(self, row_id: Key) -> float | None:
         """Return how many seconds ago a refresh last confirmed the cached value, by the server's clock.
 
         None when the row is not cached, or another client wrote it. One round trip.
         """
-        return self._run(self._age(row_id))
+        return run_blocking(self._age(row_id))
 
     def exists(self, row_id: Key) -> bool:
         """Return whether the row is cached; one EXISTS."""
-        return self._run(self._exists(row_id))
+        return run_blocking(self._exists(row_id))
 
     def close(self) -> None:
         """Close the connections, of the shared pool those that are not in use; the next read opens new ones.
@@ -147,37 +151,7 @@ class RowCache(Reader[Row]):
         if self._near is not None:
             self._near.close()
         if self._given is None:
-            if isinstance(self._client, Servers):
-                self._client.disconnect()
+            if isinstance(self._io.client, Servers):
+                self._io.client.disconnect()
             else:
-                self._client.connection_pool.disconnect(inuse_connections=False)
-
-    def _run(self, steps: Steps[T]) -> T:
-        """Do the steps of a read one after the other."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    reply = self._do(step)
-                except BaseException as error:  # noqa: BLE001 - raised in the generator, which may handle it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    def _do(self, step: Step) -> Any:
-        if isinstance(step, Call):
-            with self._server:
-                return [request.run(self._client) for request in step.requests]
-        if isinstance(step, Fetch):
-            return self._near and self._near.fetch_many(step.keys)
-        if isinstance(step, Fill):
-            return self._run(self._fills.rows(step.row_ids, step.request))
-        if isinstance(step, Load):
-            loader = open_loader(self._settings)
-            return loader.load(step.row_ids) if step.row_ids else {}
-        if step.event is not None:
-            return step.event.wait(step.seconds)
-        return time.sleep(step.seconds)
+                self._io.client.connection_pool.disconnect(inuse_connections=False)

@@ -1,4 +1,4 @@
-"""Reads of RowCache and AsyncRowCache, as generators of steps; no I/O."""
+"""Reads of RowCache and AsyncRowCache, as coroutines over their I/O."""
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
@@ -16,7 +16,7 @@ from rowcache_tasks.reader.near.servers import NearCaches
 from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
 from rowcache_tasks.reader.places import read_aged, read_everywhere, read_values
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
-from rowcache_tasks.reader.step import Call, Fetch, Fill, Pipeline, Steps
+from rowcache_tasks.reader.transport import Transport
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.reader.window import FIRST, next_count
 from rowcache_tasks.schedule.cut import cut
@@ -52,78 +52,82 @@ class Operations(Generic[Row]):
     """Whether rows may be at their old places."""
     _decoder: RowDecoder[Row]
 
-    def _many(self, row_ids: Many[Any], request: ReadRequest) -> Steps[dict[Any, Row | None]]:
+    def _here(self) -> Transport:
+        """Return the I/O of this process, or of the running event loop."""
+        raise NotImplementedError
+
+    async def _many(self, row_ids: Many[Any], request: ReadRequest) -> dict[Any, Row | None]:
         keys, texts = texts_of(row_ids)
-        values = yield from self._values(texts, request)
+        values = await self._values(texts, request)
         return self._rows(keys, values)
 
-    def _one(self, row_id: Key, text: str, request: ReadRequest) -> Steps[Row | None]:
-        (value,) = yield from self._values([text], request)
+    async def _one(self, row_id: Key, text: str, request: ReadRequest) -> Row | None:
+        (value,) = await self._values([text], request)
         return self._row(row_id, value)
 
-    def _one_after(self, row_id: Key, text: str, request: ReadRequest, error: Exception) -> Steps[Row | None]:
+    async def _one_after(self, row_id: Key, text: str, request: ReadRequest, error: Exception) -> Row | None:
         """Read a row whose GET was an error."""
         if is_wrong_type(error):  # which MGET treats as not there
-            return (yield from self._one(row_id, text, request))
-        found = yield from self._fill_without_redis(self._server.failure(error), [text])
+            return await self._one(row_id, text, request)
+        found = await self._fill_without_redis(self._server.failure(error), [text])
         return self._row(row_id, found[text][0])
 
-    def _one_missed(self, row_id: Key, text: str, *, fill: bool) -> Steps[Row | None]:
+    async def _one_missed(self, row_id: Key, text: str, *, fill: bool) -> Row | None:
         """Fill a row that GET did not find; of a table that grows, first look for it where else it may be."""
         if self._grows:
-            return (yield from self._one(row_id, text, FILLED if fill else AS_CACHED))
-        found = yield from self._fill([text], FILLED)
+            return await self._one(row_id, text, FILLED if fill else AS_CACHED)
+        found = await self._fill([text], FILLED)
         return self._row(row_id, found[text][0])
 
-    def _one_with_age(self, row_id: Key, request: ReadRequest) -> Steps[CachedRow[Row] | None]:
+    async def _one_with_age(self, row_id: Key, request: ReadRequest) -> CachedRow[Row] | None:
         text = key_text(row_id)
-        value, age = (yield from self._aged([text], request))[text]
+        value, age = (await self._aged([text], request))[text]
         row = self._row(row_id, value)
         return None if row is None else CachedRow(row, age, is_stale((value, age), request))
 
-    def _age(self, row_id: Key) -> Steps[float | None]:
+    async def _age(self, row_id: Key) -> float | None:
         text = key_text(row_id)
         if self._grows:
-            return (yield from read_everywhere(self._settings.table, [text], read_aged))[text][1]
+            return (await read_everywhere(self._here(), self._settings.table, [text], read_aged))[text][1]
         part = self._settings.table.part_of(text)
         commands = ("EXISTS", *self._keys([text])), ("ZSCORE", part.keys.refreshed, encode_row_id(text)), ("TIME",)
-        ((exists, refreshed, now),) = yield Call([Pipeline(commands)])
+        exists, refreshed, now = await self._here().send(commands)
         return age_of(refreshed, now) if exists else None
 
-    def _exists(self, row_id: Key) -> Steps[bool]:
+    async def _exists(self, row_id: Key) -> bool:
         if self._grows:
-            return (yield from self._part([key_text(row_id)]))[0] is not None
-        ((count,),) = yield Call([Pipeline([("EXISTS", *self._keys([key_text(row_id)]))])])
+            return (await self._part([key_text(row_id)]))[0] is not None
+        (count,) = await self._here().send([("EXISTS", *self._keys([key_text(row_id)]))])
         return bool(count)
 
-    def _values(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[list[bytes | None]]:
+    async def _values(self, row_ids: Sequence[str], request: ReadRequest) -> list[bytes | None]:
         """Read values in the order asked; None for a row that is not cached, or too old."""
         if request.max_age is not None:
-            found = yield from self._aged(row_ids, request)
+            found = await self._aged(row_ids, request)
             return [None if is_stale(found[row_id], request) else found[row_id][0] for row_id in row_ids]
         try:
-            values = yield from self._cached(row_ids)
+            values = await self._cached(row_ids)
         except CacheError as error:
-            found = yield from self._fill_without_redis(error, row_ids)
+            found = await self._fill_without_redis(error, row_ids)
             return [found[row_id][0] for row_id in row_ids]
         if request.is_filled:
             missed = [text for text, value in zip(row_ids, values, strict=True) if not is_object(value)]
-            found = yield from self._fill(missed, request)
+            found = await self._fill(missed, request)
             values = [found[text][0] if text in found else value for text, value in zip(row_ids, values, strict=True)]
         return values
 
-    def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[dict[str, Found]]:
+    async def _aged(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Read values with their ages; (None, None) for a row that is not cached."""
         ages: list[float | None] = []
         try:
-            values = yield from self._cached(row_ids, ages)
+            values = await self._cached(row_ids, ages)
         except CacheError as error:
-            return (yield from self._fill_without_redis(error, row_ids))
+            return await self._fill_without_redis(error, row_ids)
         found = dict(zip(row_ids, zip(values, ages, strict=True), strict=True))
         missed = [row_id for row_id, each in found.items() if is_missed(each, request)]
-        return found | (yield from self._fill(missed, request))
+        return found | (await self._fill(missed, request))
 
-    def _cached(self, row_ids: Sequence[str], ages: "list[float | None] | None" = None) -> Steps[list[bytes | None]]:
+    async def _cached(self, row_ids: Sequence[str], ages: "list[float | None] | None" = None) -> list[bytes | None]:
         """Read cached values in the order asked, and append their ages to `ages`.
 
         The size of the values decides how many are read in the next round trip.
@@ -134,30 +138,30 @@ class Operations(Generic[Row]):
             if values:
                 count = next_count(values[-count:])
             part = row_ids[len(values) : len(values) + count]
-            values += yield from (self._part(part) if ages is None else self._aged_part(part, ages))
+            values += await (self._part(part) if ages is None else self._aged_part(part, ages))
         return values
 
-    def _part(self, row_ids: Sequence[str]) -> Steps[list[bytes | None]]:
+    async def _part(self, row_ids: Sequence[str]) -> list[bytes | None]:
         near = self._near
-        if near is not None and (found := (yield from self._near_part(near, self._keys(row_ids)))) is not None:
+        if near is not None and (found := (await self._near_part(near, self._keys(row_ids)))) is not None:
             return found
         if self._grows:
-            moving = yield from read_everywhere(self._settings.table, row_ids, read_values)
+            moving = await read_everywhere(self._here(), self._settings.table, row_ids, read_values)
             return [moving[row_id][0] for row_id in row_ids]
         divided = {0: row_ids} if self._prefix else divide_row_ids(row_ids, len(self._prefixes))
         keys = (encode_keys(self._prefixes[number], some) for number, some in divided.items())
-        (replies,) = yield Call([Pipeline([("MGET", *piece) for each in keys for piece in cut(each, PIECE)])])
+        replies = await self._here().send([("MGET", *piece) for each in keys for piece in cut(each, PIECE)])
         values = [*chain.from_iterable(replies)]
         if self._prefix:
             return values
         return list(map(dict(zip(chain.from_iterable(divided.values()), values, strict=True)).get, row_ids))
 
-    def _near_part(self, near: NearCache | NearCaches, keys: Sequence[bytes]) -> Steps[list[bytes | None] | None]:
+    async def _near_part(self, near: NearCache | NearCaches, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """Read values through the near cache; None when they must be read with the client."""
         kept = near.get_many(keys)
         fetched: list[bytes] = []
         for piece in cut((key for key, value in zip(keys, kept, strict=True) if value is None), PIECE):
-            values = yield Fetch(piece)
+            values = await self._here().fetch(near, piece)
             if values is None:
                 near.forget(keys)  # the client may read newer values
                 return None
@@ -165,25 +169,25 @@ class Operations(Generic[Row]):
         rest = iter(fetched)
         return [(next(rest) if value is None else value) or None for value in kept]
 
-    def _aged_part(self, row_ids: Sequence[str], ages: list[float | None]) -> Steps[list[bytes | None]]:
-        found = yield from read_everywhere(self._settings.table, row_ids, read_aged)
+    async def _aged_part(self, row_ids: Sequence[str], ages: list[float | None]) -> list[bytes | None]:
+        found = await read_everywhere(self._here(), self._settings.table, row_ids, read_aged)
         ages += [found[row_id][1] for row_id in row_ids]
         return [found[row_id][0] for row_id in row_ids]
 
-    def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[dict[str, Found]]:
+    async def _fill(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Read rows from the cache or else from the database, once for all callers."""
         if not row_ids:
             return {}
-        found: dict[str, Found] = yield Fill(row_ids, request)
+        found: dict[str, Found] = await self._here().fill(row_ids, request)
         if self._near is not None:  # it may not have the invalidations of these writes yet
             self._near.forget(self._keys(found))
         return found
 
-    def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> Steps[dict[str, Found]]:
+    async def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> dict[str, Found]:
         """Read rows from the database alone, if the options allow it; else raise the error."""
         if not self._settings.read_through.when_redis_is_down:
             raise error
-        return (yield from self._fill(row_ids, DATABASE_ALONE))
+        return await self._fill(row_ids, DATABASE_ALONE)
 
     def _keys(self, row_ids: Collection[str]) -> list[bytes]:
         """Name the keys of values."""

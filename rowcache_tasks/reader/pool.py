@@ -3,9 +3,8 @@
 import asyncio
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -18,10 +17,6 @@ from rowcache_tasks.config.redis_url import split_servers
 from rowcache_tasks.reader.servers import AsyncServers
 from rowcache_tasks.schedule.connection import UNBOUND, open_client, open_pool
 
-if TYPE_CHECKING:
-    from rowcache_tasks.reader.fill.loader import Loader
-    from rowcache_tasks.reader.fill.protocol import Fills
-
 MAX_ASYNC_CONNECTIONS = 50
 """Of one event loop: further tasks wait for a free one."""
 
@@ -32,16 +27,6 @@ RETRIED: Any = (redis.ConnectionError,)
 """A connection that the server has closed meanwhile is replaced once; a time-out is not retried."""
 
 loops: "weakref.WeakKeyDictionary[Any, dict[tuple[str, float], redis.asyncio.Redis]]" = weakref.WeakKeyDictionary()
-
-
-@dataclass(slots=True)
-class LoopState:
-    """The part of a reader that cannot leave its event loop: connections and waiting tasks."""
-
-    client: Any
-    get: Callable[[Any], Any]
-    fills: "Fills"
-    loader: "Loader | None" = None
 
 
 class WaitingPool(redis.asyncio.BlockingConnectionPool):

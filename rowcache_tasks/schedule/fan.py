@@ -1,42 +1,24 @@
 """Commands to several servers at once: all are sent before the first reply is read."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 from redis.client import Pipeline
 from redis.exceptions import MovedError
 
+from rowcache_tasks.schedule.awaiting import run_blocking
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of, keys_of
 from rowcache_tasks.schedule.script import Command
 
 
-class Router(Protocol):
-    """Several servers."""
-
-    def note_moved(self, error: MovedError, asked: Node) -> None:
-        """Take the new node of a slot from the error of a node."""
-
-    def nodes(self) -> Sequence[Node]:
-        """Return the servers; of a cluster the primaries."""
-
-    def node_of(self, key: Any) -> Node:
-        """Return the node that serves a key. Raises NodeAwayError."""
-
-    def read_again(self, command: Command, refusal: Any) -> Any:
-        """Send a command that was refused since its slot moves; return its reply or its error."""
-
-    def follow(self, key: Any, send: Any) -> Any:
-        """Send with the client of a node; again with that of the next if the slot has moved."""
-
-
 class ServersPipeline(Pipeline):
     """Pipeline of several servers; as a transaction, of one."""
 
-    def __init__(self, servers: Router, client: "redis.Redis", *, transaction: bool) -> None:
-        super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
-        self._servers, self._client, self._is_transaction = servers, client, transaction
+    def __init__(self, servers: Any, *, transaction: bool) -> None:
+        super().__init__(servers.connection_pool, servers.response_callbacks, transaction, None)
+        self._servers, self._is_transaction = servers, transaction
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Return the replies in the order of the commands; raises the first error, or returns it in its place."""
@@ -55,12 +37,13 @@ class ServersPipeline(Pipeline):
                 pipeline.command_stack = [*stack]
                 return pipeline.execute(raise_on_error=False)
 
-        return self._servers.follow(next(filter(None, (key_of(args) for args, _ in stack)), None), send)
+        key = next(filter(None, (key_of(args) for args, _ in stack)), None)
+        return run_blocking(self._servers.follow(key, send))
 
     def _run(self, stack: list[Any]) -> list[Any]:
         keys = keys_of([command for command, _ in stack])
         replies: list[Any] = [None] * len(stack)
-        with ServersExchange(self._servers, self._client) as exchange:
+        with ServersExchange(self._servers) as exchange:
             by_node: dict[str, list[int]] = {}
             for place, name in enumerate(map(exchange.node, keys)):
                 by_node.setdefault(name, []).append(place)
@@ -74,7 +57,7 @@ class ServersPipeline(Pipeline):
 
     def _parsed(self, reply: Any, command: Command, options: dict[str, Any]) -> Any:
         if isinstance(reply, Exception):
-            return self._servers.read_again(command, reply) if is_moving(reply) else reply
+            return run_blocking(self._servers.repeat(command, reply)) if is_moving(reply) else reply
         callbacks: Any = self.response_callbacks
         if (callback := callbacks.get(command[0])) is None:
             return reply
@@ -84,7 +67,7 @@ class ServersPipeline(Pipeline):
 class NodeExchange(Exchange):
     """Exchange with one node, whose slots may have moved."""
 
-    def __init__(self, servers: Router, node: Node) -> None:
+    def __init__(self, servers: Any, node: Node) -> None:
         super().__init__(node.client)
         self._servers, self._node = servers, node
 
@@ -93,14 +76,14 @@ class NodeExchange(Exchange):
         for place, reply in enumerate(replies):
             if isinstance(reply, MovedError):
                 self._servers.note_moved(reply, self._node)
-                replies[place] = self._servers.read_again(commands[place], reply)
+                replies[place] = run_blocking(self._servers.repeat(commands[place], reply))
 
 
 class ServersExchange(Exchange):
     """Exchange with several nodes. A node that fails leaves its replies out; `errors` has the reason."""
 
-    def __init__(self, servers: Router, client: "redis.Redis") -> None:
-        super().__init__(client)
+    def __init__(self, servers: Any) -> None:
+        super().__init__(servers)
         self._servers = servers
         self._nodes: dict[Node, NodeExchange] = {}
         self.errors: dict[str, Exception] = {}

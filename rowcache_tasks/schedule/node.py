@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 from redis.exceptions import AskError, MovedError, TryAgainError
@@ -21,20 +21,10 @@ class NodeAwayError(redis.ConnectionError):
     """One of several servers does not answer; the others may."""
 
 
-class Watcher(Protocol):
-    """The servers that a node is one of."""
-
-    def note_moved(self, error: MovedError, asked: "Node") -> None:
-        """Take the new node of a slot from the error of a node."""
-
-    def check_later(self) -> None:
-        """Ask the nodes that are away, and for the slots, soon."""
-
-
 class Node:
     """One server. As a context: yields its client; an error of the connection within means that it is away."""
 
-    def __init__(self, name: str, client: Any, servers: Watcher | None = None) -> None:
+    def __init__(self, name: str, client: Any, servers: Any = None) -> None:
         self.name = name
         self.client = client
         self.away = ""

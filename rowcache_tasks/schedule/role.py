@@ -7,6 +7,8 @@ for the role now and then. docs/failover.md has the rules.
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -96,12 +98,8 @@ class RoleConnection(Role, AbstractConnection):
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
-        try:
+        with login_errors():
             super().on_connect_check_health(check_health=check_health)
-        except (redis.RedisError, OSError):
-            raise
-        except Exception as error:
-            raise no_login(error) from error
         if not self._note_role(self._say_hello()) and self.needs_primary:
             raise self._moved()
 
@@ -147,12 +145,8 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
-        try:
+        with login_errors():
             await super().on_connect_check_health(check_health=check_health)
-        except (redis.RedisError, OSError):
-            raise
-        except Exception as error:
-            raise no_login(error) from error
         if not self._note_role(await self._say_hello()) and self.needs_primary:
             raise self._moved()
 
@@ -186,21 +180,16 @@ def role_connection(kind: type, *, needs_primary: bool = True, is_rechecked: boo
     return type(kind.__name__, (base, kind), {"needs_primary": needs_primary, "is_rechecked": is_rechecked})
 
 
-def log_in(connection: Any) -> None:
-    """Connect. Raises the errors of Redis, also for one of a provider of credentials."""
+@contextmanager
+def login_errors() -> Iterator[None]:
+    """Raise an error of a provider of credentials as one of the connection."""
     try:
-        connection.connect()
+        yield
     except (redis.RedisError, OSError):
         raise
     except Exception as error:
-        raise no_login(error) from error
-
-
-def no_login(error: Exception) -> redis.ConnectionError:
-    """Return the error of a connection whose provider of credentials has failed."""
-    return redis.ConnectionError(
-        hide_logins(one_line(f"the credential_provider failed: {type(error).__name__}: {error}"))
-    )
+        reason = f"the credential_provider failed: {type(error).__name__}: {error}"
+        raise redis.ConnectionError(hide_logins(one_line(reason))) from error
 
 
 def role_of(hello: Any) -> str:

@@ -10,6 +10,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.awaiting import outcome_of, run_blocking
 from rowcache_tasks.schedule.scripts import read_source
 
 COMMENT = re.compile(r"[ \t]*--.*$", re.M)
@@ -52,17 +53,14 @@ class ScriptCall(NamedTuple):
 
     def run(self, client: "redis.Redis") -> Any:
         """Make the call."""
-        try:
-            return client.execute_command(*self.command)
-        except NoScriptError:
-            return client.execute_command(*with_text(self.command))
+        return run_blocking(self.send(client))
 
-    async def run_awaited(self, client: Any) -> Any:
-        """Make the call through a client of asyncio."""
+    async def send(self, client: Any) -> Any:
+        """Make the call through a client of threads or of asyncio."""
         try:
-            return await client.execute_command(*self.command)
+            return await outcome_of(client.execute_command(*self.command))
         except NoScriptError:
-            return await client.execute_command(*with_text(self.command))
+            return await outcome_of(client.execute_command(*with_text(self.command)))
 
 
 @cache

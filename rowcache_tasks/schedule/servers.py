@@ -12,15 +12,14 @@ from contextlib import suppress
 from typing import Any
 
 import redis
-from redis.exceptions import MovedError, NoScriptError, TryAgainError
 
 from rowcache_tasks.config.table import Table
 from rowcache_tasks.keys import DeploymentNames
+from rowcache_tasks.schedule.awaiting import run_blocking
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.fan import ServersExchange, ServersPipeline
-from rowcache_tasks.schedule.node import Node, NodeAwayError, NoNode, key_of
-from rowcache_tasks.schedule.script import Command, with_text
-from rowcache_tasks.schedule.slot_map import MOVING_PAUSE_S, TRIES, SlotMap, is_ask
+from rowcache_tasks.schedule.node import Node, NodeAwayError, NoNode
+from rowcache_tasks.schedule.slot_map import SlotMap
 
 NODE_TIMEOUT_S = 1.0
 """Of several servers: one that is away holds up a process for so long, once."""
@@ -46,80 +45,24 @@ class Servers(SlotMap, redis.Redis):
         self._know_slots()
         return self.serving(key)
 
+    def _know_slots(self) -> None:
+        if not self.has_slots:
+            run_blocking(self.find_slots())
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command to the node of its key."""
-        return self.follow(key_of(args), lambda client: client.execute_command(*args, **options), args)
-
-    def read_again(self, command: Command, refusal: Any) -> Any:
-        """Send a command that was refused since its slot moves; return its reply or its error.
-
-        Of several values, some may have moved already: they are read one by one.
-        """
-        try:
-            if command[0] == "MGET" and not isinstance(refusal, MovedError):
-                return [self.execute_command("MGET", key)[0] for key in command[1:]]
-            return self.execute_command(*command)
-        except NoScriptError:
-            return self.read_again(with_text(command), None)
-        except redis.RedisError as error:
-            return error
-
-    def follow(self, key: Any, send: "Callable[[Any], Any]", command: Command = ()) -> Any:
-        """Send with the client of a node; again with that of the next if the slot has moved.
-
-        Raises TryAgainError when the slot is being moved and there is no command, which could go to the new node.
-        """
-        node, is_asking = self.node_of(key), False
-        for left in reversed(range(TRIES)):
-            try:
-                with node as client:
-                    return ask(client, command) if is_asking else send(client)
-            except redis.ResponseError as error:
-                if is_ask(error) and not command:
-                    raise TryAgainError(str(error)) from error
-                node, is_asking = self.redirected(error, node, key, left)
-            time.sleep(0 if left > TRIES - 3 else MOVING_PAUSE_S)
-        raise AssertionError
+        return run_blocking(self.execute(args, options))
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "ServersPipeline":
         """Return a pipeline; a transaction has all its keys in one slot."""
-        return ServersPipeline(self, self, transaction=transaction)
+        return ServersPipeline(self, transaction=transaction)
 
     def check_later(self) -> None:
         """Ask the nodes that are away, and for the slots, soon and in a thread."""
         if self.is_check_due():
-            threading.Thread(target=self._check, name="rowcache-servers", daemon=True).start()
+            threading.Thread(target=run_blocking, args=(self.check(),), name="rowcache-servers", daemon=True).start()
 
-    def _check(self) -> None:
-        for node in self.asked_nodes():
-            if node.away:
-                try:
-                    node.client.ping()
-                    node.away = ""
-                except redis.RedisError as error:
-                    node.away = str(error)
-        if self.is_cluster:
-            try:
-                self._find_slots()
-            except redis.RedisError:
-                return  # asked again at the next command
-
-    def _know_slots(self) -> None:
-        if not self.has_slots:
-            self._find_slots()
-
-    def _find_slots(self) -> None:
-        """Ask any node for the slots. Raises the last error."""
-        last: Exception = redis.ConnectionError("the cluster has no nodes")
-        for node in self.asked_nodes():
-            try:
-                client: Any = node.client
-                self.take_slots(node, client.execute_command("CLUSTER", "SLOTS"))
-            except redis.RedisError as error:
-                last = error
-            else:
-                return
-        raise last
+    sleep = staticmethod(time.sleep)
 
     def first_info(self) -> Any:
         """Return INFO of the first server that answers. Raises NodeAwayError."""
@@ -143,20 +86,9 @@ class Servers(SlotMap, redis.Redis):
             node.client.close()
 
 
-def ask(client: Any, command: Command) -> Any:
-    """Send a command to the node that its slot is being moved to. Raises its error."""
-    with client.pipeline(transaction=False) as pipeline:
-        pipeline.execute_command("ASKING")
-        pipeline.execute_command(*command)
-        reply = pipeline.execute(raise_on_error=False)[-1]
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
-
-
 def open_exchange(client: "redis.Redis") -> Exchange:
     """Return an exchange with the server, or with the servers, of a client."""
-    return ServersExchange(client, client) if isinstance(client, Servers) else Exchange(client)
+    return ServersExchange(client) if isinstance(client, Servers) else Exchange(client)
 
 
 def by_node(client: "redis.Redis", parts: Sequence[Table]) -> list[tuple[Node, list[Table]]]:
@@ -184,7 +116,7 @@ def node_of(client: "redis.Redis", key: str) -> Node:
 
 def send_to(client: "redis.Redis", key: str, send: "Callable[[redis.Redis], Any]") -> Any:
     """Send with the client of the server of a key; again with that of another if its slot has moved."""
-    return client.follow(key, send) if isinstance(client, Servers) else send(client)
+    return run_blocking(client.follow(key, send)) if isinstance(client, Servers) else send(client)
 
 
 def wake_home(client: "redis.Redis", deployment: str) -> None:

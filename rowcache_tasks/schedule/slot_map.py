@@ -1,16 +1,19 @@
-"""Slots of several servers, and the node that serves each; no I/O."""
+"""Slots of several servers, the node that serves each, and the way of a command to it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import redis
-from redis.exceptions import AskError, MovedError
+from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from rowcache_tasks.errors.text import redact
 from rowcache_tasks.keys import SLOTS, slot_of
-from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving
+from rowcache_tasks.schedule.awaiting import outcome_of
+from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of
+from rowcache_tasks.schedule.script import with_text
 
 CHECK_S = 0.5
 """Pause between two questions to the nodes that are away."""
@@ -25,7 +28,10 @@ def is_ask(error: Any) -> TypeGuard[AskError]:
 
 
 class SlotMap:
-    """Nodes by their URL and by slot. Of a cluster, the slots are not known before they were asked for."""
+    """Nodes by their URL and by slot. Of a cluster, the slots are not known before they were asked for.
+
+    Its coroutines are run by Servers, whose clients block, and awaited by AsyncServers.
+    """
 
     def __init__(self, urls: Sequence[str], open_node: Callable[[str], Any], *, is_cluster: bool) -> None:
         self._open_node = open_node
@@ -62,16 +68,72 @@ class SlotMap:
             raise NodeAwayError(f"no node of the cluster serves slot {'of any key' if key is None else slot_of(key)}")
         return node
 
-    def redirected(self, error: redis.ResponseError, asked: Node, key: Any, tries: int) -> tuple[Node, bool]:
-        """Return the node to which a refused command goes next, and whether after ASKING.
+    async def follow(self, key: Any, send: Callable[[Any], Any], command: Sequence[Any] = ()) -> Any:
+        """Send with the client of a node; again with that of the next if the slot has moved.
 
-        Raises the error if it goes nowhere, or no tries are left.
+        Raises TryAgainError when the slot is being moved and there is no command, which could go to the new node.
         """
-        if not tries or not is_moving(error):
-            raise error
-        if is_ask(error):
-            return self.node_at(error.host, error.port, asked), True
-        return self.serving(key), False
+        if not self._slots:
+            await self.find_slots()
+        node, is_asking = self.serving(key), False
+        for left in reversed(range(TRIES)):
+            try:
+                with node as client:
+                    return await (ask(client, command) if is_asking else outcome_of(send(client)))
+            except redis.ResponseError as error:
+                if not left or not is_moving(error):
+                    raise
+                if is_asking := is_ask(error):
+                    if not command:
+                        raise TryAgainError(str(error)) from error
+                    node = self.node_at(error.host, error.port, node)
+                else:
+                    node = self.serving(key)
+            await outcome_of(self.sleep(0 if left > TRIES - 3 else MOVING_PAUSE_S))
+        raise AssertionError
+
+    async def execute(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Send a command to the node of its key."""
+        return await self.follow(key_of(args), lambda client: client.execute_command(*args, **options), args)
+
+    async def repeat(self, command: Sequence[Any], refusal: Any) -> Any:
+        """Send a command that was refused since its slot moves; return its reply or its error.
+
+        Of several values, some may have moved already: they are read one by one.
+        """
+        try:
+            if command[0] == "MGET" and not isinstance(refusal, MovedError):
+                return [(await self.execute(("MGET", key), {}))[0] for key in command[1:]]
+            return await self.execute(command, {})
+        except NoScriptError:
+            return await self.repeat(with_text(command), None)
+        except redis.RedisError as error:
+            return error
+
+    async def find_slots(self) -> None:
+        """Ask any node for the slots. Raises the last error."""
+        last: Exception = redis.ConnectionError("the cluster has no nodes")
+        for node in self.asked_nodes():
+            try:
+                self.take_slots(node, await outcome_of(node.client.execute_command("CLUSTER", "SLOTS")))
+            except redis.RedisError as error:
+                last = error
+            else:
+                return
+        raise last
+
+    async def check(self) -> None:
+        """Ask the nodes that are away, and for the slots."""
+        for node in self.asked_nodes():
+            if node.away:
+                try:
+                    await outcome_of(node.client.ping())
+                    node.away = ""
+                except redis.RedisError as error:
+                    node.away = str(error)
+        if self.is_cluster:
+            with suppress(redis.RedisError):  # asked again at the next command
+                await self.find_slots()
 
     def take_slots(self, asked: Node, reply: Any) -> None:
         """Take the reply of a node to CLUSTER SLOTS."""
@@ -110,3 +172,18 @@ class SlotMap:
     def check_later(self) -> None:
         """Ask the nodes that are away, and for the slots, soon."""
         raise NotImplementedError
+
+    def sleep(self, seconds: float) -> Any:
+        """Wait before a command goes to a slot that is moved again."""
+        raise NotImplementedError
+
+
+async def ask(client: Any, command: Sequence[Any]) -> Any:
+    """Send a command to the node that its slot is being moved to. Raises its error."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("ASKING")
+    pipeline.execute_command(*command)
+    reply = (await outcome_of(pipeline.execute(raise_on_error=False)))[-1]
+    if isinstance(reply, Exception):
+        raise reply
+    return reply

@@ -1,11 +1,11 @@
-"""Fills: rows that are not cached, as generators of steps; no I/O."""
+"""Fills: rows that are not cached, as coroutines over the I/O of a reader."""
 
 import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
 from rowcache_tasks.errors import CacheError, FillError, RowCacheError
@@ -23,12 +23,8 @@ from rowcache_tasks.reader.fill.scripts import (
     reason_of,
 )
 from rowcache_tasks.reader.fill.single_flight import InFlight, SingleFlight
-from rowcache_tasks.reader.options import DATABASE_ALONE, ReaderSettings, ReadRequest, ReadThrough
-from rowcache_tasks.reader.step import Call, Load, Steps, Wait
-
-if TYPE_CHECKING:
-    from rowcache_tasks.reader.fill.loader import Loader
-
+from rowcache_tasks.reader.options import DATABASE_ALONE, ReadRequest, ReadThrough
+from rowcache_tasks.reader.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +43,7 @@ class Fills:
         self._limit_s = 2.5 * options.timeout
         self._flights = SingleFlight(make_event)
 
-    def rows(self, row_ids: Sequence[str], request: ReadRequest) -> Steps[dict[str, Found]]:
+    async def rows(self, io: Transport, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Read rows from the cache or else from the database, once for all callers in this process.
 
         The waiters get the leader's error. A load that began before this call may be older than a change of the
@@ -63,46 +59,48 @@ class Fills:
                 error = None
                 try:
                     if led:
-                        found |= yield from self._lead(list(led), request, called_at)
+                        found |= await self._lead(io, list(led), request, called_at)
                 except RowCacheError as raised:
                     error = raised
                     raise
                 finally:
                     self._flights.finish(led, found, error)
                 for row_id, other in others.items():
-                    yield Wait(self._left_s(row_id, called_at), other.event)
+                    await io.wait(self._left_s(row_id, called_at), other.event)
                     found |= result_of(row_id, other, called_at)
                 batch = [row_id for row_id in batch if row_id not in found]
         return found
 
-    def _lead(self, row_ids: Sequence[str], request: ReadRequest, called_at: float) -> Steps[dict[str, Found]]:
+    async def _lead(
+        self, io: Transport, row_ids: Sequence[str], request: ReadRequest, called_at: float
+    ) -> dict[str, Found]:
         """Read rows from the cache or else from the database, once for all processes."""
         if request == DATABASE_ALONE or self._grows:  # no fill follows a row that moves: the table is filled later
-            return read_outcomes((yield Load(row_ids)))
+            return read_outcomes(await io.load(row_ids))
         token = b"t" + secrets.token_hex(8).encode()
         found: dict[str, Found] = {}
         left, pause_s = row_ids, POLL_S[0]
         with suppress(RowCacheError):
-            yield Load()  # before the rows are marked, and others wait: the first time takes tenths of a second
+            await io.load()  # before the rows are marked, and others wait: the first time takes tenths of a second
         while True:
             try:
-                replies = yield Call(self._scripts.begin(left, token, request.max_age))
+                replies = await io.call(self._scripts.begin(left, token, request.max_age))
             except CacheError:
                 if not self._uses_database_alone:
                     raise
-                return found | (yield from self.rows(left, DATABASE_ALONE))
+                return found | await self.rows(io, left, DATABASE_ALONE)
             state = self._scripts.read_begin(left, replies)
             found |= state.cached
             if state.ours:  # first, since others wait for them
-                found |= yield from self._load(state, token, request.delay)
+                found |= await self._load(io, state, token, request.delay)
             found |= read_outcomes(state.notes)
             if not state.held:
                 return found
             left = state.held
-            yield Wait(min(pause_s, self._left_s(left[0], called_at)))
+            await io.wait(min(pause_s, self._left_s(left[0], called_at)))
             pause_s = min(2 * pause_s, POLL_S[1])
 
-    def _load(self, state: FillState, token: bytes, delay: float | None) -> Steps[dict[str, Found]]:
+    async def _load(self, io: Transport, state: FillState, token: bytes, delay: float | None) -> dict[str, Found]:
         """Load the rows that are ours, and write their outcomes; a failed write is logged.
 
         Rows that a replica has read too early are returned, and not cached.
@@ -110,7 +108,7 @@ class Fills:
         failure: Exception | None = None
         outcomes: Mapping[str, bytes]
         try:
-            outcomes = yield Load(state.ours)
+            outcomes = await io.load(state.ours)
         except Exception as error:  # noqa: BLE001 - raised below
             failure = error
             # Only the database's own answer holds for other processes; an error of this one may not be theirs.
@@ -119,9 +117,9 @@ class Fills:
         try:
             written = outcomes
             if positions := getattr(outcomes, "positions", ()):
-                replies = yield Call(self._scripts.check(state.ours, positions))
+                replies = await io.call(self._scripts.check(state.ours, positions))
                 written = {**outcomes, **dict.fromkeys(self._scripts.read_check(state.ours, replies), NOT_READ)}
-            yield Call(self._scripts.end(token, state, written, delay))
+            await io.call(self._scripts.end(token, state, written, delay))
         except CacheError as error:
             logger.warning("%d row(s) of %s were read and are not cached: %s", len(outcomes), self._table, error)
         if failure is not None:
@@ -160,17 +158,3 @@ def found_of(note: bytes) -> Found:
     if note == ABSENT:
         return None, None
     return BadRow(note) if note.startswith(BAD_ROW) else note, 0.0
-
-
-def open_loader(settings: ReaderSettings) -> "Loader":
-    """Return this process's loader of a table. Raises FillError without a database, ConfigError for a wrong URL."""
-    options = settings.read_through
-    if options.database_url is None:
-        raise FillError(
-            f"{settings.table.name} cannot be filled: no database is known: set rowcache_database_url, or give "
-            "read_through=ReadThrough(database_url=…)"
-        )
-    # Late: it brings SQLAlchemy, which a process that finds all rows in the cache does not need.
-    from rowcache_tasks.reader.fill import loader  # noqa: PLC0415
-
-    return loader.open_loader(settings.table, options.database_url, options.timeout, options.concurrency)

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from rowcache_tasks.reader.near.session import PUSHED, Counters, PendingFetch, TrackingSession
-from rowcache_tasks.schedule.role import log_in, role_of
+from rowcache_tasks.schedule.role import login_errors, role_of
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,8 @@ class TrackingThread:
         return 0.0
 
     def _open(self, connection: Any, session: TrackingSession) -> None:
-        log_in(connection)
+        with login_errors():
+            connection.connect()
         # As redis-py's own CacheProxyConnection does it: there is no public way.
         connection._parser.set_invalidation_push_handler(session.invalidate)
         connection._parser.set_pubsub_push_handler(lambda _: PUSHED)
@@ -194,7 +195,8 @@ class TrackingThread:
         """Raise ConnectionError when a new connection leads to the primary."""
         connection = self._make_connection()
         try:
-            log_in(connection)
+            with login_errors():
+                connection.connect()
             connection.send_command("HELLO", check_health=False)
             role = role_of(connection.read_response())
         except (redis.RedisError, OSError):

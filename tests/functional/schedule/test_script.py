@@ -47,7 +47,7 @@ def test_awaited_call_sends_the_text_when_the_server_has_forgotten_it(schedule, 
             found = []
             for _ in range(2):
                 await awaited.script_flush()
-                found += [await touch_call(["1"]).run_awaited(awaited) for _ in range(2)]
+                found += [await touch_call(["1"]).send(awaited) for _ in range(2)]
             return found
 
     assert asyncio.run(touch()) == [1, 1, 1, 1]
@@ -60,7 +60,7 @@ def test_fill_is_awaited_when_its_client_is(client, valkey):
     async def begin():
         async with redis.asyncio.Redis.from_url(valkey.url_for(9)) as awaited:
             await awaited.script_flush()
-            return await call.run_awaited(awaited)
+            return await call.send(awaited)
 
     assert scripts.read_begin(["1"], [asyncio.run(begin())]).ours == ["1"]
 
