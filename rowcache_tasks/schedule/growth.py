@@ -10,8 +10,9 @@ row is at the old place, at the new one or at both, and the same call does the r
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 
@@ -29,16 +30,13 @@ TRIES = 20
 """Rounds in which rows that change all the time are tried again."""
 TAKE_S = 5.0
 """After so long since the look at the new place, a row is not taken but looked at again."""
-FACTS = 8
-"""Replies of give_moved for each row."""
 
 
 class UnsettledError(redis.ConnectionError):
     """Rows changed again and again while they were moved. They are where they were; try again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A row at its new place before the move. Times are those of its server; None: not there."""
 
     delay: float | None
@@ -46,8 +44,7 @@ class Seen:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A row as its old place has given it; empty: not there."""
 
     due: bytes
@@ -151,7 +148,7 @@ class Growth:
         for (part, some), (dropped_at, *facts) in zip(divided, replies, strict=True):
             if dropped_at:
                 self._note_drop(part, dropped_at)
-            given |= {row_id: Given(*found) for row_id, found in zip(some, cut(facts, FACTS), strict=False)}
+            given |= {row_id: Given(*found) for row_id, found in zip(some, cut(facts, len(Given._fields)), strict=False)}
         return given
 
     def _note_drop(self, part: Table, dropped_at: bytes) -> None:
@@ -164,42 +161,27 @@ class Growth:
 
     def take(self, seen: Mapping[str, Seen], given: Mapping[str, Given]) -> list[str]:
         """Write rows at their new places; return those that had not changed there since they were seen."""
-        if not given:
-            return []
-        calls, order = [], list[str]()
+        calls: list[tuple[Table, list[str], str, list[Any]]] = []
         for part, some in self.table.divide(given):
-            facts = [given[row_id] for row_id in some]
-            known = [seen[row_id] for row_id in some]
-            columns: list[list[Any]] = [
-                [encode_row_id(row_id) for row_id in some],
-                [text_of(each.delay) for each in known],
-                [text_of(each.stamp) for each in known],
-                *([getattr(each, name) for each in facts] for name in ("delay", "stamp", "start_in", "age")),
-                *([getattr(each, name) for each in facts] for name in ("failure", "value", "ttl_ms")),
-            ]
-            head = [text_of(known[0].at + TAKE_S), len(some)]
-            calls.append((part, [*head, *(fact for column in columns for fact in column)]))
-            order += some
-        return self._accepted("take_moved", calls, order)
+            facts = [(text_of(seen[row_id].delay), text_of(seen[row_id].stamp), *given[row_id][1:]) for row_id in some]
+            calls.append((part, some, text_of(seen[some[0]].at + TAKE_S), facts))
+        return self._accepted("take_moved", calls)
 
     def leave(self, given: Mapping[str, Given]) -> list[str]:
         """Remove rows from their old places; return those that had not changed there since they were given."""
-        if not given:
-            return []
-        calls, order = [], list[str]()
-        for part, some in self.old.divide(given):
-            facts = [given[row_id] for row_id in some]
-            columns: list[list[Any]] = [
-                [encode_row_id(row_id) for row_id in some],
-                *([getattr(each, name) for each in facts] for name in ("due", "delay", "stamp")),
-            ]
-            calls.append((part, [Keys.fill_prefix, len(some), *(fact for column in columns for fact in column)]))
-            order += some
-        return self._accepted("leave_moved", calls, order)
+        divided = self.old.divide(given) if given else []
+        calls = [(part, some, Keys.fill_prefix, [given[row_id][:3] for row_id in some]) for part, some in divided]
+        return self._accepted("leave_moved", calls)
 
-    def _accepted(self, name: str, calls: Sequence[tuple[Table, list[Any]]], order: Sequence[str]) -> list[str]:
-        outcomes = (outcome for reply in self._run(name, calls) for outcome in reply)
-        return [row_id for row_id, is_accepted in zip(order, outcomes, strict=True) if is_accepted]
+    def _accepted(self, name: str, calls: "Sequence[tuple[Table, list[str], str, list[Any]]]") -> list[str]:
+        """Call a script with rows and their facts, column after column; return the rows that it has accepted."""
+        divided = [
+            (part, [head, len(some), *map(encode_row_id, some), *chain(*zip(*facts, strict=True))])
+            for part, some, head, facts in calls
+        ]
+        accepted = chain(*self._run(name, divided))
+        order = chain.from_iterable(some for _, some, _, _ in calls)
+        return [row_id for row_id, is_accepted in zip(order, accepted, strict=True) if is_accepted]
 
     def _run(self, name: str, calls: Sequence[tuple[Table, list[Any]]]) -> list[Any]:
         """Call a script for each part, in one round trip. Raises the first error."""
