@@ -128,6 +128,6 @@ class AsyncRowCache(Reader[Row]):
         if here is None:
             forget_closed(self._loops)
             client = self._given or shared_async_client(self._settings.url, self._timeout_s)
-            fills = Fills(self._settings.table, self._settings.read_through, asyncio.Event)
-            here = self._loops[loop] = AwaitedTransport(client, self._server, self._settings, fills)
+            fills = Fills(self._settings, asyncio.Event)
+            here = self._loops[loop] = AwaitedTransport(client, self._server, fills)
         return here

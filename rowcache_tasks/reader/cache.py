@@ -59,8 +59,8 @@ class RowCache(Reader[Row]):
     def _open(self, *parts: Any) -> None:
         super()._open(*parts)
         client = self._given or shared_client(self._settings.url, self._timeout_s)
-        fills = Fills(self._settings.table, self._settings.read_through, threading.Event)
-        self._io = Transport(client, self._server, self._settings, fills)
+        fills = Fills(self._settings, threading.Event)
+        self._io = Transport(client, self._server, fills)
         self._get = self._io.get
 
     def _here(self) -> Transport:

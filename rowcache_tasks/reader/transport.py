@@ -5,26 +5,21 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rowcache_tasks.errors import FillError
 from rowcache_tasks.reader.near.fetching import Fetching
-from rowcache_tasks.reader.options import ReaderSettings, ReadRequest
+from rowcache_tasks.reader.options import ReadRequest
 from rowcache_tasks.reader.pool import plain_get
 from rowcache_tasks.reader.server import Server
 from rowcache_tasks.schedule.awaiting import outcome_of
 from rowcache_tasks.schedule.script import ScriptCall
 
-if TYPE_CHECKING:
-    from rowcache_tasks.reader.fill.loader import Loader
-
 
 class Transport:
     """I/O of threads, whose coroutines never wait."""
 
-    def __init__(self, client: Any, server: Server, settings: ReaderSettings, fills: Any) -> None:
-        self.client, self.get = client, plain_get(client)
-        self._server, self._settings, self._fills = server, settings, fills
+    def __init__(self, client: Any, server: Server, fills: Any) -> None:
+        self.client, self.get, self._server, self._fills = client, plain_get(client), server, fills
 
     async def send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send commands in one round trip; return their replies. Raises CacheError."""
@@ -53,7 +48,7 @@ class Transport:
 
     async def load(self, row_ids: Sequence[str] = ()) -> Mapping[str, bytes]:
         """Read rows of the database: row id -> JSON or note. Without row ids: only open it. Raises RowCacheError."""
-        loader = open_loader(self._settings)
+        loader = self._fills.open_loader()
         return loader.load(row_ids) if row_ids else {}
 
     async def wait(self, seconds: float, event: Any = None) -> None:
@@ -67,9 +62,10 @@ class AwaitedTransport(Transport):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self._running: set[asyncio.Task[Any]] = set()
-        self._loader: Loader | None = None
+        self._loader: Any = None
 
     async def fetch(self, near: Fetching, keys: Sequence[bytes]) -> list[bytes] | None:
+        """Await a fetch."""
         return await near.fetch_many_async(keys)
 
     async def fill(self, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Any]:
@@ -89,25 +85,12 @@ class AwaitedTransport(Transport):
         if self._loader is None:
             opener = ThreadPoolExecutor(1)
             try:
-                self._loader = await asyncio.wrap_future(opener.submit(open_loader, self._settings))
+                self._loader = await asyncio.wrap_future(opener.submit(self._fills.open_loader))
             finally:
                 opener.shutdown(wait=False)
         return await self._loader.load_async(row_ids) if row_ids else {}
 
     async def wait(self, seconds: float, event: Any = None) -> None:
+        """Await a time or an event."""
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.sleep(seconds) if event is None else event.wait(), seconds)
-
-
-def open_loader(settings: ReaderSettings) -> "Loader":
-    """Return this process's loader of a table. Raises FillError without a database, ConfigError for a wrong URL."""
-    options = settings.read_through
-    if options.database_url is None:
-        raise FillError(
-            f"{settings.table.name} cannot be filled: no database is known: set rowcache_database_url, or give "
-            "read_through=ReadThrough(database_url=…)"
-        )
-    # Late: it brings SQLAlchemy, which a process that finds all rows in the cache does not need.
-    from rowcache_tasks.reader.fill import loader  # noqa: PLC0415
-
-    return loader.open_loader(settings.table, options.database_url, options.timeout, options.concurrency)

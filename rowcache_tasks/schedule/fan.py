@@ -95,7 +95,7 @@ class ServersExchange(Exchange):
     def node(self, key: Any) -> str:
         """Return the name of the node of a key."""
         try:
-            return self._servers.node_of(key).name
+            return str(self._servers.node_of(key).name)
         except NodeAwayError:
             return ""
 

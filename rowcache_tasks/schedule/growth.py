@@ -148,7 +148,9 @@ class Growth:
         for (part, some), (dropped_at, *facts) in zip(divided, replies, strict=True):
             if dropped_at:
                 self._note_drop(part, dropped_at)
-            given |= {row_id: Given(*found) for row_id, found in zip(some, cut(facts, len(Given._fields)), strict=False)}
+            given |= {
+                row_id: Given(*found) for row_id, found in zip(some, cut(facts, len(Given._fields)), strict=False)
+            }
         return given
 
     def _note_drop(self, part: Table, dropped_at: bytes) -> None:

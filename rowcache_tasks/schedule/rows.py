@@ -175,7 +175,7 @@ class Schedule:
 
         A fill in flight writes nothing.
         """
-        touched = sum(self._change(row_ids, Schedule.touch_call))
+        touched: int = sum(self._change(row_ids, Schedule.touch_call))
         wake_home(self._client, self.table.deployment)
         return touched
 

@@ -33,6 +33,8 @@ class SlotMap:
     Its coroutines are run by Servers, whose clients block, and awaited by AsyncServers.
     """
 
+    sleep: Callable[[float], Any]  # of a thread, or of an event loop
+
     def __init__(self, urls: Sequence[str], open_node: Callable[[str], Any], *, is_cluster: bool) -> None:
         self._open_node = open_node
         self._url = urls[0]
@@ -106,7 +108,7 @@ class SlotMap:
                 return [(await self.execute(("MGET", key), {}))[0] for key in command[1:]]
             return await self.execute(command, {})
         except NoScriptError:
-            return await self.repeat(with_text(command), None)
+            return await self.repeat(with_text(tuple(command)), None)
         except redis.RedisError as error:
             return error
 
@@ -171,10 +173,6 @@ class SlotMap:
 
     def check_later(self) -> None:
         """Ask the nodes that are away, and for the slots, soon."""
-        raise NotImplementedError
-
-    def sleep(self, seconds: float) -> Any:
-        """Wait before a command goes to a slot that is moved again."""
         raise NotImplementedError
 
 

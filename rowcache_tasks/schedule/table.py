@@ -29,7 +29,7 @@ class TableState:
         Returns False when a change that was enqueued later was applied already.
         """
         parts = [part for part in self._parts if is_paused or not self._is_closed(part)]
-        return any([self._run(part, "pause_table", stamp, int(is_paused)) for part in parts])
+        return sum(int(self._run(part, "pause_table", stamp, int(is_paused))) for part in parts) > 0
 
     def paused_s(self) -> float | None:
         """Return for how many seconds the table has been paused; None: it is not."""
@@ -81,5 +81,5 @@ class TableState:
         """Leave out the members that one of the other ZSETs has: they were yielded already."""
         asked: Any = members
         known: list[Any] = [self._client.zmscore(other, asked) for other in others if members]
-        left = (member for member, *scores in zip(members, *known, strict=True) if not any(s is not None for s in scores))
-        return [decode_row_id(member) for member in dict.fromkeys(left)]
+        found = dict(zip(members, zip(*known, strict=True), strict=True)) if known else dict.fromkeys(members, ())
+        return [decode_row_id(member) for member, scores in found.items() if not any(s is not None for s in scores)]

@@ -5,9 +5,9 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rowcache_tasks.config.settings import MAX_BATCH_SIZE, Table
+from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import CacheError, FillError, RowCacheError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.fill.scripts import (
@@ -23,8 +23,11 @@ from rowcache_tasks.reader.fill.scripts import (
     reason_of,
 )
 from rowcache_tasks.reader.fill.single_flight import InFlight, SingleFlight
-from rowcache_tasks.reader.options import DATABASE_ALONE, ReadRequest, ReadThrough
+from rowcache_tasks.reader.options import DATABASE_ALONE, ReaderSettings, ReadRequest
 from rowcache_tasks.reader.transport import Transport
+
+if TYPE_CHECKING:
+    from rowcache_tasks.reader.fill.loader import Loader
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +38,27 @@ POLL_S = (0.005, 0.05)
 class Fills:
     """The fills of one table in one process, or in one event loop."""
 
-    def __init__(self, table: Table, options: ReadThrough, make_event: Callable[[], Any]) -> None:
-        self._table = table.name
+    def __init__(self, settings: ReaderSettings, make_event: Callable[[], Any]) -> None:
+        table, options = settings.table, settings.read_through
+        self._settings, self._table = settings, table.name
         self._scripts = FillScripts(table, options)
         self._uses_database_alone = options.when_redis_is_down
         self._grows = table.growing_from > 0
         self._limit_s = 2.5 * options.timeout
         self._flights = SingleFlight(make_event)
+
+    def open_loader(self) -> "Loader":
+        """Return the loader of this process. Raises FillError without a database, ConfigError for a wrong URL."""
+        options = self._settings.read_through
+        if options.database_url is None:
+            raise FillError(
+                f"{self._table} cannot be filled: no database is known: set rowcache_database_url, or give "
+                "read_through=ReadThrough(database_url=…)"
+            )
+        # Late: it brings SQLAlchemy, which a process that finds all rows in the cache does not need.
+        from rowcache_tasks.reader.fill import loader  # noqa: PLC0415
+
+        return loader.open_loader(self._settings.table, options.database_url, options.timeout, options.concurrency)
 
     async def rows(self, io: Transport, row_ids: Sequence[str], request: ReadRequest) -> dict[str, Found]:
         """Read rows from the cache or else from the database, once for all callers in this process.
