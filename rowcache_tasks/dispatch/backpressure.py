@@ -38,8 +38,7 @@ class Backpressure:
         self._batches = batches
         self._queue_length = queue_length
         self._limits = limits
-        self.unstarted = limits.max_queue
-        """Batches that no worker has started, as far as is known."""
+        self.unstarted = limits.max_queue  # batches that no worker has started, as far as is known
         self._refused_since: float | None = None
 
     def is_full(self, others: int = 0) -> bool:

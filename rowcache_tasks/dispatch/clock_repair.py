@@ -13,8 +13,7 @@ from rowcache_tasks.schedule.rows import Schedule
 
 logger = logging.getLogger(__name__)
 
-SCAN_COUNT = 1000
-"""Rows searched in one call of `run`, about; Redis looks at so many in about 1 ms."""
+SCAN_COUNT = 1000  # rows searched in one call of `run`, about; Redis looks at so many in about 1 ms
 
 
 class ClockRepair:

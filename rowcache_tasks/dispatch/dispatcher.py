@@ -38,8 +38,7 @@ Found = tuple[Claim | None, float]
 
 logger = logging.getLogger(__name__)
 
-MAX_PAUSE_S = 1.0
-"""Longest pause after a failure. Jitter keeps dispatchers from coming back all at once."""
+MAX_PAUSE_S = 1.0  # longest pause after a failure. Jitter keeps dispatchers from coming back all at once.
 
 
 class Dispatcher:

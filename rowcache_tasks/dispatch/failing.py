@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 
 logger = logging.getLogger(__name__)
 
-MAX_LABELS = 8
-"""Names in a line."""
+MAX_LABELS = 8  # names in a line
 
 
 class Failing:

@@ -18,8 +18,7 @@ class NextDue:
 
     def __init__(self, client: "redis.Redis", tables: Sequence[Table]) -> None:
         self._client, self._tables = client, tables
-        self._looks: dict[str, Look] = {}
-        """By the name of the server."""
+        self._looks: dict[str, Look] = {}  # by the name of the server
 
     def read(self) -> dict[str, float]:
         """Return for the wake key of each table the seconds until its first row is due; negative: late, inf: no row.

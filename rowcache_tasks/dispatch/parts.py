@@ -21,8 +21,7 @@ from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.servers import open_exchange
 
-LEAST_ROWS = 32
-"""First limit of a claim of one of many parts: a call for fewer rows costs as much."""
+LEAST_ROWS = 32  # first limit of a claim of one of many parts: a call for fewer rows costs as much
 PARTS = 32
 """Parts in one message: as many rows as a batch has at most, or twice as many. Fewer when the limit is higher."""
 
@@ -31,13 +30,11 @@ class Claimed(NamedTuple):
     """Outcome of the claim of one part."""
 
     schedule: Schedule
-    claim: Claim | None
-    """None: it was refused, or failed."""
+    claim: Claim | None  # None: it was refused, or failed
     due_at: float
     """Due time of the next row, of the monotonic clock; inf: nothing is scheduled, or the table is paused."""
     error: Exception | None = None
-    limit: int = 0
-    """Rows that were asked for; 0: a batch."""
+    limit: int = 0  # rows that were asked for; 0: a batch
 
 
 def claim_parts(

@@ -11,8 +11,7 @@ from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.servers import by_node
 
-CLAIMS_ALIKE = 8
-"""Claims of parts that cost about as much as one more batch."""
+CLAIMS_ALIKE = 8  # claims of parts that cost about as much as one more batch
 
 
 class Pressures:

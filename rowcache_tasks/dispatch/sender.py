@@ -19,8 +19,7 @@ from rowcache_tasks.schedule.trace import sending
 logger = logging.getLogger(__name__)
 
 
-Batch = tuple[Schedule, Claim]
-"""A claim, and the schedule of its part."""
+Batch = tuple[Schedule, Claim]  # a claim, and the schedule of its part
 
 
 class Broker(Protocol):

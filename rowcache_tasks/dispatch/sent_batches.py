@@ -16,8 +16,7 @@ from rowcache_tasks.worker.warning import warn_once
 
 logger = logging.getLogger(__name__)
 
-EXPIRY_SLACK_S = 60
-"""A batch expires so long after its lease, by the clock of Redis: its rows are due again anyway."""
+EXPIRY_SLACK_S = 60  # a batch expires so long after its lease, by the clock of Redis: its rows are due again anyway
 
 SEND_SHARE = 0.25
 """Share of the shortest lease within which a batch is sent. Less than the half after which claims pause."""
@@ -38,8 +37,7 @@ class SentBatches:
     def __init__(self, client: "redis.Redis", key: str, state: str = "") -> None:
         self._client = client
         self._key = key
-        self._state = state
-        """Of a part of a table: its HASH with the newest claim that a worker has started."""
+        self._state = state  # of a part of a table: its HASH with the newest claim that a worker has started
         self._started: tuple[list[Any], float, Sequence[Claim]] = [], 0.0, ()
         """Replies to the last start, as far as they are read, when it was sent by the monotonic clock, and of which."""
         self._sent_at = 0.0

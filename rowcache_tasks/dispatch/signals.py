@@ -3,8 +3,7 @@
 import signal
 from types import FrameType
 
-PATIENCE_S = 0.4
-"""A stop is deferred for so long; then it interrupts the with-block, which may hang on a server."""
+PATIENCE_S = 0.4  # a stop is deferred for so long; then it interrupts the with-block, which may hang on a server
 
 
 class DeferredSignals:

@@ -16,11 +16,9 @@ from rowcache_tasks.schedule.servers import Servers, node_of
 
 logger = logging.getLogger(__name__)
 
-BLOCK_S = 5
-"""Time-out of one BLPOP at the server."""
+BLOCK_S = 5  # Time-out of one BLPOP at the server
 
-FLOOD = 100
-"""Wakes in a row, without a time-out of the server in between, after which the lists are trimmed."""
+FLOOD = 100  # wakes in a row, without a time-out of the server in between, after which the lists are trimmed
 
 
 class Wakeup:

@@ -7,12 +7,9 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-MAX_VALUE = 80
-"""Characters of a wrong value."""
-MAX_TEXT = 200
-"""Characters of a text from outside, such as the error of a database."""
-MAX_LINE = 1000
-"""Characters of a message."""
+MAX_VALUE = 80  # characters of a wrong value
+MAX_TEXT = 200  # characters of a text from outside, such as the error of a database
+MAX_LINE = 1000  # characters of a message
 LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
 PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
 

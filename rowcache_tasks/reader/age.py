@@ -5,8 +5,7 @@ from typing import Any
 from rowcache_tasks.reader.fill.scripts import Found
 from rowcache_tasks.reader.options import ReadRequest
 
-OPENINGS = (b"{", "{")
-"""First characters of an object; a text comes from a client with decode_responses."""
+OPENINGS = (b"{", "{")  # first characters of an object; a text comes from a client with decode_responses
 
 
 def is_object(value: Any) -> bool:

@@ -44,12 +44,9 @@ class Operations(Generic[Row]):
     _settings: ReaderSettings
     _near: NearCache | NearCaches | None
     _server: Server
-    _prefixes: list[str]
-    """How the keys of values begin, by partition."""
-    _prefix: str
-    """The same for a table that is not divided; else empty."""
-    _grows: bool
-    """Whether rows may be at their old places."""
+    _prefixes: list[str]  # how the keys of values begin, by partition
+    _prefix: str  # the same for a table that is not divided; else empty
+    _grows: bool  # whether rows may be at their old places
     _decoder: RowDecoder[Row]
 
     def _here(self) -> Transport:

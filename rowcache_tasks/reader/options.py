@@ -99,10 +99,8 @@ class ReaderSettings:
     """The table of a reader, and its servers."""
 
     table: Table
-    url: str = field(repr=False)
-    """Of Redis; not used with a client of the application."""
-    read_through: ReadThrough
-    """With the URL of the database, if there is one."""
+    url: str = field(repr=False)  # of Redis; not used with a client of the application
+    read_through: ReadThrough  # with the URL of the database, if there is one
 
 
 def find_settings(
@@ -176,14 +174,12 @@ class ReadRequest:
 
     max_age: float | None = None
     is_filled: bool = False
-    delay: float | None = None
-    """The delay with which a filled row is scheduled; None: it is not scheduled."""
+    delay: float | None = None  # the delay with which a filled row is scheduled; None: it is not scheduled
 
 
 AS_CACHED = ReadRequest()
 FILLED = ReadRequest(is_filled=True)
-DATABASE_ALONE = ReadRequest(max_age=-1.0)
-"""The request of readers that may not use Redis."""
+DATABASE_ALONE = ReadRequest(max_age=-1.0)  # the request of readers that may not use Redis
 
 
 def parse_request(max_age: object, delay: object, *, fill: bool) -> ReadRequest:

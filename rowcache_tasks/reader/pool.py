@@ -17,8 +17,7 @@ from rowcache_tasks.config.redis_url import split_servers
 from rowcache_tasks.reader.servers import AsyncServers
 from rowcache_tasks.schedule.connection import UNBOUND, open_client, open_pool
 
-MAX_ASYNC_CONNECTIONS = 50
-"""Of one event loop: further tasks wait for a free one."""
+MAX_ASYNC_CONNECTIONS = 50  # of one event loop: further tasks wait for a free one
 
 CONNECTS_UNDER_LOCK = tuple(map(int, redis.__version__.split(".")[:2])) < (7, 2)
 """Whether ConnectionPool of redis-py opens connections one after another: while Redis hangs, time-outs would add up."""

@@ -13,11 +13,9 @@ from rowcache_tasks.schedule.node import NodeAwayError, is_pool_exhausted
 
 logger = logging.getLogger(__name__)
 
-CLIENT_ERRORS = (redis.RedisError, UnicodeDecodeError)
-"""The errors of a client; the latter with decode_responses."""
+CLIENT_ERRORS = (redis.RedisError, UnicodeDecodeError)  # the errors of a client; the latter with decode_responses
 
-PIECE = 500
-"""Keys in one command: about 0.4 ms, for which the server does nothing else; less for large values."""
+PIECE = 500  # keys in one command: about 0.4 ms, for which the server does nothing else; less for large values
 
 
 class Breaker:
@@ -28,8 +26,7 @@ class Breaker:
     """
 
     def __init__(self, threshold: int = 3, pause_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self.failures = 0
-        """Failures in a row so far."""
+        self.failures = 0  # failures in a row so far
         self._threshold, self._pause_s, self._clock = threshold, pause_s, clock
         self._open_until = 0.0
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from rowcache_tasks.reader.server import PIECE
 
-FIRST = 100
-"""Keys in the first round trip of a read; up to so many are one MGET."""
+FIRST = 100  # keys in the first round trip of a read; up to so many are one MGET
 WINDOW_BYTES, WINDOW_KEYS, GROWTH = 1 << 20, 10 * PIECE, 5
 """Bounds of each later round trip: bytes expected, keys, and keys for each of the one before."""
 

@@ -18,8 +18,7 @@ EPOCH = re.compile(r"[0-9]{1,15}")
 MAX_LATE_MS = 10**15
 MAX_SHARED = 4
 """Batches in one message, which one process refreshes one after the other: it delays so many by a lease if it dies."""
-MAX_CLAIMS = 2 * MAX_PARTITIONS
-"""Claims in one message, each of a part of the table."""
+MAX_CLAIMS = 2 * MAX_PARTITIONS  # claims in one message, each of a part of the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +30,16 @@ class Claim:
     row_ids: list[str]
     epoch: str = "0"
     """The number of times that the clock of Redis had stepped back; a commit in another epoch is refused."""
-    late_ms: int = 0
-    """Time from the earliest due time of the batch to the claim: the greatest lateness of its rows."""
+    late_ms: int = 0  # time from the earliest due time of the batch to the claim: the greatest lateness of its rows
     namespace: str = ""
     """Part of every key, Table.place: a worker that does not have the table in its settings can release the rows."""
-    behind: int = 0
-    """Batches that no worker had started yet when it was claimed; a million when that is not known."""
-    unproven: int = 0
-    """Rows of the batch that were never refreshed, or that fail."""
-    go_on_at: str = ""
-    """Due time at which the next look for proven rows goes on; "" after the last due row."""
-    commit_by: float = math.inf
-    """Time of Redis after which a value that was read is refused."""
+    behind: int = 0  # batches that no worker had started yet when it was claimed; a million when that is not known
+    unproven: int = 0  # rows of the batch that were never refreshed, or that fail
+    go_on_at: str = ""  # due time at which the next look for proven rows goes on; "" after the last due row
+    commit_by: float = math.inf  # time of Redis after which a value that was read is refused
     read_ms: int = 0
     """Time from the beginning of the read to its commit, as far as the worker has measured it; milliseconds."""
-    slow_ms: int = 0
-    """Duration of the read, if it was slow; milliseconds."""
+    slow_ms: int = 0  # duration of the read, if it was slow; milliseconds
     task_id: str = ""
     """Id of the task that it is sent in, which is in its note; of the first claim of a message. "": any."""
 
@@ -116,14 +109,10 @@ class Counts:
 class Committed(Counts):
     """Outcomes of a commit, as counts of rows."""
 
-    refreshed: int = 0
-    """The value was written."""
-    unchanged: int = 0
-    """The cache held the same value already."""
-    superseded: int = 0
-    """Not written: another refresh was committed since the claim, so this value may be older."""
-    dropped: int = 0
-    """Not written: the row was unscheduled since the claim."""
+    refreshed: int = 0  # the value was written
+    unchanged: int = 0  # the cache held the same value already
+    superseded: int = 0  # not written: another refresh was committed since the claim, so this value may be older
+    dropped: int = 0  # not written: the row was unscheduled since the claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +129,7 @@ class Released(Counts):
     """Outcomes of rows that failed, as counts."""
 
     released: int = 0
-    superseded: int = 0
-    """Rescheduled or claimed by another client since."""
+    superseded: int = 0  # rescheduled or claimed by another client since
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +137,8 @@ class Changed(Counts):
     """Outcomes of a schedule change, as counts of rows."""
 
     applied: int = 0
-    ignored: int = 0
-    """A change enqueued later was applied before."""
-    kept: int = 0
-    """Scheduled already, when only new rows were meant."""
+    ignored: int = 0  # a change enqueued later was applied before
+    kept: int = 0  # scheduled already, when only new rows were meant
 
     def as_result(self) -> dict[str, int]:
         """Return the result of a task."""

@@ -6,8 +6,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-SCRIPT_BATCH = 200
-"""Rows in one call of a script but a claim: about 2 ms, for which the server does nothing else."""
+SCRIPT_BATCH = 200  # rows in one call of a script but a claim: about 2 ms, for which the server does nothing else
 CALL_BYTES = 512 * 1024
 """Bytes of values in one commit, at most; a longer value has a call of its own. A MiB takes about 1 ms."""
 

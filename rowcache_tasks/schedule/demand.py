@@ -15,19 +15,15 @@ from rowcache_tasks.config.settings import Table
 
 EDGES = (0.0, *(2.0**k for k in range(-5, 29)), math.inf)
 """Bounds of classes of delays, seconds; the longest are of years."""
-POINTS = 16
-"""Parts of a class, between whose first and last rows the refreshes a second are taken as a straight line."""
-SHORTEST_S = 0.01
-"""No row is refreshed more often, whatever a foreign client has written."""
+POINTS = 16  # parts of a class, between whose first and last rows the refreshes a second are taken as a straight line
+SHORTEST_S = 0.01  # no row is refreshed more often, whatever a foreign client has written
 
 
 class Demand(NamedTuple):
     """Demand of one table."""
 
-    rate: float
-    """Refreshes a second."""
-    rows: int
-    """Rows with a delay above 0."""
+    rate: float  # refreshes a second
+    rows: int  # rows with a delay above 0
 
 
 def interval_of(table: Table, delay_s: float, margin_s: float = 0.0) -> float:

@@ -12,10 +12,8 @@ import redis
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.row_id import decode_row_id
 
-MAX_ERROR = 500
-"""Characters of a recorded error."""
-NOT_FOUND = "no such row in the database"
-"""Error that miss_rows.lua records."""
+MAX_ERROR = 500  # characters of a recorded error
+NOT_FOUND = "no such row in the database"  # error that miss_rows.lua records
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +22,7 @@ class Backoff:
 
     base_s: float = 1.0
     max_s: float = 60.0
-    lease_s: float = 30.0
-    """Of rows that cannot be read as a whole, the longest pause; the longest lease."""
+    lease_s: float = 30.0  # of rows that cannot be read as a whole, the longest pause; the longest lease
 
     def arguments(self) -> list[float]:
         """Return base, bound and a seed: the random numbers of a script are the same at each call."""
@@ -39,8 +36,7 @@ class Failure:
     row_id: str
     failures: int
     error: str
-    at: float
-    """Unix time, seconds."""
+    at: float  # Unix time, seconds
 
     @property
     def is_missing(self) -> bool:

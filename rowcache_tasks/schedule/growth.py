@@ -26,10 +26,8 @@ from rowcache_tasks.schedule.script import Script, load_script, run_all
 
 T = TypeVar("T")
 
-TRIES = 20
-"""Rounds in which rows that change all the time are tried again."""
-TAKE_S = 5.0
-"""After so long since the look at the new place, a row is not taken but looked at again."""
+TRIES = 20  # rounds in which rows that change all the time are tried again
+TAKE_S = 5.0  # after so long since the look at the new place, a row is not taken but looked at again
 
 
 class UnsettledError(redis.ConnectionError):

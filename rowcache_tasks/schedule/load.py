@@ -16,12 +16,9 @@ from rowcache_tasks.schedule.process import WORKER, Process
 class Load:
     """Load of one table; refreshes a second."""
 
-    demand: float
-    """What the delays of its rows ask for."""
-    capacity: float | None
-    """What the workers can do beside the demand of the other tables; None: not measured."""
-    busy: float | None
-    """Processes that the demand keeps busy; None: not measured."""
+    demand: float  # what the delays of its rows ask for
+    capacity: float | None  # what the workers can do beside the demand of the other tables; None: not measured
+    busy: float | None  # processes that the demand keeps busy; None: not measured
 
 
 def read_loads(client: "redis.Redis", settings: Settings, processes: Sequence[Process]) -> dict[str, Load]:

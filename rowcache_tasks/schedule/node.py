@@ -13,8 +13,7 @@ KEYLESS = {
     "WAIT",
 }
 KEYED = {"GET", "MGET", "ZMSCORE", "EXISTS"}
-UNASKED_S = 5.0
-"""After so long without a command for a node that is away, the next one goes to it."""
+UNASKED_S = 5.0  # after so long without a command for a node that is away, the next one goes to it
 
 
 class NodeAwayError(redis.ConnectionError):
@@ -27,8 +26,7 @@ class Node:
     def __init__(self, name: str, client: Any, servers: Any = None) -> None:
         self.name = name
         self.client = client
-        self.away = ""
-        """Why it is away; empty: it is not."""
+        self.away = ""  # why it is away; empty: it is not
         self._servers = servers
         self._wanted_at = 0.0
 

@@ -18,13 +18,10 @@ from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.row_state import RowState
 from rowcache_tasks.schedule.script import Command
 
-MAX_NOTES = 1000
-"""Notes of a table; the oldest are removed."""
+MAX_NOTES = 1000  # notes of a table; the oldest are removed
 MAX_ASKED = 1000
-ASKED_S = 3600
-"""All outcomes of a row that was asked for are kept from then on, for so long."""
-SHOWN = 5
-"""Outcomes of a row."""
+ASKED_S = 3600  # all outcomes of a row that was asked for are kept from then on, for so long
+SHOWN = 5  # outcomes of a row
 
 Facts = Mapping[str, Any]
 
@@ -32,15 +29,11 @@ Facts = Mapping[str, Any]
 class ClaimNote(msgspec.Struct, frozen=True, kw_only=True):
     """A claim, by its dispatcher and by the worker that has started it."""
 
-    at: float
-    """Unix seconds by the clock of Redis."""
-    dispatcher: str | None = None
-    """Node name; None: claimed by the worker itself."""
-    pid: int | None = None
-    """Process of the dispatcher."""
+    at: float  # Unix seconds by the clock of Redis
+    dispatcher: str | None = None  # node name; None: claimed by the worker itself
+    pid: int | None = None  # process of the dispatcher
     task: str | None = None
-    worker: str | None = None
-    """Node name; None: no worker has started it."""
+    worker: str | None = None  # node name; None: no worker has started it
     worker_pid: int | None = None
     started_at: float | None = None
 
@@ -48,13 +41,10 @@ class ClaimNote(msgspec.Struct, frozen=True, kw_only=True):
 class ChangeNote(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule change."""
 
-    at: float
-    """When it was enqueued; Unix seconds by the clock of Redis."""
-    change: str
-    """Name of the task or command."""
+    at: float  # when it was enqueued; Unix seconds by the clock of Redis
+    change: str  # name of the task or command
     task: str | None = None
-    sender: str | None = None
-    """Process that has sent the task, as Celery names it: gen<pid>@<host>."""
+    sender: str | None = None  # process that has sent the task, as Celery names it: gen<pid>@<host>
     worker: str | None = None
 
     def describe(self) -> str:
@@ -67,11 +57,9 @@ class ChangeNote(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a row, by a script."""
 
-    at: float
-    """Unix seconds by the clock of Redis."""
+    at: float  # Unix seconds by the clock of Redis
     outcome: str
-    reason: str
-    """"": an outcome without one."""
+    reason: str  # "": an outcome without one
 
 
 class Notes(msgspec.Struct, frozen=True):
@@ -79,8 +67,7 @@ class Notes(msgspec.Struct, frozen=True):
 
     claim: ClaimNote | None = None
     change: ChangeNote | None = None
-    outcomes: Sequence[Outcome] = ()
-    """The newest first."""
+    outcomes: Sequence[Outcome] = ()  # the newest first
 
     @property
     def last(self) -> Outcome | None:

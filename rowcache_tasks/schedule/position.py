@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import redis
 
 LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
-UNCLAIMED = "nan"
-"""End of the lease of rows that are not claimed."""
+UNCLAIMED = "nan"  # end of the lease of rows that are not claimed
 HEADER_BYTES = 24
 """A position after a commit may lie behind the header of a page that is still empty, which no replica reaches. So much
 before it is after the record of the same commit still: none is as short.
@@ -29,8 +28,7 @@ before it is after the record of the same commit still: none is as short.
 class ReadPosition:
     """Bounds of what some SELECTs have seen: all up to `low`, nothing after `high`."""
 
-    low: float
-    """Infinite: read from the primary, whatever its position."""
+    low: float  # infinite: read from the primary, whatever its position
     high: float
 
     @classmethod

@@ -21,13 +21,10 @@ from rowcache_tasks.schedule.connection import open_client
 logger = logging.getLogger(__name__)
 
 NOTE_INTERVAL_S = 2.0
-SILENT_S = 10.0
-"""A process without a note for so long hangs, or was killed."""
+SILENT_S = 10.0  # a process without a note for so long hangs, or was killed
 FORGET_S = 60.0
-AHEAD_S = 1.0
-"""A note further in the future is from before a step back of the clock of Redis, and is ignored."""
-TIMEOUT_S = 1.0
-"""The note holds up its process for no longer, and it is not repeated."""
+AHEAD_S = 1.0  # a note further in the future is from before a step back of the clock of Redis, and is ignored
+TIMEOUT_S = 1.0  # the note holds up its process for no longer, and it is not repeated
 DISPATCHER, WORKER = "dispatcher", "worker"
 
 
@@ -35,28 +32,20 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A dispatcher or worker, as it notes itself."""
 
     kind: str
-    name: str
-    """Node name: beat@host, celery@host."""
+    name: str  # node name: beat@host, celery@host
     pid: int
-    tables: tuple[str, ...]
-    """Names of the tables in its settings."""
+    tables: tuple[str, ...]  # names of the tables in its settings
     layouts: dict[str, tuple[int, int]] = {}
     """Table with partitions -> their number, and the one that it grows from or 0."""
     started_at: float = 0.0
-    queues: tuple[str, ...] = ()
-    """Queues of the package that a worker consumes at the moment."""
-    batch_at: float = 0.0
-    """When the last batch was started, within NOTE_INTERVAL_S; 0: none yet."""
-    running_s: float | None = None
-    """Seconds for which the longest of its batches runs; None: no batch runs."""
+    queues: tuple[str, ...] = ()  # queues of the package that a worker consumes at the moment
+    batch_at: float = 0.0  # when the last batch was started, within NOTE_INTERVAL_S; 0: none yet
+    running_s: float | None = None  # seconds for which the longest of its batches runs; None: no batch runs
     connection: int = 0
     """CLIENT ID of the connection that wrote the note, which the server closes when the process is killed."""
-    pool: int = 0
-    """Processes or threads of a worker that run tasks."""
-    costs: dict[str, tuple[float, float]] = {}
-    """Table -> seconds that a message takes in them, and each row in it."""
-    silent_s: float = 0.0
-    """Seconds since the note; set by read_processes."""
+    pool: int = 0  # processes or threads of a worker that run tasks
+    costs: dict[str, tuple[float, float]] = {}  # table -> seconds that a message takes in them, and each row in it
+    silent_s: float = 0.0  # seconds since the note; set by read_processes
 
     @property
     def is_silent(self) -> bool:

@@ -21,8 +21,7 @@ from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import run_all
 from rowcache_tasks.schedule.servers import wake_home
 
-ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE
-"""Rows in one round trip, about 20 ms; the deadline is checked between two of them."""
+ROWS_AT_ONCE = 2 * MAX_BATCH_SIZE  # rows in one round trip, about 20 ms; the deadline is checked between two of them
 
 
 class Refresher:

@@ -37,8 +37,7 @@ class NotPrimaryError(redis.ConnectionError):
 class Role:
     """Role of the server of one connection."""
 
-    needs_primary = True
-    """Whether a replica is an error; else it is read until the address leads to the primary."""
+    needs_primary = True  # whether a replica is an error; else it is read until the address leads to the primary
     is_rechecked = True
     """Whether connect() checks the role of an open connection, which must not wait for a message then."""
     _is_replica = False

@@ -29,8 +29,7 @@ class Collected(Protocol[T_co]):
     def __contains__(self, item: object, /) -> bool: ...
 
 
-Many = Collected[T] | Iterator[T]
-"""Any iterable but a text."""
+Many = Collected[T] | Iterator[T]  # any iterable but a text
 
 
 def row_id(*key: Key) -> str:

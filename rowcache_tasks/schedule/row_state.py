@@ -13,10 +13,8 @@ from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.failure import Failure, parse_failure
 from rowcache_tasks.schedule.row_id import encode_row_id
 
-AHEAD_S = 1.0
-"""A time further in the future is from before a step back of the clock of Redis, and is ignored."""
-FIELDS = 7
-"""Commands for each row."""
+AHEAD_S = 1.0  # a time further in the future is from before a step back of the clock of Redis, and is ignored
+FIELDS = 7  # commands for each row
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +22,11 @@ class RowState:
     """A row at one moment of the server's clock. Times are Unix seconds."""
 
     row_id: str
-    at: float
-    """Time of the reading."""
-    value: bytes | None
-    """JSON of the row; None: not cached. b"": not read, or a key of another type."""
-    expires_s: float | None
-    """Seconds until the value expires; None: it does not."""
-    refreshed: float | None
-    """Time of the last accepted refresh, or of the last look that found no row."""
-    due: float | None
-    """Due time, or end of the lease; None: not in the schedule."""
+    at: float  # time of the reading
+    value: bytes | None  # JSON of the row; None: not cached; b"": not read, or a key of another type
+    expires_s: float | None  # seconds until the value expires; None: it does not
+    refreshed: float | None  # time of the last accepted refresh, or of the last look that found no row
+    due: float | None  # due time, or end of the lease; None: not in the schedule
     delay: float | None
     changed: float | None
     """When the last applied schedule change was enqueued, kept for a day; None also before a step back of the clock."""

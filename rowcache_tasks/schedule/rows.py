@@ -25,8 +25,7 @@ from rowcache_tasks.schedule.servers import open_exchange, wake_home
 
 T = TypeVar("T")
 
-DIVIDED = 100 * SCRIPT_BATCH
-"""Rows of a stream that are divided among the parts of a table at once."""
+DIVIDED = 100 * SCRIPT_BATCH  # rows of a stream that are divided among the parts of a table at once
 
 
 class Schedule:

@@ -18,8 +18,7 @@ BOUND_KEYS = re.compile(r"^local ([\w, ]+) = unpack\(KEYS(?:, \d+)?\)$", re.M)
 
 Command = tuple[Any, ...]
 
-texts: dict[str, str] = {}
-"""Digest -> text of each script that this process has loaded."""
+texts: dict[str, str] = {}  # digest -> text of each script that this process has loaded
 
 
 class Script:

@@ -21,8 +21,7 @@ from rowcache_tasks.schedule.fan import ServersExchange, ServersPipeline
 from rowcache_tasks.schedule.node import Node, NodeAwayError, NoNode
 from rowcache_tasks.schedule.slot_map import SlotMap
 
-NODE_TIMEOUT_S = 1.0
-"""Of several servers: one that is away holds up a process for so long, once."""
+NODE_TIMEOUT_S = 1.0  # of several servers: one that is away holds up a process for so long, once
 
 
 class Servers(SlotMap, redis.Redis):

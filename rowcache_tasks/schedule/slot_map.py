@@ -15,11 +15,9 @@ from rowcache_tasks.schedule.awaiting import outcome_of
 from rowcache_tasks.schedule.node import Node, NodeAwayError, is_moving, key_of
 from rowcache_tasks.schedule.script import with_text
 
-CHECK_S = 0.5
-"""Pause between two questions to the nodes that are away."""
+CHECK_S = 0.5  # pause between two questions to the nodes that are away
 TRIES = 10
-MOVING_PAUSE_S = 0.05
-"""Pause before a command goes again to a slot that is moved."""
+MOVING_PAUSE_S = 0.05  # pause before a command goes again to a slot that is moved
 
 
 def is_ask(error: Any) -> TypeGuard[AskError]:

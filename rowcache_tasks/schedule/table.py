@@ -10,8 +10,7 @@ from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.script import load_script
 
-SCAN_COUNT = 500
-"""Members in one step of a walk: about 0.2 ms."""
+SCAN_COUNT = 500  # members in one step of a walk: about 0.2 ms
 
 
 class TableState:

@@ -16,8 +16,7 @@ from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.schedule.rows import Schedule
 
-MAX_CHANGES = 20
-"""Rows of a batch whose last schedule change is looked up."""
+MAX_CHANGES = 20  # rows of a batch whose last schedule change is looked up
 OFF = nullcontext()
 _tracer: Any = None
 

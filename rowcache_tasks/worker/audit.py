@@ -23,10 +23,8 @@ Kind = Literal[
     "equal", "older_within_interval", "older_than_promised", "missing", "should_not_be_there", "unreadable", "changing"
 ]
 WRONG: tuple[Kind, ...] = ("older_than_promised", "missing", "should_not_be_there", "unreadable")
-BATCH = 100
-"""Rows that are compared at a time: so many values are in memory."""
-LOOKS = 5
-"""Times that a row is looked at which changes meanwhile."""
+BATCH = 100  # rows that are compared at a time: so many values are in memory
+LOOKS = 5  # times that a row is looked at which changes meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,9 @@ class Compared:
     """A row that was compared."""
 
     kind: Kind
-    row: RowState
-    """The row before the SELECT."""
-    in_database: bool | None
-    """None: it cannot be read."""
-    error: str = ""
-    """Reason why the row cannot be read, or has no JSON form, or why its value cannot."""
+    row: RowState  # the row before the SELECT
+    in_database: bool | None  # None: it cannot be read
+    error: str = ""  # reason why the row cannot be read, or has no JSON form, or why its value cannot
 
 
 @dataclass(slots=True)
@@ -48,10 +43,8 @@ class Judge:
 
     table: Table
     lease_s: float
-    grace_s: float = 1.0
-    """Seconds that a refresh may be late."""
-    values: dict[str, bytes] = field(default_factory=dict)
-    """Row id -> JSON as it would be cached now."""
+    grace_s: float = 1.0  # seconds that a refresh may be late
+    values: dict[str, bytes] = field(default_factory=dict)  # row id -> JSON as it would be cached now
     errors: dict[str, str] = field(default_factory=dict)
 
     def compare(self, before: RowState, after: RowState) -> Compared | None:

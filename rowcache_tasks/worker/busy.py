@@ -11,24 +11,18 @@ import time
 import zlib
 from collections.abc import Iterable
 
-Cost = tuple[float, float]
-"""Seconds for each message, and for each row in it."""
+Cost = tuple[float, float]  # seconds for each message, and for each row in it
 
 HALF_S = 30.0
-SLOTS = 256
-"""Places for the sums of a table and a process. Two on one place take turns."""
+SLOTS = 256  # places for the sums of a table and a process. Two on one place take turns.
 SUMS = struct.Struct("I7d")
 """Hash of the table, time of the last message, and sums of 1, rows, seconds, rows^2, rows * seconds, late ones."""
-MESSAGE_S = 0.002
-"""Seconds for a message without rows, as long as all messages have the same number of rows."""
-PRIOR = 0.01
-"""Weight of that guess beside the messages measured."""
-MAX_GAP_S = 0.5
-"""A longer time between two messages is an outage."""
+MESSAGE_S = 0.002  # seconds for a message without rows, as long as all messages have the same number of rows
+PRIOR = 0.01  # weight of that guess beside the messages measured
+MAX_GAP_S = 0.5  # a longer time between two messages is an outage
 LATE_S, LATE_MESSAGES = 1.0, 4
 """A message is late after this time and that of so many messages. Late ones are as full as they get."""
-ended_at = [0.0]
-"""When the last message of this process ended."""
+ended_at = [0.0]  # when the last message of this process ended
 _sums = mmap.mmap(-1, SLOTS * SUMS.size)
 
 

@@ -7,8 +7,7 @@ from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
 
-BATCH = 200
-"""Rows in one script call: about 1 ms."""
+BATCH = 200  # rows in one script call: about 1 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +15,7 @@ class Cleared:
     """Outcome of a drop, as counts of rows."""
 
     dropped: int
-    kept: int
-    """Scheduled after the drop was enqueued."""
+    kept: int  # scheduled after the drop was enqueued
 
 
 def drop_table(schedule: Schedule, state: TableState, stamp: str, report: Callable[[int, int], None]) -> Cleared:

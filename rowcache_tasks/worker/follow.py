@@ -19,20 +19,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 10_000
-"""Changed rows of a table that wait to be touched; more are left to their interval."""
+MAX_WAITING = 10_000  # changed rows of a table that wait to be touched; more are left to their interval
 BUSY_ROWS = 500
 BUSY_BATCHES = 2
 """While more rows are due, or more batches wait for a worker, changes of many rows wait: no other row is late."""
 BUSY_WAIT_S = 0.02
-RETRY_S = 1.0
-"""Pause after an error of the source or of Redis."""
-MAX_RETRY_S = 10.0
-"""Longest pause before a connection that listens is opened again."""
-WAIT_S = 1.0
-"""Longest wait for a notification."""
-LOG_S = 60.0
-"""Pause between two lines about rows that are left to their interval."""
+RETRY_S = 1.0  # pause after an error of the source or of Redis
+MAX_RETRY_S = 10.0  # longest pause before a connection that listens is opened again
+WAIT_S = 1.0  # longest wait for a notification
+LOG_S = 60.0  # pause between two lines about rows that are left to their interval
 
 
 class Touches:

@@ -11,17 +11,14 @@ from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.node import NodeAwayError
 
-Clock = Callable[[Claim], float]
-"""Estimates the time of the server of a claim, Unix seconds: never before that time."""
+Clock = Callable[[Claim], float]  # estimates the time of the server of a claim, Unix seconds: never before that time
 
 YOUNG_SHARE = 0.1
 """Share of the bound: the time of a younger claim stands for the beginning of its read, and no reply is waited for."""
-GROWTH = 2
-"""A read may take so many times as long as the last one, if that was slow."""
+GROWTH = 2  # a read may take so many times as long as the last one, if that was slow
 MAX_SLOW = 100_000
 REFUSED_FOR_S = 300
-LAST = ""
-"""In place of a row id: the last read of the table."""
+LAST = ""  # in place of a row id: the last read of the table
 slow_s: dict[str, dict[str, float]] = {}
 """Namespace of a table -> rows whose last read by this process took longer than the bound -> seconds."""
 
@@ -30,10 +27,8 @@ slow_s: dict[str, dict[str, float]] = {}
 class ReadStart:
     """A time before a SELECT, by two clocks."""
 
-    at: float
-    """By the clock of Redis; Unix seconds."""
-    monotonic: float
-    """The same time or an earlier one by the monotonic clock."""
+    at: float  # by the clock of Redis; Unix seconds
+    monotonic: float  # the same time or an earlier one by the monotonic clock
 
 
 def learn_refusal(exchange: Exchange, table: Table) -> None:

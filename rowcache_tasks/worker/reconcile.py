@@ -17,20 +17,16 @@ from rowcache_tasks.worker.seed import SEED_BATCH, spread
 if TYPE_CHECKING:
     from rowcache_tasks.database.source import Source
 
-GRACE_S = 60.0
-"""A row that was scheduled so long before the commit of its transaction is not dropped."""
+GRACE_S = 60.0  # a row that was scheduled so long before the commit of its transaction is not dropped
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
     """Outcome of a reconciliation, as counts of rows."""
 
-    added: int
-    """Rows of the database that were not scheduled, and are now."""
-    dropped: int
-    """Rows that the database does not have, scheduled or left in the cache."""
-    kept: int
-    """Rows of the database that were scheduled, and others that were scheduled just now."""
+    added: int  # rows of the database that were not scheduled, and are now
+    dropped: int  # rows that the database does not have, scheduled or left in the cache
+    kept: int  # rows of the database that were scheduled, and others that were scheduled just now
 
 
 def reconcile_table(

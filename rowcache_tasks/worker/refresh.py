@@ -30,21 +30,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_PAUSE_S = 0.25
-"""Longest pause of a row that met a worker without its table: another worker may have it."""
-RETRY_S = 0.5
-"""Longest pause between two tries of a batch while Redis is away."""
-READ_BYTES = 8 * 1024 * 1024
-"""Bytes of JSON of the rows of one SELECT, by the mean size of the rows read before."""
-mean_bytes: dict[str, float] = {}
-"""Namespace of a table -> mean size of the JSON of its rows read last."""
+UNKNOWN_PAUSE_S = 0.25  # longest pause of a row that met a worker without its table: another worker may have it
+RETRY_S = 0.5  # longest pause between two tries of a batch while Redis is away
+READ_BYTES = 8 * 1024 * 1024  # bytes of JSON of the rows of one SELECT, by the mean size of the rows read before
+mean_bytes: dict[str, float] = {}  # namespace of a table -> mean size of the JSON of its rows read last
 GUESSED_BYTES = 4096.0
 commit_s: dict[str, float] = {}
 """Namespace of a table -> time from the last commit to its reply; half of it is the way of the next one."""
 FULL_SHARE = 0.02
 """Share of the rows of a table with versions that are read in full whatever their version, so that mistakes heal."""
-MAX_HEAD = 160
-"""Bytes of a value that are compared with a version. A row with a longer version is read in full."""
+MAX_HEAD = 160  # bytes of a value that are compared with a version. A row with a longer version is read in full.
 MAX_UNKNOWN = 1000
 unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
@@ -145,10 +140,8 @@ class ReadRows:
     values: Mapping[str, bytes]
     missing: Sequence[str]
     errors: Mapping[str, str]
-    backoff: Backoff
-    """Of the rows in `errors`."""
-    positions: Sequence[ReadPosition] = ()
-    """Where they were read, of a table with "replica"."""
+    backoff: Backoff  # of the rows in `errors`
+    positions: Sequence[ReadPosition] = ()  # where they were read, of a table with "replica"
 
     def of(self, claim: Claim, *, is_whole: bool) -> tuple[Mapping[str, bytes], Sequence[str], Mapping[str, str]]:
         """Return the part of one claim."""

@@ -13,8 +13,7 @@ from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.servers import node_of
 from rowcache_tasks.schedule.table import TableState
 
-SPECIAL = re.compile(rb"([*?\[\]\\^])")
-"""Characters with a meaning in a pattern of Redis."""
+SPECIAL = re.compile(rb"([*?\[\]\\^])")  # characters with a meaning in a pattern of Redis
 
 
 def sample_row_ids(

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 GOLDEN_RATIO = 0.6180339887498949
 
-SEED_BATCH = 200
-"""Rows in one script call, about 2 ms: refreshes and readers get their turn in between."""
+SEED_BATCH = 200  # rows in one script call, about 2 ms: refreshes and readers get their turn in between
 
 ALONE = 4_000
 """So many rows start one by one. Of the rows after them, SEED_BATCH that the database returned together start together.
@@ -25,8 +24,7 @@ ALONE = 4_000
 They stay one batch: one message and one query of neighbouring keys instead of many.
 """
 
-Report = Callable[[int], None]
-"""Called with the number of rows so far, after each batch."""
+Report = Callable[[int], None]  # called with the number of rows so far, after each batch
 
 
 def seed_table(

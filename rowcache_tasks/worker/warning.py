@@ -8,8 +8,7 @@ import zlib
 from typing import Any
 
 INTERVAL_S = 60.0
-SLOTS = 1024
-"""Places for causes. Two causes on one place share its minute."""
+SLOTS = 1024  # places for causes. Two causes on one place share its minute.
 TIME = struct.Struct("d")
 _logged_at = mmap.mmap(-1, SLOTS * TIME.size)
 """Time of the monotonic clock at which each cause was logged last; forked processes of a pool share it."""

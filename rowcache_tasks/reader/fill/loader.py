@@ -108,8 +108,7 @@ class Loader:
 
 
 pools: dict[tuple[str, float, int], LoadPool] = {}
-opening = threading.Lock()
-"""Threads that begin together must not make an engine each."""
+opening = threading.Lock()  # threads that begin together must not make an engine each
 
 
 def open_loader(table: Table, url: str, timeout_s: float, concurrency: int) -> Loader:

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-POLL_S = (0.005, 0.05)
-"""First and longest pause between two calls of begin_fill for rows that another process loads."""
+POLL_S = (0.005, 0.05)  # first and longest pause between two calls of begin_fill for rows that another process loads
 
 
 class Fills:

@@ -15,17 +15,12 @@ from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
 Found = tuple[bytes | None, float | None]
 """A value (None: there is none; a BadRow: it cannot be read) and its age in seconds, None when unknown."""
 
-ABSENT = b"-"
-"""Note: the database has no such row."""
-FAILED = b"!"
-"""Note, with a reason: the database could not be read."""
-BAD_ROW = b"?"
-"""Note, with a reason: this row cannot be read, the database can."""
-NOT_READ = b""
-"""Note: nothing was read; other readers may try."""
+ABSENT = b"-"  # note: the database has no such row
+FAILED = b"!"  # note, with a reason: the database could not be read
+BAD_ROW = b"?"  # note, with a reason: this row cannot be read, the database can
+NOT_READ = b""  # note: nothing was read; other readers may try
 
-FAILED_MS = 1000
-"""For how long other readers get the FAILED note instead of trying themselves."""
+FAILED_MS = 1000  # for how long other readers get the FAILED note instead of trying themselves
 
 SCRIPT_ROWS = 50
 """Rows in one script call: 0.5 ms, with old values of 20 KB 2 ms, in which the server does nothing else.
@@ -45,19 +40,14 @@ class BadRow(bytes):
 class FillState:
     """The replies of begin_fill. Each row id is in exactly one of the four."""
 
-    began_at: str = ""
-    """The time of the first call: anything committed since is newer."""
-    epoch: str = "0"
-    """The epoch of the first call, as in Claim."""
+    began_at: str = ""  # the time of the first call: anything committed since is newer
+    epoch: str = "0"  # the epoch of the first call, as in Claim
     began: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Both of other parts of the table, each by the clock of its server."""
     cached: dict[str, Found] = field(default_factory=dict)
-    ours: list[str] = field(default_factory=list)
-    """To be loaded by the caller, who then calls end_fill."""
-    held: list[str] = field(default_factory=list)
-    """Being loaded by another reader."""
-    notes: dict[str, bytes] = field(default_factory=dict)
-    """ABSENT, FAILED or BAD_ROW, from a moment ago."""
+    ours: list[str] = field(default_factory=list)  # to be loaded by the caller, who then calls end_fill
+    held: list[str] = field(default_factory=list)  # being loaded by another reader
+    notes: dict[str, bytes] = field(default_factory=dict)  # ABSENT, FAILED or BAD_ROW, from a moment ago
 
 
 class FillScripts:

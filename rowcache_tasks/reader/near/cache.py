@@ -69,8 +69,7 @@ def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
     return lambda: connection_class(**options)
 
 
-MAX_SILENCE_S = 1.0
-"""No hit is older than this; while the connection is well, it is older by the way of one message."""
+MAX_SILENCE_S = 1.0  # no hit is older than this; while the connection is well, it is older by the way of one message
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,17 +21,13 @@ logger = logging.getLogger(__name__)
 BACKOFF_BASE_S, BACKOFF_BOUND_S = 0.05, 5.0
 """Pauses between connections that fail or are lost at once; a longer connection resets them."""
 
-REFUSED_PAUSE_S = 60.0
-"""The pause after a refusal, which lasts until a person changes the server."""
+REFUSED_PAUSE_S = 60.0  # the pause after a refusal, which lasts until a person changes the server
 
-QUESTIONS = 4
-"""HELLOs within the longest silence: each proves the server alive, and shows its role."""
+QUESTIONS = 4  # HELLOs within the longest silence: each proves the server alive, and shows its role
 
-PROBE_S = 2.0
-"""Time on a replica after which a new connection shows whether the address leads to the primary now."""
+PROBE_S = 2.0  # time on a replica after which a new connection shows whether the address leads to the primary now
 
-MAX_TAKEN = 1000
-"""Messages taken before something is sent again."""
+MAX_TAKEN = 1000  # messages taken before something is sent again
 
 
 class Waker:
@@ -68,8 +64,7 @@ class TrackingThread:
     def __init__(
         self, make_connection: Callable[[], Any], max_rows: int, max_silence_s: float, counters: Counters, parts: int
     ) -> None:
-        self.session: TrackingSession | None = None
-        """None while there is no tracked connection."""
+        self.session: TrackingSession | None = None  # None while there is no tracked connection
         self._make_connection = make_connection
         self._make_session = partial(TrackingSession, max_rows, max_silence_s, counters, parts)
         self._max_silence_s = max_silence_s

@@ -16,8 +16,7 @@ class Fetching:
     """Reads of values on tracked connections."""
 
     max_rows: int
-    wait_s: float
-    """Longest wait for a fetch."""
+    wait_s: float  # longest wait for a fetch
 
     def fetch_many(self, keys: Sequence[bytes]) -> list[bytes] | None:
         """Read rows, at least one, from the server, and keep them; ABSENT for no row. None: read with the client.

@@ -14,14 +14,11 @@ import redis
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.role import role_of
 
-ABSENT: Final = b""
-"""Stands for a key that does not exist: a row is never empty."""
+ABSENT: Final = b""  # stands for a key that does not exist: a row is never empty
 
-PUSHED: Final = object()
-"""Stands for a push message, which is not a reply."""
+PUSHED: Final = object()  # stands for a push message, which is not a reply
 
-Rows = OrderedDict[bytes, bytes]
-"""Key -> the bytes of its value, the least recently used first."""
+Rows = OrderedDict[bytes, bytes]  # key -> the bytes of its value, the least recently used first
 
 
 @dataclass(slots=True)
@@ -63,11 +60,9 @@ class TrackingSession:
     def __init__(self, max_rows: int, max_silence_s: float, counters: Counters, parts: int = 0) -> None:
         self.proven_at = monotonic()
         """When the last message was sent that the server has replied to; by the monotonic clock."""
-        self.role = ""
-        """Of the server, "master" or "replica"; empty until it is known."""
+        self.role = ""  # of the server, "master" or "replica"; empty until it is known
         self.is_over = False
-        self._max_rows = math.ceil(max_rows / max(1, parts))
-        """Rows of a slot."""
+        self._max_rows = math.ceil(max_rows / max(1, parts))  # rows of a slot
         self._max_silence_s = max_silence_s
         self._counters = counters
         self._slot_of: Callable[[bytes], int] = slot_of if parts else lambda _: 0
@@ -76,8 +71,7 @@ class TrackingSession:
         self._lock = threading.Lock()
         self._queued: deque[PendingFetch] = deque()
         self._sent: deque[PendingFetch] = deque()
-        self._probes: dict[int, bytes] = {}
-        """Slot with rows here -> its probe."""
+        self._probes: dict[int, bytes] = {}  # slot with rows here -> its probe
 
     @property
     def row_count(self) -> int:

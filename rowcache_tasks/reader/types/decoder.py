@@ -30,11 +30,9 @@ ALLOWED = (
     "allowed are dict, a TypedDict, a dataclass, a msgspec.Struct, a Pydantic model and a class that SQLAlchemy maps"
 )
 
-DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""Errors of `decode_plain`."""
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)  # errors of `decode_plain`
 
-MAX_REASON = 200
-"""Characters of msgspec's message, or of that of a type's own check."""
+MAX_REASON = 200  # characters of msgspec's message, or of that of a type's own check
 
 PATH = re.compile(r" - at `\$(.*)`\Z", re.DOTALL)
 MISSING = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL)

@@ -22,15 +22,13 @@ Convert = Callable[[Any], object]
 class ColumnConversion:
     """How the values of one column are read."""
 
-    annotation: Any
-    """The type that msgspec decodes, apart from NULL."""
+    annotation: Any  # the type that msgspec decodes, apart from NULL
     convert: Convert | None = None
     """Converts that to the attribute's value; raises msgspec.ValidationError with the reason."""
     converts_null: bool = False
 
 
-DIALECT = DefaultDialect()
-"""For types that need one; a reader has no dialect of a database."""
+DIALECT = DefaultDialect()  # for types that need one; a reader has no dialect of a database
 
 NATIVE = frozenset({int, str, bytes, float, Decimal, date, datetime, time, UUID})
 """Python types of columns that msgspec reads as a Session would."""

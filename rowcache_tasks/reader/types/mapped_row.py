@@ -20,8 +20,7 @@ class Attribute:
     key: str
     conversion: ColumnConversion
     is_nullable: bool
-    is_required: bool
-    """Part of the primary key."""
+    is_required: bool  # part of the primary key
 
 
 class MappedRow:
