@@ -13,7 +13,9 @@ from celery import Task
 
 import rowcache_tasks
 from rowcache_tasks import errors, tasks
-from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Parser, Settings, Table, parse_settings
+from rowcache_tasks.config.parse import Parser
+from rowcache_tasks.config.settings import SETTINGS, Settings, parse_settings
+from rowcache_tasks.config.table import TABLE_OPTIONS, Table
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import DeploymentNames, Keys
 from rowcache_tasks.ops.cli import COMMANDS, rowcache
@@ -116,7 +118,7 @@ def calls() -> str:
         task = getattr(tasks, name)
         if isinstance(task, Task):
             signature = inspect.signature(task.run)
-            shown = [str(each) for each in signature.parameters.values() if each.name not in {"self", "stamp"}]
+            shown = [str(each) for each in signature.parameters.values() if each.name != "stamp"]
             shown = [re.sub(r"\b(?:\w+\.)+(?=\w)", "", each) for each in shown]
             parts.append(
                 f"## {name}\n\n```text\n{name}.delay({', '.join(shown)})\n```\n\n{paragraphs(task.__doc__ or '')}"

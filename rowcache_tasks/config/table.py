@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from rowcache_tasks.config.parse import refusal, seconds
-from rowcache_tasks.config.query import Query
-from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.errors.text import nearest, shorten
-from rowcache_tasks.keys import Keys, divide_row_ids, partition_of, tags_of
+from rowcache_tasks.config import parse
+from rowcache_tasks.config.parse import optional, refusal, seconds, whole
+from rowcache_tasks.config.query import Query, parse_queries
+from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.errors.text import nearest, shorten, suggest
+from rowcache_tasks.keys import BOOK_TABLE, Keys, divide_row_ids, partition_of, tags_of
 
 AGE_ERROR_S = 1.0  # longest time from the beginning of a read to its commit
 TARGET = 0.999  # of a table with max_staleness and no target
@@ -24,47 +25,58 @@ class Adaptive(NamedTuple):
     max_s: float
 
 
+def parse_adaptive(setting: str, value: object) -> Adaptive:
+    """Accept a dictionary of `min` and `max`, in seconds; min is below max."""
+    if not isinstance(value, Mapping) or set(value) != {"min", "max"}:
+        raise refusal(setting, value, 'a dictionary of seconds like {"min": 1, "max": 60}')
+    bound = seconds(0.05, 86400)
+    found = Adaptive(bound(f"{setting}['min']", value["min"]), bound(f"{setting}['max']", value["max"]))
+    if found.min_s >= found.max_s:
+        raise refusal(setting, value, "a min below max")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One entry of rowcache_tables."""
 
     name: str
     """Name in the settings and in calls: RowCache("inv")."""
-    table: str
+    table: Annotated[str, parse.parse_text]
     """Table or view in the database, "inventory" or "app.users"; with `schema`, its name alone."""
-    namespace: str = ""
+    namespace: Annotated[str, parse.parse_namespace] = ""
     """Part of every Redis key of the table."""
-    key: tuple[str, ...] = ()
+    key: Annotated[tuple[str, ...], parse.parse_names] = ()
     """Columns that identify a row; empty: the primary key."""
-    columns: tuple[str, ...] = ()
+    columns: Annotated[tuple[str, ...], parse.parse_names] = ()
     """Columns of the JSON, in this order; empty: all."""
-    ttl_s: float | None = None
+    ttl_s: Annotated[float | None, optional(seconds(0.001, 315_360_000))] = None
     """Expiry of a value that is not refreshed; None: it stays until the row is dropped."""
-    missing_limit: int = 5
+    missing_limit: Annotated[int, whole(1, 1_000_000)] = 5
     """Number of refreshes in a row that do not find the row in the database, after which it is dropped."""
-    database: str = ""
+    database: Annotated[str, parse.parse_text] = ""
     """Name of its database in rowcache_databases; empty: that of rowcache_database_url."""
-    schema: str = ""
+    schema: Annotated[str, parse.parse_text] = ""
     """Schema of the table; empty: as `table` says, or the default one."""
-    queries: tuple[Query, ...] = ()
+    queries: Annotated[tuple[Query, ...], parse_queries] = ()
     """SELECTs that return rows to schedule."""
-    max_staleness_s: float | None = None
+    max_staleness_s: Annotated[float | None, seconds(0.1, 86400)] = None
     """How old a value may get, as promised; seconds. None: nothing is promised."""
-    target: float | None = None
+    target: Annotated[float | None, parse.parse_share] = None
     """Share of the rows for which that is promised, 0 to 1."""
-    adaptive: Adaptive | None = None
+    adaptive: Annotated[Adaptive | None, parse_adaptive] = None
     """Bounds of the delays of rows, which follow how often the rows change. None: delays are fixed."""
-    max_rate: float | None = None
+    max_rate: Annotated[float | None, parse.number("refreshes a second", 0.1, 1_000_000)] = None
     """Cap on claimed rows a second. None: no cap."""
-    admission: str = "warn"
+    admission: Annotated[str, parse.choice("warn", "refuse")] = "warn"
     """What happens to schedule changes that the workers cannot keep: "warn" or "refuse"."""
-    version: str = ""
+    version: Annotated[str, parse.parse_text] = ""
     """Column that changes with each change of its row; empty: every row is read in full."""
-    replica: bool = False
+    replica: Annotated[bool, parse.parse_flag] = False
     """Whether its database may be a replica: a value that was read too early is not committed."""
-    partitions: int = 1
+    partitions: Annotated[int, parse.parse_partitions] = 1
     """Number of parts with keys of their own, each in one slot of a cluster."""
-    growing_from: int = 0
+    growing_from: Annotated[int, parse.parse_partitions] = 0
     """Number of parts from which rows are moved to these; 0: none. Both are served meanwhile."""
     deployment: str = ""
     """As in Settings."""
@@ -161,12 +173,52 @@ def parts_of(table: Table) -> tuple[Table, ...]:
     return tuple(replace(table, partitions=1, tag=tag, max_rate=rate) for tag in tags_of(table.partitions))
 
 
-def parse_adaptive(setting: str, value: object) -> Adaptive:
-    """Accept a dictionary of `min` and `max`, in seconds; min is below max."""
-    if not isinstance(value, Mapping) or set(value) != {"min", "max"}:
-        raise refusal(setting, value, 'a dictionary of seconds like {"min": 1, "max": 60}')
-    bound = seconds(0.05, 86400)
-    found = Adaptive(bound(f"{setting}['min']", value["min"]), bound(f"{setting}['max']", value["max"]))
-    if found.min_s >= found.max_s:
-        raise refusal(setting, value, "a min below max")
-    return found
+TABLE_OPTIONS = parse.parsers_of(Table)
+"""Option -> field of Table, parser."""
+
+
+def parse_tables(setting: str, raw: object) -> Mapping[str, Table]:
+    """Validate rowcache_tables: a non-empty dictionary of name -> options, no two on the same keys."""
+    if not isinstance(raw, Mapping) or not raw:
+        raise refusal(setting, raw, 'a dictionary like {"inv": {"table": "inventory"}}')
+    tables = {name: parse_table(f"{setting}[{shorten(name)}]", name, options) for name, options in raw.items()}
+    names: dict[str, str] = {}
+    for table in tables.values():
+        for place in (table.namespace, *(part.place for part in table.parts)):
+            other = names.setdefault(place, table.name)
+            if other != table.name:
+                raise ConfigError(
+                    f"{setting}: {other!r} and {table.name!r} are on the same Redis keys "
+                    f"(namespace {place!r}): set a different namespace for each table"
+                )
+    return tables
+
+
+def parse_table(setting: str, name: object, raw: object) -> Table:
+    """Validate one entry of rowcache_tables."""
+    name = parse.parse_name(setting, "table", name)
+    if not isinstance(raw, Mapping):
+        raise refusal(setting, raw, 'a dictionary like {"table": "inventory"}')
+    values: dict[str, Any] = {}
+    for option, value in {"table": None, **raw}.items():
+        if option not in TABLE_OPTIONS:
+            raise ConfigError(f"{setting}: unknown option {shorten(option)}{suggest(option, TABLE_OPTIONS)}")
+        field, accept = TABLE_OPTIONS[option]
+        values[field] = accept(f"{setting}[{option!r}]", value)
+    if "namespace" not in values and name != BOOK_TABLE:
+        values["namespace"] = parse.parse_namespace(f"{setting}: 'namespace' is not given, and the name", name)
+    if "max_staleness_s" in values:
+        values.setdefault("target", TARGET)
+    elif "target" in values:
+        raise ConfigError(f"{setting}['target'] is set and 'max_staleness' is not: set both, or none")
+    table = Table(name, **values)
+    if table.partitions > 1 and "{" in table.namespace:
+        raise ConfigError(f"{setting} has 'partitions', and {table.namespace!r} as its namespace: leave the braces out")
+    parse.check_growth(setting, table.partitions, table.growing_from, is_replica=table.replica)
+    for option, bound_s in (("max_staleness", table.max_staleness_s), ("ttl", table.ttl_s)):
+        if table.adaptive and bound_s is not None and table.adaptive.max_s > bound_s:
+            raise ConfigError(
+                f"{setting}['adaptive'] has a max of {table.adaptive.max_s:g} s, above '{option}', {bound_s:g} s: "
+                "rows would be refreshed too late; lower max, or raise the other"
+            )
+    return table

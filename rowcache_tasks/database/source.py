@@ -142,14 +142,10 @@ class Source:
             self.load()  # raises SourceError when the database, and not the query, is at fault
             raise ConfigError(str(error)) from error
 
-    def count_rows(self) -> int:
-        """Count the rows now."""
-        return self._ask(lambda table, asked: asked.scalar(select(func.count()).select_from(table.relation)) or 0)
-
-    def try_count_rows(self) -> int | None:
+    def count_rows(self) -> int | None:
         """Count the rows; None when that takes longer than a statement may. Their keys can be streamed all the same."""
         with suppress(SourceError):
-            return self.count_rows()
+            return self._ask(lambda table, asked: asked.scalar(select(func.count()).select_from(table.relation)) or 0)
         return None
 
     def _current(self) -> SourceTable:

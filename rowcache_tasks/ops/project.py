@@ -10,7 +10,7 @@ from sqlalchemy import URL, make_url
 from rowcache_tasks import __version__
 from rowcache_tasks.config.parse import parse_url
 from rowcache_tasks.config.redis_url import parse_redis_url
-from rowcache_tasks.config.settings import parse_table
+from rowcache_tasks.config.table import parse_table
 from rowcache_tasks.database.dialects import dialect_of
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.outage import source_errors

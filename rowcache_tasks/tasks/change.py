@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from inspect import BoundArguments, signature
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast
 
 import redis
 from celery import current_task
@@ -17,15 +17,7 @@ from rowcache_tasks.celery.defaults import MAX_BODY_BYTES
 from rowcache_tasks.celery.outage import Outage, PutBackError
 from rowcache_tasks.celery.process import Runtime, current_runtime, runtime_of
 from rowcache_tasks.errors import ArgumentError, RowCacheError
-from rowcache_tasks.schedule.arguments import (
-    parse_delay,
-    parse_delays,
-    parse_row_id,
-    parse_row_ids,
-    parse_sample,
-    parse_stamp,
-    plain,
-)
+from rowcache_tasks.schedule import arguments as argument
 from rowcache_tasks.schedule.note import note_change
 from rowcache_tasks.schedule.position import parse_position
 from rowcache_tasks.schedule.rows import Schedule
@@ -39,12 +31,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PARSERS: dict[str, Callable[[Any], Any]] = {
-    "row_id": parse_row_id,
-    "row_ids": parse_row_ids,
-    "delay": parse_delay,
-    "delays": parse_delays,
-    "stamp": parse_stamp,
-    "sample": parse_sample,
+    "row_id": argument.parse_row_id,
+    "row_ids": argument.parse_row_ids,
+    "delay": argument.parse_delay,
+    "delays": argument.parse_delays,
+    "stamp": argument.parse_stamp,
+    "sample": argument.parse_sample,
     "position": parse_position,
 }
 """Name of an argument of a task -> its check."""
@@ -92,8 +84,8 @@ class ScheduleChange(PackageTask, Generic[P, R]):
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, *rest: Any, **options: Any
     ) -> "Signature[R]":
         """Make a signature. Keys are row ids in it, so that the JSON of a chain keeps those of several columns."""
-        arguments = {name: plain(value) for name, value in (kwargs or {}).items()}
-        return super().signature(tuple(map(plain, args or ())), arguments, *rest, **options)
+        arguments = {name: argument.plain(value) for name, value in (kwargs or {}).items()}
+        return super().signature(tuple(map(argument.plain, args or ())), arguments, *rest, **options)
 
     def s(self, *args: Any, **kwargs: Any) -> "Signature[R]":
         """Make a signature; in a chain, its first argument is the result of the task before it."""
@@ -133,35 +125,25 @@ class ScheduleChange(PackageTask, Generic[P, R]):
             )
         return bound
 
-    def progress(self, form: str) -> Callable[..., None]:
-        """Return a function that shows numbers in `form` as the state PROGRESS of a task that runs, twice a second."""
-        shown_at = 0.0
-
-        def report(*numbers: int) -> None:
-            nonlocal shown_at
-            if self.request.id and not self.request.is_eager and time.monotonic() - shown_at >= PROGRESS_INTERVAL_S:
-                shown_at = time.monotonic()
-                self.send_event("task-progress", result=form.format(*numbers))
-
-        return report
-
-
-Change = ScheduleChange[..., Any]  # the task that a function gets which is one
-
 
 def change(function: Callable[P, R]) -> ScheduleChange[P, R]:
     """Make a function a task that changes the schedule."""
-    return _task(function, bind=False)
-
-
-def long_change(function: Callable[Concatenate[Any, P], R]) -> ScheduleChange[P, R]:
-    """Do the same with a function that gets the task, for its progress, as the first argument."""
-    return _task(function, bind=True)
-
-
-def _task(function: Callable[..., R], *, bind: bool) -> ScheduleChange[P, R]:
     name = f"rowcache_tasks.tasks.{function.__name__}"
-    return cast("ScheduleChange[P, R]", add_task(name, base=ScheduleChange, bind=bind)(function))
+    return cast("ScheduleChange[P, R]", add_task(name, base=ScheduleChange)(function))
+
+
+def progress(form: str) -> Callable[..., None]:
+    """Return a function that shows numbers in `form` as the state PROGRESS of the task that runs, twice a second."""
+    shown_at = 0.0
+
+    def report(*numbers: int) -> None:
+        nonlocal shown_at
+        is_shown = isinstance(current_task, ScheduleChange) and not current_task.request.is_eager
+        if is_shown and time.monotonic() - shown_at >= PROGRESS_INTERVAL_S:
+            shown_at = time.monotonic()
+            current_task.send_event("task-progress", result=form.format(*numbers))
+
+    return report
 
 
 @contextmanager

@@ -6,30 +6,26 @@ from functools import partial
 
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.schedule.arguments import Delay, parse_delay
-from rowcache_tasks.tasks.change import Change, change, changing, long_change, now_stamp
-from rowcache_tasks.worker.audit import Judge, note_audit
-from rowcache_tasks.worker.audit import audit_table as audit
-from rowcache_tasks.worker.drop import drop_table as drop_all
-from rowcache_tasks.worker.reconcile import reconcile_table as reconcile
-from rowcache_tasks.worker.seed import seed_query, seed_table
+from rowcache_tasks.tasks.change import change, changing, now_stamp, progress
+from rowcache_tasks.worker import audit, whole_table
 
 
-@long_change
-def schedule_table(self: Change, table: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
+@change
+def schedule_table(table: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
     """Cache every row of the table, the first refreshes spread over one delay; return {"applied": n, "ignored": n}."""
     stamp = stamp or now_stamp()
     source = current_runtime().source(table)
-    count = source.try_count_rows()
+    count = source.count_rows()
     total = "many" if count is None else f"{count:,}"
     with changing(table, stamp) as schedule:
-        report, delay_s = self.progress("{:,} of " + total + " rows scheduled"), parse_delay(delay)
+        report, delay_s = progress("{:,} of " + total + " rows scheduled"), parse_delay(delay)
         admit = current_runtime().admission.admit_rows_of(schedule.table, count, delay_s)
-        changed = seed_table(schedule, source, delay_s, stamp, report, admit)
+        changed = whole_table.seed_table(schedule, source, delay_s, stamp, report, admit)
     return changed.as_result()
 
 
-@long_change
-def schedule_query(self: Change, table: str, query: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
+@change
+def schedule_query(table: str, query: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
     """Cache the rows that a query of the settings names; return {"applied": n, "ignored": n}.
 
     `delay` is for rows to which the query gives none. The first refreshes are spread over the delay of each row.
@@ -37,14 +33,14 @@ def schedule_query(self: Change, table: str, query: str, delay: Delay, *, stamp:
     stamp = stamp or now_stamp()
     with changing(table, stamp) as schedule:
         source = current_runtime().source(table)
-        chosen, report = schedule.table.query(query), self.progress("{:,} rows scheduled")
+        chosen, report = schedule.table.query(query), progress("{:,} rows scheduled")
         admit = partial(current_runtime().admission.admit, schedule.table)
-        changed = seed_query(schedule, source, chosen, parse_delay(delay), stamp, report, admit)
+        changed = whole_table.seed_query(schedule, source, chosen, parse_delay(delay), stamp, report, admit)
     return changed.as_result()
 
 
-@long_change
-def reconcile_table(self: Change, table: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
+@change
+def reconcile_table(table: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
     """Schedule the rows that the database has, drop those that it does not have; return {"added", "dropped", "kept"}.
 
     Rows that are scheduled already keep their delay and their due time.
@@ -52,10 +48,10 @@ def reconcile_table(self: Change, table: str, delay: Delay, *, stamp: str = "") 
     stamp = stamp or now_stamp()
     with changing(table, stamp) as schedule:
         runtime = current_runtime()
-        report = self.progress("{:,} rows compared, {:,} added, {:,} dropped")
+        report = progress("{:,} rows compared, {:,} added, {:,} dropped")
         state, source = runtime.table_state(table), runtime.source(table)
         admit = partial(runtime.admission.admit, schedule.table, only_new=True)
-        found = reconcile(schedule, state, source, parse_delay(delay), stamp, report, admit)
+        found = whole_table.reconcile_table(schedule, state, source, parse_delay(delay), stamp, report, admit)
         return asdict(found)
 
 
@@ -64,9 +60,9 @@ def audit_table(table: str, sample: int = 1000, *, stamp: str = "") -> dict[str,
     """Compare up to `sample` rows with the database; return the number of each kind. Changes nothing but statistics."""
     del stamp
     runtime = current_runtime()
-    judge = Judge(runtime.settings.table(table), runtime.settings.lease_s)
-    counts = Counter(found.kind for found in audit(runtime.client, runtime.source(table), judge, sample))
-    note_audit(runtime.client, judge.table, counts)
+    judge = audit.Judge(runtime.settings.table(table), runtime.settings.lease_s)
+    counts = Counter(found.kind for found in audit.audit_table(runtime.client, runtime.source(table), judge, sample))
+    audit.note_audit(runtime.client, judge.table, counts)
     return {str(kind): count for kind, count in counts.items()}
 
 
@@ -82,16 +78,16 @@ def resume_table(table: str, *, stamp: str = "") -> dict[str, int]:
     return set_paused(table, False, stamp)
 
 
-@long_change
-def drop_table(self: Change, table: str, *, stamp: str = "") -> dict[str, int]:
+@change
+def drop_table(table: str, *, stamp: str = "") -> dict[str, int]:
     """Stop caching the table: unschedule every row and remove every value; return {"dropped": n, "kept": n}.
 
     Rows that were scheduled after this task was enqueued are kept.
     """
     stamp = stamp or now_stamp()
     with changing(table, stamp) as schedule:
-        report = self.progress("{:,} rows dropped, {:,} kept")
-        return asdict(drop_all(schedule, current_runtime().table_state(table), stamp, report))
+        report = progress("{:,} rows dropped, {:,} kept")
+        return asdict(whole_table.drop_table(schedule, current_runtime().table_state(table), stamp, report))
 
 
 def set_paused(table: str, is_paused: bool, stamp: str) -> dict[str, int]:

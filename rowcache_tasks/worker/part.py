@@ -1,10 +1,12 @@
-"""Claims of several parts of a table, each with a server of its own."""
+"""Claims of one refresh: by SELECT, and by the part of the table, which has a server of its own."""
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rowcache_tasks.schedule.claim import Claim
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.node import NodeAwayError, is_moving
 from rowcache_tasks.schedule.rows import Schedule
@@ -12,6 +14,26 @@ from rowcache_tasks.worker.read_limit import Clock, ReadStart, start_read
 from rowcache_tasks.worker.warning import warn_once
 
 logger = logging.getLogger(__name__)
+
+
+def row_ids_of(claims: Sequence[Claim]) -> list[str]:
+    """Return the rows of some claims."""
+    return [row_id for claim in claims for row_id in claim.row_ids]
+
+
+def group_claims(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:
+    """Group claims by SELECT: of up to `size` rows each. A longer claim is cut."""
+    group: list[Claim] = []
+    room = size
+    for claim in claims:
+        for row_ids in cut(claim.row_ids, size):
+            if len(row_ids) > room:
+                yield group
+                group, room = [], size
+            group.append(replace(claim, row_ids=row_ids))
+            room -= len(row_ids)
+    if group:
+        yield group
 
 
 def part_of(schedule: Schedule, claim: Claim) -> Schedule:

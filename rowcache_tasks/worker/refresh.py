@@ -19,8 +19,7 @@ from rowcache_tasks.schedule.position import ReadPosition
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import Command
 from rowcache_tasks.schedule.trace import span
-from rowcache_tasks.worker.group import group_claims, row_ids_of
-from rowcache_tasks.worker.part import part_of, settled, start_reads
+from rowcache_tasks.worker.part import group_claims, part_of, row_ids_of, settled, start_reads
 from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal
 from rowcache_tasks.worker.replica import leave_early, note_lag
 from rowcache_tasks.worker.warning import warn_once

@@ -12,9 +12,7 @@ from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_acces
 from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, show_progress, table_argument, tell
 from rowcache_tasks.schedule.arguments import parse_delay, parse_row_ids
 from rowcache_tasks.schedule.claim import Changed
-from rowcache_tasks.worker.drop import drop_table as drop_rows_of
-from rowcache_tasks.worker.reconcile import reconcile_table
-from rowcache_tasks.worker.seed import seed_query, seed_table
+from rowcache_tasks.worker import whole_table
 
 row_ids_argument = click.argument("row_ids", nargs=-1, required=True, metavar="ROW_ID...")
 
@@ -109,10 +107,10 @@ def schedule_table(table: str, delay: str, as_json: bool) -> None:
     with open_access() as access:
         schedule, delay_s, source = access.schedule(table), read_delay(delay), access.source(table)
         source.load()
-        count = source.try_count_rows()
+        count = source.count_rows()
         admit = access.admission.admit_rows_of(schedule.table, count, delay_s)
         with show_progress(f"{table}: scheduling", count) as report:
-            changed = seed_table(schedule, source, delay_s, access.new_stamp(table), report, admit)
+            changed = whole_table.seed_table(schedule, source, delay_s, access.new_stamp(table), report, admit)
     tell_scheduled(as_json, table, changed)
 
 
@@ -137,7 +135,7 @@ def schedule_query(table: str, query_and_delay: tuple[str, ...], sql: str | None
         source.check_query(query)
         admit = partial(access.admission.admit, schedule.table)
         with show_progress(f"{table}: scheduling", None) as report:
-            changed = seed_query(schedule, source, query, delay_s, access.new_stamp(table), report, admit)
+            changed = whole_table.seed_query(schedule, source, query, delay_s, access.new_stamp(table), report, admit)
     tell_scheduled(as_json, table, changed)
 
 
@@ -163,11 +161,11 @@ def reconcile(table: str, delay: str, as_json: bool) -> None:
         schedule, state, delay_s = access.schedule(table), access.table_state(table), read_delay(delay)
         source = access.source(table)
         source.load()
-        total, scheduled = source.try_count_rows(), state.count_rows()
+        total, scheduled = source.count_rows(), state.count_rows()
         with show_progress(f"{table}: comparing", total and total + max(total, scheduled)) as report:
             admit = partial(access.admission.admit, schedule.table, only_new=True)
-            stamp = access.new_stamp(table)
-            found = reconcile_table(schedule, state, source, delay_s, stamp, lambda count, *_: report(count), admit)
+            change = partial(whole_table.reconcile_table, schedule, state, source, delay_s, access.new_stamp(table))
+            found = change(lambda count, *_: report(count), admit)
     added = f"{show_count(found.added, 'row')} added, every {delay_s:g} s"
     text = f"{table}: {added}; {found.dropped:,} dropped; {found.kept:,} kept"
     tell(as_json, text, table=table, delay=delay_s, **asdict(found))
@@ -186,7 +184,8 @@ def drop_table(table: str, yes: bool, no_input: bool, as_json: bool) -> None:
         if not yes:
             confirm(f"{table}: drop {show_count(scheduled, 'row')} and their values?", no_input)
         with show_progress(f"{table}: dropping", scheduled) as report:
-            found = drop_rows_of(schedule, state, access.new_stamp(table), lambda dropped, kept: report(dropped + kept))
+            stamp = access.new_stamp(table)
+            found = whole_table.drop_table(schedule, state, stamp, lambda dropped, kept: report(dropped + kept))
     left = f", {found.kept:,} left alone: scheduled meanwhile" if found.kept else ""
     text = f"{table}: {show_count(found.dropped, 'row')} not cached any more{left}"
     tell(as_json, text, table=table, rows=found.dropped, left_alone=found.kept)

@@ -11,7 +11,7 @@ from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.worker.seed import seed_query
+from rowcache_tasks.worker.whole_table import seed_query
 
 STOCK = (
     "CREATE TABLE stock (shop text NOT NULL, item integer NOT NULL, every numeric, PRIMARY KEY (shop, item))",

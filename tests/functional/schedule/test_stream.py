@@ -21,7 +21,7 @@ from rowcache_tasks.schedule.row_state import read_row_states
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.script import load_script
 from rowcache_tasks.schedule.table import TableState
-from rowcache_tasks.worker.drop import drop_table
+from rowcache_tasks.worker.whole_table import drop_table
 
 SCRIPTS = Path(scripts.__file__).parent
 RECORDED = Path(__file__).with_name("stream.txt")

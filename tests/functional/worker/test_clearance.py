@@ -6,7 +6,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
-from rowcache_tasks.worker.drop import Cleared, drop_table
+from rowcache_tasks.worker.whole_table import Cleared, drop_table
 
 JSON = b'{"id":1}'
 ROWS = [str(n) for n in range(1, 1501)]

@@ -9,7 +9,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
-from rowcache_tasks.worker.reconcile import GRACE_S, Reconciled, reconcile_table
+from rowcache_tasks.worker.whole_table import GRACE_S, Reconciled, reconcile_table
 
 JSON = b'{"id":1}'
 

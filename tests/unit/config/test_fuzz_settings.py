@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 from support.hostile_values import any_json, any_object, assert_one_clear_line, numbers, reproducible, texts
 from support.project import ROOT
 
-from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, Settings, parse_settings
+from rowcache_tasks.config.settings import SETTINGS, Settings, parse_settings
+from rowcache_tasks.config.table import TABLE_OPTIONS
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import redact

@@ -20,7 +20,8 @@ from support.documented import PAGES, read_blocks
 from support.project import ROOT
 
 import rowcache_tasks
-from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS, parse_settings
+from rowcache_tasks.config.settings import SETTINGS, parse_settings
+from rowcache_tasks.config.table import TABLE_OPTIONS
 from rowcache_tasks.ops.cli import COMMANDS, rowcache
 from rowcache_tasks.reader.options import AsyncOptions, SyncOptions
 

@@ -6,7 +6,8 @@ import pytest
 
 import rowcache_tasks
 from rowcache_tasks import tasks
-from rowcache_tasks.config.settings import SETTINGS, TABLE_OPTIONS
+from rowcache_tasks.config.settings import SETTINGS
+from rowcache_tasks.config.table import TABLE_OPTIONS
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.ops.cli import COMMANDS
 from rowcache_tasks.ops.metrics import COUNTER_HELP

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from rowcache_tasks.worker.seed import ALONE, SEED_BATCH, spread
+from rowcache_tasks.worker.whole_table import ALONE, BATCH, spread
 
 DELAY = 100.0
 
@@ -11,8 +11,8 @@ DELAY = 100.0
 def starts_of(rows):
     """Spread rows as a table of so many is."""
     starts = {}
-    for count in range(0, rows, SEED_BATCH):
-        batch = dict.fromkeys(map(str, range(count, min(count + SEED_BATCH, rows))), DELAY)
+    for count in range(0, rows, BATCH):
+        batch = dict.fromkeys(map(str, range(count, min(count + BATCH, rows))), DELAY)
         starts |= {row_id: start for row_id, (_, start) in spread(batch, count).items()}
     return starts
 
@@ -29,11 +29,11 @@ def test_rows_of_a_large_table_start_evenly(rows):
     each_second = Counter(int(start) for start in starts_of(rows).values())
 
     assert len(each_second) == DELAY
-    assert max(each_second.values()) - min(each_second.values()) <= 3 * SEED_BATCH
+    assert max(each_second.values()) - min(each_second.values()) <= 3 * BATCH
 
 
 def test_rows_that_follow_each_other_in_a_large_table_make_one_batch():
-    starts = starts_of(ALONE + 3 * SEED_BATCH)
+    starts = starts_of(ALONE + 3 * BATCH)
 
-    assert len({starts[str(n)] for n in range(ALONE, ALONE + SEED_BATCH)}) == 1
-    assert len({starts[str(n)] for n in range(ALONE, ALONE + 3 * SEED_BATCH)}) == 3
+    assert len({starts[str(n)] for n in range(ALONE, ALONE + BATCH)}) == 1
+    assert len({starts[str(n)] for n in range(ALONE, ALONE + 3 * BATCH)}) == 3
