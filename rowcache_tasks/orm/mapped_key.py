@@ -3,40 +3,35 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
-from typing import Any
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import (
-    BINARY,
-    CHAR,
-    TIMESTAMP,
-    Alias,
-    Boolean,
-    Column,
-    ColumnElement,
-    Connection,
-    DateTime,
-    Dialect,
-    Numeric,
-    Time,
-    Uuid,
-    inspect,
-    select,
-)
-from sqlalchemy import Table as SqlTable
+import sqlalchemy as sa
+from sqlalchemy import Column, Connection, Dialect
 from sqlalchemy.orm import InstanceState, Mapper
 from sqlalchemy.types import TypeEngine
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.dialects.postgresql.text import KEY_TYPES
-from rowcache_tasks.database.dialects.sqlite import read_moment
-from rowcache_tasks.database.key_type import BOOLEAN_KEY, KeyType
+from rowcache_tasks.database.dialects.postgresql import text as postgresql
+from rowcache_tasks.database.dialects.sqlite import MOMENT_KEY
+from rowcache_tasks.database.key_type import BOOLEAN_KEY, KeyType, bytes_key, moment_key, text_key
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten, suggest
-from rowcache_tasks.schedule.row_id import bytes_text, join_row_id, key_text
+from rowcache_tasks.schedule.row_id import join_row_id, key_text
 
 logger = logging.getLogger(__name__)
+
+C = TypeVar("C")
+EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
+UUID_KEY = KeyType(lambda text: str(UUID(text)))
+OF_MYSQL = ((sa.TIMESTAMP, moment_key(is_utc=True)), (sa.CHAR, text_key(padded=True)))
+KEY_TYPES: dict[str, tuple[tuple[type[TypeEngine[Any]], KeyType], ...]] = {
+    "sqlite": ((sa.Boolean, BOOLEAN_KEY), (sa.DateTime, MOMENT_KEY)),
+    "mysql": OF_MYSQL,
+    "mariadb": OF_MYSQL,
+}
+"""Dialect -> types of SQLAlchemy whose values have several texts."""
 
 
 class MappedKey:
@@ -106,121 +101,93 @@ class MappedKey:
     def _stored(self, identity: dict[str, Any], connection: Connection) -> list[Any]:
         conditions = [self.mapper.attrs[name].class_attribute == value for name, value in identity.items()]
         columns: list[Any] = self.columns
-        row: Any = connection.execute(select(*columns).where(*conditions)).first()
+        row: Any = connection.execute(sa.select(*columns).where(*conditions)).first()
         return [None] * len(columns) if row is None else list(row)
 
 
 def base_table(sql_table: Any) -> Any:
     """Return the table below aliases."""
-    while isinstance(sql_table, Alias):
+    while isinstance(sql_table, sa.Alias):
         sql_table = sql_table.element
     return sql_table
 
 
 def _mapper_of(mapped: type) -> Mapper[Any]:
-    found: Any = inspect(mapped, raiseerr=False)
+    found: Any = sa.inspect(mapped, raiseerr=False)
     if not isinstance(found, Mapper):
         raise ArgumentError(f"refresh_on_commit: {shorten(mapped)} is not a mapped class: allowed are SQLAlchemy's")
     return found
 
 
-def _key_columns(mapper: Mapper[Any], table: Table) -> list[ColumnElement[Any]]:
+def _key_columns(mapper: Mapper[Any], table: Table) -> list[sa.ColumnElement[Any]]:
     """Return the columns of the key in the class, in the order of row ids."""
     local = mapper.local_table
     nearest = [column for column in mapper.columns if column.table is local]
-    columns = {column.name: column for column in (*mapper.columns, *nearest)}
-    if table.key:
-        for name in table.key:
-            if name not in columns:
-                raise ArgumentError(
-                    f"refresh_on_commit: {mapper.class_.__name__} has no column {name!r}, "
-                    f"of the key of {table.setting}{suggest(name, columns)}"
-                )
-        return [columns[name] for name in table.key]
-    own = local.primary_key if isinstance(local, SqlTable) else ()
+    own = local.primary_key if isinstance(local, sa.Table) else ()
     primary: list[Any] = [column for column in own if column in set(nearest)] or list(mapper.primary_key)
-    if len(primary) > 1:
+    columns = {column.name: column for column in (*mapper.columns, *nearest)}
+    place = f"refresh_on_commit: {mapper.class_.__name__}"
+    return key_columns(place, table, columns, {column.name: column for column in primary})
+
+
+def key_columns(place: str, table: Table, columns: Mapping[str, C], primary: Mapping[str, C]) -> list[C]:
+    """Return the columns of the key of a table, in the order of row ids, of those in a class and its primary key.
+
+    Raises ArgumentError; its text begins with `place`.
+    """
+    if not table.key and len(primary) > 1:
         raise ArgumentError(
-            f"refresh_on_commit: {mapper.class_.__name__} has a primary key of {len(primary)} columns, "
-            f'and {table.setting} has no "key" for their order in row ids: add "key": '
-            f"{[column.name for column in primary]!r}, in the order that the primary key has in the database"
+            f'{place} has a primary key of {len(primary)} columns, and {table.setting} has no "key" for their order in '
+            f'row ids: add "key": {[*primary]!r}, in the order that the primary key has in the database'
         )
-    return primary
-
-
-EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
+    for name in table.key:
+        if name not in columns:
+            hint = suggest(name, columns)
+            raise ArgumentError(f"{place} has no column {name!r}, of the key of {table.setting}{hint}")
+    return [columns[name] for name in table.key] or [*primary.values()]
 
 
 def value_writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], str]:
     """Make the function that converts a value as for the driver, and then to text."""
     process = column_type.dialect_impl(dialect).bind_processor(dialect)
     chosen = column_type._variant_mapping.get(dialect.name, column_type)  # of with_variant()
-    plain = getattr(chosen, "impl_instance", chosen)  # the database type of a TypeDecorator
-    scale = plain.scale if isinstance(plain, Numeric) else None
-    padded = isinstance(plain, CHAR) and dialect.name != "sqlite"
-    # Stored as text, a UUID stays as it was spelled.
-    is_uuid = isinstance(plain, Uuid) and plain.native_uuid and dialect.supports_native_uuid
-    is_boolean = isinstance(plain, Boolean) and dialect.name == "sqlite"
-    is_moment = isinstance(plain, DateTime) and dialect.name == "sqlite"
-    zone = "Z" if isinstance(plain, TIMESTAMP) and dialect.name in ("mysql", "mariadb") else ""
-    canonical = _canonical_type(plain) if dialect.name == "postgresql" else None
-    width = plain.length or 0 if isinstance(plain, BINARY) else 0
+    kind = _key_type(getattr(chosen, "impl_instance", chosen), dialect)  # the database type of a TypeDecorator
 
     def write(value: Any) -> str:
         stored = value if process is None else process(value)
-        if is_uuid:
-            return _write_uuid(stored)
-        if scale is not None:
-            return _write_decimal(stored, scale)
-        if is_boolean:
-            return BOOLEAN_KEY.write(stored)
-        if is_moment:
-            return str(read_moment(stored))
-        if width:
-            return bytes_text(_bytes_of(stored).ljust(width, b"\0"))
-        text = _write_plain(stored, canonical)
-        return text.rstrip(" ") if padded else text.removesuffix(zone) + zone
+        if isinstance(stored, bytearray | memoryview):
+            stored = bytes(stored)
+        stored = getattr(stored, "obj", getattr(stored, "adapted", stored))  # wrappers of drivers, as psycopg's Binary
+        try:
+            text = key_text(stored)
+        except ArgumentError:
+            text = str(stored)
+        with suppress(ValueError, ArithmeticError):  # a value that no row has is left to the database
+            return kind.write(kind.parse(text)) if kind else text
+        return text
 
     return write
 
 
-def _canonical_type(column_type: Any) -> KeyType | None:
-    """Return the type of PostgreSQL that has several texts of one value. A naive datetime counts as UTC."""
-    if isinstance(column_type, DateTime):
-        return KEY_TYPES["timestamptz" if column_type.timezone else "timestamp"]
-    if isinstance(column_type, Time):
-        return None if column_type.timezone else KEY_TYPES["time"]
-    name = column_type.__visit_name__
-    return KEY_TYPES[name.lower()] if name in ("INET", "CIDR", "MACADDR", "MACADDR8") else None
+def _key_type(column_type: Any, dialect: Dialect) -> KeyType | None:
+    """Return the key type of a column that has several texts of one value; None: it has one."""
+    if isinstance(column_type, sa.Numeric) and column_type.scale is not None:
+        return _decimal_key(column_type.scale)
+    if isinstance(column_type, sa.BINARY) and column_type.length:
+        return bytes_key(column_type.length)
+    if isinstance(column_type, sa.Uuid):  # stored as text, a UUID stays as it was spelled
+        return UUID_KEY if column_type.native_uuid and dialect.supports_native_uuid else None
+    for kind, key_type in KEY_TYPES.get(dialect.name, ()):
+        if isinstance(column_type, kind):
+            return key_type
+    if dialect.name != "postgresql":
+        return None
+    names = {sa.CHAR: "bpchar", sa.DateTime: "timestamp", sa.Time: "time"}  # a naive datetime is in UTC
+    name = next((name for kind, name in names.items() if isinstance(column_type, kind)), column_type.__visit_name__)
+    return postgresql.KEY_TYPES.get(name.lower() + ("tz" if getattr(column_type, "timezone", False) else ""))
 
 
-def _write_plain(value: Any, kind: KeyType | None) -> str:
-    """Write a value for the driver, as `kind` does if there is one; one that no row has is left to the database."""
-    try:
-        text = key_text(_bytes_of(value))
-    except ArgumentError:
-        text = str(value)
-    with suppress(ValueError):
-        return kind.write(kind.parse(text)) if kind else text
-    return text
-
-
-def _bytes_of(value: Any) -> Any:
-    """Return the bytes in a driver's wrapper of binary values, such as psycopg's Binary; others as they are."""
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    return getattr(value, "obj", getattr(value, "adapted", value))
-
-
-def _write_uuid(value: Any) -> str:
-    with suppress(ValueError):  # left to the database
-        return str(UUID(str(value)))
-    return str(value)
-
-
-def _write_decimal(value: Any, scale: int) -> str:
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:  # left to the database
-        return str(value)
-    return format(number.quantize(Decimal((0, (1,), -scale)), context=EXACT) if number.is_finite() else number, "f")
+def _decimal_key(scale: int) -> KeyType:
+    """Return the type of decimal numbers with so many digits after the point."""
+    last = Decimal((0, (1,), -scale))
+    return KeyType(lambda text: Decimal(text).quantize(last, context=EXACT), write=lambda value: format(value, "f"))

@@ -9,9 +9,8 @@ from django.db.models.signals import post_delete, post_save
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects.postgresql.dialect import PostgreSQL
-from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.errors.text import suggest
 from rowcache_tasks.orm.delivery import Delivery
+from rowcache_tasks.orm.mapped_key import key_columns
 from rowcache_tasks.schedule.arguments import parse_row_ids
 from rowcache_tasks.schedule.refresher import Refresher
 from rowcache_tasks.schedule.row_id import Key, Many, row_id
@@ -122,17 +121,7 @@ def _shared() -> tuple[Refresher, Delivery]:
 def _key_fields(model: type[models.Model], table: Table) -> list[Any]:
     """Return the fields of the key, in the order of row ids."""
     meta = model._meta
-    fields = {field.column: field for field in meta.concrete_fields}
-    primary = list(getattr(meta, "pk_fields", [meta.pk]))
-    if not table.key and len(primary) > 1:
-        raise ArgumentError(
-            f"refresh_on_save: {model.__name__} has a primary key of {len(primary)} columns, and {table.setting} has "
-            f'no "key" for their order in row ids: add "key": {[field.column for field in primary]!r}'
-        )
-    for name in table.key or ():
-        if name not in fields:
-            raise ArgumentError(
-                f"refresh_on_save: {model.__name__} has no column {name!r}, of the key of "
-                f"{table.setting}{suggest(name, fields)}"
-            )
-    return [fields[name] for name in table.key] if table.key else primary
+    primary = getattr(meta, "pk_fields", [meta.pk])
+    columns = {field.column: field for field in meta.concrete_fields}
+    place = f"refresh_on_save: {model.__name__}"
+    return key_columns(place, table, columns, {field.column: field for field in primary})
