@@ -24,8 +24,7 @@ class Found:
 class Fetched(Found):
     """Outcome of a fetch."""
 
-    encoder: RowEncoder
-    """Encoder of these rows."""
+    encoder: RowEncoder  # encoder of these rows
 
 
 def lookup(

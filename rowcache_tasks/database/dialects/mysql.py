@@ -9,19 +9,10 @@ from typing import Any
 
 from sqlalchemy import CHAR, DECIMAL, URL, ColumnElement, Connection, TableClause, bindparam, cast, column, text
 
+from rowcache_tasks.database import key_type
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter, embedded
-from rowcache_tasks.database.key_type import (
-    BOOLEANS,
-    DATE_KEY,
-    DECIMAL_KEY,
-    UUID_KEY,
-    KeyType,
-    bytes_key,
-    integer_key,
-    moment_key,
-    text_key,
-)
+from rowcache_tasks.database.key_type import BOOLEANS, KeyType
 from rowcache_tasks.database.statement import statement
 
 JSON_CHECK = re.compile(r"json_valid\(`((?:[^`]|``)+)`\)", re.IGNORECASE)
@@ -34,8 +25,6 @@ ROW_ERRORS = {
 
 BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
 AS_TEXT = {"decimal", "date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"}  # drivers lose parts of these
-
-
 NOT_ALLOWED = (1064, 1227)  # syntax error, as old servers say SLAVE; access denied
 
 REPLICA_SIGNS = (
@@ -134,12 +123,12 @@ def _describe(name: str, data_type: str, column_type: str) -> SourceColumn:
 
 def _key_type(data_type: str, column_type: str) -> KeyType | None:
     if data_type == "binary":
-        return bytes_key(int(column_type[len("binary(") : -1]))
+        return key_type.bytes_key(int(column_type[len("binary(") : -1]))
     if data_type not in BYTES:
         return KEY_TYPES.get(data_type)
     values = 2 ** (8 * BYTES[data_type])
     low = 0 if "unsigned" in column_type else -values // 2
-    key = integer_key(low, low + values - 1)
+    key = key_type.integer_key(low, low + values - 1)
     if column_type == "tinyint(1)":  # BOOLEAN
         return replace(key, parse=lambda text: int(BOOLEANS[text]) if text in BOOLEANS else key.parse(text))
     return key
@@ -181,13 +170,13 @@ CONVERTERS: Mapping[str, Converter] = {
 }
 
 KEY_TYPES = {
-    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"), text_key()),
-    **dict.fromkeys(("varbinary", "tinyblob", "blob", "mediumblob", "longblob"), bytes_key()),
-    **dict.fromkeys(("inet4", "inet6"), text_key()),
-    "year": integer_key(0, 2155),
-    "datetime": moment_key(is_utc=False),
-    "timestamp": moment_key(is_utc=True),
-    "decimal": DECIMAL_KEY,
-    "date": DATE_KEY,
-    "uuid": UUID_KEY,
+    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext"), key_type.text_key()),
+    **dict.fromkeys(("varbinary", "tinyblob", "blob", "mediumblob", "longblob"), key_type.bytes_key()),
+    **dict.fromkeys(("enum", "set", "inet4", "inet6"), key_type.text_key()),
+    "year": key_type.integer_key(0, 2155),
+    "datetime": key_type.moment_key(is_utc=False),
+    "timestamp": key_type.moment_key(is_utc=True),
+    "decimal": key_type.DECIMAL_KEY,
+    "date": key_type.DATE_KEY,
+    "uuid": key_type.UUID_KEY,
 }

@@ -11,17 +11,10 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, TableClause, column, text
 
+from rowcache_tasks.database import key_type
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, INT64, Dialect, SourceColumn
 from rowcache_tasks.database.encoding import Converter, embedded, finite
-from rowcache_tasks.database.key_type import (
-    BOOLEAN_KEY,
-    DECIMAL_KEY,
-    KeyType,
-    bytes_key,
-    integer_key,
-    parse_moment,
-    text_key,
-)
+from rowcache_tasks.database.key_type import KeyType
 from rowcache_tasks.schedule.row_id import datetime_text
 
 COLUMNS = text("SELECT name, type FROM pragma_table_xinfo(:table, :schema) WHERE hidden <> 1 ORDER BY cid")
@@ -90,17 +83,17 @@ def _describe(name: str, catalog_type: str) -> SourceColumn:
     declared = catalog_type.partition("(")[0].strip().upper()
     kind = _affinity(declared)
     convert: Converter = _stored
-    key = {"INTEGER": integer_key(*INT64), "TEXT": text_key(), "BLOB": bytes_key()}.get(kind)
+    key = {"INTEGER": key_type.integer_key(*INT64), "TEXT": key_type.text_key(), "BLOB": key_type.bytes_key()}.get(kind)
     if not declared:  # a value of any type, as in most views
         key = None
     elif declared in ("BOOLEAN", "BOOL"):
-        convert, key = _boolean, BOOLEAN_KEY
+        convert, key = _boolean, key_type.BOOLEAN_KEY
     elif declared in ("JSON", "JSONB"):
         convert, key = _json, None
     elif declared in TEMPORAL:
-        convert, key = _temporal, text_key() if declared in ("DATE", "TIME") else MOMENT_KEY
+        convert, key = _temporal, key_type.text_key() if declared in ("DATE", "TIME") else MOMENT_KEY
     elif declared == "UUID":
-        key = text_key()
+        key = key_type.text_key()
     elif kind == "NUMERIC":
         convert, key = _decimal, NUMERIC_KEY if declared in ("DECIMAL", "NUMERIC") else None
     return SourceColumn(name, catalog_type or "no declared type", column(name), convert, key)
@@ -138,7 +131,7 @@ class Moment(str):
 def read_moment(text: Any) -> Any:
     """Return the canonical spelling of a date and time, or the value itself, such as a Unix time."""
     try:
-        moment = Moment(datetime_text(parse_moment(text)))
+        moment = Moment(datetime_text(key_type.parse_moment(text)))
     except (ValueError, TypeError, OverflowError):
         return text
     return moment if text in moment.spellings else text
@@ -150,7 +143,7 @@ def _spellings(value: Any) -> list[Any]:
 
 def _parse_number(text: str) -> float:
     """Return the number that NUMERIC columns have: whole where possible, else a float, however many digits it has."""
-    value = DECIMAL_KEY.parse(text)
+    value = key_type.DECIMAL_KEY.parse(text)
     whole = int(value)  # type: ignore[call-overload]
     number: float = whole if whole == value and INT64[0] <= whole <= INT64[1] else float(text)
     if math.isinf(number):
@@ -158,7 +151,7 @@ def _parse_number(text: str) -> float:
     return number
 
 
-MOMENT_KEY = KeyType(lambda text: read_moment(text_key().parse(text)), read_moment)
+MOMENT_KEY = KeyType(lambda text: read_moment(key_type.text_key().parse(text)), read_moment)
 NUMERIC_KEY = KeyType(
     _parse_number, write=lambda value: format(Decimal(repr(value)), "f") if type(value) is float else str(value)
 )

@@ -6,7 +6,7 @@ import pytest
 from proof.interleaving.mutant import mutate
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.database.dialects.postgresql.select import position_of
+from rowcache_tasks.database.dialects.postgresql.connection import position_of
 from rowcache_tasks.errors import ArgumentError, SourceError
 from rowcache_tasks.schedule import position
 from rowcache_tasks.schedule.position import ReadPosition, check_positions, need_position, number_of, parse_position

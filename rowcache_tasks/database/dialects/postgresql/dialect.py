@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, TableClause
 
 from rowcache_tasks.database.dialects.dialect import AUTOCOMMIT, Dialect, SelectByKeys, SourceColumn
-from rowcache_tasks.database.dialects.postgresql.select import BatchSelect
 from rowcache_tasks.database.dialects.postgresql.text import CONVERTERS, ELEMENTS, KEY_TYPES, NATIVE, TEXT_KEY
 from rowcache_tasks.database.encoding import each
 from rowcache_tasks.database.statement import statement
@@ -64,8 +63,7 @@ SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
 
     def connect(self, arguments: Sequence[Any], keywords: Mapping[str, Any], statement_timeout_s: float) -> Any:
         """Open a connection that closes when the server is silent for longer than a statement may run."""
-        # Late, because psycopg is an optional extra.
-        from rowcache_tasks.database.dialects.postgresql.connection import BoundedConnection  # noqa: PLC0415
+        from rowcache_tasks.database.dialects.postgresql.connection import BoundedConnection  # noqa: PLC0415 an extra
 
         connection = BoundedConnection.connect(*arguments, **keywords)
         connection.statement_timeout_s = statement_timeout_s
@@ -73,7 +71,7 @@ SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
 
     def set_up_session(self, dbapi_connection: Any, statement_timeout_s: float) -> None:
         """Read all but the NATIVE types as text. The session itself keeps no settings: each transaction has its own."""
-        from psycopg.types.string import TextLoader  # noqa: PLC0415 - psycopg is an optional extra
+        from psycopg.types.string import TextLoader  # noqa: PLC0415 an extra
 
         for info in list(dbapi_connection.adapters.types):
             if info.name not in NATIVE:
@@ -131,6 +129,8 @@ SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
 
     def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
         """Compile the statement once."""
+        from rowcache_tasks.database.dialects.postgresql.connection import BatchSelect  # noqa: PLC0415 an extra
+
         return BatchSelect(self, str(statement.compile(dialect=connection.dialect)))
 
     def is_row_error(self, error: BaseException) -> bool:

@@ -5,20 +5,9 @@ from collections.abc import Callable, Mapping
 from datetime import time
 from ipaddress import ip_interface, ip_network
 
+from rowcache_tasks.database import key_type
 from rowcache_tasks.database.encoding import Converter, embedded, finite
-from rowcache_tasks.database.key_type import (
-    BOOLEAN_KEY,
-    DATE_KEY,
-    DECIMAL_KEY,
-    INFINITE,
-    UUID_KEY,
-    KeyType,
-    bytes_key,
-    integer_key,
-    moment_key,
-    or_infinite,
-    text_key,
-)
+from rowcache_tasks.database.key_type import INFINITE, KeyType
 
 # Types whose loaders in psycopg are exact, and in C; every other type is read as text.
 NATIVE = {"bool", "int2", "int4", "int8", "oid", "float4", "float8", "bytea"}
@@ -139,23 +128,23 @@ def _canonical_key(canonical: Callable[[str], str], noun: str) -> KeyType:
     return KeyType(parse)
 
 
-TEXT_KEY = text_key(nul=False)
+TEXT_KEY = key_type.text_key(nul=False)
 KEY_TYPES = {
-    "int2": integer_key(-(2**15), 2**15 - 1),
-    "int4": integer_key(-(2**31), 2**31 - 1),
-    "int8": integer_key(-(2**63), 2**63 - 1),
-    "oid": integer_key(0, 2**32 - 1),
-    "numeric": DECIMAL_KEY,
+    "int2": key_type.integer_key(-(2**15), 2**15 - 1),
+    "int4": key_type.integer_key(-(2**31), 2**31 - 1),
+    "int8": key_type.integer_key(-(2**63), 2**63 - 1),
+    "oid": key_type.integer_key(0, 2**32 - 1),
+    "numeric": key_type.DECIMAL_KEY,
     "text": TEXT_KEY,
     "varchar": TEXT_KEY,
     "name": TEXT_KEY,
-    "bpchar": text_key(nul=False, padded=True),
-    "uuid": UUID_KEY,
-    "date": or_infinite(DATE_KEY),
-    "timestamp": or_infinite(moment_key(is_utc=False)),
-    "timestamptz": or_infinite(moment_key(is_utc=True)),
-    "bool": BOOLEAN_KEY,
-    "bytea": bytes_key(),
+    "bpchar": key_type.text_key(nul=False, padded=True),
+    "uuid": key_type.UUID_KEY,
+    "date": key_type.or_infinite(key_type.DATE_KEY),
+    "timestamp": key_type.or_infinite(key_type.moment_key(is_utc=False)),
+    "timestamptz": key_type.or_infinite(key_type.moment_key(is_utc=True)),
+    "bool": key_type.BOOLEAN_KEY,
+    "bytea": key_type.bytes_key(),
     "inet": _canonical_key(_inet, "an IP address like 10.0.0.1 or 10.0.0.1/8"),
     "cidr": _canonical_key(_cidr, "a network like 10.0.0.0/8, with no bits set to the right of its length"),
     "macaddr": _canonical_key(_mac6, "a MAC address like 08:00:2b:01:02:03"),
