@@ -77,7 +77,7 @@ if click.get_current_context(silent=True) is not None and asked_app().startswith
 
 @app.on_after_configure.connect(weak=False)
 def add_package_defaults(sender: Celery, **_: object) -> None:
-    """Add the defaults of the package behind the settings of the user, and the queues of both."""
+    """Add defaults behind the settings of the user, and the queues of both; check URLs, and hide their passwords."""
     url = os.environ.get("CELERY_BROKER_URL") or sender.conf.get("broker_url")
     maps: Any = sender.conf.maps
     maps.insert(-1, package_defaults(read_module(SETTINGS).get("rowcache_redis_url"), url))
@@ -91,11 +91,6 @@ def add_package_defaults(sender: Celery, **_: object) -> None:
             f"broker_url is {redact(str(url))!r}: a Sentinel needs the name of its service: "
             'set broker_transport_options = {"master_name": "…"}'
         )
-
-
-@app.on_after_configure.connect(weak=False)
-def hide_passwords(sender: Celery, **_: object) -> None:
-    """Check the URL of the broker, and hide the password in that of the cache."""
     check_urls(sender.conf.broker_url)
     hide_password(sender)
 

@@ -2,15 +2,12 @@
 
 import socket
 import ssl
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import redis
-from kombu import Exchange, Queue
 
 from rowcache_tasks.config.redis_url import SENTINEL_PORT, split_sentinels
-from rowcache_tasks.keys import DeploymentNames
 
 REFRESH_TASK = "rowcache_tasks.tasks.refresh_row"
 TASKS = "rowcache_tasks.tasks.*"
@@ -133,28 +130,6 @@ def package_defaults(redis_url: object, broker_url: object) -> dict[str, Any]:
     elif scheme == "amqps":
         defaults["broker_use_ssl"] = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}  # the host of the URL
     return defaults
-
-
-def all_queues(conf: Mapping[str, Any], names: DeploymentNames) -> Any:
-    """Return the queues of the user and the missing ones of the package, of the user's kind (classic, quorum)."""
-    theirs = conf["task_queues"]
-    kind = conf.get("task_default_queue_type", "classic")
-    arguments = None if kind == "classic" else {"x-queue-type": kind}
-    ours = {
-        name: Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments)
-        for name in names.queues
-    }
-    if not theirs:
-        default = conf["task_default_queue"]
-        exchange = Exchange(
-            conf.get("task_default_exchange") or default, conf.get("task_default_exchange_type", "direct")
-        )
-        key = conf.get("task_default_routing_key") or default
-        ours = {default: Queue(default, exchange, key, queue_arguments=arguments)} | ours
-    if isinstance(theirs, Mapping):
-        return ours | dict(theirs)
-    there = list(theirs or ())
-    return [*there, *(queue for name, queue in ours.items() if name not in {queue.name for queue in there})]
 
 
 def of_cache(cache_url: str) -> str:

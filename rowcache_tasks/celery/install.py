@@ -1,15 +1,15 @@
 """Installation in a Celery application: tasks, queues, routes, worker steps, start checks, defaults."""
 
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init
 from celery.utils.imports import symbol_by_name
+from celery.utils.text import str_to_list
 
 from rowcache_tasks.celery.application import add_application, applications, is_package, names_of
-from rowcache_tasks.celery.defaults import all_queues, shared_defaults
+from rowcache_tasks.celery.defaults import shared_defaults
 from rowcache_tasks.celery.startup import check_worker
 from rowcache_tasks.config.source import hide_password
 from rowcache_tasks.errors import ArgumentError, ConfigError
@@ -47,7 +47,7 @@ def install(app: Celery) -> Celery:
 
 def user_amqp(theirs: Any) -> Any:
     """Return the class of the queues of an application, or its name: on top of a class of its own."""
-    ours = "rowcache_tasks.celery.kombu.amqp:UserAMQP"
+    ours = "rowcache_tasks.celery.kombu.amqp:RowCacheAMQP"
     if theirs == "celery.app.amqp:AMQP":
         return ours
     return type("AMQP", (symbol_by_name(ours), symbol_by_name(theirs)), {})
@@ -65,8 +65,8 @@ def add_shared_defaults(sender: Celery, **_: object) -> None:
 
 
 def add_queues(app: Celery) -> None:
-    """Add our queues to those in the settings. Without any there, a worker consumes the default queue and ours."""
-    app.conf.task_queues = all_queues(app.conf, names_of(app))
+    """Add our queues to those in the settings, or to the default queue: Flower shows them while no worker runs."""
+    app.conf.task_queues = [*app.amqp.Queues(app.conf.task_queues).values()]
 
 
 @celeryd_init.connect(weak=False)
@@ -83,10 +83,6 @@ def is_consumer(app: Celery, options: dict[str, Any]) -> bool:
         ours = set(names_of(app).queues)
     except ConfigError:
         return True  # the check has the line
-    chosen, excluded = (names(options.get(option)) for option in ("queues", "exclude_queues"))
+    given: list[Any] = [options.get(option) for option in ("queues", "exclude_queues")]
+    chosen, excluded = (set(str_to_list(names) or ()) for names in given)
     return bool((ours & chosen if chosen else ours) - excluded)
-
-
-def names(value: str | Iterable[str] | None) -> set[str]:
-    """Return the names in a list, or in a text with commas."""
-    return set(value.split(",")) if isinstance(value, str) else set(value or ())

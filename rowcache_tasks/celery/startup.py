@@ -41,8 +41,7 @@ def check_dispatcher(app: Celery) -> Settings:
     with exit_on_error():
         settings = settings_of(app)
         hide_password(app)
-        url, timeout_s = settings.redis_url, settings.start_timeout_s
-        check_connections(url)
+        timeout_s = settings.start_timeout_s
         if settings.log_format == "json":
             json_formatter()
         check_broker_url(app)
@@ -51,8 +50,7 @@ def check_dispatcher(app: Celery) -> Settings:
                 f"task_compression is {shorten(app.conf.task_compression)}: allowed is None, "
                 "since a compressed message of some bytes can take all memory of its receiver"
             )
-        wait_for("Redis", redact(url), lambda: check_redis(url), timeout_s)
-        wait_for("Redis", redact(url), partial(check_layouts, settings), timeout_s)
+        wait_for("Redis", redact(settings.redis_url), partial(check_redis, settings), timeout_s)
         wait_for("the broker", redact(str(app.conf.broker_write_url)), lambda: check_broker(app), timeout_s)
     return settings
 
@@ -108,47 +106,36 @@ def lasting_cause(error: BaseException | None) -> str | None:
     return None
 
 
-def check_connections(url: str) -> None:
-    """Raise ConfigError if the URL allows fewer connections than a process needs."""
-    with connect(url, "check") as client:
-        allowed = client.connection_pool.max_connections
-    if allowed < MIN_CONNECTIONS:
-        raise ConfigError(
-            f"rowcache_redis_url is {redact(url)!r}: max_connections is {allowed}, and a process needs "
-            f"{MIN_CONNECTIONS} or more: leave it out"
-        )
+def check_redis(settings: Settings) -> None:
+    """Refuse too few connections, a node of a cluster in its place, and other partitions; warn of eviction.
 
-
-def check_redis(url: str) -> None:
-    """Refuse a node of a cluster in its place; warn of eviction. Of several servers, one must answer."""
-    is_cluster = False
-    try:
-        with connect(url, "start") as client:
-            if isinstance(client, Servers):
-                is_cluster, info = client.is_cluster, client.first_info()
-            else:
-                info = client.info()
-    except redis.AuthenticationError as error:
-        raise ConfigError(f"rowcache_redis_url {redact(url)} was refused: {error}") from error
-    except redis.ResponseError as error:
-        raise ConfigError(f"rowcache_redis_url {redact(url)} does not answer INFO: {error}") from error
-    if info.get("cluster_enabled") and not is_cluster:
-        raise ConfigError(
-            f"rowcache_redis_url {redact(url)} is a Redis Cluster: "
-            "found cluster_enabled:1: name it as redis+cluster://host:port/ (docs/cluster.md)"
-        )
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy.startswith("allkeys") and info.get("maxmemory"):
-        logger.warning("Redis may evict the schedule: maxmemory-policy is %s, use noeviction", policy)
-
-
-def check_layouts(settings: Settings) -> None:
-    """Compare the partitions of each table with those of its keys; the first process notes them."""
+    Of several servers, one must answer. The first process notes the partitions of a table.
+    """
+    url = redact(settings.redis_url)
     with connect(settings.redis_url, "start") as client:
+        if (allowed := client.connection_pool.max_connections) < MIN_CONNECTIONS:
+            raise ConfigError(
+                f"rowcache_redis_url is {url!r}: max_connections is {allowed}, and a process needs "
+                f"{MIN_CONNECTIONS} or more: leave it out"
+            )
+        try:
+            info = client.first_info() if isinstance(client, Servers) else client.info()
+        except redis.AuthenticationError as error:
+            raise ConfigError(f"rowcache_redis_url {url} was refused: {error}") from error
+        except redis.ResponseError as error:
+            raise ConfigError(f"rowcache_redis_url {url} does not answer INFO: {error}") from error
+        if info.get("cluster_enabled") and not (isinstance(client, Servers) and client.is_cluster):
+            raise ConfigError(
+                f"rowcache_redis_url {url} is a Redis Cluster: "
+                "found cluster_enabled:1: name it as redis+cluster://host:port/ (docs/cluster.md)"
+            )
         for table in settings.tables.values():
             with suppress(NodeAwayError, redis.ResponseError):  # away, or not allowed: the others are checked
                 if problem := check_layout(client, table):
                     raise ConfigError(problem)
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys") and info.get("maxmemory"):
+        logger.warning("Redis may evict the schedule: maxmemory-policy is %s, use noeviction", policy)
 
 
 def check_broker_url(app: Celery) -> None:

@@ -4,24 +4,32 @@ from typing import Any
 
 from celery.app.amqp import AMQP
 from celery.app.routes import MapRoute
+from kombu import Exchange, Queue
 
-from rowcache_tasks.celery.application import names_of
-from rowcache_tasks.celery.defaults import REFRESH_TASK, TASKS, all_queues
-from rowcache_tasks.celery.kombu.transport import BrokerConnection, UserConnection
+from rowcache_tasks.celery.application import applications, names_of
+from rowcache_tasks.celery.defaults import REFRESH_TASK, TASKS
 
 
 class RowCacheAMQP(AMQP):
-    """Of the application of the package: the queues and routes of the user, and ours."""
+    """The queues and routes of the user, and ours."""
 
-    Connection = BrokerConnection
     _rtable: Any
 
+    @property
+    def Connection(self) -> Any:  # type: ignore[override]  # noqa: N802 a name of Celery
+        """Class of connections; messages of an application of the user may be compressed."""
+        from rowcache_tasks.celery.kombu.transport import BrokerConnection, UserConnection  # noqa: PLC0415 to connect
+
+        return UserConnection if self.app in applications[1:] else BrokerConnection
+
     def Queues(self, queues: Any, *args: Any, **options: Any) -> Any:  # noqa: N802 a name of Celery
-        """Return the queues; those of the package are added if they are missing, as in settings made late."""
+        """Return the queues; those of the package are added if they are missing, of the user's kind (quorum)."""
         found = super().Queues(queues, *args, **options)
-        for queue in all_queues({**self.app.conf, "task_queues": [*found.values()]}, names_of(self.app)):
-            if queue.name not in found:
-                found.select_add(queue)
+        kind = self.app.conf.task_default_queue_type
+        arguments = None if kind == "classic" else {"x-queue-type": kind}
+        for name in names_of(self.app).queues:
+            if name not in found:
+                found.select_add(Queue(name, Exchange(name, type="direct"), name, queue_arguments=arguments))
         return found
 
     def flush_routes(self) -> None:
@@ -30,9 +38,3 @@ class RowCacheAMQP(AMQP):
         names = names_of(self.app)
         ours = MapRoute({REFRESH_TASK: {"queue": names.refresh_queue}, TASKS: {"queue": names.schedule_queue}})
         self._rtable = [ours, *self._rtable]
-
-
-class UserAMQP(RowCacheAMQP):
-    """Of an application of the user."""
-
-    Connection = UserConnection

@@ -18,8 +18,7 @@ from rowcache_tasks.worker.busy import read_costs
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
-FLUSH_S = 0.1
-"""Longest time for which an event waits for others."""
+FLUSH_S = 0.1  # longest time for which an event waits for others
 
 
 class Presence(StartStopStep):

@@ -163,17 +163,10 @@ class LeavesReplica:
         return super()._sentinel_managed_pool(*args, **kwargs)  # type: ignore[misc]
 
 
-def of_redis(transport: type[Any]) -> type[Any]:
-    """Return a Redis transport with the channels, the messages and the connections of this package."""
-    channel = type("Channel", (SkipsUnreadable, LeavesReplica, transport.Channel), {"QoS": BatchQoS})
+def of_redis(transport: type[Any], **parts: Any) -> type[Any]:
+    """Return a Redis transport with the channels and the connections of this package, and these parts of a channel."""
+    channel = type("Channel", (SkipsUnreadable, LeavesReplica, transport.Channel), {"QoS": BatchQoS, **parts})
     return type("Transport", (SkipsMalformed, transport), {"Channel": channel})
-
-
-def refusing_redis(transport: type[Any]) -> type[Any]:
-    """Return the same, with messages that are not inflated."""
-    found = of_redis(transport)
-    channel = type("Channel", (found.Channel,), {"Message": refusing(transport.Channel.Message)})
-    return type("Transport", (found,), {"Channel": channel})
 
 
 def of_amqp(transport: type[Any]) -> type[Any]:
@@ -184,8 +177,8 @@ def of_amqp(transport: type[Any]) -> type[Any]:
     return type("Transport", (transport,), {"Connection": connection})
 
 
-REDIS = (kombu_redis.Transport, kombu_redis.SentinelTransport)
-OF_PACKAGE: dict[type[Any], type[Any]] = {kind: refusing_redis(kind) for kind in REDIS}
+REDIS: tuple[type[Any], ...] = (kombu_redis.Transport, kombu_redis.SentinelTransport)
+OF_PACKAGE = {kind: of_redis(kind, Message=refusing(kind.Channel.Message)) for kind in REDIS}
 OF_PACKAGE |= {kind: of_amqp(kind) for kind in (pyamqp.Transport, pyamqp.SSLTransport)}
 OF_USER = {kind: of_redis(kind) for kind in REDIS}  # for an application of the user, whose messages may be compressed
 

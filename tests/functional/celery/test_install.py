@@ -154,6 +154,28 @@ def test_brokers_in_a_list_have_the_options_of_their_scheme(install_in, settings
     assert app.conf.broker_transport_options["socket_timeout"] == 3
 
 
+QUORUM = {"x-queue-type": "quorum"}
+QUEUES = [Queue("shop"), Queue("rowcache.refresh", queue_arguments=QUORUM)]
+
+
+@pytest.mark.parametrize(
+    ("own", "names"),
+    [
+        ({"task_queues": QUEUES}, ["shop", *OURS]),
+        ({"task_queues": {"shop": {}}}, ["shop", *OURS]),
+        ({"rowcache_deployment": "eu"}, ["celery", "rowcache.eu.refresh", "rowcache.eu.schedule"]),
+    ],
+)
+def test_queues_are_those_of_the_user_and_ours(install_in, settings, own, names):
+    app = build(install_in, settings | own)
+    assert [queue.name for queue in app.conf.task_queues] == list(app.amqp.queues) == names
+
+
+def test_quorum_queues_can_be_had(install_in, settings):
+    app = build(install_in, settings | {"task_queues": QUEUES, "task_default_queue_type": "quorum"})
+    assert [app.amqp.queues[name].queue_arguments for name in OURS] == [QUORUM, QUORUM]
+
+
 def test_queues_that_the_user_sets_after_the_configuration_was_read_get_ours_as_well(install_in, settings):
     app = build(install_in, settings, "after")
     app.conf.task_queues = [Queue("late")]

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 from celery.app.defaults import SETTING_KEYS
 from flower.inspector import Inspector
-from kombu import Queue
 from kombu.transport.redis import Channel
 from support.documented import configuration
 
-from rowcache_tasks.celery.defaults import DEFAULTS, all_queues, package_defaults
+from rowcache_tasks.celery.defaults import DEFAULTS, package_defaults
 from rowcache_tasks.config.settings import SETTINGS, parse_settings
 from rowcache_tasks.config.source import read_environment
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.keys import DeploymentNames
 
 ROOT = Path(__file__).parents[3]
 SINCE_CELERY_5_7 = {"beat_enable_remote_control", "broker_pool_acquire_timeout"}
@@ -166,33 +164,6 @@ def test_nothing_but_json_is_accepted_and_no_result_stored():
     assert DEFAULTS["accept_content"] == ["json"]
     assert DEFAULTS["result_backend"] is None
     assert DEFAULTS["task_ignore_result"] is True
-
-
-OWN = {"task_queues": [Queue("shop"), Queue("rowcache.refresh", queue_arguments={"x-queue-type": "quorum"})]}
-
-
-@pytest.mark.parametrize(
-    ("conf", "names"),
-    [
-        ({"task_queues": None}, ["celery", "rowcache.refresh", "rowcache.schedule"]),
-        (OWN, ["shop", "rowcache.refresh", "rowcache.schedule"]),
-        ({"task_queues": {"shop": {}}}, ["rowcache.refresh", "rowcache.schedule", "shop"]),
-    ],
-)
-def test_queues_are_those_of_the_user_and_ours(conf, names):
-    queues = all_queues({"task_default_queue": "celery"} | conf, DeploymentNames.of(""))
-    assert [queue if isinstance(queue, str) else queue.name for queue in queues] == names
-
-
-def test_queues_of_a_deployment_have_its_name():
-    queues = all_queues({"task_default_queue": "celery", "task_queues": None}, DeploymentNames.of("eu"))
-    assert [queue.name for queue in queues] == ["celery", "rowcache.eu.refresh", "rowcache.eu.schedule"]
-
-
-def test_quorum_queues_can_be_had():
-    quorum = {"x-queue-type": "quorum"}
-    queues = all_queues(OWN | {"task_default_queue_type": "quorum"}, DeploymentNames.of(""))
-    assert [queue.queue_arguments for queue in queues[1:]] == [quorum, quorum]
 
 
 @pytest.mark.parametrize(("text", "is_on"), [("", True), ("on", True), ("1", True), ("0", False), ("False", False)])
