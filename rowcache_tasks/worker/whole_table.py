@@ -1,4 +1,4 @@
-"""Use cases of a whole table: seed it, by a query as well, reconcile it with the database, drop it.
+"""Use cases of a whole table: seed, also by a query, reconcile, drop.
 
 Row ids are streamed, a batch in memory at a time. A repetition after a failure does no harm.
 """
