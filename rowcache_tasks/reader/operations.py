@@ -12,7 +12,6 @@ from rowcache_tasks.keys import divide_row_ids, partition_of
 from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, BadRow, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
-from rowcache_tasks.reader.near.servers import NearCaches
 from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
 from rowcache_tasks.reader.places import read_aged, read_everywhere, read_values
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
@@ -42,7 +41,7 @@ class Operations(Generic[Row]):
     """The steps of each read, and the rows in its replies."""
 
     _settings: ReaderSettings
-    _near: NearCache | NearCaches | None
+    _near: NearCache | None
     _server: Server
     _prefixes: list[str]  # how the keys of values begin, by partition
     _prefix: str  # the same for a table that is not divided; else empty
@@ -153,7 +152,7 @@ class Operations(Generic[Row]):
             return values
         return list(map(dict(zip(chain.from_iterable(divided.values()), values, strict=True)).get, row_ids))
 
-    async def _near_part(self, near: NearCache | NearCaches, keys: Sequence[bytes]) -> list[bytes | None] | None:
+    async def _near_part(self, near: NearCache, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """Read values through the near cache; None when they must be read with the client."""
         kept = near.get_many(keys)
         fetched: list[bytes] = []

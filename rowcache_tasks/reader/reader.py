@@ -4,9 +4,9 @@ import logging
 from typing import Any
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import redact
 from rowcache_tasks.reader.near.cache import NearCache, NearStatistics
-from rowcache_tasks.reader.near.servers import NearCaches
 from rowcache_tasks.reader.operations import Operations
 from rowcache_tasks.reader.options import ReaderSettings, ReadThrough, find_settings
 from rowcache_tasks.reader.pool import shared_client
@@ -47,17 +47,19 @@ class Reader(Operations[Row]):
     ) -> None:
         """Make the parts, none of which has a connection yet."""
         self._settings, self._row_type, self._given, self._timeout_s = settings, row_type, client, timeout_s
-        self._near: NearCache | NearCaches | None = None
+        self._near: NearCache | None = None
         self._grows = settings.table.growing_from > 0
         if near and self._grows:
             logger.warning("%s: no near cache while the table grows ('growing_from')", settings.table.name)
             near = 0
         if near:
             address = client or shared_client(settings.url, timeout_s)
-            if isinstance(address, Servers):
-                self._near = NearCaches(address, settings.table, max_rows=near, wait_s=timeout_s / 2)
-            else:
-                self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2)
+            if isinstance(address, Servers) and "{" not in settings.table.parts[0].place:
+                raise ArgumentError(
+                    f"near is given, and table {settings.table.name!r} has neither partitions nor a namespace with "
+                    "braces: set one of them, as several Redis servers need it"
+                )
+            self._near = NearCache(address, max_rows=near, wait_s=timeout_s / 2, parts=settings.table.partitions)
         self._server = Server(settings.table.name)
         self._breaker = self._server.breaker
         self._prefixes = [part.keys.value_prefix for part in settings.table.parts[: settings.table.partitions]]

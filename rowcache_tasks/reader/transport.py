@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from rowcache_tasks.reader.near.fetching import Fetching
+from rowcache_tasks.reader.near.cache import NearCache
 from rowcache_tasks.reader.options import ReadRequest
 from rowcache_tasks.reader.pool import plain_get
 from rowcache_tasks.reader.server import Server
@@ -37,7 +37,7 @@ class Transport:
         with self._server:
             return [await call.send(self.client) for call in calls]
 
-    async def fetch(self, near: Fetching, keys: Sequence[bytes]) -> list[bytes] | None:
+    async def fetch(self, near: NearCache, keys: Sequence[bytes]) -> list[bytes] | None:
         """Read values that a near cache does not have; None: read them with the client."""
         return near.fetch_many(keys)
 
@@ -64,7 +64,7 @@ class AwaitedTransport(Transport):
         self._running: set[asyncio.Task[Any]] = set()
         self._loader: Any = None
 
-    async def fetch(self, near: Fetching, keys: Sequence[bytes]) -> list[bytes] | None:
+    async def fetch(self, near: NearCache, keys: Sequence[bytes]) -> list[bytes] | None:
         """Await a fetch."""
         return await near.fetch_many_async(keys)
 

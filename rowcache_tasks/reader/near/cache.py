@@ -6,70 +6,28 @@ come in one stream, in the order in which the server has worked, and no reply ca
 it old. All that was read on a connection is forgotten when it is lost. docs/near-cache.md has the alternatives.
 """
 
+import asyncio
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import redis.asyncio
-from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.retry import Retry
-from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from time import monotonic
 
 from rowcache_tasks.errors import ArgumentError
+from rowcache_tasks.keys import slot_of
+from rowcache_tasks.reader.near.address import AnyClient, connection_maker
 from rowcache_tasks.reader.near.connection import TrackingThread
-from rowcache_tasks.reader.near.fetching import Fetching, Started
-from rowcache_tasks.reader.near.session import Counters
-from rowcache_tasks.schedule.role import role_connection
+from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
+from rowcache_tasks.schedule.node import Node, NodeAwayError
+from rowcache_tasks.schedule.servers import Servers
 
-AnyClient = redis.Redis | redis.asyncio.Redis
+MAX_SILENCE_S = 1.0
+"""No hit is older than this; while the connection is well, it is older by the way of one message."""
 
-CLASSES: dict[str, Any] = {kind.__name__: kind for kind in (Connection, SSLConnection, UnixDomainSocketConnection)}
-"""Name of a class of redis-py, sync or asyncio -> the sync class."""
-SENTINEL_CLASSES: dict[str, Any] = {
-    kind.__name__: role_connection(kind, needs_primary=False, is_rechecked=False)
-    for kind in (SentinelManagedConnection, SentinelManagedSSLConnection)
-}
-"""The same for clients of threads that ask Sentinels: those of asyncio cannot be asked by a thread."""
-
-KEPT = frozenset(
-    {
-        *("host", "port", "path", "connection_pool", "db", "username", "password", "credential_provider"),
-        *("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "socket_type"),
-    }
-)
-"""The options of a client that name its server; its retries, protocol and decoding are not taken over."""
-
-
-def connection_maker(client: AnyClient, timeout_s: float) -> Callable[[], Any]:
-    """Return a function that makes connections to the client's server, each for one thread, not connected yet.
-
-    Raises ArgumentError for a client whose server is not one address.
-    """
-    pool = client.connection_pool
-    kind = pool.connection_class
-    classes = CLASSES | SENTINEL_CLASSES if isinstance(client, redis.Redis) else CLASSES
-    if (connection_class := classes.get(kind.__name__)) is None:
-        raise ArgumentError(
-            f"the near cache was given a client with {kind.__name__}: it needs one with the address "
-            "of one server (redis://, rediss:// or unix://) or of Sentinels; leave near out, or give url="
-        )
-    options: dict[str, Any] = {
-        name: value for name, value in pool.connection_kwargs.items() if name in KEPT or name.startswith("ssl_")
-    }
-    options |= {
-        "client_name": f"{pool.connection_kwargs.get('client_name') or 'rowcache-reader'}-near",
-        "protocol": 3,  # in RESP2 the server cannot push
-        "socket_timeout": timeout_s,
-        "retry": Retry(NoBackoff(), 0),  # a new connection does not track the old one's keys
-    }
-    return lambda: connection_class(**options)
-
-
-MAX_SILENCE_S = 1.0  # no hit is older than this; while the connection is well, it is older by the way of one message
+Started = tuple[Sequence[int], "Future[list[bytes] | None]"]
+"""Places of some keys among those asked for, and their values to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +44,20 @@ class NearStatistics:
     """Tracked connections so far: 1 for each server when none was lost."""
 
 
-def check_rows(max_rows: object) -> None:
-    """Accept a number of rows. Raises ArgumentError."""
-    if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
-        raise ArgumentError(f"near is {max_rows!r:.100}: allowed is a number of rows, from 1, or 0 for none")
-
-
-class NearCache(Fetching):
-    """Keeps the max_rows most recently read values of the server of a client.
+class NearCache:
+    """Keeps the max_rows most recently read values of the server of a client, or of several servers.
 
     Of the client (sync or asyncio) only its address and login are used. No thread is started and no connection opened
     before the first fetch. While there is no tracked connection, nothing is kept and every fetch returns None: the
     caller then reads with the client. The reason is logged once, as a warning; no read fails because of the near
     cache. Thread-safe; a forked child starts with nothing and opens a connection of its own.
 
+    Of several servers, each of the `parts` of the table may keep an equal share of max_rows. The rows of a slot are
+    kept with the server that was last asked for them. Once it serves the slot no more, its session forgets them with
+    its next probe, and the next read asks the server that the slot has moved to.
+
     max_silence_s: a value is served only if the server has replied within so many seconds; four HELLOs within.
-    wait_s: how long a fetch waits; None: for max_silence_s. parts: as in TrackingSession.
+    wait_s: how long a fetch waits; None: for max_silence_s.
     Raises ArgumentError for numbers out of their range, or a client whose server is not one address.
     """
 
@@ -112,79 +68,176 @@ class NearCache(Fetching):
         max_rows: int = 10_000,
         max_silence_s: float = MAX_SILENCE_S,
         wait_s: float | None = None,
-        parts: int = 0,
-        counters: Counters | None = None,
+        parts: int = 1,
     ) -> None:
-        check_rows(max_rows)
+        if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
+            raise ArgumentError(f"near is {max_rows!r:.100}: allowed is a number of rows, from 1, or 0 for none")
         if isinstance(max_silence_s, bool) or not 0.05 <= max_silence_s <= 60:
             raise ArgumentError(f"max_silence_s is {max_silence_s!r:.100}: allowed is a number of seconds, 0.05 to 60")
-        self._make_connection = connection_maker(client, max_silence_s)
-        self.max_rows = max_rows
-        self._max_silence_s = max_silence_s
-        self.wait_s = max_silence_s if wait_s is None else wait_s
-        self._parts = parts
-        self._renew(counters)
+        self.max_rows, self._max_silence_s = max_rows, max_silence_s
+        self._wait_s = max_silence_s if wait_s is None else wait_s
+        self._servers = client if isinstance(client, Servers) else None
+        self._parts = parts if self._servers else 0
+        self._only = Node("", client)  # unless there are several
+        if self._servers is None:
+            connection_maker(client, max_silence_s)
+        self._renew(Counters())
         caches.add(self)
 
-    def get(self, key: bytes, slot: int = 0) -> bytes | None:
+    def get(self, key: bytes) -> bytes | None:
         """Return the bytes of a row that is kept here, ABSENT for a key known not to exist, or None. No I/O."""
-        session = self._thread.session
+        slot = slot_of(key) if self._servers else 0
+        session = self._session(slot)
         return None if session is None else session.get(key, slot)
 
-    def get_many(self, keys: Sequence[bytes], slot: int = 0) -> list[bytes | None]:
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return for each key what get() returns."""
-        session = self._thread.session
-        return [None] * len(keys) if session is None else session.get_many(keys, slot)
+        if self._servers is None:
+            only = self._session(0)
+            return [None] * len(keys) if only is None else only.get_many(keys)
+        found: list[bytes | None] = [None] * len(keys)
+        for slot, places in self._by_slot(keys).items():
+            if (session := self._session(slot)) is not None:
+                for place, value in zip(places, session.get_many([keys[n] for n in places], slot), strict=True):
+                    found[place] = value
+        return found
 
-    def start(self, keys: Sequence[bytes], slot: int = 0) -> "Future[list[bytes] | None] | None":
-        """Queue a fetch of keys of one slot; None without a session."""
-        thread = self._thread
+    def fetch_many(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """Read rows, at least one, from the server, and keep them; ABSENT for no row. None: read with the client.
+
+        One round trip; values in the order asked. Waits for wait_s at most.
+        """
+        started = self._start(keys)
+        found: list[list[bytes] | None] = []
+        until = monotonic() + self._wait_s
+        with suppress(TimeoutError):
+            found += [future.result(max(0.0, until - monotonic())) for _, future in started]
+        return self._join(keys, started, found)
+
+    async def fetch_many_async(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """Read rows as `fetch_many` does, awaited."""
+        started = self._start(keys)
+        found: list[list[bytes] | None] = []
+        with suppress(TimeoutError):
+            waiting = asyncio.gather(*(asyncio.wrap_future(future) for _, future in started))
+            found += await asyncio.wait_for(waiting, self._wait_s)
+        return self._join(keys, started, found)
+
+    def _join(
+        self, keys: Sequence[bytes], started: Sequence[Started], found: Sequence[list[bytes] | None]
+    ) -> list[bytes] | None:
+        """Return the values in the order asked; None if some are missing, and then none of the keys is kept.
+
+        The client may read newer values than those kept.
+        """
+        values = [ABSENT] * len(keys)
+        if not found or None in found:
+            self.forget(keys)
+            if self._servers is not None:  # a slot may have moved
+                self._servers.check_later()
+            return None
+        for (places, _), some in zip(started, found, strict=True):
+            for place, value in zip(places, some or (), strict=True):
+                values[place] = value
+        return values
+
+    def _start(self, keys: Sequence[bytes]) -> list[Started]:
+        """Queue fetches; none if the server of some keys has no session."""
+        started: list[Started] = []
+        for slot, places in self._by_slot(keys).items():
+            if (future := self._begin(slot, [keys[place] for place in places])) is None:
+                return []
+            started.append((places, future))
+        return started
+
+    def _begin(self, slot: int, keys: Sequence[bytes]) -> "Future[list[bytes] | None] | None":
+        """Queue a fetch at the server of a slot."""
+        node = self._only
+        if self._servers is not None:
+            if not self._servers.has_slots:
+                return None
+            try:
+                node = self._servers.serving(keys[0])
+            except NodeAwayError:
+                return None
+        if (last := self._nodes.get(slot)) is not node:
+            self._nodes[slot] = node
+            self._leave(last, slot)
+        thread = self._threads.get(node) or self._threads.setdefault(node, self._make_thread(node))
         thread.start()
-        future = None if (session := thread.session) is None else session.fetch(keys, slot)
+        future = thread.session.fetch(keys, slot)
         thread.wake()
         return future
 
-    def _start(self, keys: Sequence[bytes]) -> Sequence[Started]:
-        future = self.start(keys)
-        return [] if future is None else [(range(len(keys)), future)]
+    def _leave(self, node: Node | None, slot: int) -> None:
+        """Forget the rows of a slot at a server; without slots, its connection is closed."""
+        if node is not None and (thread := self._threads.get(node)) is not None:
+            thread.session.forget_slot(slot)
+            if node not in [*self._nodes.values()]:
+                self._threads.pop(node, None)
+                thread.stop()
+
+    def _make_thread(self, node: Node) -> TrackingThread:
+        make = connection_maker(node.client, self._max_silence_s)
+        return TrackingThread(make, self.max_rows, self._max_silence_s, self._counters, self._parts)
+
+    def _session(self, slot: int) -> TrackingSession | None:
+        node = self._nodes.get(slot)
+        thread = None if node is None else self._threads.get(node)
+        return None if thread is None else thread.session
+
+    def _by_slot(self, keys: Sequence[bytes]) -> Mapping[int, Sequence[int]]:
+        """Return the places of the keys of each slot."""
+        if self._servers is None:
+            return {0: range(len(keys))}
+        found: dict[int, list[int]] = {}
+        for place, key in enumerate(keys):
+            found.setdefault(slot_of(key), []).append(place)
+        return found
 
     def statistics(self) -> NearStatistics:
         """Return the counts of this process."""
-        session = self._thread.session
-        return NearStatistics(rows=0 if session is None else session.row_count, **asdict(self._counters))
+        rows = sum(thread.session.row_count for thread in [*self._threads.values()])
+        return NearStatistics(rows=rows, **asdict(self._counters))
 
     def forget(self, keys: Sequence[bytes]) -> None:
-        """Forget rows, as in Fetching."""
-        if (session := self._thread.session) is not None:
-            session.forget(keys)
+        """Forget rows that this process has written, so that its next read is not older than that.
 
-    def forget_slot(self, slot: int) -> None:
-        """Forget the rows of a slot."""
-        if (session := self._thread.session) is not None:
-            session.forget_slot(slot)
+        Without it, the process may read the old value until the server's message has arrived.
+        """
+        for slot, places in self._by_slot(keys).items():
+            if (session := self._session(slot)) is not None:
+                session.forget([keys[place] for place in places])
 
     def close(self) -> None:
-        """Forget all rows, close the connection and end the thread; the next fetch starts anew."""
-        thread, counters = self._thread, self._counters
+        """Forget all rows, close the connections and end the threads; the next fetch starts anew."""
+        threads = self._threads
         self._stop()
-        self._renew(counters)
-        thread.join(timeout_s=1.0)
+        self._renew(self._counters)
+        for thread in threads.values():
+            thread.join(timeout_s=1.0)
 
-    def _renew(self, counters: Counters | None = None) -> None:
-        self._counters = counters or Counters()
-        self._thread = TrackingThread(
-            self._make_connection, self.max_rows, self._max_silence_s, self._counters, self._parts
-        )
+    def _renew(self, counters: Counters) -> None:
+        self._counters = counters
+        self._nodes: dict[int, Node] = {}  # slot -> the server that was last asked for its rows
+        self._threads: dict[Node, TrackingThread] = {}
         # For a near cache that is never closed, and the end of the process.
-        self._stop = weakref.finalize(self, self._thread.stop)
+        self._stop = weakref.finalize(self, stop_all, self._threads)
 
     def _after_fork(self) -> None:
         self._stop.detach()
-        self._thread.abandon()
-        self._renew()
+        for thread in self._threads.values():
+            thread.abandon()
+        self._renew(Counters())
 
 
-caches: "weakref.WeakSet[Any]" = weakref.WeakSet()
+caches: "weakref.WeakSet[NearCache]" = weakref.WeakSet()
+
+
+def stop_all(threads: Mapping[Node, TrackingThread]) -> None:
+    """Stop the threads of a near cache."""
+    for thread in [*threads.values()]:
+        thread.stop()
 
 
 def _after_fork_in_child() -> None:

@@ -64,9 +64,10 @@ class TrackingThread:
     def __init__(
         self, make_connection: Callable[[], Any], max_rows: int, max_silence_s: float, counters: Counters, parts: int
     ) -> None:
-        self.session: TrackingSession | None = None  # None while there is no tracked connection
         self._make_connection = make_connection
         self._make_session = partial(TrackingSession, max_rows, max_silence_s, counters, parts)
+        self.session = self._make_session()  # over while there is no tracked connection
+        self.session.end()
         self._max_silence_s = max_silence_s
         self._counters = counters
         self._lock = threading.Lock()
@@ -97,8 +98,7 @@ class TrackingThread:
         """End the session and, soon, the thread; without waiting."""
         with self._lock:
             self._is_stopping = True
-        if (session := self.session) is not None:
-            session.end()
+        self.session.end()
         self.wake()
 
     def join(self, timeout_s: float) -> None:
@@ -140,7 +140,6 @@ class TrackingThread:
         except Exception:
             logger.exception("the near cache failed; rows are read from Redis")
         finally:
-            self.session = None
             session.end()
             connection.disconnect()
         return 0.0

@@ -323,7 +323,8 @@ def test_no_value_is_served_for_longer_than_the_promise_when_the_network_falls_s
 def test_server_is_asked_whether_it_is_there_while_nobody_fetches(make, client):
     near = make(client, max_silence_s=4)
     warm(near)
-    session = near._thread.session
+    (thread,) = near._threads.values()
+    session = thread.session
     proven_at = session.proven_at
     wait_until(lambda: session.proven_at > proven_at + 0.5, "it was asked by itself")
     assert near.get(KEY) is not None
