@@ -100,6 +100,14 @@ def schedule(client):
     return Schedule(client, Table("inv", "inventory"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def postgres_template(tmp_path_factory):
+    """Cluster that servers of PostgreSQL are copied from: initdb takes a second."""
+    folder = tmp_path_factory.getbasetemp()
+    is_one_of_many = "PYTEST_XDIST_WORKER" in os.environ  # which share the parent
+    Postgres.template = (folder.parent if is_one_of_many else folder) / "postgres-template"
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """PostgreSQL server."""

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -41,6 +42,8 @@ class Postgres(Server):
 
     name: ClassVar[str] = "postgres"
     socket_name: ClassVar[str] = f".s.PGSQL.{_PORT}"
+    template: ClassVar[Path | None] = None
+    """Folder of a fresh cluster, which is copied instead of made; filled by the first that is made."""
     # Queries of a killed server run until they notice, or until their clients disconnect.
     passing_failure: ClassVar[str | None] = "pre-existing shared memory block"
 
@@ -95,6 +98,15 @@ class Postgres(Server):
         unfinished = data.with_name("data.unfinished")
         if unfinished.exists():
             shutil.rmtree(unfinished)
+        if self.template and self.template.exists():
+            _copy_cluster(self.template, unfinished)
+        else:
+            self._make_cluster(unfinished)
+            if self.template:
+                _copy_cluster(unfinished, self.template)
+        unfinished.rename(data)
+
+    def _make_cluster(self, unfinished: Path) -> None:
         unfinished.mkdir(mode=0o700)
         self._give_to_user(unfinished)
         argv = [_server_program("initdb"), "-D", str(unfinished), "-U", _USER, *_CLUSTER]
@@ -103,7 +115,6 @@ class Postgres(Server):
         if status != 0:
             found = f"did not end within {START_TIMEOUT_S:.0f} s" if status is None else f"ended with {status}"
             raise DemoError(f"initdb {found}; the end of its log:\n{initdb.log_tail()}")
-        unfinished.rename(data)
 
     def _give_to_user(self, directory: Path) -> None:
         if self._user:
@@ -123,6 +134,16 @@ class Postgres(Server):
         except psycopg.OperationalError:  # no socket yet, or still recovering
             return False
         return True
+
+
+def _copy_cluster(source: Path, target: Path) -> None:
+    """Copy a cluster of a server that does not run, with its user; nothing if another process was faster."""
+    partial = target.with_name(f"{target.name}.{os.getpid()}")
+    subprocess.run(["cp", "-a", str(source), str(partial)], check=True)  # noqa: S603, S607 no shell
+    try:
+        partial.rename(target)
+    except OSError:
+        shutil.rmtree(partial)
 
 
 def _server_program(name: str) -> str:

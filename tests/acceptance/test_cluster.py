@@ -15,7 +15,7 @@ from rowcache_tasks.schedule.row_state import read_row_states
 pytestmark = pytest.mark.acceptance
 
 TABLE = Table("inv", "inventory", partitions=8)
-ROWS = [str(number) for number in range(1, 201)]
+ROWS = [str(number) for number in range(1, 81)]
 SETTINGS = """
 rowcache_tables = {"inv": {"table": "inventory", "partitions": 8}}
 rowcache_lease = 5

@@ -199,14 +199,8 @@ def test_malformed_url_of_the_broker_is_one_line_of_every_command(deployment, co
 
 
 def test_missing_configuration_module_is_named(deployment):
-    done = subprocess.run(
-        [sys.executable, "-c", "from rowcache_tasks import RowCache; RowCache('inv')"],
-        env=deployment.env | {"CELERY_CONFIG_MODULE": "not_there"},
-        cwd=deployment.folder,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
+    command = [sys.executable, "-c", "from rowcache_tasks import RowCache; RowCache('inv')"]
+    done = run_forked(command, env=deployment.env | {"CELERY_CONFIG_MODULE": "not_there"}, cwd=deployment.folder)
     assert "configuration module 'not_there' was not found" in done.stderr.splitlines()[-1]
 
 

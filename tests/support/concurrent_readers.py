@@ -4,11 +4,13 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from support.fork_server import ForkedProcess
 from support.project import ROOT
 
 from rowcache_tasks import AsyncRowCache, ReadThrough, RowCache, RowCacheError
@@ -57,30 +59,41 @@ class ReaderProcess:
 
     def __init__(self, kind, url, **read_through):
         self._given = {"kind": kind, "url": url, "read_through": read_through}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.concurrent_readers"],
-            env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            pipes = [Path(folder, "in"), Path(folder, "out")]
+            for pipe in pipes:
+                os.mkfifo(pipe)
+            self._process = ForkedProcess(
+                [sys.executable, "-m", "support.concurrent_readers"],
+                env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+                cwd=ROOT,
+                stdin=pipes[0],
+                stdout=pipes[1],
+                stderr=os.devnull,
+            )
+            self._input = pipes[0].open("w")
+            self._output = pipes[1].open()
 
     def ask(self, row_ids):
         self.expect("ready")
-        print(json.dumps(self._given | {"row_ids": row_ids}), file=self._process.stdin, flush=True)
+        print(json.dumps(self._given | {"row_ids": row_ids}), file=self._input, flush=True)
 
     def expect(self, word):
-        assert self._process.stdout.readline().strip() == word
+        assert self._output.readline().strip() == word
 
     def answers(self):
-        answers = json.loads(self._process.stdout.readline())
-        self._process.communicate(timeout=60)
+        answers = json.loads(self._output.readline())
+        self._end()
         return answers
 
     def kill(self):
         self._process.send_signal(signal.SIGKILL)
-        self._process.communicate(timeout=60)
+        self._end()
+
+    def _end(self):
+        self._input.close()
+        self._process.wait(60)
+        self._output.close()
 
 
 def main():

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import runpy
+import select
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ LIBRARIES = (
     *("billiard.popen_fork", "billiard.sharedctypes", "click_didyoumean", "click_plugins.core", "fractions"),
     *("celery.fixups.django", "kombu.transport.pyamqp", "kombu.transport.redis", "msgspec", "psycopg"),
     *("redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"),
-    *("rowcache_tasks.config.settings", "rowcache_tasks.reader", "rowcache_tasks.schedule.servers"),
+    *("rowcache_tasks.config.settings", "rowcache_tasks.database.source", "rowcache_tasks.reader"),
+    *("rowcache_tasks.schedule.partition", "rowcache_tasks.schedule.table"),
 )
 PR_SET_PDEATHSIG = 1
 
@@ -69,11 +71,10 @@ def run_all_forked(commands, *, env, cwd=ROOT, timeout_s=180):
 class ForkedProcess:
     """Program in a fork, in its own session; what subprocess.Popen has, as far as it is used."""
 
-    def __init__(self, argv, *, env, cwd, stdout, stderr):
+    def __init__(self, argv, *, env, cwd, stdout, stderr, stdin=os.devnull):
         self.returncode = None
-        self.pid = fork_server().ask(
-            {"argv": argv, "env": dict(env), "cwd": str(cwd), "stdout": str(stdout), "stderr": str(stderr)}
-        )
+        streams = {"stdin": str(stdin), "stdout": str(stdout), "stderr": str(stderr)}
+        self.pid = fork_server().ask({"argv": argv, "env": dict(env), "cwd": str(cwd)} | streams)
 
     def poll(self):
         if self.returncode is None:
@@ -85,8 +86,18 @@ class ForkedProcess:
         while self.poll() is None:
             if deadline is not None and time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired("a forked program", timeout)
-            time.sleep(0.005)
+            self._sleep(None if deadline is None else max(0, deadline - time.monotonic()))
         return self.returncode
+
+    def _sleep(self, longest_s):
+        """Sleep until the program has ended; where the system cannot say so, for a moment."""
+        if not hasattr(os, "pidfd_open"):
+            return time.sleep(0.005)
+        handle = os.pidfd_open(self.pid)  # a zombie until the server has reaped it, which only poll() asks for
+        try:
+            return select.select([handle], [], [], longest_s)
+        finally:
+            os.close(handle)
 
     def send_signal(self, number):
         if self.poll() is None:
@@ -156,14 +167,14 @@ def serve():
     return None
 
 
-def become(parent, argv, env, cwd, stdout, stderr):
+def become(parent, argv, env, cwd, stdin, stdout, stderr):
     """Take the environment, the folder and the streams of a program; return a function that runs it."""
     os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent:
             os._exit(1)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(stdin, os.O_RDONLY), 0)
     for number, path in enumerate((stdout, stderr), start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), number)
     sys.stdin = open(0)  # noqa: SIM115 the old one has read ahead

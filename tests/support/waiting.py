@@ -16,4 +16,4 @@ def wait_until(is_true, description, timeout_s=90, pause_s=None):
             return found
         now = time.monotonic()
         assert now < started + timeout_s, f"waited {timeout_s} s until {description}"
-        time.sleep(pause_s or min(0.25, max(0.005, 2 * (now - asked), 0.02 * (now - started))))
+        time.sleep(pause_s or min(0.25, max(0.005, 4 * (now - asked), 0.02 * (now - started))))

@@ -202,7 +202,8 @@ def test_stop_leaves_no_process_and_no_directory_and_the_server_can_be_started_a
         assert answers(server)
 
 
-def test_given_directory_keeps_the_data_however_long_its_name_and_after_an_interrupted_initdb(tmp_path):
+def test_given_directory_keeps_the_data_however_long_its_name_and_after_an_interrupted_initdb(tmp_path, monkeypatch):
+    monkeypatch.setattr(Postgres, "template", None)
     directory = tmp_path / ("long" * 30)
     (directory / "sql" / "data.unfinished").mkdir(parents=True)
     (directory / "sql" / "data.unfinished" / "PG_VERSION").write_text("18")

@@ -13,6 +13,7 @@ import pytest
 import redis
 from celery import Celery
 from click.testing import CliRunner
+from support.fork_server import run_forked
 from support.noted import note_both
 from support.project import CELERY, ROOT
 from support.settings_module import write_settings
@@ -538,9 +539,7 @@ def env(valkey, client):
 
 def test_celery_runs_the_command(env, schedule):
     commit(schedule, {"1": b"{}"})
-    done = subprocess.run(
-        [*CELERY, "rowcache", "status"], env=env, cwd=ROOT, capture_output=True, check=True, text=True
-    )
+    done = run_forked([*CELERY, "rowcache", "status"], env=env)
     header, inv, *_, batches, changes = done.stdout.splitlines()
     assert header.startswith("TABLE ")
     assert inv.startswith("inv ")
@@ -558,7 +557,7 @@ def test_celery_runs_the_command(env, schedule):
 )
 def test_wrong_option_of_the_log_is_one_line(env, option, line):
     command = [*CELERY, "rowcache", "dispatch", option]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, check=False, text=True)
+    done = run_forked(command, env=env)
     assert done.returncode != 0
     assert done.stderr.splitlines()[-1].startswith(line)
     assert "Traceback" not in done.stderr
@@ -588,12 +587,12 @@ def test_celery_of_another_application_is_left_alone(tmp_path):
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "ROWCACHE"))}
     celery = [sys.executable, "-m", "celery", "-A", "shop"]
-    options = {"env": env | {"PYTHONPATH": str(tmp_path)}, "cwd": tmp_path, "capture_output": True, "text": True}
-    done = subprocess.run([*celery, "report"], **options, check=True)
+    env |= {"PYTHONPATH": str(tmp_path)}
+    done = run_forked([*celery, "report"], env=env, cwd=tmp_path)
     assert "software -> celery" in done.stdout
     # In an editable installation Python would find the celeryconfig.py of this repository.
-    options["env"] |= {"CELERY_CONFIG_MODULE": "not_there"}
-    done = subprocess.run([*celery, "rowcache", "status"], **options, check=False)
+    env |= {"CELERY_CONFIG_MODULE": "not_there"}
+    done = run_forked([*celery, "rowcache", "status"], env=env, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("rowcache_tasks: configuration module 'not_there' was not found in ")
     assert len(done.stderr.splitlines()) == 1
@@ -622,7 +621,5 @@ def test_program_rowcache_is_short_for_the_celery_command(argument, printed, val
     script = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["rowcache"]
     module, function = script.split(":")
     code = f"from {module} import {function}; {function}()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, argument], cwd=tmp_path, capture_output=True, check=True, text=True
-    )
+    done = run_forked([sys.executable, "-c", code, argument], env=os.environ, cwd=tmp_path)
     assert printed in done.stdout

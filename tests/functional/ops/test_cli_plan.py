@@ -1,13 +1,15 @@
 """The command plan: without any server, and with the numbers of a live Redis."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from support.project import CELERY, ROOT
+from support.fork_server import run_forked
+from support.project import CELERY
 from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table
@@ -101,9 +103,7 @@ def test_wrong_setting_is_one_line(run):
 
 
 def test_plan_runs_as_a_command_of_celery(tmp_path):
-    done = subprocess.run(
-        [*CELERY, "rowcache", "plan", "10k@5"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=180
-    )
+    done = run_forked([*CELERY, "rowcache", "plan", "10k@5"], env=os.environ)
     assert done.returncode == 0, done.stderr
     assert "2,000.0 a second" in done.stdout
 

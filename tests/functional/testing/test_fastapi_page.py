@@ -1,10 +1,11 @@
 """docs/fastapi.md: its service and its test, as they stand there."""
 
+import os
 import sqlite3
-import subprocess
 import sys
 
 from support.documented import blocks_of
+from support.fork_server import run_forked
 
 
 def test_files_of_the_page_are_a_project_whose_test_passes(tmp_path):
@@ -17,5 +18,5 @@ def test_files_of_the_page_are_a_project_whose_test_passes(tmp_path):
         database.executescript("CREATE TABLE inv (id INTEGER PRIMARY KEY, stock INT); INSERT INTO inv VALUES (1, 3)")
     database.close()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:valkey"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_forked(command, env=os.environ, cwd=tmp_path)
     assert done.stdout.splitlines()[-1].startswith("1 passed"), done.stdout + done.stderr

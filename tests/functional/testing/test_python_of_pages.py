@@ -1,10 +1,10 @@
 """The Python of docs/reading.md, near-cache.md, tasks.md, writing.md and testing.md, run in the project of a user."""
 
 import json
-import subprocess
 import sys
 
 from support.documented import read_blocks
+from support.fork_server import run_forked
 from support.project import ROOT
 
 SETTINGS = """
@@ -96,5 +96,5 @@ def test_blocks_of_the_pages_run_in_a_project(tmp_path):
         (tmp_path / name).write_text(text)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:valkey", "-p", "no:cacheprovider"]
     env = {"PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = run_forked(command, env=env, cwd=tmp_path)
     assert done.stdout.splitlines()[-1].startswith(f"{len(PAGES) + 1} passed"), done.stdout + done.stderr

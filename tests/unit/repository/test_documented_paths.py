@@ -26,6 +26,7 @@ PROSE = {
 
 FILES = [path for path in ROOT.iterdir() if path.is_file()]
 FILES += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if "node_modules" not in path.parts]
+ENDS_OF_FOLDERS = {"/".join(path.parts[-n:]) for path in FILES if path.is_dir() for n in range(1, 6)}
 PAGES = sorted(path for path in FILES if path.suffix == ".md")
 TEXTS = sorted(path for path in FILES if path.suffix in {".md", *PROSE})
 
@@ -60,8 +61,7 @@ def leads_nowhere(page, target, anchor):
 
 
 def is_path(named, text):
-    is_folder = any(path.is_dir() and f"{path}/".endswith(f"/{named}") for path in FILES)
-    return is_folder or any((base / named).exists() for base in (*BASES, text.parent))
+    return named.rstrip("/") in ENDS_OF_FOLDERS or any((base / named).exists() for base in (*BASES, text.parent))
 
 
 def is_module(dotted):
