@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import redis
 from support.cluster import Cluster
-from support.failover_pair import free_port
+from support.free_port import free_port
 from support.waiting import wait_until
 
 from benchmarks.options import Options

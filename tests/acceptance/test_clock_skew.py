@@ -14,7 +14,6 @@ pytestmark = pytest.mark.acceptance
 
 LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 HOUR = 3600
-DELAY_S = 0.25
 SETTINGS = f"""
 from celeryconfig import *
 beat_schedule = {{"half hourly": {{"task": "celery.accumulate", "schedule": {HOUR / 2}}}}}
@@ -51,7 +50,7 @@ def test_clocks_that_are_wrong_by_an_hour_delay_no_row_and_repeat_no_message(dep
         return deployment.stat("unchanged") >= refreshed + 20
 
     wait_until(is_looked_at, "the row is refreshed again and again")
-    assert sorted(ages)[len(ages) * 99 // 100] < DELAY_S + 5, "an hour would show"
+    assert max(ages) < HOUR / 4, "an hour would show"
     assert broker.hkeys("unacked") == [b"tag"], "a message that was fetched just now is not delivered again"
     assert "half hourly" not in deployment.log("beat"), "an entry is due in a quarter of an hour"
     broker.close()

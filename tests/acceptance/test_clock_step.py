@@ -47,8 +47,17 @@ def test_batch_that_outlasts_a_small_step_back_writes_no_older_value(deployment,
     schedule, client = deployment.schedule, deployment.client
     schedule.put_rows({"1": (100, 0)})
     frozen, _ = schedule.claim_rows(10, 30)
-    clock.write_text("-0.5")
-    wait_until(lambda: server_time(client) < float(frozen.claimed_at), "the clock has stepped back")
+    ahead_s = 0.0
+
+    def has_stepped_back():
+        nonlocal ahead_s
+        taken_s = server_time(client) - float(frozen.claimed_at)
+        if taken_s >= 0:
+            ahead_s = 1.5 * ahead_s - taken_s - 0.3
+            clock.write_text(f"{ahead_s:+.3f}")
+        return taken_s < 0
+
+    wait_until(has_stepped_back, "the clock is a little before the claim, however long the steps take")
     schedule.touch_rows(["1"])
     claim, _ = schedule.claim_rows(10, 30)
     assert schedule.commit_rows(claim, {"1": b'{"stock":2}'}).refreshed == 1

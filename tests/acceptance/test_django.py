@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 from support.example_service import ask
-from support.failover_pair import free_port
 from support.fork_server import run_forked
 from support.forked_child import python_child
+from support.free_port import free_port
 from support.project import ROOT
 from support.waiting import wait_until
 
@@ -70,7 +70,7 @@ def shop(postgres, tmp_path_factory):
                 with suppress(OSError):
                     return ask(f"http://127.0.0.1:{port}", "/items/")[0] == 200
 
-            wait_until(answers, "the server answers", timeout_s=60)
+            wait_until(answers, "the server answers")
             yield SimpleNamespace(url=f"http://127.0.0.1:{port}", manage=manage, sql=connection.execute, folder=folder)
 
 

@@ -44,7 +44,7 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module", params=["fastapi", "flask"])
 def url(shop, request):
     url, _ = start_service(shop, request.param)
-    wait_until(lambda: shop.client.exists(f"inv:{SELDOM}"), "the scheduled items are cached", timeout_s=60)
+    wait_until(lambda: shop.client.exists(f"inv:{SELDOM}"), "the scheduled items are cached")
     return url
 
 
@@ -71,7 +71,7 @@ def test_every_answer_is_right_while_pgbench_writes(shop, url):
     pgbench = start_pgbench(shop, shop.postgres, SOLD, rate=200, seconds=2)
     seen = run_client(url, f"--rows={SOLD}", "--seconds=0.7", "--connections=16", "--mixed")
     assert seen["wrong"] == []
-    assert seen["answers"] > 16
+    assert seen["answers"] >= 16
     assert seen["changed"] > 0, "items whose changes were seen"
     assert pgbench.wait(60) == 0, pgbench.log_tail()
     for item_id in (1, SOLD // 2):

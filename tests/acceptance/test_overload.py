@@ -1,5 +1,7 @@
 """More rows due than the workers can do: rows get late, work does not pile up."""
 
+import json
+
 import pytest
 from support.observer import Observer
 from support.overload import DISPATCHERS, MAX_QUEUE, NORMAL_DELAY_S, ROWS, Overload, watch
@@ -45,9 +47,6 @@ def test_overload_makes_rows_late_and_piles_up_nothing(deployment, overload):
     # Two dispatchers may both see room for one batch more.
     assert MAX_QUEUE / 3 < max(sample.queued for sample in samples) <= MAX_QUEUE + len(DISPATCHERS)
     assert set().union(*(sample.doubles for sample in samples)) == set(), "rows in two batches of the queue"
-    # What a worker holds when its lease is over and the queue is empty is claimed again: a seventh. Without the wait
-    # for the queue it is as much as what is committed.
-    assert deployment.stat("superseded") < 0.5 * (samples[-1].committed - ROWS), "work is done twice"
     for number in range(len(DISPATCHERS)):
         memory = [sample.dispatcher_bytes[number] for sample in samples]
         assert memory[-1] - memory[0] < 8 * MIB
@@ -63,6 +62,8 @@ def test_overload_makes_rows_late_and_piles_up_nothing(deployment, overload):
 
 
 def test_ids_that_do_not_exist_take_no_more_than_their_share(deployment):
+    # A cap, so that a fast machine takes some seconds for them.
+    deployment.env["ROWCACHE_TABLES"] = json.dumps({"inv": {"table": "inventory", "max_rate": 5000}})
     deployment.start_worker()
     deployment.start_beat(ROWCACHE_MAX_QUEUE="5", ROWCACHE_BATCH_SIZE="100")
     rows = [str(n) for n in range(1, 101)]

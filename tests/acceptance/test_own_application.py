@@ -5,9 +5,8 @@ import sys
 
 import pytest
 from support.fork_server import run_forked
+from support.forked_child import python_child
 from support.waiting import wait_until
-
-from demo.servers import Child
 
 pytestmark = pytest.mark.acceptance
 
@@ -59,7 +58,7 @@ def project(deployment):
 
     class Project:
         def start(self, name, *arguments):
-            child = Child([*celery, *arguments], env=env, log=folder / f"{name}.log", cwd=folder)
+            child = python_child([*celery, *arguments], env=env, log=folder / f"{name}.log", cwd=folder)
             child.start()
             deployment.children.append(child)
             return child
@@ -118,6 +117,6 @@ def test_dispatcher_beside_a_beat_with_another_scheduler(deployment, project):
     wait_until(lambda: deployment.client.exists("inv:42"), "the row is cached")
     assert project.run("rowcache", "health").returncode == 0
     assert "ready: dispatching inv" in deployment.log("dispatch")
-    dispatcher.stop()
+    dispatcher.stop(timeout=60)
     assert not [note for note in deployment.client.zrange("processes:", 0, -1) if b'"dispatcher"' in note]
     assert "Traceback" not in deployment.log("dispatch")

@@ -37,7 +37,7 @@ def test_processes_note_themselves_and_a_worker_that_hangs_among_several_is_name
     wait_until(lambda: any(processes(deployment)[name].batch_at for name in ("one", "two")), "batches are noted")
     measured = wait_until(lambda: [found for found in processes(deployment).values() if found.costs], "costs are noted")
     assert measured[0].pool == 2
-    assert all(0 <= seconds < 5 for seconds in measured[0].costs["inv"])
+    assert all(0 <= seconds < 60 for seconds in measured[0].costs["inv"])
     wait_until(lambda: health(deployment)[0] == 0, "all is well")
     hanging = processes(deployment)["two"].pid
     os.kill(hanging, signal.SIGSTOP)
@@ -48,10 +48,10 @@ def test_processes_note_themselves_and_a_worker_that_hangs_among_several_is_name
     assert status == 1
     assert f"worker two@{os.uname().nodename} (process {hanging}) is silent for " in shown
     deployment.client.zremrangebyscore("processes:", "-inf", deployment.client.time()[0] - 15)
-    wait_until(lambda: "two@" in health(deployment)[1], "its connection is older than some seconds", timeout_s=20)
+    wait_until(lambda: "two@" in health(deployment)[1], "its connection is older than some seconds")
     os.kill(hanging, signal.SIGCONT)
     wait_until(lambda: "two" in processes(deployment), "it notes itself again")
-    beat.stop()
+    beat.stop(timeout=60)
     wait_until(lambda: "beat" not in processes(deployment), "a dispatcher that stops is forgotten at once")
     assert "dispatchers: none is alive" in health(deployment)[1]
 

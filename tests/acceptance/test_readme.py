@@ -2,13 +2,13 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.documented import COMMAND, blocks_of, read_blocks
+from support.free_port import free_port
 from support.waiting import wait_until
 
 from demo.servers import Child
@@ -63,8 +63,7 @@ def shell(tmp_path):
 @pytest.fixture
 def port(shell):
     """A port for Valkey: another Redis may have that of the page."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     shell.env["ROWCACHE_REDIS_URL"] = f"redis://localhost:{port}/0"
     return port
 
@@ -84,7 +83,7 @@ def run_command(shell, command, printed):
         return VARIES.sub("…", done.stdout).endswith(VARIES.sub("…", printed))
 
     try:
-        wait_until(is_as_printed, "it is printed", timeout_s=60 if AGAIN.match(command) else 0)
+        wait_until(is_as_printed, "it is printed", timeout_s=90 if AGAIN.match(command) else 0)
     except AssertionError:
         assert outputs[-1] == printed, command
         raise

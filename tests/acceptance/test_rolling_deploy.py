@@ -14,10 +14,11 @@ def test_rows_of_a_new_table_are_fresh_while_an_old_worker_still_takes_their_bat
     deployment.sql("ALTER TABLE users ADD PRIMARY KEY (id)")
     (deployment.folder / "new_settings.py").write_text(f"from celeryconfig import *\n{NEW}\n")
     deployment.env["PYTHONPATH"] += f":{deployment.folder}"
-    deployment.env["ROWCACHE_LEASE"] = "30"
+    deployment.env["ROWCACHE_LEASE"] = "600"
     deployment.passwords = {}  # the roles of the tests have no rights to this namespace
     new = {"CELERY_CONFIG_MODULE": "new_settings"}
     client = deployment.client
+    began, _ = client.time()
     deployment.start_worker("old")
     deployment.start_worker("new", **new)
     deployment.start_beat(**new)
@@ -27,9 +28,9 @@ def test_rows_of_a_new_table_are_fresh_while_an_old_worker_still_takes_their_bat
     client.zadd("schedule:users", {row_id: client.time()[0] + int(row_id) / 500 for row_id in ROWS})
     wait_until(lambda: client.exists(*(f"users:{row_id}" for row_id in ROWS)) == len(ROWS), "all rows are cached")
     wait_until(lambda: any(b"worker old@" in record for record in client.hvals("failures:users")), "errors name it")
-    ages, until = [], client.time()[0] + 5
-    while (now := client.time()[0]) < until:
-        ages.append(now - min(client.zmscore("refreshed:users", ROWS)))
-    assert max(ages) <= 15, "3 s on a machine that does nothing else; without the release it is a lease of 30 s"
-    assert 1 <= deployment.log("old").count("unknown_table: worker old@") <= 2, "a line a minute, of two processes"
+    for _ in range(3):
+        now, _ = client.time()
+        wait_until(lambda now=now: min(client.zmscore("refreshed:users", ROWS)) > now, "no row waits for its lease")
+    minutes = 1 + (client.time()[0] - began) // 60
+    assert 1 <= deployment.log("old").count("unknown_table: worker old@") <= 2 * minutes, "a line a minute and process"
     assert "users" not in "".join(line for line in deployment.log("new").splitlines() if "WARNING" in line)

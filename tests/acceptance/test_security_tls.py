@@ -65,8 +65,8 @@ def test_worker_dispatcher_application_and_reader_work_over_tls(deployment, prox
     wait_until(lambda: cache.get("1")["stock"] == 5, "the change is cached")
     assert proxy.handshakes > 5
     assert proxy.refusals == []
-    logged_in = {client["user"] for client in deployment.client.client_list()}
-    assert logged_in == {"default", "dispatcher", "worker", "reader"}
+    wanted = {"default", "dispatcher", "worker", "reader"}  # the application has ended
+    wait_until(lambda: {each["user"] for each in deployment.client.client_list()} == wanted, "each is logged in")
     cache.close()
 
 

@@ -32,7 +32,7 @@ def result(deployment, task):
 
 
 def wait_for(deployment, task, expected):
-    wait_until(lambda: expected in result(deployment, task), f"{task} returns {expected}", timeout_s=60)
+    wait_until(lambda: expected in result(deployment, task), f"{task} returns {expected}")
 
 
 def test_table_is_warmed_up_reconciled_paused_and_dropped_by_tasks(shop):
@@ -98,5 +98,5 @@ def test_commands_need_no_worker_and_only_what_an_operator_may(deployment):
 def test_worker_with_a_query_that_cannot_be_run_does_not_start(deployment):
     tables = {"inv": {"table": "inventory", "queries": {"hot": "SELECT nope FROM inventory"}}}
     worker = deployment.start_worker(ROWCACHE_TABLES=json.dumps(tables))
-    assert wait_until(worker.poll, "the worker has ended", timeout_s=60) == 1
+    assert wait_until(worker.poll, "the worker has ended") == 1
     assert "rowcache_tables['inv']['queries']['hot']: cannot run the statement: column" in deployment.log("worker")

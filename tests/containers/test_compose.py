@@ -4,8 +4,9 @@ import re
 import secrets
 
 import pytest
-from support.compose import Compose, copy_checkout, free_port, missing_engine, status_of
+from support.compose import Compose, copy_checkout, missing_engine, status_of
 from support.documented import read_blocks
+from support.free_port import free_port
 from support.waiting import wait_until
 
 from rowcache_tasks import __version__

@@ -9,7 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from support.compose import Compose, free_port, missing_engine, status_of
+from support.compose import Compose, missing_engine, status_of
+from support.free_port import free_port
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 

@@ -1,7 +1,7 @@
 """Nodes of a Valkey cluster on loopback."""
 
 import redis
-from support.failover_pair import free_port
+from support.free_port import free_port
 from support.waiting import wait_until
 
 from demo.servers import Valkey

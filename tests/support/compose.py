@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -37,11 +36,6 @@ def copy_checkout(folder):
     for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
         place.chmod(0o700)
     return folder
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class Compose:

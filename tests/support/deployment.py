@@ -2,7 +2,6 @@
 
 import base64
 import os
-import socket
 import sys
 import urllib.request
 from urllib.parse import quote, urlencode
@@ -10,6 +9,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 from support.fork_server import run_forked
 from support.forked_child import python_child
+from support.free_port import free_port
 from support.project import CELERY, ROOT
 from support.waiting import wait_until
 
@@ -94,15 +94,8 @@ class Deployment:
 
         With `data`, it sends a POST. Its attribute `url` is the address of Flower; an argument `url` names another one.
         """
-        child = None
-
-        def try_a_port():
-            nonlocal child
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                port = probe.getsockname()[1]
-            fetch.url = f"http://127.0.0.1:{port}"
-            child = self.start(name, "flower", f"--port={port}", *arguments, FLOWER_BASIC_AUTH="operator:pass", **env)
-
+        port = free_port()
+        self.start(name, "flower", f"--port={port}", *arguments, FLOWER_BASIC_AUTH="operator:pass", **env)
         login = base64.b64encode(b"operator:pass").decode()
 
         def fetch(path, headers=None, data=None, url=None):
@@ -113,14 +106,12 @@ class Deployment:
                 return reply.read().decode()
 
         def is_up():
-            if child.poll() is not None and "Address already in use" in self.log(name):
-                try_a_port()
             try:
                 return fetch("/healthcheck")
             except OSError:
                 return None
 
-        try_a_port()
+        fetch.url = f"http://127.0.0.1:{port}"
         wait_until(is_up, "Flower is up")
         return fetch
 

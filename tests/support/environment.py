@@ -43,4 +43,4 @@ def run_in(environment, *arguments, cwd, **variables):
     """Run Python without any other module than those of the standard library, the environment and the directory."""
     variables = os.environ | {"PYTHONPATH": str(environment)} | variables
     command = [sys.executable, "-S", *arguments]
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=180)

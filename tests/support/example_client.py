@@ -18,6 +18,8 @@ from support.example_service import price_of
 
 MISSING = 10**9
 """Id of an item that does not exist."""
+PATIENCE_S = 60
+"""It goes on for so long until a change is seen."""
 
 
 class Client:
@@ -41,7 +43,7 @@ class Client:
             await asyncio.gather(*(self._connect(session, until) for _ in range(self._options.connections)))
 
     async def _connect(self, session, until):
-        while time.monotonic() < until:
+        while time.monotonic() < until or (not self.changed and time.monotonic() < until + PATIENCE_S):
             await self._ask(session)
             self.answers += 1
 

@@ -9,6 +9,8 @@ import urllib.request
 from contextlib import suppress
 
 from sqlalchemy import make_url
+from support.forked_child import python_child
+from support.free_port import free_port
 from support.project import ROOT
 from support.waiting import wait_until
 
@@ -51,11 +53,10 @@ def create_items(deployment, rows):
 
 def start_service(deployment, name, **env):
     """Start an example and wait until it answers; return its URL and its process."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     module, *arguments = (argument.format(port=port) for argument in SERVERS[name])
     env = deployment.env_of("filler", SHOP_DATABASE_URL=deployment.database_url, **env)
-    service = Child(
+    service = python_child(
         [sys.executable, "-m", module, *arguments], env=env, log=deployment.folder / f"{name}.log", cwd=ROOT
     )
     service.start()
@@ -66,7 +67,7 @@ def start_service(deployment, name, **env):
         with suppress(OSError):
             return socket.create_connection(("127.0.0.1", port), 1).close() is None
 
-    wait_until(answers, f"{name} answers", timeout_s=60)
+    wait_until(answers, f"{name} answers")
     return f"http://127.0.0.1:{port}", service
 
 

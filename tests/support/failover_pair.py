@@ -5,16 +5,12 @@ import socket
 import threading
 
 import redis
+from support.free_port import free_port
 from support.listener import Listener
 from support.tls_proxy import forward
 from support.waiting import wait_until
 
 from demo.servers import Valkey
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class FailoverPair:

@@ -65,7 +65,7 @@ class Overload:
         self._dispatchers = [psutil.Process(deployment.start_beat(name).pid) for name in DISPATCHERS]
         deployment.start_worker()
         self.schedule(self._delay_s)
-        wait_until(lambda: deployment.stat("refreshed") == ROWS, "all rows are cached", timeout_s=60)
+        wait_until(lambda: deployment.stat("refreshed") == ROWS, "all rows are cached")
 
     def schedule(self, delay_s):
         """Schedule all rows, the first refreshes spread over one delay."""

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from support.free_port import free_port
 from support.waiting import wait_until
 
 PROGRAMS = ("erl", "epmd")
@@ -18,11 +19,6 @@ NEWEST_HOMES = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*"))
 def missing_programs():
     """Return the programs that are not installed."""
     return [name for name in PROGRAMS if not shutil.which(name)] + ([] if NEWEST_HOMES else ["rabbitmq-server"])
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class RabbitMQ:

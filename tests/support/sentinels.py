@@ -1,7 +1,8 @@
 """Sentinels that watch a failover pair."""
 
 import redis
-from support.failover_pair import FailoverPair, free_port
+from support.failover_pair import FailoverPair
+from support.free_port import free_port
 from support.waiting import wait_until
 
 from demo.servers import Child

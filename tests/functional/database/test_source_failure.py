@@ -1,6 +1,7 @@
 """Sessions, and failures of the database as a whole, on real PostgreSQL and SQLite."""
 
 import signal
+import time
 
 import pytest
 from sqlalchemy import text
@@ -172,12 +173,13 @@ def test_table_that_fails_slowly_is_not_read_by_each_batch_and_holds_up_no_other
     pg.run(*CREATE_USERS, "CREATE VIEW v AS SELECT user_id AS id, pg_sleep(60) IS NULL AS s FROM users")
     engine = pg.engine(statement_timeout_s=0.6)
     slow, source = (Source(engine, Table("inv", name, key=(key,))) for name, key in (("v", "id"), ("users", "user_id")))
-    sent = record_psycopg_queries(engine)
+    sent, started = record_psycopg_queries(engine), time.monotonic()
     for _ in range(3):
         with pytest.raises(SourceError, match="statement timeout"):
             slow.fetch(["1"])
         assert list(source.fetch(["1"]).rows) == ["1"]
-    assert sum("FROM v" in str(query) for query in sent) == 1
+    tried_s = 0.6 * (1 + outage.FACTOR)
+    assert sum("FROM v" in str(query) for query in sent) <= 1 + (time.monotonic() - started) / tried_s
     pg.run("CREATE OR REPLACE VIEW v AS SELECT user_id AS id, false AS s FROM users")
     wait_until(lambda: is_read(slow), "it is tried again after the pause")
 

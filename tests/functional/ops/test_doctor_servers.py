@@ -2,8 +2,8 @@
 
 import pytest
 from support.examined import examine
-from support.failover_pair import free_port
 from support.faketime import faked_clock
+from support.free_port import free_port
 from support.waiting import wait_until
 
 from demo.servers import Valkey

@@ -36,8 +36,8 @@ def test_rows_refreshed_in_time_are_healthy(client, schedule):
     commit(schedule, "1", "2")
     (health,) = read_snapshots(client, [INV], 30)
     assert health.waiting_s == 0
-    assert 0 <= health.silent_s < 10
-    assert not health.is_stalled(10)
+    assert 0 <= health.silent_s < 60
+    assert not health.is_stalled(60)
 
 
 def test_overdue_rows_and_no_commit_for_as_long_is_a_stall(client, schedule):

@@ -338,7 +338,7 @@ def test_one_who_waits_when_the_network_falls_silent_is_let_go(link, make, clien
     started = time.monotonic()
     assert fetch(near, b"inv:2") is None
     assert fetch(near, b"inv:2") is None
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     linked.close()
 
 

@@ -103,9 +103,9 @@ def test_get_many_of_thousands_reads_pieces_that_do_not_hold_the_server(open_rea
 
 def test_age_is_the_time_since_the_last_accepted_commit(inv, schedule, client):
     commit(schedule, {"42": b"{}"})
-    assert 0 <= inv.age("42") < 10
+    assert 0 <= inv.age("42") < 60
     client.zincrby("refreshed:", -60, "42")
-    assert 60 <= inv.age("42") < 70
+    assert 60 <= inv.age("42") < 120
 
 
 def test_age_of_a_row_that_is_not_cached_is_none(inv, schedule):
@@ -133,7 +133,7 @@ def test_get_with_age_gives_row_and_age(inv, schedule, client):
     found = inv.get_with_age("42")
     assert isinstance(found, CachedRow)
     assert found.row == {"id": 42}
-    assert 60 <= found.age < 70
+    assert 60 <= found.age < 120
     assert found.is_stale is False, "no max_age was asked for"
 
 

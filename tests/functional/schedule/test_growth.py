@@ -90,8 +90,8 @@ def test_a_row_moves_with_all_that_is_known_of_it(grown):
             was.changed,
             was.failure,
         ), row_id
-        assert found.due_in == was.due_in or found.due_in == pytest.approx(was.due_in, abs=5), row_id
-        assert found.age is was.age is None or 0 <= found.age - was.age < 5, "no value is younger than it was"
+        assert found.due_in == was.due_in or found.due_in == pytest.approx(was.due_in, abs=60), row_id
+        assert found.age is was.age is None or 0 <= found.age - was.age < 60, "no value is younger than it was"
     assert 0 < state_of(client, growth.new, "filled").expires_s <= 50
     assert state_of(client, growth.new, "taken").due_in <= 0, "its refresh is refused, so it is due"
     assert part.commit_rows(in_flight, {"taken": b"{}"}).dropped == 1

@@ -51,7 +51,7 @@ def test_sentinels_that_hang_are_an_error_within_the_time_out(hung_url):
         started = time.monotonic()
         with pytest.raises(CacheError, match="No master found for 'mymaster': its Sentinels are away"):
             call()
-        assert time.monotonic() - started < TIMEOUT_S, name
+        assert time.monotonic() - started < 5 * TIMEOUT_S, f"{name}: not one time-out for each of the seven"
 
 
 def test_no_connection_to_a_sentinel_is_kept(sentinels):
