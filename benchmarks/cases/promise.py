@@ -164,7 +164,7 @@ def observe(
             compare(servers, database, found)
             if now >= state_at:
                 state_at = now + 1
-                promise = read_overview(servers.client, settings, with_clients=False).promise("inv")
+                promise = read_overview(servers.client, settings, with_clients=False).promises.get("inv")
                 assert promise
                 assert promise.achieved is not None
                 found.stated.append(promise.achieved)

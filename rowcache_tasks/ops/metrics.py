@@ -49,28 +49,33 @@ COUNTER_HELP: Mapping[str, str] = {
 }
 
 STATES = ("kept", "at risk", "broken")
-GAUGES = (
-    ("scheduled_rows", "tables", "scheduled", "Rows in the schedule."),
-    ("overdue_rows", "tables", "overdue", "Rows that are due and not claimed."),
-    ("overdue_seconds", "tables", "overdue_s", "Time since the first row that is not claimed fell due."),
-    ("failing_rows", "tables", "failing", "Rows whose last refresh failed."),
-    ("last_commit_timestamp_seconds", "tables", "committed_at", "Unix time of the last accepted value."),
-    (
-        "waiting_seconds",
+GAUGES = {
+    "scheduled_rows": ("tables", "scheduled", "Rows in the schedule."),
+    "overdue_rows": ("tables", "overdue", "Rows that are due and not claimed."),
+    "overdue_seconds": ("tables", "overdue_s", "Time since the first row that is not claimed fell due."),
+    "failing_rows": ("tables", "failing", "Rows whose last refresh failed."),
+    "last_commit_timestamp_seconds": ("tables", "committed_at", "Unix time of the last accepted value."),
+    "waiting_seconds": (
         "tables",
         "waiting_s",
         "Time since the longest waiting row fell due, claimed or not; without failing rows and paused tables.",
     ),
-    ("never_refreshed_rows", "freshness", "never_refreshed", "Scheduled rows without a refresh."),
-    ("demand_refreshes_per_second", "loads", "demand", "Refreshes a second that the delays of the rows ask for."),
-    (
-        "capacity_refreshes_per_second",
+    "never_refreshed_rows": ("freshness", "never_refreshed", "Scheduled rows without a refresh."),
+    "demand_refreshes_per_second": ("loads", "demand", "Refreshes a second that the delays of the rows ask for."),
+    "capacity_refreshes_per_second": (
         "loads",
         "capacity",
         "Refreshes a second that the workers can do, beside those of other tables; absent: not measured.",
     ),
-)
-"""Name, field of Overview, field of each table in it, help."""
+    "promise_achieved_ratio": (
+        "promises",
+        "achieved",
+        "Share of the scheduled rows that were refreshed within max_staleness, 0 to 1.",
+    ),
+    "promise_target_ratio": ("promises", "target", "Share that is promised."),
+    "promise_max_staleness_seconds": ("promises", "max_staleness", "Age that is promised not to be exceeded."),
+}
+"""Name -> field of Overview, field of each table in it, help."""
 
 Gauges = Iterator[tuple[str, str, str, Mapping[str, float | None]]]
 """Name, help, label, and value of the label -> value; None: absent. Without a label, the value of "" is the metric."""
@@ -135,8 +140,8 @@ def infos(settings: Settings) -> Iterator[Metric]:
 
 
 def state_of_tables(found: Overview) -> Gauges:
-    """Yield the state of each table, and its promise: the target always, the rest while rows are scheduled."""
-    for name, place, field, text in GAUGES:
+    """Yield the state of each table; of its promise the target always, the rest while rows are scheduled."""
+    for name, (place, field, text) in GAUGES.items():
         yield name, text, "table", {table: getattr(each, field) for table, each in getattr(found, place).items()}
     tables = found.tables.items()
     text = "Share of the scheduled rows whose last refresh failed, 0 to 1."
@@ -148,12 +153,7 @@ def state_of_tables(found: Overview) -> Gauges:
     text = "How far the replica of the database that rows are read from is behind; absent: no replica, or unknown."
     lags = {name: None if now.replica_lag_s == math.inf else now.replica_lag_s for name, now in tables}
     yield "replica_lag_seconds", text, "table", lags
-    promises = [(name, promise) for name in found.tables if (promise := found.promise(name))]
-    text = "Share of the scheduled rows that were refreshed within max_staleness, 0 to 1."
-    yield "promise_achieved_ratio", text, "table", {name: each.achieved for name, each in promises}
-    yield "promise_target_ratio", "Share that is promised.", "table", {name: each.target for name, each in promises}
-    text = "Age that is promised not to be exceeded."
-    yield "promise_max_staleness_seconds", text, "table", {name: each.max_staleness for name, each in promises}
+    promises = found.promises.items()
     states = {name: None if each.state is None else STATES.index(each.state) for name, each in promises}
     yield "promise_state", "0: kept, 1: at risk, 2: broken.", "table", states
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import redis
@@ -29,7 +30,7 @@ QUIET_S = NOTE_INTERVAL_S + 2.5  # a process without a note for so long is not c
 CLIENT_NAME = "rowcache-"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Overview:
     """All that can be measured from outside of the processes."""
 
@@ -41,14 +42,12 @@ class Overview:
     loads: Mapping[str, Load] = field(default_factory=dict)  # by table
     away: Mapping[str, str] = field(default_factory=dict)
     """Of several servers, each that does not answer -> the reason; the figures are those of the others."""
-    frozen: list[str] = field(default_factory=list)
-    """Names of connections of processes that are connected and have not noted themselves for a minute."""
+    frozen: Sequence[str] = ()  # connections of processes that have not noted themselves for a minute, by name
     connections: Collection[int] | None = None  # ids of all connections; None: not known
     queues: Mapping[str, QueueState] | None = None  # state of both queues; None: not known, or not asked
     broker_error: str = ""  # reason why the queues are not known; empty when they are, or were not asked
     beat_scheduler: str = ""  # scheduler of `celery beat` in the settings; empty: not known
-    oldest_batch_s: float | None = None
-    """Seconds since the claim of the oldest batch that no worker has started; None: there is none."""
+    oldest_batch_s: float | None = None  # since the claim of the oldest batch that no worker has started; None: none
 
     @property
     def names(self) -> DeploymentNames:
@@ -60,33 +59,31 @@ class Overview:
         """How many seconds a row may wait: one lease at least, as after the death of a worker."""
         return max(10.0, self.settings.lease_s)
 
+    @cached_property
+    def promises(self) -> Mapping[str, Promise]:
+        """The promise of each table that has one."""
+        share, judged = self.busy_share or 0.0, {}
+        shortage = f"too few workers: the rows of all tables need {100 * share:.0f} % of them" if share > 1 else ""
+        for name, found in self.tables.items():
+            table, cause = self.settings.tables[name], self._find_stop(name) or shortage
+            judged[name] = judge(table, found, self.freshness[name], cause, self.oldest_batch_s)
+        return {name: promise for name, promise in judged.items() if promise}
+
     def describe(self, table: Snapshot) -> str:
         """Return the state and the freshness of a table as a phrase for people."""
-        promise = self.promise(table.table)
+        promise = self.promises.get(table.table)
         phrases = (table.describe(), self.freshness[table.table].describe(), promise.describe() if promise else "")
         return ", ".join(filter(None, phrases))
-
-    def promise(self, table: str) -> Promise | None:
-        """Return the promise of a table; None without one."""
-        settings, snapshot = self.settings.tables[table], self.tables[table]
-        cause = self._find_stop(table) or self._find_shortage()
-        return judge(settings, snapshot, self.freshness[table], cause, self.oldest_batch_s)
 
     def _find_stop(self, table: str) -> str:
         """Return why nothing of a table is refreshed, by its processes and the broker; "" if there is no reason."""
         if self.broker_error:
             return one_line(self.broker_error, 200)
-        dispatchers = [process for process in self.alive(DISPATCHER) if table in process.tables]
-        if not any(map(self._is_there, dispatchers)):
+        if not any(table in process.tables and self._is_there(process) for process in self.alive(DISPATCHER)):
             return "no dispatcher is alive"
         if not self.consumers(self.names.refresh_queue) or not any(map(self._is_there, self.alive(WORKER))):
             return "no worker is alive"
         return ""
-
-    def _find_shortage(self) -> str:
-        """Return that the workers have too little capacity; "" if they have enough, or it is not measured."""
-        share = self.busy_share or 0.0
-        return f"too few workers: the rows of all tables need {100 * share:.0f} % of them" if share > 1 else ""
 
     def _is_there(self, process: Process) -> bool:
         """Whether a process notes itself in time, and the connection of its note is open, as it is until a kill."""
@@ -174,9 +171,8 @@ def read_clients(client: "redis.Redis") -> list[dict[str, Any]] | None:
     """Return the connections of the server; None: not known, as from a managed server that refuses it, or a proxy."""
     pipeline: Any = client.pipeline(transaction=False)
     own, clients = pipeline.client_id().client_list(_type="normal").execute(raise_on_error=False)
-    if isinstance(clients, Exception) or all(int(entry["id"]) != own for entry in clients):
-        return None
-    return list(clients)
+    is_known = not isinstance(clients, Exception) and any(int(entry["id"]) == own for entry in clients)
+    return list(clients) if is_known else None
 
 
 def find_frozen(

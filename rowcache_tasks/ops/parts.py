@@ -3,16 +3,49 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.ops.freshness import Freshness, read_freshness
-from rowcache_tasks.ops.promise import SUMS
-from rowcache_tasks.ops.snapshot import COUNTERS, Snapshot, read_snapshots
+from rowcache_tasks.ops.snapshot import Snapshot, read_snapshots
 from rowcache_tasks.schedule.servers import by_node
+
+Part = TypeVar("Part", Snapshot, Freshness)
+
+
+def add_up(counts: Iterable[Mapping[Any, float]]) -> dict[Any, float]:
+    """Return the sum of counts."""
+    total: Counter[Any] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
+
+
+def oldest(ages: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Return the greatest age of each name."""
+    return {name: max((age for each in ages if (age := each[name]) is not None), default=None) for name in ages[0]}
+
+
+JOINS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("scheduled", "overdue", "failing", "late_s"), sum),
+    **dict.fromkeys(("never_refreshed", "promised", "within", "maybe_within"), sum),
+    **dict.fromkeys(("counters", "lateness", "looked_s", "beyond_s"), add_up),
+    "ages": oldest,
+    "silent_s": min,
+}
+"""Field -> the function that makes one value of those of the partitions; of other fields the greatest is taken."""
+
+
+def join(parts: Sequence[Part], **given: Any) -> Part:
+    """Return the state of a table by that of its partitions, but for the fields given. None: not known, is left out."""
+    if len(parts) > 1:
+        for name in {each.name for each in fields(parts[0])} - given.keys():
+            known = [value for part in parts if (value := getattr(part, name)) is not None]
+            given[name] = JOINS.get(name, max)(known) if known else None
+    return replace(parts[0], **given)
 
 
 @dataclass(slots=True)
@@ -21,8 +54,7 @@ class Reading:
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     freshness: dict[str, Freshness] = field(default_factory=dict)
-    away: dict[str, str] = field(default_factory=dict)
-    """Server that does not answer -> the reason. Its parts are left out."""
+    away: dict[str, str] = field(default_factory=dict)  # server that does not answer -> the reason; without its parts
 
 
 def read_tables(client: "redis.Redis", tables: Sequence[Table], lease_s: float) -> Reading:
@@ -48,68 +80,8 @@ def read_tables(client: "redis.Redis", tables: Sequence[Table], lease_s: float) 
     if last is not None and not found:
         raise last
     at = max(snapshot.at for some in found.values() for snapshot, _ in some)
-    for table in tables:
-        some = found.get(table.name, [])
-        reading.snapshots[table.name] = join_snapshots(table.name, [snapshot for snapshot, _ in some], at)
-        reading.freshness[table.name] = join_freshness([each for _, each in some])
+    for name in (table.name for table in tables):
+        some = found.get(name, [(Snapshot(name, at, 0.0, None), Freshness({}, 0))])
+        reading.snapshots[name] = join([snapshot for snapshot, _ in some], table=name)
+        reading.freshness[name] = join([ages for _, ages in some])
     return reading
-
-
-def join_snapshots(table: str, parts: Sequence[Snapshot], at: float) -> Snapshot:
-    """Return the snapshot of a table; without parts, of one whose servers are all away."""
-    if len(parts) == 1:
-        return replace(parts[0], table=table)
-    if not parts:
-        return Snapshot(table, at, waiting_s=0.0, silent_s=None, counters=dict.fromkeys(COUNTERS, 0))
-
-    def of(name: str, join: Callable[[Iterable[Any]], Any]) -> Any:
-        return join([value for part in parts if (value := getattr(part, name)) is not None] or [None])
-
-    return Snapshot(
-        table=table,
-        at=at,
-        silent_s=of("silent_s", min),
-        is_capped=of("is_capped", any),
-        error=next((part.error for part in parts if part.error), ""),
-        hours=join_hours(parts),
-        counters=add_up(part.counters for part in parts),
-        lateness=add_up(part.lateness for part in parts),
-        late_s=sum(part.late_s for part in parts if part.late_s is not None),
-        **{name: of(name, max) for name in ("waiting_s", "overdue_s", "slow_s", "slow_at", "clock_error_s", "read_s")},
-        **{name: of(name, sum) for name in ("scheduled", "overdue", "failing")},
-        **{
-            name: of(name, max)
-            for name in ("committed_at", "missed_at", "paused_at", "may_be_replica", "replica_lag_s")
-        },
-    )
-
-
-def join_freshness(parts: Sequence[Freshness]) -> Freshness:
-    """Return the freshness of a table: no age is less than it is."""
-    if not parts:
-        return Freshness({}, 0)
-    names = parts[0].ages
-    known = {name: [age for part in parts if (age := part.ages[name]) is not None] for name in names}
-    counts = {
-        name: sum(getattr(part, name) for part in parts)
-        for name in ("never_refreshed", "promised", "within", "maybe_within")
-    }
-    return Freshness({name: max(ages, default=None) for name, ages in known.items()}, **counts)
-
-
-def join_hours(parts: Sequence[Snapshot]) -> list[str]:
-    """Add up the sums of each hour."""
-    sums: dict[str, list[float]] = {}
-    for text in (text for part in parts for text in part.hours):
-        if found := SUMS.fullmatch(text):
-            looked, over = sums.setdefault(found[1], [0.0, 0.0])
-            sums[found[1]] = [looked + float(found[2]), over + float(found[3])]
-    return [f"{hour} {looked:.6f} {over:.6f}" for hour, (looked, over) in sums.items()]
-
-
-def add_up(counts: Iterable[Mapping[Any, int]]) -> dict[Any, int]:
-    """Return the sum of counts."""
-    total: Counter[Any] = Counter()
-    for each in counts:
-        total.update(each)
-    return dict(total)

@@ -1,18 +1,14 @@
 """Capacity plan: load of each part, by the formulas of docs/capacity.md."""
 
 import math
-import re
-from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from rowcache_tasks.dispatch.backpressure import LINGER_S
-from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.errors.text import shorten
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Use of one part: microseconds of one core, or bytes of the network."""
 
     second: float = 0.0  # each second, also when idle
@@ -44,9 +40,6 @@ SPARE = 2  # dispatchers and worker processes at least: one may die
 MACHINE = "the machine"
 SMALLEST, LARGEST = 1e-9, 1e12  # limits of rows and seconds, so that every figure is finite
 
-GROUP = re.compile(r"([0-9.]+)([kM]?)@([0-9.]+)")
-MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -56,38 +49,37 @@ class Group:
     every_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """Rows to refresh, and reads that reach Redis."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Load of one part of a deployment."""
+
+    count: float  # processes, or cores of a server
+    busy: float  # share of the time; a worker process that waits for an answer is busy
+    cores: float  # processor time of the whole part; seconds a second
+    saturates_at: float  # factor of this load at which the part is always busy; its batches are full then
+
+
+class Batches(NamedTuple):
+    """Batches of one second."""
+
+    rows: float  # in each
+    per_s: float
+    looks_per_s: float
+    wait_s: float = 0.0  # time that a due row waits for a dispatcher, on average
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Rows to refresh, and the deployment that refreshes them; each figure is computed from these."""
 
     groups: tuple[Group, ...]
     row_bytes: float = 300.0  # JSON of a row, on average
     changed_share: float = 1.0  # refreshes that find a new value; 0 to 1
-    gets_per_s: float = 0.0
+    gets_per_s: float = 0.0  # that reach Redis
     tables: int = 1
     together: float = 1.0  # rows with the same due time, on average
-
-    @property
-    def rows(self) -> float:
-        """All rows."""
-        return sum(group.rows for group in self.groups)
-
-    @property
-    def refreshes_per_s(self) -> float:
-        """Refreshes a second."""
-        return sum(group.rows / group.every_s for group in self.groups)
-
-    def batch_cost(self, cost: Cost, rows: float) -> float:
-        """Return the use of a part for one batch."""
-        return cost.batch + rows * (cost.row + cost.byte * self.row_bytes + cost.changed * self.changed_share)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """Processes, settings and machines."""
-
-    dispatchers: int | None = None
-    processes: int | None = None  # processes of all workers; None, here and for dispatchers: as many as are needed
+    dispatchers: int | None = None  # None, here and for processes: as many as are needed
+    processes: int | None = None  # of all workers
     concurrency: int = 4  # processes of one worker
     batch_size: int = 500
     poll_interval_s: float = 0.05
@@ -99,6 +91,22 @@ class Deployment:
     readers: int = 0
     senders: int = 0
     fillers: int = 0
+
+    @property
+    def rows(self) -> float:
+        """All rows."""
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def refreshes_per_s(self) -> float:
+        """Refreshes a second."""
+        return sum(group.rows / group.every_s for group in self.groups)
+
+    @property
+    def full(self) -> Batches:
+        """Full batches."""
+        per_s = self.refreshes_per_s / self.batch_size
+        return Batches(self.batch_size, per_s, per_s)
 
     def needed(self, busy: float) -> int:
         """Return how many parts are needed when `busy` of them would be busy all the time."""
@@ -112,148 +120,115 @@ class Deployment:
         """Return the time of such work and its round trips; seconds."""
         return self.core_s(used_us) + TRIPS * self.round_trip_s
 
+    def batch_use(self, cost: Cost, rows: float) -> float:
+        """Return the use of a part for one batch."""
+        return cost.batch + rows * (cost.row + cost.byte * self.row_bytes + cost.changed * self.changed_share)
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Load of one part of a deployment."""
-
-    count: float  # processes, or cores of a server
-    busy: float  # share of the time; a worker process that waits for an answer is busy
-    cores: float  # processor time of the whole part; seconds a second
-    saturates_at: float  # factor of this load at which the part is always busy; its batches are full then
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """Batches of one second."""
-
-    rows: float
-    per_s: float
-    looks_per_s: float
-    wait_s: float = 0.0  # time that a due row waits for a dispatcher, on average
-
-    def use(self, cost: Cost, work: Workload) -> float:
+    def use(self, cost: Cost, made: Batches) -> float:
         """Return the use of a part in one second, without Cost.second."""
-        return self.looks_per_s * cost.look + self.per_s * work.batch_cost(cost, self.rows)
+        return made.looks_per_s * cost.look + made.per_s * self.batch_use(cost, made.rows)
 
+    def refresh_s(self, rows: float) -> float:
+        """Return how long a worker process needs for a batch; seconds."""
+        return self.takes_s(sum(self.batch_use(cost, rows) for cost in (WORKER_POOL, DATABASE, REDIS)))
 
-def fill_batches(work: Workload, on: Deployment, dispatchers: int) -> Batches:
-    """Return how full batches get (docs/capacity.md): longer cycles make fuller batches, and these longer cycles."""
-    together, pass_s, row_s = min(work.together, on.batch_size), on.takes_s(PASS_US), on.core_s(ROW_PASS_US)
+    @property
+    def dispatch_s(self) -> float:
+        """Time that a dispatcher needs for a full batch; seconds."""
+        rows = self.batch_size
+        return self.takes_s(self.batch_use(DISPATCHER, rows) + (REDIS.batch + REDIS.row * rows) / 2)
 
-    def after(cycle_s: float) -> tuple[float, float, float]:
-        missed = work.refreshes_per_s / together * cycle_s / dispatchers
-        moments = missed + math.exp(-missed)
-        batches = work.tables * -math.expm1(-missed / work.tables) + math.exp(-missed)
-        rows = min(on.batch_size, together * moments / batches)
-        behind = max(0.0, work.refreshes_per_s / rows * on.takes_s(START_US) - 0.5)
-        pause_s = min(on.poll_interval_s, LINGER_S * (1 + behind))
-        return pause_s + batches * (pass_s + rows * row_s), rows, cycle_s / dispatchers / 2 * missed / moments
+    @cached_property
+    def dispatcher_count(self) -> int:
+        """Dispatchers that there are, or are needed."""
+        return self.dispatchers or max(SPARE, self.needed(self.full.per_s * self.dispatch_s))
 
-    low, high = 0.0, on.poll_interval_s + (1 + work.tables) * (pass_s + on.batch_size * row_s)
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if after(middle)[0] > middle else (low, middle)
-    _, rows, wait_s = after(high)
-    return Batches(rows, work.refreshes_per_s / rows, dispatchers / on.poll_interval_s, wait_s)
+    @cached_property
+    def worker_counts(self) -> tuple[int, int]:
+        """Workers, and their processes, that there are, or are needed."""
+        if self.processes is not None:
+            return math.ceil(self.processes / self.concurrency), self.processes
+        refreshing = max(SPARE, self.needed(self.made.per_s * self.refresh_s(self.made.rows)))
+        fetching = self.needed(self.core_s(self.use(WORKER_MAIN, self.made) + WORKER_MAIN.second))
+        workers = max(math.ceil(refreshing / self.concurrency), fetching)
+        return workers, workers * self.concurrency
 
+    @cached_property
+    def made(self) -> Batches:
+        """Batches as full as they get (docs/capacity.md): longer cycles make fuller ones, and these longer cycles."""
+        rate, dispatchers, together = self.refreshes_per_s, self.dispatcher_count, min(self.together, self.batch_size)
+        pass_s, row_s = self.takes_s(PASS_US), self.core_s(ROW_PASS_US)
 
-def dispatch_s(work: Workload, on: Deployment) -> float:
-    """Return how long a dispatcher needs for a full batch; seconds."""
-    return on.takes_s(work.batch_cost(DISPATCHER, on.batch_size) + (REDIS.batch + REDIS.row * on.batch_size) / 2)
+        def after(cycle_s: float) -> tuple[float, float, float]:
+            missed = rate / together * cycle_s / dispatchers
+            moments = missed + math.exp(-missed)
+            batches = self.tables * -math.expm1(-missed / self.tables) + math.exp(-missed)
+            rows = min(self.batch_size, together * moments / batches)
+            behind = max(0.0, rate / rows * self.takes_s(START_US) - 0.5)
+            pause_s = min(self.poll_interval_s, LINGER_S * (1 + behind))
+            return pause_s + batches * (pass_s + rows * row_s), rows, cycle_s / dispatchers / 2 * missed / moments
 
+        low, high = 0.0, self.poll_interval_s + (1 + self.tables) * (pass_s + self.batch_size * row_s)
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if after(middle)[0] > middle else (low, middle)
+        _, rows, wait_s = after(high)
+        return Batches(rows, rate / rows, dispatchers / self.poll_interval_s, wait_s)
 
-def refresh_s(work: Workload, on: Deployment, rows: float) -> float:
-    """Return how long a worker process needs for a batch; seconds."""
-    return on.takes_s(sum(work.batch_cost(cost, rows) for cost in (WORKER_POOL, DATABASE, REDIS)))
+    def part(self, count: float, *costs: Cost, idle: int = 0, extra_us: float = 0.0, cycle_s: float = 0.0) -> Part:
+        """Return the load of a part that is idle beside its work `idle` times, and its limit with full batches.
 
-
-def count_processes(work: Workload, on: Deployment) -> tuple[int, int, int]:
-    """Return how many dispatchers, workers and worker processes there are, or are needed."""
-    dispatching = work.refreshes_per_s / on.batch_size * dispatch_s(work, on)
-    dispatchers = on.dispatchers or max(SPARE, on.needed(dispatching))
-    if on.processes is not None:
-        return dispatchers, math.ceil(on.processes / on.concurrency), on.processes
-    made = fill_batches(work, on, dispatchers)
-    refreshing = max(SPARE, on.needed(made.per_s * refresh_s(work, on, made.rows)))
-    fetching = on.needed(on.core_s(made.use(WORKER_MAIN, work) + WORKER_MAIN.second))
-    workers = max(math.ceil(refreshing / on.concurrency), fetching)
-    return dispatchers, workers, workers * on.concurrency
-
-
-def load_parts(
-    work: Workload, on: Deployment, made: Batches, dispatchers: int, workers: int, processes: int
-) -> dict[str, Part]:
-    """Return the load of each part, and its limit with full batches."""
-    full_per_s = work.refreshes_per_s / on.batch_size
-    full, gets_us = Batches(on.batch_size, full_per_s, full_per_s), work.gets_per_s * GET_US
-
-    def part(count: float, cost: Cost, seconds: int = 0, extra_us: float = 0.0, cycle_s: float = 0.0) -> Part:
-        """`cycle_s`: time for a full batch when it is not the processor that limits."""
-        cores = on.core_s(made.use(cost, work) + seconds * cost.second + extra_us)
-        at_most = full_per_s * cycle_s or on.core_s(full.use(cost, work) + extra_us)
+        `cycle_s`: time for a full batch when it is not the processor that limits.
+        """
+        seconds_us = idle * sum(cost.second for cost in costs) + extra_us
+        cores = self.core_s(sum(self.use(cost, self.made) for cost in costs) + seconds_us)
+        at_most = self.full.per_s * cycle_s or self.core_s(sum(self.use(cost, self.full) for cost in costs) + extra_us)
         return Part(count, cores / count, cores, count / at_most)
 
-    pool = part(processes, WORKER_POOL, cycle_s=refresh_s(work, on, full.rows))
-    parts = {
-        "dispatchers": part(dispatchers, DISPATCHER, cycle_s=dispatch_s(work, on)),
-        "worker main processes": part(workers, WORKER_MAIN, seconds=workers),
-        "worker processes": replace(pool, busy=made.per_s * refresh_s(work, on, made.rows) / processes),
-        "Redis": part(1, REDIS, seconds=1, extra_us=gets_us),
-        "database": part(on.database_cores, DATABASE),
-    }
-    if on.cores is not None:
-        cores = sum(part.cores for part in parts.values())
-        at_most = on.core_s(sum(full.use(cost, work) for cost in COSTS) + gets_us)
-        parts[MACHINE] = Part(on.cores, cores / on.cores, cores, on.cores / at_most)
-    return parts
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """Load of each part."""
+        (workers, processes), gets_us = self.worker_counts, self.gets_per_s * GET_US
+        pool = self.part(processes, WORKER_POOL, cycle_s=self.refresh_s(self.batch_size))
+        parts = {
+            "dispatchers": self.part(self.dispatcher_count, DISPATCHER, cycle_s=self.dispatch_s),
+            "worker main processes": self.part(workers, WORKER_MAIN, idle=workers),
+            "worker processes": replace(pool, busy=self.made.per_s * self.refresh_s(self.made.rows) / processes),
+            "Redis": self.part(1, REDIS, idle=1, extra_us=gets_us),
+            "database": self.part(self.database_cores, DATABASE),
+        }
+        if self.cores is not None:
+            cores, limit = sum(part.cores for part in parts.values()), self.part(self.cores, *COSTS, extra_us=gets_us)
+            parts[MACHINE] = replace(limit, busy=cores / self.cores, cores=cores)
+        return parts
 
-
-def make_plan(work: Workload, on: Deployment) -> dict[str, Any]:
-    """Return every figure of `rowcache plan --json` by its name; an infinite time: rows get later and later."""
-    dispatchers, workers, processes = count_processes(work, on)
-    made = fill_batches(work, on, dispatchers)
-    parts = load_parts(work, on, made, dispatchers, workers, processes)
-    first = min(parts, key=lambda name: parts[name].saturates_at)
-    limit = parts[first].saturates_at
-    late_s = made.wait_s + on.takes_s(START_US) + refresh_s(work, on, made.rows)
-    scheduling_s = work.rows / SCHEDULED_PER_S / on.speed
-    catch_up_s = work.rows / work.refreshes_per_s / limit
-    return {
-        "rows": work.rows,
-        "refreshes_per_s": work.refreshes_per_s,
-        **{field.name: getattr(work, field.name) for field in fields(work)},
-        "batch_size": on.batch_size,
-        "rows_per_batch": made.rows,
-        "batches_per_s": made.per_s,
-        "parts": parts,
-        "first_to_saturate": first,
-        "workers": workers,
-        "cores": sum(part.cores for name, part in parts.items() if name != MACHINE),
-        "late_s": late_s if limit > 1 else math.inf,
-        "queries_per_s": made.per_s,
-        "redis_bytes": work.rows * (MEMORY_PER_ROW + MEMORY_PER_BYTE * work.row_bytes),
-        "redis_receives_bytes_per_s": made.use(RECEIVED, work) + work.gets_per_s * GET_BYTES,
-        "redis_sends_bytes_per_s": made.use(SENT, work) + work.gets_per_s * work.row_bytes,
-        # As docs/deployment.md counts them ("Connection budget"), with one Flower.
-        "redis_connections": 9 * dispatchers + 8 * workers + 4 * processes + 40 + on.readers + 2 * on.senders,
-        "database_connections": processes + 4 * on.fillers,
-        "scheduling_s": scheduling_s,
-        "warm_up_s": max(scheduling_s + max(group.every_s for group in work.groups), catch_up_s),
-        "catch_up_s": catch_up_s,
-        "constants": MEASURED,
-    }
-
-
-def parse_group(text: str) -> Group:
-    """Read ROWS@SECONDS: 1000000@60, 10k@1.5, 1M@60. Raises ArgumentError."""
-    rows = every_s = 0.0
-    if match := GROUP.fullmatch(text):
-        with suppress(ValueError):
-            rows, every_s = float(match[1]) * MULTIPLES[match[2]], float(match[3])
-    if not (SMALLEST <= rows <= LARGEST and SMALLEST <= every_s <= LARGEST):
-        raise ArgumentError(
-            f"rows are {shorten(text)}: give ROWS@SECONDS, both from {SMALLEST:g} to {LARGEST:g}, "
-            "like 1000000@60, 1M@60 or 500@0.5"
-        )
-    return Group(rows, every_s)
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """Every figure of `rowcache plan --json` by its name; an infinite time: rows get later and later."""
+        parts, made, (workers, processes) = self.parts, self.made, self.worker_counts
+        first = min(parts, key=lambda name: parts[name].saturates_at)
+        limit = parts[first].saturates_at
+        scheduling_s = self.rows / SCHEDULED_PER_S / self.speed
+        catch_up_s = self.rows / self.refreshes_per_s / limit
+        given = ("rows", "refreshes_per_s", "groups", "row_bytes", "changed_share", "gets_per_s", "tables", "together")
+        return {name: getattr(self, name) for name in (*given, "batch_size")} | {
+            "rows_per_batch": made.rows,
+            "batches_per_s": made.per_s,
+            "parts": parts,
+            "first_to_saturate": first,
+            "workers": workers,
+            "cores": sum(part.cores for name, part in parts.items() if name != MACHINE),
+            "late_s": made.wait_s + self.takes_s(START_US) + self.refresh_s(made.rows) if limit > 1 else math.inf,
+            "queries_per_s": made.per_s,
+            "redis_bytes": self.rows * (MEMORY_PER_ROW + MEMORY_PER_BYTE * self.row_bytes),
+            "redis_receives_bytes_per_s": self.use(RECEIVED, made) + self.gets_per_s * GET_BYTES,
+            "redis_sends_bytes_per_s": self.use(SENT, made) + self.gets_per_s * self.row_bytes,
+            # As docs/deployment.md counts them ("Connection budget"), with one Flower.
+            "redis_connections": 9 * self.dispatcher_count
+            + (8 * workers + 4 * processes + 40 + self.readers + 2 * self.senders),
+            "database_connections": processes + 4 * self.fillers,
+            "scheduling_s": scheduling_s,
+            "warm_up_s": max(scheduling_s + max(group.every_s for group in self.groups), catch_up_s),
+            "catch_up_s": catch_up_s,
+            "constants": MEASURED,
+        }

@@ -13,8 +13,6 @@ from rowcache_tasks.schedule.process import DISPATCHER, WORKER, Process
 OURS = "rowcache"  # how the names of our beat scheduler begin, as a path and as an entry point
 OLD_CHANGE_S = 60.0  # a schedule change that has waited for longer is a fault
 MOST = 0.5  # a larger share of failing rows is a fault of the table, not of its rows
-
-
 LONG_LAG_S = 10.0  # a replica that is further behind is a fault of a table with "replica"
 REPLICA_REMEDY = "values may go back in time: name the primary, or set 'replica' on the table"
 
@@ -33,8 +31,13 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
     yield from dispatcher_problems(found)
     yield from worker_problems(found)
     yield from schedule_queue_problems(found)
-    yield from refresh_queue_problems(found)
-    share = found.busy_share
+    queue, allowed = found.names.refresh_queue, found.settings.max_queue
+    batches, share = found.length(queue), found.busy_share
+    if batches is not None and batches >= allowed and found.consumers(queue):
+        yield warn(
+            f"queue {queue}: {batches} batches wait, so dispatchers pause (rowcache_max_queue is "
+            f"{allowed}): start more workers"
+        )
     if share is not None and share > 1:
         yield warn(
             f"workers: the delays of the rows ask for {100 * share:.0f} % of what "
@@ -47,8 +50,8 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
         yield fail(f"{name} is connected and silent for over a minute: it hangs: restart it")
     for table in found.tables.values():
         yield from table_problems(table, found.max_overdue_s if max_overdue_s is None else max_overdue_s)
-        promise = found.promise(table.table)
-        if promise and promise.state != "kept" and promise.state:
+        promise = found.promises.get(table.table)
+        if promise and promise.state in {"at risk", "broken"}:
             level = fail if promise.state == "broken" else warn
             yield level(f"{show_text(table.table)}: {promise.describe()}: remove the cause, or promise less")
 
@@ -89,17 +92,6 @@ def worker_problems(found: Overview) -> Iterator[Finding]:
                 f"{'has' if len(without) == 1 else 'have'} no table {show_text(name)} in the settings, and hand its "
                 "batches back: restart with the settings of this machine, or name each deployment (rowcache_deployment)"
             )
-
-
-def refresh_queue_problems(found: Overview) -> Iterator[Finding]:
-    """Yield a full queue of batches."""
-    queue = found.names.refresh_queue
-    batches, allowed = found.length(queue), found.settings.max_queue
-    if batches is not None and batches >= allowed and found.consumers(queue):
-        yield warn(
-            f"queue {queue}: {batches} batches wait, so dispatchers pause (rowcache_max_queue is "
-            f"{allowed}): start more workers"
-        )
 
 
 def schedule_queue_problems(found: Overview) -> Iterator[Finding]:

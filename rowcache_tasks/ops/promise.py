@@ -1,9 +1,8 @@
 """Promise of a table: share of its rows within max_staleness, state and cause."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_count, show_duration
@@ -11,7 +10,6 @@ from rowcache_tasks.ops.freshness import Freshness
 from rowcache_tasks.ops.snapshot import Snapshot
 
 State = Literal["kept", "at risk", "broken"]
-SUMS = re.compile(r"([0-9]{1,9}) ([0-9]{1,15}\.[0-9]{6}) ([0-9]{1,15}\.[0-9]{6})")
 RISK_SHARE = 0.1  # share of max_staleness for which rows or batches may wait
 RISK_LATE = 0.75  # share of the rows that may be older by which this is a risk
 MANY = 10  # rows that may be older; of fewer, one makes too much of a difference
@@ -30,10 +28,6 @@ class Promise:
 
     hours: Sequence[Mapping[str, float]] = ()
     """Of a day: `hour` (Unix time of its beginning) and `achieved`, the mean of its seconds."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the fields."""
-        return asdict(self)
 
     def describe(self) -> str:
         """Return a phrase for people; empty while no row is scheduled."""
@@ -54,7 +48,7 @@ def judge(
     """
     if table.max_staleness_s is None or table.target is None:
         return None
-    hours, rows = read_hours(found.hours, found.at), freshness.promised
+    hours, rows = read_hours(found), freshness.promised
     if not rows:
         return Promise(table.max_staleness_s, table.target, None, None, "", hours)
     achieved = freshness.within / rows
@@ -125,14 +119,10 @@ def find_reason(table: Table, found: Snapshot) -> str:
     return "rows are due later than promised: scheduled before the promise (rowcache refresh), or after a longer delay"
 
 
-def read_hours(texts: Sequence[str], now: float) -> list[dict[str, float]]:
-    """Return the mean share of the rows that were within the promise, for each hour of a day that was looked at.
-
-    `texts`: hour since 1970, its seconds that were looked at, seconds of these for which a mean row was older.
-    """
-    hours = {}
-    for text in texts:
-        found = SUMS.fullmatch(text)
-        if found and now - 86400 < int(found[1]) * 3600 <= now and (aged_s := float(found[2])) > 0:
-            hours[int(found[1]) * 3600] = max(0.0, 1 - float(found[3]) / aged_s)
-    return [{"hour": hour, "achieved": achieved} for hour, achieved in sorted(hours.items())]
+def read_hours(found: Snapshot) -> list[dict[str, float]]:
+    """Return the mean share of the rows that were within the promise, for each hour of a day that was looked at."""
+    return [
+        {"hour": hour * 3600, "achieved": max(0.0, 1 - found.beyond_s[hour] / looked_s)}
+        for hour, looked_s in sorted(found.looked_s.items())
+        if found.at - 86400 < hour * 3600 <= found.at and looked_s > 0
+    ]

@@ -5,6 +5,7 @@ when a row has waited too long, claimed or not, and nothing was committed for as
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ STATE = (
 )
 REPLICA_FOR_S = 60.0
 HOURS = [f"hour:{hour}" for hour in range(24)]
+SUMS = re.compile(r"([0-9]{1,9}) ([0-9]{1,15}\.[0-9]{6}) ([0-9]{1,15}\.[0-9]{6})")
 SAMPLE = 100  # rows read of each table: the first in the schedule
 
 
@@ -41,8 +43,7 @@ class Snapshot:
 
     table: str
     at: float  # Unix time, seconds
-    waiting_s: float
-    """Seconds since the longest waiting row fell due, claimed or not; a failing row waits for its next try."""
+    waiting_s: float  # seconds since the longest waiting row fell due, claimed or not; a failing row: for its next try
     silent_s: float | None  # seconds since the last commit; None: never, or before a step back of the clock of Redis
     is_capped: bool = False  # whether the cap of the table, max_rate, has just held back rows that are due
     paused_at: float | None = None  # Unix time of the pause, seconds, when no row counts as waiting; None: not paused
@@ -54,18 +55,16 @@ class Snapshot:
     committed_at: float | None = None  # when the last value was accepted; None: never
     slow_s: float = 0.0  # how long a slow read of its rows took in the last five minutes; 0: none was slow
     slow_at: float = 0.0  # Unix time of the commit of that read
-    hours: Sequence[str] = ()
-    """Of a table with a promise: the sums that dispatchers note for each hour of a day, as texts."""
+    looked_s: Mapping[int, float] = field(default_factory=dict)
+    """Of a table with a promise: hour since 1970 -> seconds of it in which dispatchers have looked at the ages."""
+    beyond_s: Mapping[int, float] = field(default_factory=dict)  # hour -> seconds of these that a mean row was older
     missed_at: float | None = None  # when a dispatcher found its promise broken last; None: never
-    clock_error_s: float = 0.0
-    """Seconds by which a value may be older than its age says, after a step back of the clock of Redis."""
+    clock_error_s: float = 0.0  # by which a value may be older than its age says, after a step back of Redis' clock
     may_be_replica: bool = False  # whether its settings have "replica"
-    replica_lag_s: float | None = None
-    """How far a replica of the database that its rows are read from is behind; infinite: unknown; None: no replica."""
+    replica_lag_s: float | None = None  # of the database that its rows are read from; infinite: unknown; None: none
     read_s: float = 0.0  # of a table with a promise: mean time from the beginning of a read to its commit, seconds
-    counters: Mapping[str, int] = field(default_factory=dict)  # the COUNTERS since the statistics began
-    lateness: Mapping[int, int] = field(default_factory=dict)
-    """Class -> how many rows were committed within 2^(class / 4) milliseconds of being due."""
+    counters: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))  # since these began
+    lateness: Mapping[int, int] = field(default_factory=dict)  # class -> rows committed within 2^(class / 4) ms of due
     late_s: float | None = None  # sum of the lateness of all of them; None: not counted
 
     @property
@@ -168,6 +167,7 @@ def make_snapshot(
     # A row counts as waiting since the end of the last pause.
     longest_s = math.inf if resumed_at is None else max(0.0, now - resumed_at)
     failures = filter(None, sample[3])
+    hours = [sums for text in state[len(STATE) :] if (sums := SUMS.fullmatch((text or b"").decode(errors="replace")))]
     return Snapshot(
         table=table.name,
         at=now,
@@ -183,7 +183,8 @@ def make_snapshot(
         committed_at=committed_at,
         slow_at=parse_time(slow_at) or 0.0,
         slow_s=parse_count(slow_ms) / 1000 if now - (parse_time(slow_at) or 0.0) < SLOW_FOR_S else 0.0,
-        hours=[text.decode(errors="replace") for text in state[len(STATE) :] if text],
+        looked_s={int(hour[1]): float(hour[2]) for hour in hours},
+        beyond_s={int(hour[1]): float(hour[3]) for hour in hours},
         missed_at=parse_time(missed),
         clock_error_s=clock_error(now, clock, step, table.max_staleness_s or 0.0),
         read_s=parse_time(read, 0.0) or 0.0,

@@ -22,7 +22,7 @@ def look(deployment):
     with connect(url, "operator") as client:
 
         def state():
-            found = read_overview(client, settings).promise("inv")
+            found = read_overview(client, settings).promises.get("inv")
             if state.seen[-1:] != [(found.state, found.cause)]:
                 state.seen.append((found.state, found.cause))
             return found.state

@@ -22,7 +22,7 @@ COMMANDS = {
     "explain": "explain",
     **dict.fromkeys(("doctor", "health", "metrics"), "health"),
     **dict.fromkeys(("dispatch", "follow"), "process"),
-    "grow": "grow",
+    "grow": "schedule",
     "plan": "plan",
     "init": "init",
 }

@@ -1,6 +1,5 @@
 """Command audit: cached rows compared with the database."""
 
-import sys
 import time
 from collections import Counter
 from typing import Any
@@ -9,8 +8,8 @@ import click
 import redis
 
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
-from rowcache_tasks.ops.cli.access import Access, open_access
-from rowcache_tasks.ops.cli.command import command, json_option, limit_option, say_lines, show_progress, table_argument
+from rowcache_tasks.ops.cli.access import Access
+from rowcache_tasks.ops.cli.command import Result, TableCommand, command, number_option, show_progress
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.reason import Reason, reason_of
 from rowcache_tasks.schedule.row_state import finite
@@ -28,37 +27,20 @@ TITLES: dict[Kind, str] = {
 }
 
 
-@command("audit inv --sample 5000")
-@table_argument
-@click.option(
-    "--sample",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="Rows to compare, chosen by chance; all, and values without a row, if there are no more.",
+@command("audit inv --sample 5000", cls=TableCommand)
+@number_option(
+    "--sample", 1, 1000, "Rows to compare, chosen by chance; all, and values without a row, if there are no more."
 )
-@click.option(
-    "--grace",
-    type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How much older than its interval a value may be.",
-)
-@limit_option(0, 100, "Rows to list.")
-@json_option
-def audit(table: str, sample: int, grace: float, limit: int, as_json: bool) -> None:
+@number_option("--grace", 0, 1.0, "How much older than its interval a value may be.", "SECONDS")
+@number_option("--limit", 0, 100, "Rows to list.")
+def audit(access: Access, table: str, sample: int, grace: float, limit: int) -> Result:
     """Compare cached rows of TABLE with the database. Names those that are wrong. Changes nothing.
 
     Exit status 1 if a row is older than promised, missing, should not be there, or cannot be read.
     """
-    with open_access() as access:
-        found = Audit(access, table, grace, limit)
-        found.run(sample)
-    say_lines(found, as_json)
-    if found.wrong:
-        sys.exit(1)
+    found = Audit(access, table, grace, limit)
+    found.run(sample)
+    return Result(found.lines(), found.as_json(), is_good=not found.wrong)
 
 
 def compared_text(compared: Compared, reason: Reason) -> str:
@@ -129,7 +111,6 @@ class Audit:
     def as_json(self) -> dict[str, Any]:
         """Return every figure. `consistent`: share of the compared rows that are not wrong."""
         return {
-            "table": self.table.name,
             "compared": self.compared,
             "wrong": self.wrong,
             "consistent": 1 - self.wrong / self.compared if self.compared else None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,7 +18,7 @@ from rowcache_tasks.celery.application import COMMAND, applications, settings_of
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import show_count
-from rowcache_tasks.ops.cli.access import FailedError
+from rowcache_tasks.ops.cli.access import FailedError, open_access
 
 
 class RowIdCommand(click.Command):
@@ -52,15 +52,16 @@ class TableName(click.ParamType):  # type: ignore[type-arg]  # not generic in ol
         return [CompletionItem(name) for name in tables if name.startswith(incomplete)]
 
 
-table_argument = click.argument("table", type=TableName())
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+TABLE = click.Argument(["table"], type=TableName())
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object.")
+table_argument = click.argument("table", type=TABLE.type)
+json_option = click.option(*JSON.opts, JSON.name, is_flag=True, help=JSON.help)
 
 
-def limit_option(least: int, default: int, text: str) -> Callable[[Any], Any]:
-    """Return the option --limit."""
-    return click.option(
-        "--limit", type=click.IntRange(min=least), default=default, show_default=True, metavar="N", help=text
-    )
+def number_option(name: str, least: int, default: float, text: str, unit: str = "N") -> Callable[[Any], Any]:
+    """Return an option for a number: a whole one N, or one with a unit."""
+    kind = click.IntRange if unit == "N" else click.FloatRange
+    return click.option(name, type=kind(min=least), default=default, show_default=True, metavar=unit, help=text)
 
 
 def command(*examples: str, cls: type[click.Command] = click.Command) -> Callable[[Any], Any]:
@@ -91,17 +92,35 @@ def page(lines: Iterable[str]) -> None:
     click.echo_via_pager(f"\n{wrapped(line)}" if number else wrapped(line) for number, line in enumerate(lines))
 
 
-def say_lines(found: Any, as_json: bool) -> None:
-    """Print `found.lines()`, or `found.as_json()` as an object."""
-    for line in () if as_json else found.lines():
-        say(line)
-    if as_json:
-        click.echo(json.dumps(found.as_json()))
+class Result(NamedTuple):
+    """Result of a command."""
+
+    lines: Iterable[str]  # for people
+    figures: dict[str, Any]  # for --json
+    is_good: bool = True  # exit status 0, else 1
 
 
-def tell(as_json: bool, line: str, /, **figures: Any) -> None:
-    """Print the result of a change: a line, or an object."""
-    click.echo(json.dumps(figures) if as_json else line)
+class TableCommand(click.Command):
+    """Command on TABLE with --json: its function gets settings and clients as `access`, and returns a Result."""
+
+    def __init__(self, name: str | None, *, params: list[click.Parameter], **options: Any) -> None:
+        super().__init__(name, params=[TABLE, *params, JSON], **options)
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the function, and print its result."""
+        as_json, table = ctx.params.pop("as_json"), ctx.params["table"]
+        with open_access() as access:
+            ctx.params["access"] = access
+            result: Result = super().invoke(ctx)
+        if as_json:
+            click.echo(json.dumps({"table": table} | result.figures))
+        for line in () if as_json else result.lines:
+            say(line)
+        ctx.exit(not result.is_good)
+
+
+class RowIdTableCommand(RowIdCommand, TableCommand):
+    """TableCommand of which an argument may begin with a minus sign."""
 
 
 LINE_S = 5.0  # time between two lines without a bar

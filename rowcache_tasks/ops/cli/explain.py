@@ -9,8 +9,8 @@ import msgspec
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
-from rowcache_tasks.ops.cli.access import Access, open_access
-from rowcache_tasks.ops.cli.command import RowIdCommand, command, json_option, say_lines, table_argument
+from rowcache_tasks.ops.cli.access import Access
+from rowcache_tasks.ops.cli.command import Result, RowIdTableCommand, command
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue
 from rowcache_tasks.ops.reason import Reason, ago, describe_claim, next_try, reason_of
@@ -68,7 +68,6 @@ class Explanation:
         """Return every fact; None: not known, or there is none."""
         row, found, reason = self.row, self.found, self.reason
         return {
-            "table": self.table.name,
             "row_id": row.row_id,
             "reason": reason.name,
             "text": one_line(reason.text),
@@ -150,19 +149,15 @@ class Explanation:
         return f"{outcome.outcome} {ago(self.row, outcome.at)}" + (f" ({outcome.reason})" if outcome.reason else "")
 
 
-@command("explain inv 42", cls=RowIdCommand)
-@table_argument
+@command("explain inv 42", cls=RowIdTableCommand)
 @click.argument("row_id")
-@json_option
-def explain(table: str, row_id: str, as_json: bool) -> None:
+def explain(access: Access, table: str, row_id: str) -> Result:
     """Name the reason for the state of a row of TABLE. Prints all that is known about it.
 
     Changes nothing. Each outcome of the row is noted for an hour from then on.
     """
-    with open_access() as access:
-        chosen = access.settings.table(table)
-        found = read_explanation(access, chosen, parse_row_id(row_id))
-    say_lines(found, as_json)
+    found = read_explanation(access, access.settings.table(table), parse_row_id(row_id))
+    return Result(found.lines(), found.as_json())
 
 
 def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:

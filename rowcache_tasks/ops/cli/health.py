@@ -10,7 +10,7 @@ from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.errors import MissingExtraError
 from rowcache_tasks.errors.text import one_line, show_count
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
-from rowcache_tasks.ops.cli.command import command, json_option, say, tell
+from rowcache_tasks.ops.cli.command import command, json_option, say
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.ops.finding import warn
 from rowcache_tasks.ops.overview import Overview, read_overview
@@ -60,6 +60,7 @@ def health(max_overdue: float | None, liveness: bool, as_json: bool) -> None:
 
 def check_liveness(max_overdue_s: float | None, as_json: bool) -> None:
     """Print one line; raise FailedError if nothing of any table was committed while the servers answer."""
+    is_good, text = None, ""
     try:
         with open_access() as access:
             found = read_overview(access.client, access.settings, with_clients=False)
@@ -67,18 +68,18 @@ def check_liveness(max_overdue_s: float | None, as_json: bool) -> None:
             is_bad = is_halted([*found.tables.values()], limit_s)
             if is_bad and access.broker and access.broker.read() is None:
                 raise FailedError(access.broker.error)
+        is_good, text = not is_bad, describe(found)
+        if is_bad:
+            shown = "; ".join(table.describe() for table in found.tables.values() if table.is_stalled(limit_s))
+            text = f"stalled for over {limit_s:g} s: {shown}: are workers and dispatchers running?"
     except FailedError as error:
         text = one_line(error.message)
-        tell(as_json, f"not known: {text}", ok=None, text=text)
-        return
-    if is_bad:
-        shown = "; ".join(table.describe() for table in found.tables.values() if table.is_stalled(limit_s))
-        text = f"stalled for over {limit_s:g} s: {shown}: are workers and dispatchers running?"
-        if not as_json:
-            raise FailedError(text)
-        tell(as_json, "", ok=False, text=text)
-        sys.exit(1)
-    tell(as_json, f"ok: {describe(found)}", ok=True, text=describe(found))
+    if as_json:
+        click.echo(json.dumps({"ok": is_good, "text": text}))
+        sys.exit(is_good is False)
+    if is_good is False:
+        raise FailedError(text)
+    click.echo(f"{'ok' if is_good else 'not known'}: {text}")
 
 
 def describe(found: Overview) -> str:

@@ -1,20 +1,22 @@
 """Command plan: load and limits, as a table or as JSON."""
 
 import math
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
 import msgspec
 
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE, load_settings
-from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import align, shorten, show_duration, show_text
 from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_access
 from rowcache_tasks.ops.cli.command import command, json_option
 from rowcache_tasks.ops.cli.sample import sample_workload
 from rowcache_tasks.ops.overview import read_overview
-from rowcache_tasks.ops.plan import GET_US, MACHINE, Deployment, Workload, make_plan, parse_group
+from rowcache_tasks.ops.plan import GET_US, LARGEST, MACHINE, MEASURED, SMALLEST, Group, Plan
 
 HEADER = ("PART", "COUNT", "BUSY", "CORES", "SATURATES AT")
 WIDTHS = (22, 9, 8, 9, 16)
@@ -25,6 +27,8 @@ LIMITS = {
     MACHINE: "it has no more cores",
 }
 """Parts that more processes do not help."""
+GROUP = re.compile(r"([0-9.]+)([kM]?)@([0-9.]+)")
+MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
 WHOLE = click.IntRange(min=1)
 MAX_CONNECTIONS = 100  # default of PostgreSQL
 SMALL_SHARE = 0.25  # share of a full batch; below it, most of the cost is the batch and not its rows
@@ -46,8 +50,10 @@ def number(*names: str, low: float, high: float = 1e12, **options: Any) -> Calla
 @click.option("--from-redis", is_flag=True, help="Read rows, intervals, sizes and shares from the live deployment.")
 @click.option("--table", "names", multiple=True, help="With --from-redis: only this table; may be repeated.")
 @number("--bytes", "row_bytes", low=1e-9, help="JSON of a row on average.  [default: 300]")
-@number("--changed", low=0, high=100, help="Percent of refreshes that find a new value.  [default: 100]")
-@number("--gets", low=0, default=0, help="GETs a second that reach Redis.  [default: 0]")
+@number(
+    "--changed", "changed_share", low=0, high=100, help="Percent of refreshes that find a new value.  [default: 100]"
+)
+@number("--gets", "gets_per_s", low=0, default=0, help="GETs a second that reach Redis.  [default: 0]")
 @number("--tables", low=1, high=1e9, type=WHOLE, help="Entries of rowcache_tables.  [default: 1]")
 @number("--together", low=1, help="Rows due at the same moment, on average.  [default: 1]")
 @number("--dispatchers", low=1, high=1e9, type=WHOLE, help="Number of dispatchers.  [default: as many as are needed]")
@@ -55,7 +61,7 @@ def number(*names: str, low: float, high: float = 1e12, **options: Any) -> Calla
 @number("--concurrency", low=1, high=1e9, type=WHOLE, default=4, show_default=True, help="Processes of one worker.")
 @number("--batch-size", low=1, high=MAX_BATCH_SIZE, type=int, help="[default: that of the settings]")
 @number("--utilisation", low=1, high=100, default=60, show_default=True, help="Percent a part may be busy.")
-@number("--latency", low=0, default=0.3, show_default=True, help="Round trip between machines; ms.")
+@number("--latency", "round_trip_s", low=0, default=0.3, show_default=True, help="Round trip between machines; ms.")
 @number("--database-cores", low=1e-9, default=4, show_default=True, help="Cores of the database for this.")
 @number("--cores", low=1, help="Cores of one machine that runs everything.")
 @number("--readers", low=0, high=1e9, type=int, default=0, help="Threads that read at the same time.")
@@ -69,56 +75,62 @@ def plan(rows: tuple[str, ...], as_json: bool, **options: Any) -> None:
     ROWS are refreshed every SECONDS: 1000000@60 10k@1 is a million rows every 60 s and ten thousand every second. Needs
     neither Redis nor database.
     """
-    on = read_deployment(options)
-    made = make_plan(read_workload(rows, options), on)
-    made["advice"], made["measured"] = advise(made, on), {}
+    made = read_plan(rows, options)
+    shown = made.figures | {"advice": advise(made), "measured": {}}
     if options["from_redis"]:
         with open_access() as access:
-            made["measured"] = read_overview(access.client, access.settings, with_clients=False).loads
-    click.echo(msgspec.json.encode(made) if as_json else "\n".join(lay_out(made, on)))
+            shown["measured"] = read_overview(access.client, access.settings, with_clients=False).loads
+    click.echo(msgspec.json.encode(shown) if as_json else "\n".join(lay_out(made, shown)))
 
 
-def read_workload(rows: tuple[str, ...], options: dict[str, Any]) -> Workload:
-    """Combine the rows given with those of the live deployment; an option overrides the value found."""
+def read_plan(rows: tuple[str, ...], options: dict[str, Any]) -> Plan:
+    """Combine the options with the live deployment, and with the settings where there are any; an option comes first.
+
+    Rows that are given are added to those of the live deployment.
+    """
     if not rows and not options["from_redis"]:
         raise click.UsageError("give ROWS@SECONDS, like 1000000@60, or --from-redis")
     if options["names"] and not options["from_redis"]:
         raise click.UsageError("--table is for --from-redis")
+    groups, found = tuple(map(parse_group, rows)), dict[str, Any]()
     try:
-        groups = tuple(map(parse_group, rows))
-    except ArgumentError as error:
-        raise MistypedError(str(error)) from error
-    found: dict[str, Any] = {}
+        settings = load_settings()
+        found = {"batch_size": settings.batch_size, "poll_interval_s": settings.poll_interval_s}
+    except ConfigError as error:
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise FailedError(str(error)) from error
     if options["from_redis"]:
         with open_access() as access:
             names = options["names"] or tuple(access.settings.tables)
             tables = [access.settings.table(name) for name in dict.fromkeys(names)]
-            found = sample_workload(access.client, [part for table in tables for part in table.parts]) | {
-                "tables": len(access.settings.tables)
-            }
-            groups += found.pop("groups")
-    given = {name: options[name] for name in ("row_bytes", "tables", "together") if options[name] is not None}
-    if options["changed"] is not None:
-        given["changed_share"] = options["changed"] / 100
-    return Workload(**found | given, groups=groups, gets_per_s=options["gets"])
+            found |= sample_workload(access.client, [part for table in tables for part in table.parts])
+            found["tables"] = len(access.settings.tables)
+    found["groups"] = found.get("groups", ()) + groups
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {name: given[name] / 100 for name in ("changed_share", "utilisation") if name in given}
+    given |= {"round_trip_s": given["round_trip_s"] / 1000}
+    return Plan(**found | {name: given[name] for name in Plan.__dataclass_fields__ if name in given})
 
 
-def read_deployment(options: dict[str, Any]) -> Deployment:
-    """Combine the options with the settings, or with their defaults where there is no configuration yet."""
-    given = {name: options[name] for name in Deployment.__dataclass_fields__ if options.get(name) is not None}
-    try:
-        settings = load_settings()
-        given = {"batch_size": settings.batch_size, "poll_interval_s": settings.poll_interval_s} | given
-    except ConfigError as error:
-        if not isinstance(error.__cause__, ModuleNotFoundError):
-            raise FailedError(str(error)) from error
-    return Deployment(**given | {"utilisation": options["utilisation"] / 100}, round_trip_s=options["latency"] / 1000)
+def parse_group(text: str) -> Group:
+    """Read ROWS@SECONDS: 1000000@60, 10k@1.5, 1M@60. Raises MistypedError."""
+    rows = every_s = 0.0
+    if match := GROUP.fullmatch(text):
+        with suppress(ValueError):
+            rows, every_s = float(match[1]) * MULTIPLES[match[2]], float(match[3])
+    if not (SMALLEST <= rows <= LARGEST and SMALLEST <= every_s <= LARGEST):
+        raise MistypedError(
+            f"rows are {shorten(text)}: give ROWS@SECONDS, both from {SMALLEST:g} to {LARGEST:g}, "
+            "like 1000000@60, 1M@60 or 500@0.5"
+        )
+    return Group(rows, every_s)
 
 
-def advise(made: dict[str, Any], on: Deployment) -> list[str]:
+def advise(made: Plan) -> list[str]:
     """Return conclusions from the figures, the most important first."""
-    parts, first = made["parts"], made["first_to_saturate"]
-    limit, redis = parts[first].saturates_at, parts["Redis"]
+    parts, shown = made.parts, made.figures
+    first = shown["first_to_saturate"]
+    limit = parts[first].saturates_at
     lines = [f"first to saturate: {first}, at {limit:.1f} times this load"]
     if limit < 1:
         lines = [f"too much: {first} can do {limit:.3g} of this load; rows get later and later"]
@@ -128,52 +140,56 @@ def advise(made: dict[str, Any], on: Deployment) -> list[str]:
     else:
         lines.append(f"with more processes: {wall} is the limit, at {parts[wall].saturates_at:.1f} times this load")
     lines += [
-        f"{name}: {100 * part.busy:.0f} % busy, more than the {100 * on.utilisation:.0f} % asked for"
+        f"{name}: {100 * part.busy:.0f} % busy, more than the {100 * made.utilisation:.0f} % asked for"
         for name, part in parts.items()
-        if part.busy > on.utilisation
+        if part.busy > made.utilisation
     ]
-    if made["database_connections"] >= MAX_CONNECTIONS:
-        lines.append(f"database: {made['database_connections']} connections; the default max_connections is 100")
-    rows, size = made["rows_per_batch"], made["batch_size"]
+    if shown["database_connections"] >= MAX_CONNECTIONS:
+        lines.append(f"database: {shown['database_connections']} connections; the default max_connections is 100")
+    rows, size = made.made.rows, made.batch_size
     if rows < SMALL_SHARE * size and max(part.busy for part in parts.values()) > SMALL_SHARE:
         lines.append(f"batches hold {rows:.1f} of {size} rows: twice the load costs less than twice as much")
-    if made["gets_per_s"] * GET_US / 1e6 / on.speed > redis.cores / 2:
+    if made.core_s(made.gets_per_s * GET_US) > parts["Redis"].cores / 2:
         lines.append("most of the time of Redis goes to GETs: use a near cache")
-    if made["catch_up_s"] > 2 * max(group.every_s for group in made["groups"]):
-        lines.append(f"after an outage every row is fresh only {show_duration(made['catch_up_s'])} later")
+    if shown["catch_up_s"] > 2 * max(group.every_s for group in made.groups):
+        lines.append(f"after an outage every row is fresh only {show_duration(shown['catch_up_s'])} later")
     return lines
 
 
-def lay_out(made: dict[str, Any], on: Deployment) -> list[str]:
+def lay_out(made: Plan, shown: dict[str, Any]) -> list[str]:
     """Return the parts as a table, the other figures as lines, and the advice."""
     rows = [
         (name, f"{part.count:g}", f"{100 * part.busy:.0f} %", f"{part.cores:.2f}", f"{part.saturates_at:.1f} times")
-        for name, part in made["parts"].items()
+        for name, part in made.parts.items()
     ]
-    late_s, changed = made["late_s"], 100 * made["changed_share"]
-    figures = {
-        "rows": f"{made['rows']:,.0f}, JSON {show_bytes(made['rows'] * made['row_bytes'])}",
-        "refreshes": f"{made['refreshes_per_s']:,.1f} a second, {changed:.0f} % of them find a new value",
-        "batches": f"{made['batches_per_s']:,.1f} a second, {made['rows_per_batch']:,.1f} of {on.batch_size} rows each",
-        "workers": f"{made['workers']}, with --concurrency={on.concurrency}",
-        "processors": f"{made['cores']:.2f} cores in all, servers included",
-        "lateness": "rows get later and later"
+    late_s = shown["late_s"]
+    late = (
+        "rows get later and later"
         if math.isinf(late_s)
-        else f"{show_duration(late_s)} on average from due to committed",
-        "database": f"{made['queries_per_s']:,.1f} SELECTs a second, {made['database_connections']:,} connections",
-        "Redis": f"{show_bytes(made['redis_bytes'])} of memory, {made['redis_connections']:,} connections at most",
-        "network of Redis": f"receives {show_bytes(made['redis_receives_bytes_per_s'])}/s, "
-        f"sends {show_bytes(made['redis_sends_bytes_per_s'])}/s",
-        "warm-up": f"{show_duration(made['warm_up_s'])}, "
-        f"{show_duration(made['scheduling_s'])} of it for schedule-table",
-        "after an outage": f"every row is fresh {show_duration(made['catch_up_s'])} later, if all are due",
-        "constants": made["constants"],
+        else f"{show_duration(late_s)} on average from due to committed"
+    )
+    per_s, size, changed = made.made.per_s, made.batch_size, 100 * made.changed_share
+    receives, sends = (show_bytes(shown[f"redis_{way}_bytes_per_s"]) for way in ("receives", "sends"))
+    figures = {
+        "rows": f"{made.rows:,.0f}, JSON {show_bytes(made.rows * made.row_bytes)}",
+        "refreshes": f"{made.refreshes_per_s:,.1f} a second, {changed:.0f} % of them find a new value",
+        "batches": f"{per_s:,.1f} a second, {made.made.rows:,.1f} of {size} rows each",
+        "workers": f"{shown['workers']}, with --concurrency={made.concurrency}",
+        "processors": f"{shown['cores']:.2f} cores in all, servers included",
+        "lateness": late,
+        "database": f"{per_s:,.1f} SELECTs a second, {shown['database_connections']:,} connections",
+        "Redis": f"{show_bytes(shown['redis_bytes'])} of memory, {shown['redis_connections']:,} connections at most",
+        "network of Redis": f"receives {receives}/s, sends {sends}/s",
+        "warm-up": f"{show_duration(shown['warm_up_s'])}, "
+        f"{show_duration(shown['scheduling_s'])} of it for schedule-table",
+        "after an outage": f"every row is fresh {show_duration(shown['catch_up_s'])} later, if all are due",
+        "constants": MEASURED,
     }
-    for name, load in made["measured"].items():
+    for name, load in shown["measured"].items():
         limit = "an unknown number" if load.capacity is None else f"{load.capacity:,.0f}"
         figures[f"measured {show_text(name)}"] = f"{load.demand:,.1f} of {limit} of refreshes a second"
     lines = [align(cells, WIDTHS) for cells in [HEADER, *rows]]
-    return [*lines, "", *(f"{name:<16}  {value}" for name, value in figures.items()), "", *made["advice"]]
+    return [*lines, "", *(f"{name:<16}  {value}" for name, value in figures.items()), "", *shown["advice"]]
 
 
 def show_bytes(count: float) -> str:

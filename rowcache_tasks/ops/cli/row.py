@@ -17,7 +17,7 @@ from rowcache_tasks.ops.cli.command import (
     TableName,
     command,
     json_option,
-    limit_option,
+    number_option,
     page,
     show_progress,
     table_argument,
@@ -75,7 +75,7 @@ READ = 10_000  # failing rows of one table that are read to find the worst
 
 @command("errors inv --limit 5", "errors inv --release")
 @click.argument("table", type=TableName(), required=False)
-@limit_option(1, 20, "Rows of each table to list.")
+@number_option("--limit", 1, 20, "Rows of each table to list.")
 @click.option("--release", is_flag=True, help="Make all failing rows due now, listed or not.")
 @json_option
 def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
@@ -83,8 +83,7 @@ def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
     listed: dict[str, Any] = {}
     shown: list[str] = []
     with open_access() as access:
-        settings = access.settings
-        for one in [settings.table(table)] if table else settings.tables.values():
+        for one in [access.settings.table(table)] if table else access.settings.tables.values():
             count: Any = sum(int(access.client.hlen(part.keys.failures)) for part in one.parts)
             worst, searched = find_worst(access, one, limit)
             shown += failure_lines(one.name, count, searched, worst, access.client.time()[0])
@@ -151,7 +150,7 @@ def order_options(command: Any) -> Any:
 @table_argument
 @order_options
 @click.option("--prefix", default="", help="Only rows whose id begins so.")
-@limit_option(0, 20, "Rows to list; 0: all.")
+@number_option("--limit", 0, 20, "Rows to list; 0: all.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def rows(table: str, order: str | None, prefix: str, limit: int, as_json: bool) -> None:
     """List rows of TABLE; in no order unless one is given. Memory does not depend on the size of the table."""

@@ -21,7 +21,7 @@ MAX_GROUPS = 300  # from a millisecond to years
 
 
 def sample_workload(client: "redis.Redis", tables: Sequence[Table]) -> dict[str, Any]:
-    """Return `groups` of a Workload, and other fields where known. Raises ArgumentError without scheduled rows."""
+    """Return `groups` of a Plan, and other fields where known. Raises ArgumentError without scheduled rows."""
     groups = tuple(group for table in tables for group in count_groups(client, table))
     if not groups:
         names = ", ".join(repr(table.name) for table in tables)

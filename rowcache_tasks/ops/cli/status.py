@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -71,24 +71,10 @@ class Status:
         """Return the header, and the line of each table; the first column fits the names of the tables."""
         return self._align([HEADER, *map(self._cells, self.now.tables.values())], WIDTHS)
 
-    def age_lines(self) -> list[str]:
-        """Return the ages of the values of each table, below a header."""
-        rows = [
-            (
-                show_text(name),
-                *(NONE if age is None else show_duration(age) for age in found.ages.values()),
-                show_number(found.never_refreshed),
-                show_number(table.committed),
-                "never" if table.committed_at is None else show_duration(max(0.0, table.at - table.committed_at)),
-            )
-            for name, found in self.now.freshness.items()
-            for table in [self.now.tables[name]]
-        ]
-        return self._align([AGES, *rows], AGE_WIDTHS)
-
     def page(self) -> list[str]:
         """Return both tables, and the notes."""
-        return [*self.lines(), *self.age_lines(), *self.notes()]
+        ages = [AGES, *map(self._age_cells, self.now.tables.values())]
+        return [*self.lines(), *self._align(ages, AGE_WIDTHS), *self._notes()]
 
     def _align(self, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
         longest = max((len(name) for name, *_ in rows if len(name) <= MAX_NAME), default=0)
@@ -100,19 +86,20 @@ class Status:
             lines.append(align(["" if len(name) > MAX_NAME else name, *cells], widths))
         return lines
 
-    def notes(self) -> list[str]:
-        """Return the lines below the table: processes, queues, and each problem with its remedy."""
+    def _notes(self) -> list[str]:
+        """Return the lines below the tables: each problem with its remedy, processes, queues."""
         found = self.now
         alive = [show_count(len(found.alive(kind)), kind) for kind in (DISPATCHER, WORKER)]
-        lines = [f"{level.upper():<4}  {one_line(text)}" for level, text in self.problems]
-        lines.append(f"alive: {', '.join(alive)}")
+        notes = [f"{level.upper():<4}  {one_line(text)}" for level, text in self.problems]
+        notes.append(f"alive: {', '.join(alive)}")
         if load := found.describe_load():
-            lines.append(f"load: {load}")
+            notes.append(f"load: {load}")
         if found.broker_error:
-            lines.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
+            notes.append(f"queue: unknown: {one_line(found.broker_error, COLUMNS - 16)}")
         elif found.queues is not None:
-            lines += [describe_queue(found, name) for name in found.names.queues]
-        return [click.wrap_text(line, COLUMNS, subsequent_indent="      ") for line in lines]
+            notes += [describe_queue(found, name) for name in found.names.queues]
+        wrapped = [click.wrap_text(note, COLUMNS, subsequent_indent="      ") for note in notes]
+        return "\n".join(wrapped).splitlines()
 
     def _previous(self, table: Snapshot) -> Snapshot | None:
         return self.before.tables.get(table.table) if self.before else None
@@ -135,8 +122,8 @@ class Status:
         }
         # A due time of a foreign client may be infinite, which JSON does not have.
         known = {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
-        promise = self.now.promise(now.table)
-        return known | {"error": one_line(now.error) or None, "promise": promise.as_json() if promise else None}
+        promise = self.now.promises.get(now.table)
+        return known | {"error": one_line(now.error) or None, "promise": promise and asdict(promise)}
 
     def _cells(self, now: Snapshot) -> list[str]:
         before = self._previous(now)
@@ -149,6 +136,16 @@ class Status:
             show_number(now.failing),
             NONE if rate is None else f"{rate:,.1f}" if rate < 1000 else f"{rate:,.0f}",
             *(NONE if late_ms is None else show_duration(late_ms / 1000) for late_ms in late),
+        ]
+
+    def _age_cells(self, now: Snapshot) -> list[str]:
+        found = self.now.freshness[now.table]
+        return [
+            show_text(now.table),
+            *(NONE if age is None else show_duration(age) for age in found.ages.values()),
+            show_number(found.never_refreshed),
+            show_number(now.committed),
+            "never" if now.committed_at is None else show_duration(max(0.0, now.at - now.committed_at)),
         ]
 
 
@@ -174,7 +171,6 @@ def show_number(count: int) -> str:
 
 
 HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
-
 Show = Callable[[Status], None]
 
 
@@ -197,7 +193,7 @@ def status(interval_s: float | None, as_json: bool) -> None:
             if as_json:
                 print_json(found)
             else:
-                page("\n".join(found.page()).splitlines())
+                page(found.page())
             return
         can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         show = print_json if as_json else redraw if can_redraw else print_lines()
@@ -222,8 +218,8 @@ def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
 
 def redraw(found: Status) -> None:
     """Draw the table over the last one; clearing the screen would flicker."""
-    lines = "\n".join([found.clock, *found.page()]).splitlines()
-    click.echo(HOME + "".join(f"{line}{END_OF_LINE}\n" for line in lines) + BELOW, nl=False, color=True)
+    lines = (f"{line}{END_OF_LINE}\n" for line in (found.clock, *found.page()))
+    click.echo(f"{HOME}{''.join(lines)}{BELOW}", nl=False, color=True)
 
 
 def print_lines() -> Show:

@@ -35,12 +35,15 @@ def examine_server(
     yield ok(f"{name} at {where} answers in {show_duration(took)}")
     yield version_of(info)
     yield role_of(info, is_cluster=is_cluster)
-    if is_cluster:
-        yield from coverage_of(client)
+    if is_cluster and read_option(client, "cluster-require-full-coverage") == "yes":
+        yield warn(
+            "cluster: cluster-require-full-coverage is yes: while one node is away, all others refuse every command: "
+            "CONFIG SET cluster-require-full-coverage no"
+        )
     yield from replicas_of(client, info, replicas, is_cluster=is_cluster)
     yield eviction_of(info)
     yield from memory_of(info)
-    yield from persistence_of(info, read_save_points(client))
+    yield from persistence_of(info, read_option(client, "save"))
     yield connections_of(info)
     yield clock_of(client)
 
@@ -53,17 +56,13 @@ def version_of(info: Info) -> Finding:
     return ok(f"version: commands of Redis {version}, at least 6.2 is needed")
 
 
-def coverage_of(client: "redis.Redis") -> Iterator[Finding]:
-    """Warn when the loss of one node stops all; where CONFIG is refused, it is not known."""
+def read_option(client: "redis.Redis", name: str) -> str | None:
+    """Read an option of the server; None where CONFIG is refused, as by managed servers."""
     try:
-        found: Any = client.config_get("cluster-require-full-coverage")
+        found: Any = client.config_get(name)
     except redis.ResponseError:
-        return
-    if found.get("cluster-require-full-coverage") == "yes":
-        yield warn(
-            "cluster: cluster-require-full-coverage is yes: while one node is away, all others refuse every command: "
-            "CONFIG SET cluster-require-full-coverage no"
-        )
+        return None
+    return str(found[name]) if name in found else None
 
 
 def role_of(info: Info, *, is_cluster: bool = False) -> Finding:
@@ -96,16 +95,6 @@ def memory_of(info: Info) -> Iterator[Finding]:
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if limit and used > 0.9 * limit:
         yield warn(f"memory: {used / limit:.0%} of maxmemory is used; when it is full, writes fail: raise maxmemory")
-
-
-def read_save_points(client: "redis.Redis") -> str | None:
-    """Read the intervals of snapshots; None where CONFIG is refused, as by managed servers."""
-    try:
-        found: Any = client.config_get("save")
-    except redis.ResponseError:
-        return None
-    value = found.get("save")
-    return None if value is None else str(value)
 
 
 def persistence_of(info: Info, save_points: str | None) -> Iterator[Finding]:

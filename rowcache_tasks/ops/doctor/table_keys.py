@@ -30,11 +30,10 @@ TYPES = {
 
 def examine_keys(client: "redis.Redis", table: Table) -> Iterator[Finding]:
     """Check the types of the keys of a table, then its schedule."""
-    wrong = list(wrong_types(client, table.keys))
-    yield from wrong
-    if wrong:
+    if found := list(wrong_types(client, table.keys)):
+        yield from found
         return
-    found = [*lost_rows(client, table), *unwanted_rows(client, table), *endless_rows(client, table)]
+    found = [*lost_rows(client, table), *endless_rows(client, table)]
     yield from found
     if not found:
         rows: Any = client.zcard(table.keys.schedule)
@@ -56,27 +55,20 @@ def wrong_types(client: "redis.Redis", keys: Keys) -> Iterator[Finding]:
 
 
 def lost_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Find rows with a delay that are not in the schedule: they are never refreshed or dropped."""
-    lost: list[str] = []
-    dead: list[str] = []
-    for row_id, delay in only_in(client, table.keys.delay, table.keys.schedule):
-        (lost if delay > 0 else dead).append(row_id)
-    if lost:
+    """Find rows with a delay that are not in the schedule, so never refreshed or dropped, and the other way round."""
+    found = list(only_in(client, table.keys.delay, table.keys.schedule))
+    if lost := [row_id for row_id, delay in found if delay > 0]:
         yield fail(
             f"{table.name}: {amount(len(lost))} in {table.keys.delay!r} but not in {table.keys.schedule!r} "
             f"and never refreshed: {name(lost)}: {COMMAND} refresh {table.name} ROW_ID… schedules them again"
         )
-    if dead:
+    if dead := [row_id for row_id, delay in found if delay <= 0]:
         yield warn(
             f"{table.name}: {amount(len(dead))} to be dropped and not in {table.keys.schedule!r}, so never dropped: "
             f"{name(dead)}: {COMMAND} unschedule {table.name} ROW_ID…"
         )
-
-
-def unwanted_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
-    """Find rows in the schedule without a delay, which stops caching in the protocol of the book."""
-    unwanted = [row_id for row_id, _ in only_in(client, table.keys.schedule, table.keys.delay)]
-    if unwanted:
+    # Without a delay, a row is not cached any more in the protocol of the book.
+    if unwanted := [row_id for row_id, _ in only_in(client, table.keys.schedule, table.keys.delay)]:
         yield warn(
             f"{table.name}: {amount(len(unwanted))} in {table.keys.schedule!r} without a delay and dropped when due: "
             f"{name(unwanted)}: to cache them, {COMMAND} schedule {table.name} DELAY ROW_ID…"
