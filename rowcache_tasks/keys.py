@@ -6,34 +6,10 @@ import string
 import zlib
 from binascii import crc_hqx
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import cache, lru_cache
 from typing import ClassVar
 
-RESERVED_NAMESPACES = frozenset(
-    [
-        "schedule",
-        "delay",
-        "inv",
-        "refreshed",
-        "changed",
-        "failures",
-        "wake",
-        "state",
-        "stats",
-        "expiring",
-        "fill",
-        "beat",
-        "queue",
-        "processes",
-        "layout",
-        "home",
-        "notes",
-        "outcomes",
-        "asked",
-        "position",
-    ]
-)
 BOOK_TABLE = "inv"
 """Table whose namespace is empty unless it is given: the keys of *Redis in Action*. Of all others it is the name."""
 BROKER_PREFIXES = ("rowcache.", "celery", "unacked", "_kombu")
@@ -196,24 +172,18 @@ class Keys:
         """
         braces = f"{{{tag}}}" if tag else ""
         place = namespace + braces
-        return cls(
-            schedule=f"schedule:{place}",
-            delay=f"delay:{place}",
-            value_prefix=f"{namespace or 'inv'}{braces}:",
-            refreshed=f"refreshed:{place}",
-            changed=f"changed:{place}",
-            failures=f"failures:{place}",
-            wake=f"wake:{place}",
-            state=f"state:{place}",
-            stats=f"stats:{place}",
-            expiring=f"expiring:{place}",
-            notes=f"notes:{place}",
-            outcomes=f"outcomes:{place}",
-            asked=f"asked:{place}",
-            position=f"position:{place}",
-            queue=f"{DeploymentNames.of(deployment).queue}{place[place.find('{') :] if '{' in place else ''}",
-        )
+        names = {each.name: f"{each.name}:{place}" for each in fields(cls)}
+        names["value_prefix"] = f"{namespace or BOOK_TABLE}{braces}:"
+        names["queue"] = DeploymentNames.of(deployment).queue + (place[place.find("{") :] if "{" in place else "")
+        return cls(**names)
 
     def value(self, row_id: str) -> bytes:
         """Return the key that holds the JSON of a row."""
         return f"{self.value_prefix}{row_id}".encode("utf-8", "surrogateescape")
+
+
+RESERVED_NAMESPACES = frozenset(
+    key.partition(":")[0]
+    for key in (*astuple(Keys.of("")), *astuple(DeploymentNames.of("")), Keys.fill_prefix, "layout:")
+)
+"""How keys begin: as the namespace of a table, one of these would be the name of another key."""

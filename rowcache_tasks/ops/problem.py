@@ -81,8 +81,9 @@ def worker_problems(found: Overview) -> Iterator[Finding]:
     needed = [name for name, table in found.tables.items() if table.scheduled]
     queue = found.names.refresh_queue
     if not found.consumers(queue):
+        reason, remedy = lack_of_workers(found, queue)
         level = fail if needed or found.length(queue) else warn
-        yield level(f"workers: {why_none(alive, queue)}, so nothing is refreshed: {start_one(found, alive)}")
+        yield level(f"workers: {reason}, so nothing is refreshed: {remedy}")
         return
     for name in found.tables:
         without = [process for process in alive if queue in process.queues and name not in process.tables]
@@ -102,11 +103,10 @@ def schedule_queue_problems(found: Overview) -> Iterator[Finding]:
     since = "" if oldest_s is None else f", the oldest for {show_duration(oldest_s)}"
     waits = "waits" if waiting == 1 else "wait"
     if not found.consumers(queue):
-        alive = found.alive(WORKER)
-        reason, remedy = why_none(alive, queue), start_one(found, alive)
+        reason, remedy = lack_of_workers(found, queue)
         if waiting:
             yield fail(f"workers: {reason}, so {changes} {waits}{since}: {remedy}")
-        elif alive:
+        elif found.alive(WORKER):
             yield warn(f"workers: {reason}, so schedule changes would wait: {remedy}")
     elif waiting and oldest_s is not None and oldest_s > OLD_CHANGE_S:
         yield warn(f"queue {queue}: {changes} {waits}{since}: start more workers")
@@ -169,16 +169,12 @@ def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
         yield warn(f"{table.describe()}: rows are late: start more workers, or raise delays")
 
 
-def why_none(alive: list[Process], queue: str) -> str:
-    """Return the reason why nobody consumes a queue."""
-    if not alive:
-        return "none is alive"
-    return f"{len(alive)} {'is' if len(alive) == 1 else 'are'} alive, none consumes {queue}"
-
-
-def start_one(found: Overview, alive: list[Process]) -> str:
-    """Return the remedy for a queue without a consumer."""
-    return f"start {CELERY} worker" + (f" with -Q celery,{','.join(found.names.queues)}" if alive else "")
+def lack_of_workers(found: Overview, queue: str) -> tuple[str, str]:
+    """Return the reason why nobody consumes a queue, and the remedy."""
+    if not (alive := found.alive(WORKER)):
+        return "none is alive", f"start {CELERY} worker"
+    reason = f"{len(alive)} {'is' if len(alive) == 1 else 'are'} alive, none consumes {queue}"
+    return reason, f"start {CELERY} worker with -Q celery,{','.join(found.names.queues)}"
 
 
 def describe_queue(found: Overview, queue: str) -> str:

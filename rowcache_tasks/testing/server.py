@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import astuple
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,7 @@ def remove_keys(url: str) -> None:
     with connect(url, "test") as client:
         found: list[Any] = [settings.names.queue, settings.names.beat, settings.names.processes]
         for keys in (part.keys for table in settings.tables.values() for part in table.parts):
-            found += (keys.schedule, keys.delay, keys.refreshed, keys.changed, keys.failures)
-            found += (keys.wake, keys.state, keys.stats, keys.expiring, keys.notes, keys.outcomes, keys.asked)
+            found += astuple(keys)
             for prefix in (keys.value_prefix, f"{Keys.fill_prefix}{keys.value_prefix}"):
                 found += client.scan_iter(f"{prefix}*", count=1000)
         client.delete(*found)

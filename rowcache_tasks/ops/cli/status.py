@@ -171,7 +171,6 @@ def show_number(count: int) -> str:
 
 
 HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
-Show = Callable[[Status], None]
 
 
 @command("status", "status --watch", "status --json | jq .tables")
@@ -190,17 +189,14 @@ def status(interval_s: float | None, as_json: bool) -> None:
     with open_access() as access:
         if interval_s is None:
             found = read_status(access, None)
-            if as_json:
-                print_json(found)
-            else:
-                page(found.page())
+            print_json(found) if as_json else page(found.page())
             return
         can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        show = print_json if as_json else redraw if can_redraw else print_lines()
+        show = print_json if as_json else redraw if can_redraw else print_lines
         watch(access, show, partial(time.sleep, interval_s))
 
 
-def watch(access: Access, show: Show, wait: Callable[[], None]) -> None:
+def watch(access: Access, show: Callable[[Status], None], wait: Callable[[], None]) -> None:
     """Read and show until Ctrl-C; an error of Redis is printed, and Redis is read again."""
     last: Status | None = None
     try:
@@ -222,20 +218,13 @@ def redraw(found: Status) -> None:
     click.echo(f"{HOME}{''.join(lines)}{BELOW}", nl=False, color=True)
 
 
-def print_lines() -> Show:
-    """Print a line for each table each time, as for a log."""
-    is_first = True
-
-    def show(found: Status) -> None:
-        nonlocal is_first
-        header, *lines = found.lines()
-        if is_first:
-            click.echo(f"{'TIME':<8}  {header}")
-        is_first = False
-        for line in lines:
-            click.echo(f"{found.clock}  {line}")
-
-    return show
+def print_lines(found: Status) -> None:
+    """Print a line for each table, as for a log, below a header the first time."""
+    header, *lines = found.lines()
+    if found.before is None:
+        click.echo(f"{'TIME':<8}  {header}")
+    for line in lines:
+        click.echo(f"{found.clock}  {line}")
 
 
 def print_json(found: Status) -> None:

@@ -16,10 +16,9 @@ from rowcache_tasks.celery.startup import check_broker, check_broker_url
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import redact, show_count
+from rowcache_tasks.ops.doctor.failover import examine_clocks, examine_sentinels
 from rowcache_tasks.ops.doctor.rabbitmq import examine_rabbitmq
 from rowcache_tasks.ops.doctor.redis_server import examine_server
-from rowcache_tasks.ops.doctor.replicas import examine_clocks
-from rowcache_tasks.ops.doctor.sentinels import examine_sentinels
 from rowcache_tasks.ops.doctor.source_tables import examine_database
 from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from rowcache_tasks.errors.text import show_duration
-from rowcache_tasks.ops.doctor.replicas import MAX_CLOCK_DIFFERENCE_S, read_ahead_s, replicas_of
+from rowcache_tasks.ops.doctor.failover import MAX_CLOCK_DIFFERENCE_S, read_ahead_s, replicas_of
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
 
 OLDEST = (6, 2)  # first version with ZMSCORE and ZRANGE BYSCORE

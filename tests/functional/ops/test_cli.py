@@ -496,9 +496,9 @@ def test_watch_survives_a_redis_that_is_away_for_a_while(access, client, monkeyp
 
 
 def test_watch_without_a_terminal_prints_lines_under_one_header(access, capsys):
-    show = print_lines()
-    for _ in range(2):
-        show(read_status(access, None))
+    first = read_status(access, None)
+    for found in (first, read_status(access, first)):
+        print_lines(found)
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.startswith("TIME      TABLE ")
     assert [line.split()[1] for line in lines] == ["inv", "users", "inv", "users"]
