@@ -116,7 +116,8 @@ class TableCommand(click.Command):
             click.echo(json.dumps({"table": table} | result.figures))
         for line in () if as_json else result.lines:
             say(line)
-        ctx.exit(not result.is_good)
+        if not result.is_good:
+            ctx.exit(1)
 
 
 class RowIdTableCommand(RowIdCommand, TableCommand):
