@@ -77,7 +77,8 @@ GAUGES = {
 }
 """Name -> field of Overview, field of each table in it, help."""
 
-Gauges = Iterator[tuple[str, str, str, Mapping[str, float | None]]]
+Values = Mapping[str, float | None]
+Gauges = Iterator[tuple[str, str, str, Values]]
 """Name, help, label, and value of the label -> value; None: absent. Without a label, the value of "" is the metric."""
 
 
@@ -204,11 +205,7 @@ def ages(found: Overview) -> Metric:
 
 
 def labelled(
-    kind: type[GaugeMetricFamily | CounterMetricFamily],
-    name: str,
-    text: str,
-    label: str,
-    values: Mapping[str, float | None],
+    kind: type[GaugeMetricFamily | CounterMetricFamily], name: str, text: str, label: str, values: Values
 ) -> Metric:
     """Return a metric with a value for each value of a label; None: absent."""
     metric = kind(f"rowcache_{name}", text, labels=[label] if label else [])

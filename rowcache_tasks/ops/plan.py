@@ -148,13 +148,13 @@ class Plan:
         """Workers, and their processes, that there are, or are needed."""
         if self.processes is not None:
             return math.ceil(self.processes / self.concurrency), self.processes
-        refreshing = max(SPARE, self.needed(self.made.per_s * self.refresh_s(self.made.rows)))
-        fetching = self.needed(self.core_s(self.use(WORKER_MAIN, self.made) + WORKER_MAIN.second))
+        refreshing = max(SPARE, self.needed(self.batches.per_s * self.refresh_s(self.batches.rows)))
+        fetching = self.needed(self.core_s(self.use(WORKER_MAIN, self.batches) + WORKER_MAIN.second))
         workers = max(math.ceil(refreshing / self.concurrency), fetching)
         return workers, workers * self.concurrency
 
     @cached_property
-    def made(self) -> Batches:
+    def batches(self) -> Batches:
         """Batches as full as they get (docs/capacity.md): longer cycles make fuller ones, and these longer cycles."""
         rate, dispatchers, together = self.refreshes_per_s, self.dispatcher_count, min(self.together, self.batch_size)
         pass_s, row_s = self.takes_s(PASS_US), self.core_s(ROW_PASS_US)
@@ -181,7 +181,7 @@ class Plan:
         `cycle_s`: time for a full batch when it is not the processor that limits.
         """
         seconds_us = idle * sum(cost.second for cost in costs) + extra_us
-        cores = self.core_s(sum(self.use(cost, self.made) for cost in costs) + seconds_us)
+        cores = self.core_s(sum(self.use(cost, self.batches) for cost in costs) + seconds_us)
         at_most = self.full.per_s * cycle_s or self.core_s(sum(self.use(cost, self.full) for cost in costs) + extra_us)
         return Part(count, cores / count, cores, count / at_most)
 
@@ -193,7 +193,7 @@ class Plan:
         parts = {
             "dispatchers": self.part(self.dispatcher_count, DISPATCHER, cycle_s=self.dispatch_s),
             "worker main processes": self.part(workers, WORKER_MAIN, idle=workers),
-            "worker processes": replace(pool, busy=self.made.per_s * self.refresh_s(self.made.rows) / processes),
+            "worker processes": replace(pool, busy=self.batches.per_s * self.refresh_s(self.batches.rows) / processes),
             "Redis": self.part(1, REDIS, idle=1, extra_us=gets_us),
             "database": self.part(self.database_cores, DATABASE),
         }
@@ -205,7 +205,7 @@ class Plan:
     @cached_property
     def figures(self) -> dict[str, Any]:
         """Every figure of `rowcache plan --json` by its name; an infinite time: rows get later and later."""
-        parts, made, (workers, processes) = self.parts, self.made, self.worker_counts
+        parts, made, (workers, processes) = self.parts, self.batches, self.worker_counts
         first = min(parts, key=lambda name: parts[name].saturates_at)
         limit = parts[first].saturates_at
         scheduling_s = self.rows / SCHEDULED_PER_S / self.speed

@@ -197,13 +197,7 @@ def make_snapshot(
 
 
 def wait_of(
-    now: float,
-    lease_s: float,
-    score: float,
-    delay: float,
-    refreshed: float | None,
-    changed: float | None,
-    failure: bytes | None,
+    now: float, lease_s: float, score: float, delay: float, refreshed: float | None, changed: float | None, failure: Any
 ) -> float:
     """Return how long a row has been due; seconds, negative if it is not.
 

@@ -146,7 +146,7 @@ def advise(made: Plan) -> list[str]:
     ]
     if shown["database_connections"] >= MAX_CONNECTIONS:
         lines.append(f"database: {shown['database_connections']} connections; the default max_connections is 100")
-    rows, size = made.made.rows, made.batch_size
+    rows, size = made.batches.rows, made.batch_size
     if rows < SMALL_SHARE * size and max(part.busy for part in parts.values()) > SMALL_SHARE:
         lines.append(f"batches hold {rows:.1f} of {size} rows: twice the load costs less than twice as much")
     if made.core_s(made.gets_per_s * GET_US) > parts["Redis"].cores / 2:
@@ -168,12 +168,12 @@ def lay_out(made: Plan, shown: dict[str, Any]) -> list[str]:
         if math.isinf(late_s)
         else f"{show_duration(late_s)} on average from due to committed"
     )
-    per_s, size, changed = made.made.per_s, made.batch_size, 100 * made.changed_share
+    per_s, size, changed = made.batches.per_s, made.batch_size, 100 * made.changed_share
     receives, sends = (show_bytes(shown[f"redis_{way}_bytes_per_s"]) for way in ("receives", "sends"))
     figures = {
         "rows": f"{made.rows:,.0f}, JSON {show_bytes(made.rows * made.row_bytes)}",
         "refreshes": f"{made.refreshes_per_s:,.1f} a second, {changed:.0f} % of them find a new value",
-        "batches": f"{per_s:,.1f} a second, {made.made.rows:,.1f} of {size} rows each",
+        "batches": f"{per_s:,.1f} a second, {made.batches.rows:,.1f} of {size} rows each",
         "workers": f"{shown['workers']}, with --concurrency={made.concurrency}",
         "processors": f"{shown['cores']:.2f} cores in all, servers included",
         "lateness": late,

@@ -36,7 +36,7 @@ def plan_of(*rows, **options):
 
 
 def batches_of(rate, dispatchers=1, **options):
-    return plan_of((rate, 1), dispatchers=dispatchers, **options).made
+    return plan_of((rate, 1), dispatchers=dispatchers, **options).batches
 
 
 def times(plan, factor):
