@@ -6,7 +6,7 @@ as a commit and a change of the database, one is run: it reaches the same states
 
 from collections.abc import Mapping, Sequence
 
-from . import filling, moving, outside, refreshing  # noqa: F401 they register their steps
+from . import filling, moving, outside, refreshing, replicas  # noqa: F401 they register their steps
 from .registry import STEPS
 from .world import World
 

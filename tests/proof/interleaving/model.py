@@ -19,6 +19,8 @@ class Work:
     """The model's, at the claim."""
     looked: bytes | None = None
     """The cached value, of a worker that reads only changed rows."""
+    replica: str = ""
+    """Where the row was read; empty: from the primary."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Model:
     is_held: bool = False
     """Whether a lease that has not ended is out, and nobody has rescheduled the row since."""
     leases: frozenset[float] = frozenset()
-    """The ends of leases of claims that were neither committed nor released."""
+    """The ends of leases of claims that were neither committed nor released, and when rows read too early are due."""
     work: dict[str, Work] = field(default_factory=dict)
     fills: dict[str, Fill] = field(default_factory=dict)
     is_retried: bool = False
@@ -68,10 +70,15 @@ class Model:
     """Number of events that outdate a refresh in flight: commits, drops, steps of the clock."""
     has_stepped: bool = False
     """Whether the clock stepped back."""
+    replayed: dict[str, int] = field(default_factory=dict)
+    """Replica of the database -> the version that it has."""
+    needed: int = 0
+    """Position in the log of the database from which on the row is to be read."""
 
     def copy(self) -> "Model":
         work = {actor: replace(work) for actor, work in self.work.items()}
-        return replace(self, work=work, fills={actor: replace(fill) for actor, fill in self.fills.items()})
+        fills = {actor: replace(fill) for actor, fill in self.fills.items()}
+        return replace(self, work=work, fills=fills, replayed=dict(self.replayed))
 
     def cancel_fills(self):
         """Note that no value that is being read now may be written."""

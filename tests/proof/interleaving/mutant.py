@@ -106,6 +106,8 @@ FILL_DELETED = "a fill of a row that was deleted, while it is refreshed"
 FILL_FAILING = "a fill of a row that cannot be refreshed"
 FILL_CLOCK = "a fill while the clock steps back"
 FILL_LOST = "a fill of a row that comes back, and the state of the table is lost"
+REPLICAS = "a row is read from two replicas, one of which is behind"
+REPLICA_BEHIND = "a row that has changed is asked for while the replica is behind"
 KNOWN = "a row with the version of its cached value"
 MOVED = "a row is moved while it is refreshed"
 MOVED_HAND = "a row is moved while it is refreshed by hand"
@@ -248,6 +250,7 @@ FOUND_BY = {
         "keep-token": FILL_OLD,
     },
     "check_clock": {"one-epoch": OUTLAST_CHECK},
+    "check_positions": {"read-early": REPLICA_BEHIND, "forget-reads": REPLICAS, "overrule": REPLICA_BEHIND},
     "repair_rows": {"no-due": CLOCK},
     "give_moved": {
         "stay-open": MOVED_FOREIGN_DROP,
@@ -273,7 +276,7 @@ FOUND_BY = {
 
 FOUND_ELSEWHERE = {
     "check_clock": {"ignore-filled", "ignore-gap", "ignore-step"},
-    "check_positions": {"forget-reads", "overrule", "read-early", "wait-for-ever"},
+    "check_positions": {"wait-for-ever"},
     "claim_rows": {
         *("crowd-out", "ignore-queue", "look-at-all", "look-past-the-cap"),
         *("no-cap", "trust-future-pace", "trust-future-work"),

@@ -15,6 +15,7 @@ FILL_TAKEN = ("fill_begin_and_read", "fill_end")
 CLOCK = ("clock_back", "touch", "clock_forward")
 """A step back that is over before what is in flight ends."""
 TWICE = {"twin": ("deliver_twice", "read", "commit"), "database": ("change",)}
+CHECKED = ("check_position", "commit")
 SCHEDULING = ("fill_begin", "fill_read", "fill_end_scheduling")
 
 SMALL = {
@@ -213,6 +214,22 @@ SMALL = {
         CACHED,
         {"reader": ("fill_at_once",), "one": TAKEN, "database": ("delete", "change"), "client": ("forget", "check")},
     ),
+    "a row is read from two replicas, one of which is behind": (
+        (*PUT, "change_and_replay_a"),
+        {"one": ("claim_and_read_a", *CHECKED), "two": ("claim_and_read_b", *CHECKED), "time": ("fall_due",)},
+    ),
+    "a row that has changed is asked for while the replica is behind": (
+        CACHED,
+        {"one": ("claim_and_read_b", *CHECKED), "application": ("change", "need", "touch"), "log": ("replay_b",)},
+    ),
+    "a fill from a replica that is behind": (
+        CACHED,
+        {
+            "reader": ("fill_begin_old", "fill_read_b", "fill_check", "fill_end"),
+            "one": ("refresh_from_a",),
+            "database": ("change_and_replay_a",),
+        },
+    ),
     "a drop of a row that cannot be read": (PUT, {"one": ("claim_long", "fail"), "application": ("drop",)}),
 }
 """Name -> steps made before, and actor -> its steps. Some thousands of interleavings together."""
@@ -289,6 +306,15 @@ LARGE = {
     "a fill while the clock steps forward": (
         PUT,
         {"reader": FILL_OLD, "one": HELD, "clock": ("clock_forward",), "database": ("change",)},
+    ),
+    "a row is read from two replicas, is changed and asked for": (
+        PUT,
+        {
+            "one": ("claim", "read_a", *CHECKED),
+            "two": ("claim_and_read_b", *CHECKED),
+            "application": ("change_and_replay_a", "need", "touch"),
+            "time": ("fall_due",),
+        },
     ),
     "fills of a row that is not there and comes": (
         ("delete",),

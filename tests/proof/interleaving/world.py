@@ -15,6 +15,7 @@ from .model import Model
 ROW = "42"
 DELAY = 3600.0
 TABLE = Table("inv", "inventory", missing_limit=2, adaptive=Adaptive(1000, DELAY))
+REPLICATED = replace(TABLE, replica=True)
 LONG = 1e6
 """A lease that does not end by itself, in seconds. One of 0 has ended as soon as anybody else looks."""
 PAUSE = 3000.0
@@ -22,7 +23,7 @@ PAUSE = 3000.0
 HOUR = 3600.0
 TIMES = ("schedule:", "refreshed:", "changed:")
 FILL = f"fill:inv:{ROW}"
-KEYS = (*TIMES, "delay:", "failures:", "wake:", "state:", f"inv:{ROW}", FILL)
+KEYS = (*TIMES, "delay:", "failures:", "wake:", "state:", "position:", f"inv:{ROW}", FILL)
 
 # In one command each, since most of the time goes into these.
 OBSERVE = f"""
@@ -44,7 +45,7 @@ class World:
     """One row: the real state in Redis, the expected state in `model`. The limit of misses is two."""
 
     def __init__(self, client, table, load=load_script):
-        self.schedule, self.client = Schedule(client, table, load), client
+        self.schedule, self.client, self.load = Schedule(client, table, load), client, load
         self.fill = FillScripts(table, ReadThrough(ttl=HOUR / 2, missing_ttl=HOUR, timeout=HOUR), load)
         self._observing, self._restoring = client.register_script(OBSERVE), client.register_script(RESTORE)
         client.flushdb()
