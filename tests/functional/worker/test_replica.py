@@ -1,4 +1,4 @@
-"""Rows of a primary and a standby that applies changes late: values never go back, and requests are honored."""
+"""Rows of a primary and standbys that apply changes late: values never go back, and requests are honored."""
 
 import json
 import random
@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from celery import Celery
 from sqlalchemy import create_engine, text
+from support.standby import Standby
 from support.waiting import wait_until
 
 from rowcache_tasks import ReadThrough, RowCache
@@ -27,14 +28,14 @@ ROUNDS = 50
 
 
 class Shop:
-    """Table with versions on both servers, and the cache of its rows."""
+    """Table with versions on all servers, and the cache of its rows."""
 
-    def __init__(self, client, postgres, standby):
+    def __init__(self, client, postgres, *standbys):
         self.table = Table("inv", "replicated", replica=True)
         self.client, self.schedule = client, Schedule(client, self.table)
         self.primary = create_engine(postgres.url, isolation_level="AUTOCOMMIT")
-        self.engines = [create_source_engine(url, statement_timeout_s=10) for url in (postgres.url, standby.url)]
-        self.of_primary, self.of_standby = (Source(engine, self.table) for engine in self.engines)
+        self.engines = [create_source_engine(each.url, statement_timeout_s=10) for each in (postgres, *standbys)]
+        self.sources = [Source(engine, self.table) for engine in self.engines]
         self.url = postgres.url
         self.version = self.run("SELECT max(v) FROM replicated")
         self.seen = dict.fromkeys(ROWS, -1)
@@ -70,7 +71,7 @@ class Shop:
             self.seen[row_id] = version
 
     def is_fresh(self):
-        self.refresh(self.of_standby)
+        self.refresh(random.choice(self.sources[1:]))
         return set(self.seen.values()) == {self.version}
 
     def close(self):
@@ -78,23 +79,36 @@ class Shop:
             engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def prompt_standby(postgres, standby, tmp_path_factory):
+    """Standby that applies commits at once, unless it is paused; beside `standby`."""
+    folder = tmp_path_factory.mktemp("prompt")
+    folder.chmod(0o755)
+    with Standby(folder / "server", postgres, delay_s=0) as server:
+        yield server
+
+
 @pytest.fixture
-def shop(client, postgres, standby):
-    shop = Shop(client, postgres, standby)
+def shop(client, postgres, standby, prompt_standby):
+    shop = Shop(client, postgres, standby, prompt_standby)
     yield shop
     shop.close()
 
 
-def test_none_of_3000_reads_goes_back_with_a_standby_that_applies_3_s_late(shop):
+def test_none_of_3000_reads_goes_back_with_one_standby_3_s_late_and_one_that_is_paused(shop, prompt_standby):
     shop.schedule.put_rows(dict.fromkeys(ROWS, (0.01, 0)))
-    sources = [shop.of_primary, shop.of_standby]
-    for _ in range(ROUNDS):
+    prompt = create_engine(prompt_standby.url, isolation_level="AUTOCOMMIT")
+    for number in range(ROUNDS):
+        if call := {10: "pause", 30: "resume"}.get(number):
+            with prompt.connect() as connection:
+                connection.exec_driver_sql(f"SELECT pg_wal_replay_{call}()")
         shop.touch(shop.change())
-        shop.refresh(random.choice(sources))
+        shop.refresh(random.choice(shop.sources))
+    prompt.dispose()
     assert int(shop.client.hget("stats:", "superseded")) > 0
     assert b"read-from-a-replica-that-is-behind" in b"".join(shop.client.lrange("outcomes:", 0, -1))
     shop.touch(shop.change())
-    wait_until(shop.is_fresh, "the standby has all that was asked for")
+    wait_until(shop.is_fresh, "a standby has all that was asked for")
     assert shop.reads >= 3000
     assert shop.back == 0
     lag_s = float(shop.client.hget("state:", "replica_lag_s"))
