@@ -31,6 +31,8 @@ class NextDue:
         except redis.RedisError as error:
             logger.debug("next_due_lost", extra={"error": str(error)})
             return found
+        for gone in self._looks.keys() - {node.name for node, _ in nodes}:
+            self._looks.pop(gone).close()
         for node, some in nodes:
             try:
                 with node as server:

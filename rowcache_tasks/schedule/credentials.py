@@ -1,5 +1,6 @@
 """Provider of credentials that expire, named in the URL of Redis: ?credential_provider=module:callable."""
 
+import os
 import pkgutil
 import sys
 from pathlib import Path
@@ -9,20 +10,33 @@ from redis.credentials import CredentialProvider
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import hide_logins, one_line
 
+loaded: dict[tuple[int, str], CredentialProvider] = {}
+"""Process and name -> its provider: one for all servers. A thread of a provider does not outlive a fork."""
+
 
 def load_provider(name: str) -> CredentialProvider:
     """Return what the callable returns: redis-py asks it for the login of each connection. Raises ConfigError.
 
     The module may be in the current directory, as celeryconfig.py. kombu makes that of the broker in the same way.
     """
-    sys.path.insert(0, here := str(Path.cwd()))
+    place = os.getpid(), name
+    if place not in loaded:
+        loaded[place] = call(name)
+    return loaded[place]
+
+
+def call(name: str) -> CredentialProvider:
+    """Import the callable, and call it. Raises ConfigError."""
+    here = ""
     try:
+        sys.path.insert(0, here := str(Path.cwd()))
         provider = pkgutil.resolve_name(name)()
     except Exception as error:
         reason = hide_logins(one_line(f"{type(error).__name__}: {error}"))
         raise ConfigError(f"credential_provider {name} cannot be called: {reason}") from error
     finally:
-        sys.path.remove(here)
+        if here and here in sys.path:
+            sys.path.remove(here)
     if not isinstance(provider, CredentialProvider):
         found = type(provider).__name__
         raise ConfigError(f"credential_provider {name} returned a {found}: allowed is a redis.CredentialProvider")

@@ -2,14 +2,17 @@
 
 import re
 import time
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import redis
+import trustme
 from support import login
 from support.examined import examine
 from support.listener import Listener
 from support.reader_kind import READER_KINDS
 from support.sentinels import MASTER, Sentinels
+from support.tls_proxy import TlsProxy
 from support.versions import IS_CELERY_57
 from support.waiting import wait_until
 
@@ -64,19 +67,23 @@ def test_no_connection_to_a_sentinel_is_kept(sentinels):
 
 
 @pytest.fixture
-def rotating(sentinels):
+def rotating(sentinels, tmp_path):
     """URLs of the pair, each with the provider of a user that is there."""
-    sentinels.pair.command(sentinels.pair.primary, "ACL", "SETUSER", "rotating", *login.RULES)
+    primary, authority = sentinels.pair.primary, trustme.CA()
+    sentinels.pair.command(primary, "ACL", "SETUSER", "rotating", *login.RULES)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     ports = ",".join(f"127.0.0.1:{port}" for port in sentinels.ports)
     urls = {
         "Sentinels": f"redis+sentinel://{ports}/mymaster/0?",
         "TCP": f"redis://127.0.0.1:{sentinels.pair.port_of(sentinels.pair.primary)}/0?",
-        "a Unix socket": f"{sentinels.pair.primary.url}&",
+        "a Unix socket": f"{primary.url}&",
     }
-    return {name: f"{url}credential_provider={login.NAME}" for name, url in urls.items()}
+    with TlsProxy(unquote(urlsplit(primary.url).path), authority.issue_cert("127.0.0.1")) as proxy:
+        urls["TLS"] = f"rediss://127.0.0.1:{proxy.port}/0?ssl_cert_reqs=required&ssl_ca_certs={tmp_path}/ca.pem&"
+        yield {name: f"{url}credential_provider={login.NAME}" for name, url in urls.items()}
 
 
-@pytest.mark.parametrize("way", ["Sentinels", "TCP", "a Unix socket"])
+@pytest.mark.parametrize("way", ["Sentinels", "TCP", "a Unix socket", "TLS"])
 def test_cache_and_broker_log_in_with_the_credentials_of_the_provider(rotating, way):
     with connect(rotating[way], "test") as client:
         assert client.execute_command("ACL", "WHOAMI") == b"rotating"

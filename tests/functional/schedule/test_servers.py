@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import pytest
 import redis
+from support import login
 from support.cluster import Cluster
+from support.reader_kind import READER_KINDS
 from support.waiting import wait_until
 
 from demo.servers import Valkey
@@ -121,6 +123,27 @@ def test_parts_of_a_slot_that_no_node_serves_are_away_and_all_others_are_not(clu
         wait_until(lambda: all(map(cluster.is_ready, cluster.clients)), "the slot is served again")
 
 
+def test_a_look_keeps_no_connection_to_a_node_that_serves_no_part_any_more(cluster):
+    parts = [part for part in TABLE.parts if cluster.owner(part.keys.schedule) == 2]
+
+    def connections():
+        return [each["name"] for each in cluster.clients[2].client_list()].count("rowcache-looking")
+
+    with connect(cluster.url, "looking") as client, closing(NextDue(client, TABLE.parts)) as next_due:
+        next_due.read()
+        assert connections() == 1
+        for part in parts:
+            cluster.move(slot_of(part.tag), 2, 0)
+        try:
+            for part in parts:
+                client._slots[slot_of(part.tag)] = client.nodes()[0]  # as after a claim that was refused
+            next_due.read()
+            wait_until(lambda: not connections(), "the connection is closed")
+        finally:
+            for part in parts:
+                cluster.move(slot_of(part.tag), 0, 2)
+
+
 def test_a_change_waits_for_the_replicas_of_the_server_that_its_slot_has_moved_to(cluster, servers):
     part, row_ids = next(iter(TABLE.divide(ROWS)))
     slot, source = slot_of(part.keys.schedule), cluster.owner(part.keys.schedule)
@@ -182,3 +205,22 @@ def count_rows_or_errors(client):
 
 def is_number(value):
     return isinstance(value, int)
+
+
+def test_a_provider_of_credentials_is_loaded_once_for_all_nodes_and_logs_in_at_each(cluster, servers, monkeypatch):
+    for node in cluster.clients:
+        node.execute_command("ACL", "SETUSER", "rotating", *login.RULES)
+    url = f"redis+cluster://127.0.0.1:{cluster.ports[0]}/?credential_provider={login.NAME}"
+    with connect(url, "test") as client:
+        monkeypatch.setattr(login.Login, "__init__", lambda _: pytest.fail("loaded again"))
+        assert sum(count_rows(client)) == len(ROWS)
+        found = []
+        for node in client.nodes():
+            with node as each:
+                found.append(each.execute_command("ACL", "WHOAMI"))
+        assert found == [b"rotating"] * 3
+    for name, kind in READER_KINDS.items():
+        for near in (0, 100):
+            reader = kind("inv", url=url, namespace="", partitions=8, near=near)
+            assert reader.get_many(ROWS) == dict.fromkeys(ROWS), name
+            reader.end()
