@@ -48,7 +48,8 @@ def claim_parts(
         schedule.claim_call(limit, limits.lease_s, note=note, least_s=limits.least_lease_s) for schedule in schedules
     ]
     with open_exchange(client) as exchange:
-        replies = [exchange.send([call.command]) for call in calls]
+        with exchange.held():
+            replies = [exchange.send([call.command]) for call in calls]
         exchange.read()
     now = time.monotonic()
     found = zip(schedules, replies, strict=True)
@@ -91,7 +92,7 @@ class PartsDispatch:
         self._client, self._sender, self._pressures = client, sender, pressures
         self._limits, self._deferral, self._facts = limits, deferral, facts
         self._limit_of: dict[str, int] = {}
-        """Table -> the limit of its next claims, beyond the first one: while most claims are full, twice the last."""
+        """Table -> the limit of its next claims, beyond the first: while most are full, four times the last."""
 
     def dispatch(self, schedules: Sequence[Schedule]) -> list[Claimed]:
         """Claim and send rows of parts of one table. Raises the errors of the send."""
@@ -100,7 +101,7 @@ class PartsDispatch:
         parts_at_once = max(1, PARTS * LEAST_ROWS // max(limit, LEAST_ROWS))
         claimed = [each for parts in cut(schedules, parts_at_once) for each in self._send(parts, limit)]
         full = sum(len(each.claim.row_ids) >= limit for each in claimed if each.claim)
-        self._limit_of[table] = min(2 * limit, self._limits.batch_size) if 2 * full > len(claimed) else 0
+        self._limit_of[table] = min(4 * limit, self._limits.batch_size) if 2 * full > len(claimed) else 0
         for schedule, claim, *_ in claimed:
             if claim:
                 self._pressures.of(schedule).note_claim(claim)

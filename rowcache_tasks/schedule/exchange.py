@@ -1,6 +1,7 @@
 """Commands sent to Redis on one connection; their replies are read later."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import redis
@@ -17,8 +18,9 @@ class Exchange:
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
         self._connection: Any = None
-        self._is_lost = False
+        self._is_lost = self._is_held = False
         self._unread: list[tuple[Command, list[Any]]] = []
+        self._unsent: list[Command] = []
 
     def __enter__(self) -> Self:
         return self
@@ -43,23 +45,42 @@ class Exchange:
         """
         del key
         replies: list[Any] = []
-        is_idle = not self._unread  # a health check would take the next reply for its own
         self._unread += [(command, replies) for command in commands]
+        self._unsent += commands
+        if not self._is_held:
+            self._flush()
+        return replies
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Send the commands of the block at its end, in one piece for each server."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what is held back."""
+        commands, self._unsent = self._unsent, []
         if self._is_lost or not commands:
-            return replies
+            return
+        is_idle = len(self._unread) == len(commands)  # a health check would take the next reply for its own
         try:
             if self._connection is None:
                 self._connection = self._client.connection_pool.get_connection()
-            self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=is_idle)
+            packed = b"".join(self._connection.pack_commands(commands))  # redis-py sends a few commands at a time
+            self._connection.send_packed_command([packed], check_health=is_idle)
         except (redis.ConnectionError, redis.TimeoutError):
             self._lose()
         except BaseException:  # a part may have been sent
             self._lose()
             raise
-        return replies
 
     def read(self) -> None:
         """Read all replies; an error of the server takes the place of its reply. Raises the connection's errors."""
+        self._flush()
         unread, self._unread = self._unread, []
         found = self._receive(len(unread))
         found += send_all(self._client, [command for command, _ in unread[len(found) :]])

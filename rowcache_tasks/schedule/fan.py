@@ -101,17 +101,22 @@ class ServersExchange(Exchange):
 
     def send(self, commands: Sequence[Command], key: Any = None) -> list[Any]:
         """Send commands to one node: that of `key`, or else of the first key among them."""
-        key = key or next(filter(None, map(key_of, commands)), None)
-        name = self.node(key)
+        node = None
         try:
-            node = self._servers.node_of(key)
+            node = self._servers.node_of(key or next(filter(None, map(key_of, commands)), None))
             with node:
-                if node not in self._nodes:
-                    self._nodes[node] = NodeExchange(self._servers, node)
+                exchange = self._nodes.get(node)
         except NodeAwayError as error:
-            self.errors[name] = error
+            self.errors[node.name if node else ""] = error
             return []
-        return self._nodes[node].send(commands)
+        if exchange is None:
+            exchange = self._nodes[node] = NodeExchange(self._servers, node)
+        exchange._is_held = self._is_held
+        return exchange.send(commands)
+
+    def _flush(self) -> None:
+        for exchange in self._nodes.values():
+            exchange._flush()
 
     def read(self) -> None:
         """Read all replies of all nodes. Raises the error of the connection if all servers are away."""

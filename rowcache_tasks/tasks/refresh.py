@@ -91,20 +91,17 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     clock = clock_of(runtime)
     places = {part.place for part in known.parts} if known else set()
     with open_exchange(runtime.client) as exchange, span("batch", table=str(table), claims=len(sent)):
-        live = start_batches(runtime, sent, exchange)
+        with exchange.held():
+            live = start_batches(runtime, sent, exchange)
+            own = [claim for claim in live if claim.namespace in places]
+            last = note_started(runtime, own, exchange, clock)
         expired = [claim for claim in sent if claim not in live]
         counts = Counter(expired=sum(len(claim.row_ids) for claim in expired))
         for claim in expired:
             keys = Keys.of(claim.namespace, runtime.settings.deployment)
             note_skipped(runtime.client, keys, claim.row_ids, clock(claim))
-        own = [claim for claim in live if claim.namespace in places]
         if own:
             schedule, source = runtime.schedule(table), runtime.source(table)
-            last: list[Command] = []
-            for namespace, claims in by_part(own).items():
-                key = Keys.of(namespace, runtime.settings.deployment).notes
-                exchange.send(start_notes(claims, key, note_facts(clock(claims[0]))))
-                last += end_notes(claims, key)
             counts.update(refresh_claims(schedule, source, own, runtime.backoff, exchange, clock, reasons, last))
         exchange.read()
     rows = sum(len(claim.row_ids) for claim in own)
@@ -119,6 +116,16 @@ def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
             counts.update(release_unknown(unknown, claim, str(refresh_row.request.hostname)))
             reasons.append(f"the worker has no table {show_text(str(table))}")
     return make_result(counts, reasons, max(0.0, late_s))
+
+
+def note_started(runtime: Runtime, own: Sequence[Claim], exchange: Exchange, clock: Clock) -> list[Command]:
+    """Note who has started claims; return the commands that note their end."""
+    last: list[Command] = []
+    for namespace, claims in by_part(own).items():
+        key = Keys.of(namespace, runtime.settings.deployment).notes
+        exchange.send(start_notes(claims, key, note_facts(clock(claims[0]))))
+        last += end_notes(claims, key)
+    return last
 
 
 def note_facts(started_at: float) -> dict[str, Any]:

@@ -104,21 +104,23 @@ def refresh_claims(
         reads.append((row_ids, start))
         sent = time.monotonic()
         read_ms = int((sent - began + commit_s.get(schedule.table.namespace, 0.0) / 2) * 1000)
-        for each, own in zip(group, starts, strict=True):
-            part = part_of(schedule, each)
-            claim = replace(each, commit_by=commit_by + own.at - start.at, read_ms=read_ms, slow_ms=slow_ms)
-            values, missing, errors = rows.of(claim, is_whole=len(group) == 1 and not rows.positions)
-            committed.append(exchange.send([call.command for call in part.commit_calls(claim, values)]))
-            missed.append(exchange.send([call.command for call in part.miss_calls(claim, missing, backoff)]))
-            calls = part.release_calls(claim, errors, rows.backoff)
-            released.append(exchange.send([call.command for call in calls]))
-            failed += len(errors)
-            if reasons is not None:
-                reasons += errors.values()
+        with exchange.held():
+            for each, own in zip(group, starts, strict=True):
+                part = part_of(schedule, each)
+                claim = replace(each, commit_by=commit_by + own.at - start.at, read_ms=read_ms, slow_ms=slow_ms)
+                values, missing, errors = rows.of(claim, is_whole=len(group) == 1 and not rows.positions)
+                committed.append(exchange.send([call.command for call in part.commit_calls(claim, values)]))
+                missed.append(exchange.send([call.command for call in part.miss_calls(claim, missing, backoff)]))
+                calls = part.release_calls(claim, errors, rows.backoff)
+                released.append(exchange.send([call.command for call in calls]))
+                failed += len(errors)
+                if reasons is not None:
+                    reasons += errors.values()
     note_lag(schedule, source, claims, exchange)
     with span("commit", table=schedule.table.name):
-        for command in last:
-            exchange.send([command])
+        with exchange.held():
+            for command in last:
+                exchange.send([command])
         exchange.read()
     if reads:
         commit_s[schedule.table.namespace] = time.monotonic() - sent
