@@ -1,6 +1,8 @@
 """Nodes of a Valkey cluster on loopback."""
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from support.free_port import free_port
 from support.waiting import wait_until
 
@@ -19,7 +21,8 @@ class Cluster:
         count = masters * (1 + replicas)
         self.ports, self._bus_ports = [free_port() for _ in range(count)], [free_port() for _ in range(count)]
         self.servers = [Valkey(args=self._options(*both)) for both in zip(self.ports, self._bus_ports, strict=True)]
-        self.clients = [redis.Redis(port=port) for port in self.ports]
+        # By default, redis-py tries to reach a node that was killed for some seconds at each command.
+        self.clients = [redis.Redis(port=port, retry=Retry(NoBackoff(), 1)) for port in self.ports]
 
     @staticmethod
     def _options(port, bus):
