@@ -37,7 +37,7 @@ LIBRARIES = (
     *("celery.fixups.django", "kombu.transport.pyamqp", "kombu.transport.redis", "msgspec", "psycopg"),
     *("redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"),
     *("rowcache_tasks.config.settings", "rowcache_tasks.database.source", "rowcache_tasks.reader"),
-    *("rowcache_tasks.schedule.partition", "rowcache_tasks.schedule.table"),
+    "rowcache_tasks.schedule.servers",
 )
 PR_SET_PDEATHSIG = 1
 
