@@ -27,12 +27,14 @@ MAX_NUMBER = 2**63  # others, NaN and infinity are texts
 PACKAGE_LOGGER = "rowcache_tasks"
 CONNECTED = ("celery.beat", "celery.worker.consumer", "celery.worker.request", "kombu")
 """Loggers of what has a connection to the broker."""
+OF_MESSAGES = ("celery.worker", "kombu.pidbox", PACKAGE_LOGGER)
+"""Loggers whose messages are one line: Celery's have ids and names of messages and commands as they were sent."""
 LOST = (redis.ConnectionError, redis.TimeoutError, OperationalError, OSError)
 """Errors of that connection, which is opened again: no place in the code explains them."""
 
 
 class Printable(logging.Filter):
-    """Escapes control characters in messages and tracebacks, ours or all; a message of ours is one line."""
+    """Escapes control characters in messages and tracebacks, ours or all; some messages are one line."""
 
     def __init__(self, is_all: bool) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class Printable(logging.Filter):
         if record.exc_info and not record.exc_text:
             record.exc_text = escape(logging.Formatter().formatException(record.exc_info))
         if not message.isprintable():
-            record.msg, record.args = one_line(message) if is_ours else escape(message), ()
+            record.msg, record.args = (one_line if record.name.startswith(OF_MESSAGES) else escape)(message), ()
         return True
 
 

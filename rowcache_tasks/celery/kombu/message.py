@@ -72,17 +72,6 @@ Body = tuple[list[Any], dict[str, Any], Embed]  # arguments, keyword arguments, 
 OLD_BODY = {"args", "kwargs", "callbacks", "errbacks", "chord"}
 """Fields of a body in protocol 1 that are no headers. The other fields of such a body are."""
 
-LOGGED_COMMANDS = (
-    "revoke",
-    "revoke_by_stamped_headers",
-    "terminate",
-    "rate_limit",
-    "time_limit",
-    "add_consumer",
-    "hello",
-)
-"""Commands of the mailbox of all processes with ids and names that Celery writes into logs as they are."""
-
 RESERVED = frozenset(dir(Context)) - frozenset(Headers.__struct_fields__) - frozenset(Properties.__struct_fields__)
 """Names that a header must not have: it would replace a method or a part of the request in the pool process."""
 
@@ -155,22 +144,6 @@ class UncompressedMessage(Message):
         if wrong:
             self.errors = [(ValueError, ValueError(wrong), None)]
         super().__init__(*args, headers=headers, **fields)  # type: ignore[misc]
-
-    def decode(self) -> Any:
-        """Return the content, with printable texts when it is a command that Celery logs as it is."""
-        content = super().decode()
-        if isinstance(content, dict) and content.get("method") in LOGGED_COMMANDS:
-            return printable(content)
-        return content
-
-
-def printable(value: Any) -> Any:
-    """Return a JSON value with each text as one printable line."""
-    if isinstance(value, str):
-        return one_line(value)
-    if isinstance(value, list):
-        return [printable(item) for item in value]
-    return {one_line(name): printable(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def refusing(message: type[Any]) -> type[Any]:
