@@ -207,5 +207,5 @@ def test_what_is_no_fetched_message_ends_no_worker(deployment, broker):
     worker = deployment.start_worker()
     wait_until(lambda: "ready." in deployment.log("worker"), "the worker is ready")
     do_a_job(deployment, broker, 1)
-    assert deployment.log("worker").count("unreadable entries") >= 1
+    assert deployment.log("worker").count("message_refused: not a fetched message: ") == len(NO_ENTRIES)
     assert worker.is_running

@@ -6,7 +6,7 @@ REPLACED_UPSTREAM = ROOT / "tests" / "support" / "replaced_upstream"
 """On PYTHONPATH: a process replaces the functions named in REPLACED by others that do the same."""
 
 OVERRIDES = {
-    "ConsumerRejectsMalformed": "celery.worker.consumer.consumer:Consumer.connect",
+    "ConsumerRejectsMalformed": "celery.worker.consumer.consumer:Consumer.on_decode_error",
     "ReconnectSurvivesClose": "celery.worker.consumer.consumer:Consumer.on_connection_error_after_connected",
     "BlueprintHidesPasswords": "celery.bootsteps:Blueprint.info",
     "UncompressedMessage": "kombu.message:Message.__init__",

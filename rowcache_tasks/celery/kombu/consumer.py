@@ -5,14 +5,12 @@ and an unknown task. Other malformed messages end the worker, and then the next 
 docs/upstream.md has a section for each override.
 """
 
-import json
 import logging
 import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 from celery.worker.consumer import Consumer, Mingle
@@ -31,7 +29,6 @@ HIDDEN = ("password", "alternates", "transport_options", "credential_provider")
 
 @guarded(
     {
-        f"{CELERY}:Consumer.connect": "7ca359b806be",
         f"{CELERY}:Consumer.create_task_handler": "e415cb640401 292c5a681f10",
         f"{CELERY}:Evloop.start": "6d6e5bda6846",
         f"{CELERY}:Consumer.on_decode_error": "e3538c586a7f",
@@ -90,17 +87,6 @@ class ConsumerRejectsMalformed(Consumer):
         except Exception as error:
             logger.error("message_refused: not a message: %s", describe(error))
             raise OSError("the broker sent a malformed message") from error
-
-    def connect(self) -> Any:
-        """Connect; when kombu cannot read the list of fetched messages, drop its unreadable entries and try again."""
-        try:
-            return super().connect()
-        except self._failures:
-            raise
-        except (ValueError, TypeError, RecursionError) as error:
-            logger.error("message_refused: not a fetched message: %s", describe(error))
-            drop_unreadable(self.app)
-            return super().connect()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Return the function that is called with each message: it rejects headers or a body that are not a task's."""
@@ -180,26 +166,3 @@ class WorkerConsumer(ReconnectSurvivesClose):
     """The consumer of every worker of the package."""
 
     Blueprint = BlueprintHidesPasswords
-
-
-def drop_unreadable(app: Celery) -> None:
-    """Remove entries other than JSON of three parts from the list of fetched messages, read at each connect."""
-    dropped = 0
-    with app.connection_for_write() as connection:
-        channel: Any = connection.default_channel
-        if not hasattr(channel, "unacked_key"):
-            return
-        client = channel.client
-        for tag in client.zrange(channel.unacked_index_key, 0, -1):
-            if not is_readable(client.hget(channel.unacked_key, tag)):
-                client.zrem(channel.unacked_index_key, tag)
-                dropped += client.hdel(channel.unacked_key, tag)
-    logger.error("message_refused: %d unreadable entries of the list of fetched messages", dropped)
-
-
-def is_readable(entry: bytes | None) -> bool:
-    """Return whether kombu can unpack an entry. An entry that is gone does no harm."""
-    try:
-        return entry is None or len(json.loads(entry)) == 3
-    except (ValueError, TypeError, RecursionError):
-        return False

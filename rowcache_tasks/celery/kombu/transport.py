@@ -84,10 +84,14 @@ class BatchQoS(kombu_redis.QoS):
             super().ack(delivery_tag)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
-        """Put a message back into its queue."""
+        """Put a message back into its queue; drop an entry that kombu cannot read: it would end every worker."""
         message = self._delivered.get(tag)
         if not is_batch(message):
-            super().restore_by_tag(tag, client, leftmost)
+            try:
+                super().restore_by_tag(tag, client, leftmost)
+            except (ValueError, TypeError, RecursionError) as error:
+                logger.error("message_refused: not a fetched message: %s", describe(error))
+                self._remove_from_indices(tag).execute()
         elif tag not in self._dirty:  # where it is acknowledged, and not cleared away yet
             sent = message.delivery_info
             with self.channel.conn_or_acquire(client) as connected, connected.pipeline() as pipe:
