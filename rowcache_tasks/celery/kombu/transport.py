@@ -48,6 +48,7 @@ class BatchQoS(kombu_redis.QoS):
 
     _delivered: Any
     _dirty: Any
+    _remove_from_indices: Any
     channel: Any
     _asked_at = -math.inf
     _ahead_s = 0.0  # time of the server less that of the monotonic clock, when it was asked last
