@@ -65,11 +65,13 @@ class RowKey:
         ]
         return None if None in columns else list(zip(*columns, strict=True))
 
-    def aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
-        """Return the row ids that are another text for a key ("042") -> the canonical one ("42")."""
-        keys, _ = self.parse_all(row_ids)
-        texts = {row_id: self.text(key) for row_id, key in keys.items()}
-        return {row_id: text for row_id, text in texts.items() if text != row_id}
+    def mistakes(self, row_ids: Sequence[str]) -> dict[str, str]:
+        """Return the row ids that are no key, or another text for one ("042" for "42") -> the reason."""
+        keys, errors = self.parse_all(row_ids)
+        for row_id, key in keys.items():
+            if (text := self.text(key)) != row_id:
+                errors[row_id] = f"it is another text for {shorten(text)}: ask for that"
+        return errors
 
     def getter(self, positions: Sequence[int]) -> Callable[[Sequence[Any]], Any]:
         """Make the function that returns the key of a row of driver values."""

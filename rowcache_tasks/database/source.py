@@ -99,9 +99,9 @@ class Source:
         missing = self._read(find_missing)
         return [row_id for row_id in row_ids if row_id in missing]
 
-    def find_aliases(self, row_ids: Sequence[str]) -> dict[str, str]:
-        """Return the row ids that are another text for a key, each with the canonical one."""
-        return self._read(lambda table: table.row_key.aliases(row_ids))
+    def find_mistakes(self, row_ids: Sequence[str]) -> dict[str, str]:
+        """Return the row ids that are no key, or another text for one, each with the reason."""
+        return self._read(lambda table: table.row_key.mistakes(row_ids))
 
     def stream_row_ids(self, size: int) -> Iterator[list[str]]:
         """Yield the row ids of the whole table, `size` at a time, in no order, in bounded memory.

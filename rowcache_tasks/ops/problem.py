@@ -24,8 +24,7 @@ def show_lag(lag_s: float) -> str:
 
 def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
     """Yield the faults, each cause before its effects."""
-    if found.broker_error:
-        yield fail(f"broker: {one_line(found.broker_error, 200)}: start it, or correct broker_url")
+    yield from broker_problems(found)
     for name, reason in found.away.items():
         yield fail(f"{one_line(reason, 200)}: rows of {name} are not refreshed, all others are: start it")
     yield from dispatcher_problems(found)
@@ -54,6 +53,12 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
         if promise and promise.state in {"at risk", "broken"}:
             level = fail if promise.state == "broken" else warn
             yield level(f"{show_text(table.table)}: {promise.describe()}: remove the cause, or promise less")
+
+
+def broker_problems(found: Overview) -> Iterator[Finding]:
+    """Yield the reason why the broker could not be asked."""
+    if found.broker_error:
+        yield fail(f"broker: {one_line(found.broker_error, 200)}: start it, or correct broker_url")
 
 
 def dispatcher_problems(found: Overview) -> Iterator[Finding]:

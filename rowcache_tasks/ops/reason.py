@@ -8,7 +8,7 @@ from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.overview import Overview
-from rowcache_tasks.ops.problem import dispatcher_problems, schedule_queue_problems, worker_problems
+from rowcache_tasks.ops.problem import broker_problems, dispatcher_problems, schedule_queue_problems, worker_problems
 from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.row_state import RowState
@@ -24,10 +24,18 @@ class Reason(NamedTuple):
 
 
 def reason_of(
-    row: RowState, found: Overview, table: Table, *, in_database: bool | None = None, notes: Notes = NO_NOTES
+    row: RowState,
+    found: Overview,
+    table: Table,
+    *,
+    in_database: bool | None = None,
+    notes: Notes = NO_NOTES,
+    mistake: str = "",
 ) -> Reason:
-    """Return the reason. `in_database`: whether the database has the row; None: not known."""
+    """Return the reason. `in_database`: whether the database has the row; None: not known. `mistake`: in the row id."""
     if not row.is_wanted:
+        if mistake and row.due_in is None and row.value is None:
+            return Reason("wrong_row_id", mistake)
         return reason_of_unwanted(row, found, table, in_database, notes)
     if row.due_in is None:
         return Reason(
@@ -40,7 +48,8 @@ def reason_of(
             f"the database has no such row (noticed {times}, dropped after {table.missing_limit}): {next_try(row)}",
         )
     if is_fresh(row):
-        return Reason("fresh", f"refreshed {show_duration(row.age or 0)} ago, every {row.delay:g} s: {next_try(row)}")
+        since = show_duration(row.age or 0)
+        return Reason("fresh", f"refreshed {since} ago, {interval_of(row, table)}: {next_try(row)}")
     return next(reasons_of_late(row, found, table, notes))
 
 
@@ -88,8 +97,8 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
         yield Reason("paused", f"{snapshot.describe()}: {COMMAND} resume {table.name}")
     if is_due and not any(table.name in dispatcher.tables for dispatcher in found.alive(DISPATCHER)):
         yield Reason("no_dispatcher", "; ".join(problem.text for problem in dispatcher_problems(found)))
-    if (is_due or not is_failing) and not found.consumers(queue):
-        yield Reason("no_worker", next(worker_problems(found)).text)
+    if is_due or not is_failing:
+        yield from reasons_of_idle(found, queue)
     if row.failure is not None:
         times, error = show_count(row.failure.failures, "time"), one_line(row.failure.error)
         yield Reason("failing", f"failed {times} in a row: {error}: {next_try(row)}")
@@ -101,6 +110,13 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
     if row.is_claimed(found.settings.lease_s):
         yield reason_of_claimed(row, found, notes.claim)
     yield Reason("not_due_yet", f"it was not refreshed in this time: {next_try(row)}")
+
+
+def reasons_of_idle(found: Overview, queue: str) -> Iterator[Reason]:
+    """Yield the reasons why no worker takes batches."""
+    yield from (Reason("broker_away", problem.text) for problem in broker_problems(found))
+    if not found.consumers(queue):
+        yield Reason("no_worker", next(worker_problems(found)).text)
 
 
 def reason_of_claimed(row: RowState, found: Overview, claim: ClaimNote | None) -> Reason:
@@ -158,6 +174,12 @@ def is_fresh(row: RowState) -> bool:
     """Whether a row is refreshed in time: neither due nor failing, with a value that is not older than its delay."""
     is_on_time = row.age is not None and row.delay is not None and row.age <= row.delay
     return is_on_time and row.failure is None and (row.due_in or 0) > 0
+
+
+def interval_of(row: RowState, table: Table) -> str:
+    """Return the delay of a row as a phrase."""
+    bounds = f" (adaptive, {table.adaptive.min_s:g} to {table.adaptive.max_s:g} s)" if table.adaptive else ""
+    return f"every {row.delay:g} s{bounds}"
 
 
 def ago(row: RowState, time: float) -> str:

@@ -13,7 +13,7 @@ from rowcache_tasks.ops.cli.access import Access
 from rowcache_tasks.ops.cli.command import Result, RowIdTableCommand, command
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue
-from rowcache_tasks.ops.reason import Reason, ago, describe_claim, next_try, reason_of
+from rowcache_tasks.ops.reason import Reason, ago, describe_claim, interval_of, next_try, reason_of
 from rowcache_tasks.schedule.arguments import parse_row_id
 from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome, ask_outcomes, read_notes
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
@@ -44,11 +44,13 @@ class Explanation:
     database_error: str = ""  # why the database is not known
     is_waiting: bool = False  # whether its claim is in a batch that no worker has started
     notes: Notes = NO_NOTES
+    mistake: str = ""  # reason why the database has no row of this id
 
     @property
     def reason(self) -> Reason:
         """Why the row is as it is."""
-        return reason_of(self.row, self.found, self.table, in_database=ANSWERS[self.database][0], notes=self.notes)
+        known, _ = ANSWERS[self.database]
+        return reason_of(self.row, self.found, self.table, in_database=known, notes=self.notes, mistake=self.mistake)
 
     @property
     def is_claimed(self) -> bool:
@@ -127,7 +129,7 @@ class Explanation:
 
     def _schedule(self) -> str:
         row = self.row
-        every = "no interval" if row.delay is None else f"every {row.delay:g} s"
+        every = "no interval" if row.delay is None else interval_of(row, self.table)
         changed = "none in the last day" if row.changed is None else f"enqueued {ago(row, row.changed)}"
         due = next_try(row)
         if self.is_claimed:
@@ -173,19 +175,20 @@ def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:
         is_waiting = waiting > 0
     overview = read_overview(access.client, access.settings, access.broker, with_clients=False)
     access.statement_timeout_s = min(ASK_S, access.statement_timeout_s)
-    answer, error = ask_database(access, table, row)
-    return Explanation(table, row, overview, answer, error, is_waiting, notes)
+    answer, error, mistake = ask_database(access, table, row)
+    return Explanation(table, row, overview, answer, error, is_waiting, notes, mistake)
 
 
-def ask_database(access: Access, table: Table, row: RowState) -> tuple[Answer, str]:
-    """Compare a row with the database; also return why it is not known."""
+def ask_database(access: Access, table: Table, row: RowState) -> tuple[Answer, str, str]:
+    """Compare a row with the database; also return why it is not known, and a mistake in the row id."""
     try:
+        mistake = access.source(table.name).find_mistakes([row.row_id]).get(row.row_id, "")
         fetched = access.source(table.name).fetch([row.row_id])
     except (ConfigError, SourceError) as error:
-        return "unknown", one_line(str(error))
+        return "unknown", one_line(str(error)), ""
     if fetched.missing:
-        return "missing", ""
+        return "missing", "", mistake
     values, errors = fetched.encoder.encode_all(fetched.rows)
     if reasons := [*fetched.errors.values(), *errors.values()]:
-        return "unreadable", one_line(reasons[0])
-    return "equal" if values[row.row_id] == row.value else "different", ""
+        return "unreadable", one_line(reasons[0]), mistake
+    return "equal" if values[row.row_id] == row.value else "different", "", mistake

@@ -11,7 +11,6 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, FillError, RowCacheError, SourceError
-from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.reader.fill.scripts import ABSENT, BAD_ROW, make_note
 from rowcache_tasks.reader.server import Breaker
 from rowcache_tasks.schedule.position import ReadPosition
@@ -87,9 +86,9 @@ class Loader:
 
     def _load(self, row_ids: Sequence[str]) -> Loaded:
         try:
-            aliases = self._source.find_aliases(row_ids)
+            mistakes = self._source.find_mistakes(row_ids)
             positions: list[ReadPosition] = []
-            fetched = self._source.fetch([row_id for row_id in row_ids if row_id not in aliases], positions)
+            fetched = self._source.fetch([row_id for row_id in row_ids if row_id not in mistakes], positions)
             values, errors = fetched.encoder.encode_all(fetched.rows)
         except RowCacheError as error:
             if not isinstance(error, ConfigError):  # of one table: the others can be read
@@ -97,8 +96,7 @@ class Loader:
             raise FillError(f"{self._describe(row_ids)}: {error}", is_shared=isinstance(error, SourceError)) from error
         self._pool.breaker.succeed()
         # Cached under another text, a row would not change when it is refreshed by its own.
-        errors |= {row_id: f"it is another text for {shorten(text)}: ask for that" for row_id, text in aliases.items()}
-        notes = {row_id: make_note(BAD_ROW, reason) for row_id, reason in (errors | fetched.errors).items()}
+        notes = {row_id: make_note(BAD_ROW, reason) for row_id, reason in (errors | fetched.errors | mistakes).items()}
         loaded = Loaded(values | notes | dict.fromkeys(fetched.missing, ABSENT))
         loaded.positions = positions
         return loaded

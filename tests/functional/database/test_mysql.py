@@ -372,14 +372,14 @@ def test_row_is_found_by_a_key_of_each_type_alone_and_among_several(admin, engin
     assert row_values(two.fetch([several, row_id(2, key)])) == {several: (1,)}
     assert (list(one.stream_row_ids(9)), list(two.stream_row_ids(9))) == ([[text]], [[several]])
     assert list(one.stream_query(Query("q", "queries['q']", "SELECT k FROM one"), 9)) == [[(text, None)]]
-    assert one.find_aliases([text]) == {}
+    assert one.find_mistakes([text]) == {}
 
 
 def test_boolean_is_found_by_true_as_well(admin, engine):
     admin("DROP TABLE IF EXISTS one", "CREATE TABLE one (k BOOLEAN PRIMARY KEY)", "INSERT INTO one VALUES (1)")
     source = source_of(engine, "one")
     assert list(source.fetch(["true", "false", "1"]).rows) == ["true", "1"]
-    assert source.find_aliases(["true"]) == {"true": "1"}
+    assert source.find_mistakes(["true"]) == {"true": "it is another text for '1': ask for that"}
 
 
 PERIOD = "s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED ALWAYS AS ROW END{}"

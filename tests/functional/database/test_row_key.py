@@ -186,7 +186,7 @@ def test_row_is_found_by_a_key_of_each_type_alone_and_among_several(request, ser
     assert row_values(two.fetch([row_id(1, key), row_id(2, key)])) == {f"1,{text}": (1,)}
     assert (list(one.stream_row_ids(9)), list(two.stream_row_ids(9))) == ([[text]], [[f"1,{text}"]])
     assert list(one.stream_query(query, 9)) == [[(text, None)]]
-    assert one.find_aliases([text]) == {}
+    assert one.find_mistakes([text]) == {}
 
 
 def test_other_texts_of_a_key_find_its_row(pg, sqlite):
@@ -195,7 +195,9 @@ def test_other_texts_of_a_key_find_its_row(pg, sqlite):
     fetched = pg.source("job").fetch([*moments, "2026-01-32", "2026-01-02T00:00:00 BC"])
     assert list(fetched.rows) == moments
     assert len(fetched.errors) == 2
-    assert set(pg.source("job").find_aliases(moments).values()) == {"2026-01-02T00:00:00Z"}
+    assert set(pg.source("job").find_mistakes(moments).values()) == {
+        "it is another text for '2026-01-02T00:00:00Z': ask for that"
+    }
     sqlite.run("CREATE TABLE job (at DATETIME PRIMARY KEY)", "INSERT INTO job VALUES ('2026-01-02 00:00:00.000000')")
     found = sqlite.source("job").fetch(["2026-01-02 00:00:00.000000", "2026-01-02T00:00:00"])
     assert len(found.rows) == 2

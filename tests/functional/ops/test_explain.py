@@ -1,6 +1,7 @@
 """`rowcache explain` names the reason for the state of a row."""
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -33,7 +34,7 @@ def broker(valkey):
 def run(client, valkey, broker, sqlite, monkeypatch, tmp_path):
     """Run `rowcache explain inv` in this process; the database has the rows 1 and 2."""
     sqlite.run("CREATE TABLE inventory (id INTEGER PRIMARY KEY)", "INSERT INTO inventory VALUES (1), (2)")
-    tables = {"inv": {"table": "inventory", "max_rate": 5}}
+    tables = {"inv": {"table": "inventory", "max_rate": 5, "adaptive": {"min": 1, "max": 200}}}
     write_settings(monkeypatch, tmp_path, valkey.url_for(9), database_url=sqlite.url, tables=tables)
     app = Celery("rowcache_tasks", broker=valkey.broker_url(8), set_as_current=False)
     return lambda *arguments: CliRunner().invoke(rowcache, ["explain", "inv", *arguments], obj=SimpleNamespace(app=app))
@@ -64,7 +65,7 @@ def test_row_that_is_fresh_and_then_loses_its_value_its_due_time_or_its_delay(cl
     commit(schedule)
     reason, text = explain()
     assert reason == "fresh"
-    assert text.startswith("refreshed ")
+    assert re.fullmatch(r"refreshed .+ ago, every 100 s \(adaptive, 1 to 200 s\): due in .+", text)
     facts = explain.facts
     assert (facts["cached"], facts["delay"], facts["claimed"], facts["database"]) == (True, 100, False, "equal")
     assert 0 <= facts["age"] < 50 < facts["due_in"] <= 100
@@ -223,6 +224,20 @@ def test_row_that_was_unscheduled_while_it_was_refreshed_is_dropped_by_that_chan
     assert schedule.commit_rows(claim, {"1": b"{}"}).dropped == 1
     reason, text = explain()
     assert (reason, text.startswith("dropped: its last schedule change was enqueued ")) == ("dropped", True)
+
+
+def test_row_id_that_is_no_key_or_another_text_for_one_is_named(explain):
+    assert explain("01") == ("wrong_row_id", "it is another text for '1': ask for that")
+    assert explain("x") == ("wrong_row_id", "row id 'x': it is not a whole number in plain digits")
+
+
+def test_broker_that_is_away_is_the_reason_of_a_row_that_waits(client, schedule, run):
+    note(client, "dispatcher", "beat@a")
+    schedule.put_rows({"1": (100, 0)})
+    app = Celery("rowcache_tasks", broker="redis+socket:///nowhere?virtual_host=0", set_as_current=False)
+    for command, said in (("explain", "1 of inv: broker away: broker: the broker does not"), ("get", "; broker: the")):
+        done = CliRunner().invoke(rowcache, [command, "inv", "1"], obj=SimpleNamespace(app=app))
+        assert said in done.output.splitlines()[0]
 
 
 def test_without_the_database_the_rest_is_explained(client, schedule, explain, valkey, monkeypatch, tmp_path, run):
