@@ -69,11 +69,12 @@ class AsyncRowCache(Reader[Row]):
             try:
                 return self._decode(value)
             except DECODE_ERRORS as error:
-                return self._decoder.decode_refused(row_id, value, error)
+                row = self._decoder.decode_refused(row_id, value, error)
+            return await self._one(row_id, text, FILLED) if fill and row is None else row
         if self._near is not None and max_age is None and delay is None:
             kept = self._near.get(((self._prefix or self._prefix_of(text)) + text).encode("utf-8", "surrogateescape"))
-            if kept:
-                return self._decoder.decode(row_id, kept)
+            if kept and ((row := self._decoder.decode(row_id, kept)) is not None or not fill):
+                return row
         return await self._one(row_id, text, parse_request(max_age, delay, fill=fill))
 
     @overload

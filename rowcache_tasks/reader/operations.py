@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from rowcache_tasks.errors import ArgumentError, CacheError, FillError, RowTypeError
+from rowcache_tasks.errors import CacheError, FillError, RowTypeError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.keys import divide_row_ids, partition_of
 from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, BadRow, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
-from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest
+from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest, anew
 from rowcache_tasks.reader.places import read_aged, read_everywhere, read_values
 from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
 from rowcache_tasks.reader.transport import Transport
 from rowcache_tasks.reader.types.decoder import Row, RowDecoder
 from rowcache_tasks.reader.window import FIRST, next_count
 from rowcache_tasks.schedule.cut import cut
-from rowcache_tasks.schedule.row_id import Key, Many, encode_keys, encode_row_id, key_list, key_text, key_texts
+from rowcache_tasks.schedule.row_id import Key, Many, encode_keys, encode_row_id, key_text, texts_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +55,13 @@ class Operations(Generic[Row]):
     async def _many(self, row_ids: Many[Any], request: ReadRequest) -> dict[Any, Row | None]:
         keys, texts = texts_of(row_ids)
         values = await self._values(texts, request)
-        return self._rows(keys, values)
+        rows = self._decoder.decode_all(values)  # all in one short loop, as nearly always
+        if rows is None:
+            return self._rows(keys, await self._refill(texts, values, request))
+        return dict(zip(keys, rows, strict=True))
 
     async def _one(self, row_id: Key, text: str, request: ReadRequest) -> Row | None:
-        (value,) = await self._values([text], request)
+        (value,) = await self._refill([text], await self._values([text], request), request)
         return self._row(row_id, value)
 
     async def _one_after(self, row_id: Key, text: str, request: ReadRequest, error: Exception) -> Row | None:
@@ -78,6 +81,8 @@ class Operations(Generic[Row]):
     async def _one_with_age(self, row_id: Key, request: ReadRequest) -> CachedRow[Row] | None:
         text = key_text(row_id)
         value, age = (await self._aged([text], request))[text]
+        if request.is_filled and self._decoder.refuses(row_id, value):
+            value, age = (await self._fill([text], anew(request)))[text]
         row = self._row(row_id, value)
         return None if row is None else CachedRow(row, age, is_stale((value, age), request))
 
@@ -179,6 +184,15 @@ class Operations(Generic[Row]):
             self._near.forget(self._keys(found))
         return found
 
+    async def _refill(
+        self, row_ids: Sequence[str], values: Sequence[bytes | None], request: ReadRequest
+    ) -> Sequence[bytes | None]:
+        """Return the values; with `fill`, those that another program wrote and that are no JSON are read anew."""
+        pairs = list(zip(row_ids, values, strict=True)) if request.is_filled else []
+        refused = [row_id for row_id, value in pairs if self._decoder.refuses(row_id, value)]
+        found = await self._fill(refused, anew(request))
+        return [found[row_id][0] if row_id in found else value for row_id, value in pairs] or values
+
     async def _fill_without_redis(self, error: CacheError, row_ids: Sequence[str]) -> dict[str, Found]:
         """Read rows from the database alone, if the options allow it; else raise the error."""
         if not self._settings.read_through.when_redis_is_down:
@@ -204,13 +218,10 @@ class Operations(Generic[Row]):
         return self._decoder.decode(row_id, value)
 
     def _rows(self, row_ids: Iterable[K], values: Sequence[bytes | None]) -> dict[K, Row | None]:
-        """Decode values, all in one short loop if they fit, as nearly always; else one by one.
+        """Decode values one by one.
 
         A row that the database has and cannot give is logged, and None. Raises RowTypeError with all rows that fit.
         """
-        rows = self._decoder.decode_all(values)
-        if rows is not None:
-            return dict(zip(row_ids, rows, strict=True))
         found: dict[K, Row | None] = {}
         errors = []
         for row_id, value in dict(zip(row_ids, values, strict=True)).items():
@@ -229,16 +240,3 @@ class Operations(Generic[Row]):
 
     def _bad_row(self, row_id: Key, value: BadRow) -> str:
         return f"row {shorten(row_id)} of {self._settings.table.name} cannot be filled: {reason_of(value, BAD_ROW)}"
-
-
-def texts_of(row_ids: "Many[K]") -> tuple[list[K], list[str]]:
-    """Return the keys asked and their texts. Raises ArgumentError, also for equal keys with different texts."""
-    keys: list[Any] = key_list(row_ids)
-    texts = key_texts(keys)
-    if texts is not keys and len(set(keys)) < len(keys):
-        text_of = dict(zip(keys, texts, strict=True))
-        if [text_of[key] for key in keys] != texts:  # 1 and True, 1.5 and 1.50
-            raise ArgumentError(
-                "row_ids has keys that are equal in Python, and different row ids: ask one after the other"
-            )
-    return keys, texts

@@ -182,6 +182,11 @@ FILLED = ReadRequest(is_filled=True)
 DATABASE_ALONE = ReadRequest(max_age=-1.0)  # the request of readers that may not use Redis
 
 
+def anew(request: ReadRequest) -> ReadRequest:
+    """Return a request for rows that are read from the database, whatever is cached."""
+    return replace(request, max_age=-1.0)
+
+
 def parse_request(max_age: object, delay: object, *, fill: bool) -> ReadRequest:
     """Check the options of a read. Raises ArgumentError."""
     if max_age is None and delay is None:

@@ -68,6 +68,19 @@ def key_texts(keys: list[Any]) -> list[str]:
     return list(map(key_text, keys))
 
 
+def texts_of(row_ids: "Many[T]") -> tuple[list[T], list[str]]:
+    """Return the keys asked and their texts. Raises ArgumentError, also for equal keys with different texts."""
+    keys: list[Any] = key_list(row_ids)
+    texts = key_texts(keys)
+    if texts is not keys and len(set(keys)) < len(keys):
+        text_of = dict(zip(keys, texts, strict=True))
+        if [text_of[key] for key in keys] != texts:  # 1 and True, 1.5 and 1.50
+            raise ArgumentError(
+                "row_ids has keys that are equal in Python, and different row ids: ask one after the other"
+            )
+    return keys, texts
+
+
 def key_list(keys: object) -> list[object]:
     """Return the keys of an iterable. Raises ArgumentError, also for one key alone."""
     if type(keys) is list:

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, cast, get_origin
 
 import msgspec
@@ -90,6 +91,12 @@ class RowDecoder(Generic[Row]):
             return [None if value is None else decode(value) for value in values]
         except DECODE_ERRORS:
             return None
+
+    def refuses(self, row_id: object, value: bytes | str | None) -> bool:
+        """Return whether a value, but a BadRow, counts as not cached, which is logged."""
+        with suppress(RowTypeError):
+            return value is not None and type(value) in (bytes, str) and self.decode(row_id, value) is None
+        return False
 
     def decode_refused(self, row_id: object, value: bytes | str, error: Exception) -> Row | None:
         """Handle a value that msgspec refuses."""

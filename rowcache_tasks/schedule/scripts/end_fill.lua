@@ -31,7 +31,6 @@ local fences = redis.call('ZMSCORE', refreshed, unpack(row_ids))
 local notes = redis.call('MGET', unpack(fills))
 local control = redis.pcall('HMGET', state, 'dropped_at', 'closed')
 local dropped_at = tonumber(control[1] or 0) or 0
-
 local is_table_dropped, is_closed = began < dropped_at and dropped_at <= now, control[2]
 local function outcome_of(i)
   -- Dropped or requested since, or read by another: the value may be old.
@@ -51,15 +50,16 @@ local function outcome_of(i)
   if delays[i] and tonumber(delays[i]) <= 0 then return 'superseded' end
   return outcomes[i] == '-' and 'absent' or 'filled'
 end
-local found, filled, new, absent, known, gone, ended = {}, {}, {}, {}, {}, {}, {}
+local found, filled, new, old, absent, known, gone, ended = {}, {}, {}, {}, {}, {}, {}, {}
 local superseded = 0
 for i, row_id in ipairs(row_ids) do
   local outcome = outcome_of(i)
   if outcome == 'filled' then
     found[#found + 1] = i
     filled[#filled + 1] = row_id
-    -- mutant: reschedule -> new[#new + 1] = row_id
-    if not delays[i] then new[#new + 1] = row_id end
+    -- mutant: reschedule -> local other = new
+    local other = delays[i] and old or new
+    other[#other + 1] = row_id
     -- mutant: keep-token
     ended[#ended + 1] = fills[i]
   elseif outcome == 'absent' then
@@ -79,9 +79,8 @@ for i, row_id in ipairs(row_ids) do
   end
 end
 
--- A new row is scheduled from now on; or the dispatcher removes it when its time is over, as any
--- row without a delay: a little after it expires, since a drop just then would cancel the next
--- fill.
+-- A new row is scheduled from now on; or the dispatcher removes it, as any row without a delay: a
+-- little after it expires, since a drop just then would cancel the next fill.
 local is_scheduling = delay_s ~= ''
 if #new > 0 then
   if is_scheduling then
@@ -94,6 +93,9 @@ if #new > 0 then
   -- mutant: no-due
   redis.call('ZADD', schedule, scored(new, exact(whole(due_at))))
 end
+-- A row that a client has put into `delay:` alone would never be refreshed.
+-- mutant: leave-lost
+if #old > 0 then redis.call('ZADD', schedule, 'NX', scored(old, at)) end
 if #found > 0 and (ttl_ms > 0 or #new > 0 and not is_scheduling) then
   mark_expiring(math.max(ttl_ms, tonumber(keep_ms)))
 end
@@ -114,6 +116,5 @@ if #known > 0 then redis.call('ZADD', refreshed, scored(known, at)) end
 if #filled + #absent > 0 then note_unleased() end
 if #gone > 0 then redis.call('DEL', unpack(gone)) end
 if #ended > 0 then redis.call('DEL', unpack(ended)) end
-
 if #filled > 0 then redis.pcall('HINCRBY', stats, 'filled', #filled) end
 return {#filled, superseded}

@@ -72,6 +72,26 @@ def test_filled_row_that_another_client_schedules_stays_cached(inv, inv_table, c
     assert client.pttl("inv:1") == -1
 
 
+def test_filled_row_that_a_client_has_put_into_delay_alone_is_refreshed(inv, client, schedule):
+    client.zadd("delay:", {"1": 3600})
+    assert inv.get("1", fill=True) == ONE
+    assert schedule.claim_rows(10, 30)[0].row_ids == ["1"]
+
+
+@pytest.mark.parametrize("value", [b"{broken", b'{"id":1}}', b"{", b'{"id":NaN}'])
+def test_value_that_begins_as_an_object_and_is_none_is_filled(inv, client, value):
+    wanted = {"1": ONE, "2": TWO}
+    for read in (
+        lambda: {"1": inv.get("1", fill=True), "2": TWO},
+        lambda: {"1": inv.get_with_age("1", fill=True).row, "2": TWO},
+        lambda: inv.get_many(["1", "2"], fill=True),
+        lambda: inv.get_many(["1", "2"], fill=True, max_age=3600),
+    ):
+        client.set("inv:1", value)
+        assert read() == wanted
+        assert json.loads(client.get("inv:1")) == ONE
+
+
 def test_thousands_of_misses_cost_one_select_for_a_thousand(inv, inv_table):
     inv_table.run("INSERT INTO inv SELECT n, 'n', 0 FROM generate_series(1001, 3000) n")
     rows = inv.get_many(range(1001, 3502), fill=True)
@@ -247,7 +267,8 @@ def flush(schedule, client):
 
 
 def drop_table(schedule, client):
-    TableState(client, schedule.table).drop_table(repr(float(client.time()[0] + client.time()[1] / 1e6)))
+    seconds, microseconds = client.time()
+    TableState(client, schedule.table).drop_table(f"{seconds}.{microseconds:06d}")
 
 
 @pytest.mark.parametrize("drop", [unschedule, unschedule_by_hand, say_so_by_hand, touch, flush, drop_table])

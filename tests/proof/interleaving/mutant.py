@@ -100,6 +100,7 @@ FILL_LATE = "a fill that takes too long"
 FILL_DROP = "a fill that schedules, a drop and a put"
 FILL_CHANGES = "a fill that schedules, and changes enqueued before"
 FILL_FOREIGN = "a fill while a foreign client drops and puts"
+FILL_PUT = "a fill while a foreign client puts the row"
 FILL_REMOVED = "a fill while a foreign client removes the delay"
 FILL_ABSENT = "a fill of a row that is not there"
 FILL_DELETED = "a fill of a row that was deleted, while it is refreshed"
@@ -242,6 +243,7 @@ FOUND_BY = {
         "no-absence-fence": FILL_DELETED,
         "no-unleased": FILL_OLD,
         "reschedule": FILL_OLD,
+        "leave-lost": FILL_PUT,
         "no-stamp": FILL_CHANGES,
         "no-delay": FILL_CHANGES,
         "no-due": FILL_CHANGES,

@@ -189,6 +189,7 @@ SMALL = {
         (*PUT, "refresh"),
         {"reader": FILL_OLD, "client": ("delay_off", "due_now", "delay_on"), "one": ("claim",)},
     ),
+    "a fill while a foreign client puts the row": ((), {"reader": FILL, "client": ("delay_on", "due_now")}),
     "a fill while a foreign client removes the delay": (
         (*PUT, "refresh"),
         {"reader": FILL_OLD, "client": ("delay_gone", "due_now"), "one": ("refresh",)},

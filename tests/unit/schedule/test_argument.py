@@ -9,8 +9,8 @@ import pytest
 
 from rowcache_tasks import row_id
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.reader.operations import texts_of
 from rowcache_tasks.schedule.arguments import parse_delay, parse_delays, parse_row_id, parse_row_ids
+from rowcache_tasks.schedule.row_id import texts_of
 
 
 class Mood(StrEnum):
