@@ -127,4 +127,4 @@ def is_redis_url(url: str) -> bool:
         return False  # redis-py takes one of both
     known = FORMS | dict.fromkeys(TEXTS + (TLS if parts.scheme == "rediss" else ()), ANY)
     are_known = all(name in known and all(map(known[name].fullmatch, values)) for name, values in options.items())
-    return is_server and parts.scheme in ("redis", "rediss", "unix") and "://" in url and are_known
+    return is_server and url.startswith(("redis://", "rediss://", "unix://")) and are_known

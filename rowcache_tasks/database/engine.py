@@ -81,7 +81,12 @@ def _add_listeners(
     @event.listens_for(engine, "do_connect")
     def connect(driver: Any, _record: object, arguments: Any, keywords: Any) -> Any:
         with outage.watch((engine.dialect.loaded_dbapi.Error,)):
-            return dialect.connect(arguments, keywords, statement_timeout_s) or driver.connect(*arguments, **keywords)
+            try:
+                found = dialect.connect(arguments, keywords, statement_timeout_s)
+                return found or driver.connect(*arguments, **keywords)
+            except (TypeError, AttributeError, LookupError) as error:
+                reason = f"{engine.driver} refuses an option of the URL: {one_line(str(error))}"
+                raise ConfigError(f"{setting} {redact(str(engine.url))}: {reason}") from error
 
     @event.listens_for(engine, "connect")
     def set_up_session(dbapi_connection: Any, _record: object) -> None:

@@ -167,7 +167,10 @@ def trigger_sql(settings: Table, table: SourceTable, connection: Connection) -> 
             f"{settings.setting}: {settings.table!r} is a view or a foreign table, whose changes no trigger sees: "
             "follow it by a column (--source watermark --column NAME)"
         )
-    quote = connection.dialect.identifier_preparer.quote_identifier
+
+    def quote(name: str) -> str:
+        return connection.dialect.identifier_preparer.quote_identifier(name).replace("%%", "%")  # no parameters follow
+
     key = [table.columns[column] for column in table.key]
     place = {"relation": f"{quote(schema)}.{quote(name)}", "function": f"{quote(schema)}.{quote(channel_of(settings))}"}
     old, new = (_select(key, quote, rows) for rows in ("rowcache_old", "rowcache_new"))

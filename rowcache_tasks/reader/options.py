@@ -119,7 +119,9 @@ def find_settings(
     wrong kind, or options that contradict each other.
     """
     check_client(client, url, client_type)
-    options = options or ReadThrough()
+    options = ReadThrough() if options is None else options
+    if not isinstance(options, ReadThrough):
+        raise ArgumentError(f"read_through is {shorten(options)}: allowed is a ReadThrough, as ReadThrough(timeout=2)")
     if namespace is not None and url is None and client is None:
         raise ArgumentError(
             f"namespace is {shorten(namespace)}, and no server is given: give url or client as well, or neither"
@@ -143,7 +145,7 @@ def find_settings(
         namespace = parse_namespace("the name of the table, which is its namespace as no namespace= is given,", default)
     partitions, growing_from = divided
     count = parse_partitions("partitions", partitions)
-    if growing_from:
+    if growing_from not in (0,):
         check_growth("RowCache", count, parse_partitions("growing_from", growing_from))
     table = Table(
         name,

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from rowcache_tasks.errors import ArgumentError, RowTypeError
-from rowcache_tasks.errors.text import shorten
+from rowcache_tasks.errors.text import one_line, shorten
 from rowcache_tasks.reader.types.pydantic_row import is_pydantic, pydantic_decoder
 
 if TYPE_CHECKING:  # PEP 696; in the standard library from Python 3.13 on
@@ -125,7 +125,7 @@ def check_type(wanted: Any, name: str) -> tuple[str, ...]:
     try:
         info = inspect.type_info(wanted)
     except (TypeError, NameError, AttributeError) as error:
-        reason = str(error).partition(" - type")[0]
+        reason = one_line(str(error).partition(" - type")[0], MAX_REASON)
         raise ArgumentError(f"type {name} cannot be read from JSON: {reason}; {ALLOWED}") from error
     if isinstance(info, inspect.DictType) and isinstance(info.key_type, inspect.AnyType | inspect.StrType):
         return ()

@@ -77,7 +77,7 @@ def test_rows_of_each_kind_of_statement_are_notified(pg, listen):
     ],
 )
 def test_row_id_is_that_of_a_scan(pg, listen, sql_type, literal):
-    pg.run(f'CREATE TABLE stock (part integer, "the Key" {sql_type}, PRIMARY KEY (part, "the Key"))')
+    pg.run(f'CREATE TABLE stock (part integer, "the %Key" {sql_type}, PRIMARY KEY (part, "the %Key"))')
     changes = listen("stock")
     pg.run("SET datestyle = 'German'", f"INSERT INTO stock VALUES (1, {literal})")
     (expected,) = pg.source("stock").stream_row_ids(10)

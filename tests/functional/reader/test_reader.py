@@ -26,6 +26,7 @@ from rowcache_tasks import (
     FillError,
     ReadThrough,
     RowCache,
+    RowCacheError,
     RowTypeError,
     row_id,
 )
@@ -296,6 +297,12 @@ def test_settings_come_from_the_configuration_module(open_reader, valkey, schedu
 def test_wrong_url_is_a_clear_error(open_reader):
     with pytest.raises(ConfigError, match="rowcache_redis_url is 'http://x': allowed is redis://"):
         open_reader(url="http://x")
+
+
+@pytest.mark.parametrize(("name", "value"), [("read_through", True), ("read_through", ""), ("growing_from", None)])
+def test_option_of_another_type_is_a_clear_error(open_reader, name, value):
+    with pytest.raises(RowCacheError, match=f"{name} is {value!r}: allowed is a"):
+        open_reader(**{name: value})
 
 
 def test_wrong_timeout_is_a_clear_error(open_reader):

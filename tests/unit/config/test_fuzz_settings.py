@@ -133,6 +133,7 @@ def test_variable_that_python_itself_cannot_read_gives_one_line(variable, text, 
 @pytest.mark.parametrize(
     "url",
     [
+        "REDIS://host/0",
         "redis://host/0?foo=1",
         "redis://host/0?decode_responses=true",
         "redis://host/0?socket_timeout=soon",

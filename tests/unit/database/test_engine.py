@@ -61,3 +61,10 @@ def test_postgresql_url_may_overrule_our_connection_settings():
         create("postgresql://host/db?connect_timeout=60").url
     )
     assert given["connect_timeout"] == "60"
+
+
+@pytest.mark.parametrize("option", ["bogus=1", "charset=bogus"])
+def test_option_that_the_driver_refuses_is_one_line_without_the_password(option):
+    with pytest.raises(ConfigError, match=r"^rowcache_database_url mysql.* refuses an option of the URL: ") as caught:
+        create(f"mysql+pymysql://me:hunter2@nowhere.invalid/db?{option}").connect()
+    assert "hunter2" not in str(caught.value)
