@@ -169,18 +169,19 @@ class Schedule:
 
         return sum_of(Changed, self._change(row_ids, call))
 
-    def touch_rows(self, row_ids: Iterable[str]) -> int:
+    def touch_rows(self, row_ids: Iterable[str], wait_s: float = 0.0) -> int:
         """Make scheduled rows due now; return their number. Rows that are not scheduled lose their values.
 
-        A fill in flight writes nothing.
+        A fill in flight writes nothing. `wait_s`: make them due after that time, those that are due before at theirs;
+        a row that is claimed is due again when its lease ends.
         """
-        touched: int = sum(self._change(row_ids, Schedule.touch_call))
+        touched: int = sum(self._change(row_ids, lambda part, batch: part.touch_call(batch, wait_s)))
         wake_home(self._client, self.table.deployment)
         return touched
 
-    def touch_call(self, row_ids: Sequence[str]) -> ScriptCall:
+    def touch_call(self, row_ids: Sequence[str], wait_s: float = 0.0) -> ScriptCall:
         """Return the call of touch_rows for up to SCRIPT_BATCH rows of this part."""
-        return self._call("touch_rows", self._prefix, Keys.fill_prefix, *map(encode_row_id, row_ids))
+        return self._call("touch_rows", self._prefix, Keys.fill_prefix, wait_s, *map(encode_row_id, row_ids))
 
     def check_clock(self, is_settled: bool = False) -> bool:
         """Note the server's time; return whether its clock has stepped back by over a second since the last repair.

@@ -1,23 +1,35 @@
--- Makes scheduled rows due now. Removes the values of all others, which readers filled in.
+-- Makes scheduled rows due now, or after a while unless they are due before: a burst is spread.
+-- Removes the values of all others, which readers filled in.
 -- KEYS schedule ZSET, delay ZSET, wake LIST, outcomes LIST, asked SET
--- ARGV value_prefix text, fill_prefix text, row_id text...
+-- ARGV value_prefix text, fill_prefix text, wait_s seconds (0: now), row_id text...
 -- RETURNS number of rows made due
 local schedule, delay, wake, outcomes, asked = unpack(KEYS)
-local value_prefix, fill_prefix = unpack(ARGV)
-local row_ids = {unpack(ARGV, 3)}
+local value_prefix, fill_prefix, wait_s = unpack(ARGV)
+local row_ids = {unpack(ARGV, 4)}
+wait_s = tonumber(wait_s)
 -- @include now
--- @include scored
 -- @include wake
 -- @include outcomes
 
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 
-local touched, outdated = {}, {}
+local due_at, scores = whole(now + wait_s), {}
+if wait_s > 0 then scores = redis.call('ZMSCORE', schedule, unpack(row_ids)) end
+
+local touched, due, outdated = 0, {}, {}
 for i, row_id in ipairs(row_ids) do
   -- mutant: touch-dropped -> local is_scheduled = true
   local is_scheduled = tonumber(delays[i] or 0) > 0
   if is_scheduled then
-    touched[#touched + 1] = row_id
+    touched = touched + 1
+    -- A row that is due earlier stays so, a microsecond before: its lease ends, if it has one. What
+    -- is being read may be from before the change, and another refresh follows.
+    local earlier = tonumber(scores[i] or due_at + 1)
+    -- mutant: keep-lease
+    earlier = whole(earlier - 1e-6)
+    -- mutant: due-later -> due[2 * touched - 1] = due_at
+    due[2 * touched - 1] = math.min(due_at, earlier)
+    due[2 * touched] = row_id
     note_outcome(i, 'touched')
   else
     -- mutant: keep-value
@@ -29,10 +41,10 @@ for i, row_id in ipairs(row_ids) do
 end
 
 if #outdated > 0 then redis.call('DEL', unpack(outdated)) end
-if #touched > 0 then
+if touched > 0 then
   -- mutant: no-due
-  redis.call('ZADD', schedule, scored(touched, now))
+  redis.call('ZADD', schedule, unpack(due))
   wake_dispatcher()
 end
 write_outcomes()
-return #touched
+return touched

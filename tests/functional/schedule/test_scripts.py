@@ -567,6 +567,17 @@ def test_touch_leaves_unscheduled_rows_alone(schedule, client):
     assert client.zscore("schedule:", "2") is None
 
 
+def test_touch_that_lets_rows_wait_makes_none_later_and_a_claimed_one_due_at_the_end_of_its_lease(schedule, client):
+    cache(schedule, "held")
+    schedule.put_rows({"far": (3600, 3600), "near": (60, 60), "held": (3600, 0)})
+    claim, near, before = claim_all(schedule), client.zscore("schedule:", "near"), server_time(client)
+    assert schedule.touch_rows(["far", "near", "held", "none"], 600) == 3
+    assert before + 600 <= client.zscore("schedule:", "far") <= server_time(client) + 600
+    assert client.zscore("schedule:", "near") == pytest.approx(near, abs=1e-5)
+    assert schedule.commit_rows(claim, {"held": JSON}).unchanged == 1
+    assert client.zscore("schedule:", "held") < float(claim.lease_until), "it may have been read before it changed"
+
+
 def test_put_clears_the_failures_of_a_row(schedule, client):
     schedule.put_rows({"1": (5, 0)})
     schedule.release_rows(claim_all(schedule), {"1": "error"}, BACKOFF)

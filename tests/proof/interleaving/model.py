@@ -62,6 +62,8 @@ class Model:
     """Whether a lease that has not ended is out, and nobody has rescheduled the row since."""
     leases: frozenset[float] = frozenset()
     """The ends of leases of claims that were neither committed nor released, and when rows read too early are due."""
+    later: float = 0.0
+    """When the row is due by a request that lets it wait."""
     work: dict[str, Work] = field(default_factory=dict)
     fills: dict[str, Fill] = field(default_factory=dict)
     is_retried: bool = False

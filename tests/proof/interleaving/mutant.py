@@ -62,6 +62,7 @@ def load_mutant(script, name):
 REQUEST = "two refreshes, a change and a request"
 REQUEST_CACHED = "two refreshes of a cached row, a change and a request"
 HELD = "a lease that lasts, a change and a request"
+HELD_LATER = "a lease that lasts, a change and a request that lets it wait"
 LATE = "a drop and a put between a read and its commit"
 DROP = "a drop and a put while refreshes are in flight"
 FOREIGN = "a foreign client drops and puts"
@@ -216,6 +217,8 @@ FOUND_BY = {
     },
     "touch_rows": {
         "touch-dropped": "a request for a row that was dropped",
+        "keep-lease": HELD_LATER,
+        "due-later": HELD_LATER,
         "no-due": HELD,
         "keep-value": FILL_TWICE,
         "keep-fill": FILL_TWICE,

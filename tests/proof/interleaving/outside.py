@@ -1,7 +1,7 @@
 """Steps of the database, an application, a foreign client, and the clock."""
 
 from .registry import STEPS, Step, step
-from .world import DELAY, FILL, HOUR, KEYS, ROW, World
+from .world import DELAY, FILL, HOUR, KEYS, LATER, ROW, World
 
 # The database
 
@@ -86,6 +86,18 @@ def touch(world: World, _):
     assert world.schedule.touch_rows([ROW]) == is_scheduled
     assert is_scheduled or not world.client.exists(f"inv:{ROW}"), "G4: what a reader filled in outlives a request"
     assert not world.client.exists(FILL), "G4: what was read before a request is not forgotten"
+    world.model.cancel_fills()
+    reschedule(world)
+
+
+@step
+def touch_later(world: World, _):
+    """Ask for the row as for one of many that have changed."""
+    due = world.score("schedule:")
+    if world.schedule.touch_rows([ROW], LATER):
+        later = world.score("schedule:")
+        assert later <= min(due or later, world.now() + LATER), "a request makes a row later"
+        world.model.later = later
     world.model.cancel_fills()
     reschedule(world)
 

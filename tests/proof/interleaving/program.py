@@ -31,6 +31,10 @@ SMALL = {
         CACHED,
         {"one": HELD, "two": HELD, "database": ("change",), "application": ("touch",)},
     ),
+    "a lease that lasts, a change and a request that lets it wait": (
+        CACHED,
+        {"one": HELD, "two": REFRESH, "database": ("change",), "application": ("touch_later",)},
+    ),
     "a message that is delivered twice, and a lease as long as the delay": (
         PUT,
         {"one": ("claim_delay", "read", "commit"), **TWICE},

@@ -18,6 +18,8 @@ TABLE = Table("inv", "inventory", missing_limit=2, adaptive=Adaptive(1000, DELAY
 REPLICATED = replace(TABLE, replica=True)
 LONG = 1e6
 """A lease that does not end by itself, in seconds. One of 0 has ended as soon as anybody else looks."""
+LATER = 1800.0
+"""Until a row of a burst is due, in seconds."""
 PAUSE = 3000.0
 """After a failure, in seconds, less up to half by chance."""
 HOUR = 3600.0
@@ -119,7 +121,8 @@ class World:
             assert self.due is None, "an unwanted row is never removed"
             assert self.model.cached is None, "G5: an unwanted value is never removed"
         elif self.model.wanted:
-            is_waiting = due in self.model.leases or self.failure is not None or self.model.is_retried
+            is_waiting = due in {*self.model.leases, self.model.later}
+            is_waiting = is_waiting or self.failure is not None or self.model.is_retried
             assert is_waiting or due <= self.seen_at + DELAY, "the row is due later than after its delay"
             # No step makes a row due within a second: the clock of the machine itself has stepped back.
             is_ahead = due is not None and self.seen_at < due < self.seen_at + 1
@@ -175,6 +178,7 @@ class World:
         model = self.model
         model.leases = frozenset(lease - seconds for lease in model.leases)
         model.stamp -= seconds
+        model.later -= seconds
         model.is_held = False
         model.epoch += 1
         model.has_stepped = model.has_stepped or seconds < 0
