@@ -1,7 +1,8 @@
 """Burst: a transaction changes a million followed rows, beside rows of another table that are to be in time.
 
-For each source of `rowcache follow`. The other rows are refreshed every two seconds. The first rows of the burst are
-looked at for a while: how many are due at a time, how late the other rows are, and the memory of the follower.
+For each source of `rowcache follow`. The other rows are refreshed every two seconds. For a while after the transaction:
+when all of its rows are planned, how many are due at a time, how late the other rows are, and the memory of the
+follower. Then one row of the burst changes again, and a reader waits for it.
 """
 
 import json
@@ -28,6 +29,7 @@ SOURCES = {
     "notify": ([], "UPDATE big SET n = n + 1, at = clock_timestamp()"),
     "notify, 2,000 statements": ([], None),
     "watermark": (["--column", "at"], "UPDATE big SET n = n + 1, at = clock_timestamp()"),
+    "watermark, one time": (["--column", "at"], "UPDATE big SET n = n + 1, at = now()"),
     "slot": (["--source", "slot"], "UPDATE big SET n = n + 1, at = clock_timestamp()"),
 }
 PARTS = """
@@ -53,7 +55,7 @@ def run(servers: Servers, options: Options) -> Section:
         for name, (source, statement) in SOURCES.items():
             figures[name] = found = measure(servers, rows, source, statement or PARTS)
             say(f"burst: {name}: {found}")
-            shown.append([name, *(f"{found[each]:,.4g}" for each in COLUMNS)])
+            shown.append([name, *("–" if found[each] is None else f"{found[each]:,.4g}" for each in COLUMNS)])
     table = Table(["source", *COLUMNS.values()], shown, f"{rows:,} rows; {WINDOW_S:g} s after the transaction.")
     return Section("burst", "A burst of changes", [table], figures=figures)
 
@@ -62,14 +64,16 @@ COLUMNS = {
     "transaction_s": "transaction, s",
     "memory_mb": "follower, MB at most",
     "grown_mb": "grown by, MB",
+    "planned_s": "all planned after, s",
     "due": "due at a time",
     "followed": "refreshed in the window",
     "late_p99_ms": "others late p99, ms",
     "calm_p99_ms": "before, ms",
+    "seen_s": "next change seen after, s",
 }
 
 
-def measure(servers: Servers, rows: int, source: list[str], statement: str) -> dict[str, float]:
+def measure(servers: Servers, rows: int, source: list[str], statement: str) -> dict[str, float | None]:
     """Change all rows at once; return the figures."""
     servers.clear()
     with following(servers, source) as follower, servers.connect() as connection:
@@ -79,9 +83,13 @@ def measure(servers: Servers, rows: int, source: list[str], statement: str) -> d
         time.sleep(WINDOW_S / 3)
         before, memory_mb, began = counts(servers), peak_mb(follower), time.monotonic()
         connection.execute(statement)
-        took_s, most = time.monotonic() - began, 0
-        while time.monotonic() < began + took_s + WINDOW_S:
-            most = max(most, servers.client.zcount("schedule:big", "-inf", servers.now()))
+        took_s, most, planned_s = time.monotonic() - began, 0, None
+        while (passed_s := time.monotonic() - began - took_s) < WINDOW_S:
+            now = servers.now()
+            most = max(most, servers.client.zcount("schedule:big", "-inf", now))
+            planned = servers.client.zcount("schedule:big", "-inf", now + WAIT_S / 2)
+            if planned_s is None and planned + servers.client.zcard("refreshed:big") >= rows:
+                planned_s = passed_s
             time.sleep(0.05)
         after, refreshed = counts(servers), servers.client.zcard("refreshed:big")
         return {
@@ -92,7 +100,17 @@ def measure(servers: Servers, rows: int, source: list[str], statement: str) -> d
             "followed": refreshed,
             "late_p99_ms": late_ms(before, after),
             "calm_p99_ms": late_ms(calm, before),
+            "planned_s": planned_s,
+            "seen_s": seen_s(servers, connection),
         }
+
+
+def seen_s(servers: Servers, connection: Any) -> float:
+    """Change one row; return the seconds until a reader sees the change."""
+    (n,) = connection.execute("UPDATE big SET n = n + 1, at = clock_timestamp() WHERE id = 7 RETURNING n").fetchone()
+    began = time.monotonic()
+    wait_until(lambda: json.loads(servers.client.get("big:7") or "{}").get("n") == n, "the change is seen", 600)
+    return time.monotonic() - began
 
 
 @contextmanager

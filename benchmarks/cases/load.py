@@ -27,7 +27,7 @@ SHARES = {"half": 0.5, "most": 0.9, "over": 1.2}
 FULL = "full"
 OVERLOAD_S = 0.5
 """Interval of the rows, shorter than any machine can keep."""
-FULL_S, SHARE_S, SKIPPED_S = 4.0, 6.0, 1.0
+FULL_S, SHARE_S, SKIPPED_S = 8.0, 6.0, 1.0
 """Length of a turn; its beginning is not measured."""
 SLOW = """
 CREATE OR REPLACE VIEW slow AS

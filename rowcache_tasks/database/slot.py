@@ -1,7 +1,7 @@
 """Changed rows of PostgreSQL tables, by a logical replication slot."""
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from rowcache_tasks.database.statement import statement
 from rowcache_tasks.database.table import SourceTable
 from rowcache_tasks.errors import ConfigError, SourceError
 
-COMMIT = b"C"
+COMMIT, TEXT = b"C", ord("t")
 PAGE = 1000  # messages that are in memory at a time
 PEEK = 10_000
 """Messages of one look at the slot, and the rest of the last transaction: the server keeps them in a file."""
@@ -70,11 +70,10 @@ def read_row(message: bytes, place: int, columns: list[str]) -> tuple[dict[str, 
     place += 2
     values: dict[str, str] = {}
     for name in columns[:count]:
-        kind, place = message[place : place + 1], place + 1
-        if kind == b"t":
-            (length,) = struct.unpack_from("!I", message, place)
-            place += 4 + length
-            values[name] = message[place - length : place].decode()
+        kind, place = message[place], place + 1
+        if kind == TEXT:
+            begin, place = place + 4, place + 4 + int.from_bytes(message[place : place + 4])
+            values[name] = message[begin:place].decode()
     return values, place
 
 
@@ -118,6 +117,8 @@ class Slot:
         self._dialect = dialect_of(engine.dialect.name)
         self._tables = {table.name: SlotTable(engine, table) for table in tables}
         self._done = ""
+        self.on_wait: Callable[[], object] = bool
+        """Called ten times a second during a look: of a large transaction it takes long."""
 
     def check(self) -> None:
         """Raise ConfigError unless the slot and the publication are there, SourceError when unreachable."""
@@ -156,23 +157,25 @@ class Slot:
         )
 
     def changes(self) -> Iterator[Sequence[tuple[str, Changes]]]:
-        """Yield changed rows by table, page by page, and remove them after the last page. Raises SourceError."""
+        """Yield changed rows by table, page by page, and remove them after the last page of each look.
+
+        Raises SourceError.
+        """
         try:
             with self._connected() as connection:
-                until = end = str(connection.scalar(statement("slot_now")))
-            if until == self._done:
-                return
-            count, decoder = 0, Decoder()
-            for messages in self._peek(until):
-                count += len(messages)
-                if messages[-1][1][:1] == COMMIT:
-                    end = messages[-1][0]
-                if rows := [row for _, message in messages for row in decoder.rows(message)]:
-                    yield [*self._by_table(rows)]
-            done = end if count >= PEEK else until
-            with self._connected() as connection:
-                connection.execute(statement("slot_advance"), {"slot": self.name, "until": done})
-            self._done = done
+                until = str(connection.scalar(statement("slot_now")))
+            while self._done != until:
+                count, end, decoder = 0, until, Decoder()
+                for messages in self._peek(until):
+                    count += len(messages)
+                    if messages[-1][1][:1] == COMMIT:
+                        end = messages[-1][0]
+                    if rows := [row for _, message in messages for row in decoder.rows(message)]:
+                        yield [*self._by_table(rows)]
+                done = end if count >= PEEK else until
+                with self._connected() as connection:
+                    connection.execute(statement("slot_advance"), {"slot": self.name, "until": done})
+                self._done = done
         except SourceError as error:
             cause = error.__cause__
             if getattr(getattr(cause, "orig", cause), "sqlstate", "") != IN_USE:
@@ -207,4 +210,5 @@ class Slot:
             source_errors(self._engine, f"replication slot {self.name}"),
             self._dialect.transaction(self._engine) as connection,
         ):
+            connection.connection.driver_connection.on_wait = self.on_wait  # type: ignore[union-attr]
             yield connection

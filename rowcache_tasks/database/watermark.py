@@ -8,11 +8,11 @@ changes of a row: rows with such a value are returned once more, SETTLED_S later
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import ColumnElement, Engine
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SourceColumn
@@ -21,7 +21,7 @@ from rowcache_tasks.database.table import SourceTable
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten, suggest
 
-PAGE = 1000  # rows in one SELECT
+PAGE = 5000  # rows in one SELECT
 MAX_SEEN = 50_000
 """Rows within the margin that are remembered. Of more, those that are committed late wait for their interval."""
 KEPT_S = 3600.0  # a clock of the database that steps back by less than this is followed
@@ -74,7 +74,7 @@ class Watermark(Source):
                 break
             after = rows[-1][1]
             if len(seen) > MAX_SEEN:
-                seen, newest = set(), None
+                seen, marks, newest = set(), set(), None
                 self._positions.begin(now, after)
         self._seen = seen
         if TEMPORAL.search(self._type_name) and "." not in str(value) and self._ticks.get(value, (0, marks))[1]:
@@ -96,22 +96,26 @@ class Watermark(Source):
         """Read a page: row id ("" for a key that has none) and position, in order; the `newest` rows first if asked."""
         self._type_name = self._part(table).type_name
         parts = [self._part(table), *(table.columns[name] for name in table.key)]
-        columns: list[sa.ColumnElement[Any]] = [sa.column(part.name) for part in parts]
+        columns: list[ColumnElement[Any]] = [sa.column(part.name) for part in parts]
         statement = (
             sa.select(*(part.expression.label(f"part_{i}") for i, part in enumerate(parts)))
             .select_from(table.relation)
             .where(*(column.is_not(None) for column in columns))
             .order_by(*(column.desc() if newest else column for column in columns))
-            .limit(limit)
         )
         if self._dialect.tomorrow and TEMPORAL.search(parts[0].type_name):
             statement = statement.where(columns[0] <= sa.text(self._dialect.tomorrow))
+        places: Sequence[ColumnElement[bool]] = [sa.true()]
         if after is not None:
             values = [self._dialect.bound(part, f"after_{i}") for i, part in enumerate(parts)]
-            statement = statement.where(self._dialect.after(columns, values))
+            places = self._dialect.after(columns, values)
         parameters = {f"after_{i}": value for i, value in enumerate(after or ())}
+        rows: list[Any] = []
         with self._dialect.transaction(self._engine) as connection:
-            rows = connection.execute(statement, parameters).all()
+            for place in places:
+                rows += connection.execute(statement.where(place).limit(limit - len(rows)), parameters)
+                if len(rows) == limit:
+                    break
         return [(table.row_key.write(row[1:]), tuple(row)) for row in rows]
 
     def _part(self, table: SourceTable) -> SourceColumn:

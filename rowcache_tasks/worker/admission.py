@@ -46,7 +46,7 @@ class Admission:
         Raises AdmissionError where the table says so; else a warning is logged, once a minute. What is not measured is
         admitted, and so is what lowers the demand.
         """
-        load = self._load(table)
+        load = self.load(table)
         if load.capacity is None:
             return
         added = self._added(table, delays, only_new=only_new)
@@ -57,13 +57,14 @@ class Admission:
         """Check the delay of all rows of a table, as `admit`; return a check of batches if their number is unknown."""
         if count is None:
             return partial(self.admit, table)
-        load, wanted = self._load(table), count / interval_of(table, delay_s)
+        load, wanted = self.load(table), count / interval_of(table, delay_s)
         if load.capacity is not None:
             self._check(table, count, wanted, load.capacity, is_more=wanted > load.demand)
             self._loads[table.name] = replace(load, demand=max(wanted, load.demand))
         return admit_all
 
-    def _load(self, table: Table) -> Load:
+    def load(self, table: Table) -> Load:
+        """Return the load of a table as it was a second ago or later, with own changes."""
         if time.monotonic() - self._read_at >= READ_INTERVAL_S:
             pipeline: Any = self._client.pipeline(transaction=False)
             pipeline.time()

@@ -1,4 +1,4 @@
-"""Refresh of rows that have changed in the database, at the pace of the workers."""
+"""Refresh of rows that have changed in the database."""
 
 import logging
 import time
@@ -11,19 +11,17 @@ import redis
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, show_count, show_duration
 from rowcache_tasks.schedule.cut import SCRIPT_BATCH
+from rowcache_tasks.schedule.load import Load
 from rowcache_tasks.schedule.position import need_position
 from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.worker.pace import Pace
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.notification import Changes, Listener
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 10_000  # changed rows of a table that wait to be touched; more are left to their interval
-BUSY_ROWS = 500
-BUSY_BATCHES = 2
-"""While more rows are due, or more batches wait for a worker, changes of many rows wait: no other row is late."""
-BUSY_WAIT_S = 0.02
+MAX_WAITING = 10_000  # changed rows of a table that wait while Redis is away; more are left to their interval
 RETRY_S = 1.0  # pause after an error of the source or of Redis
 MAX_RETRY_S = 10.0  # longest pause before a connection that listens is opened again
 WAIT_S = 1.0  # longest wait for a notification
@@ -33,20 +31,22 @@ LOG_S = 60.0  # pause between two lines about rows that are left to their interv
 class Touches:
     """Changed rows of one table that wait to be made due."""
 
-    def __init__(self, client: "redis.Redis", schedule: Schedule, position: Callable[[], str] = str) -> None:
+    def __init__(
+        self,
+        client: "redis.Redis",
+        schedule: Schedule,
+        load: Callable[[], Load],
+        position: Callable[[], str] = str,
+    ) -> None:
         self._client = client
         self._schedule = schedule
+        self._pace = Pace(load)
         self._position = position  # of the database, after the changes that were noted
         self.name = schedule.table.name
         self._rows: dict[str, None] = {}
         self._left = 0
         self._bulk = 0
         self._next_log = 0.0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no row waits."""
-        return not self._rows
 
     def note(self, row_ids: "Changes") -> None:
         """Add changed rows; above MAX_WAITING they are only counted. None: a change of unknown rows, or of too many."""
@@ -57,15 +57,14 @@ class Touches:
             else:
                 self._left += 1
 
-    def flush(self) -> bool:
-        """Make the rows due; False: many wait, and the workers are behind. Raises redis.RedisError, SourceError."""
+    def flush(self) -> None:
+        """Make the rows due, those of a burst one batch after the other. Raises redis.RedisError, SourceError."""
+        is_burst = len(self._rows) > SCRIPT_BATCH
         while self._rows:
-            if len(self._rows) > SCRIPT_BATCH and self._is_behind():
-                return False
             batch = list(islice(self._rows, SCRIPT_BATCH))
             if self._schedule.table.replica:
                 need_position(self._client, self._schedule.table, batch, self._position())
-            self._schedule.touch_rows(batch)
+            self._schedule.touch_rows(batch, self._pace.wait_s(len(batch), is_burst=is_burst))
             for row_id in batch:
                 del self._rows[row_id]
         if (self._left or self._bulk) and time.monotonic() > self._next_log:
@@ -77,18 +76,6 @@ class Touches:
             )
             self._left = self._bulk = 0
             self._next_log = time.monotonic() + LOG_S
-        return True
-
-    def _is_behind(self) -> bool:
-        table = self._schedule.table
-        keys, rank = table.parts[0].keys, BUSY_ROWS // table.partitions
-        asked = self._client.pipeline(transaction=False)
-        asked.time()
-        asked.zrange(keys.schedule, rank, rank, withscores=True)
-        asked.zcard(keys.queue)
-        (seconds, microseconds), last, batches = asked.execute()
-        is_due = bool(last) and last[0][1] <= int(seconds) + int(microseconds) / 1e6
-        return is_due or int(batches) > BUSY_BATCHES
 
 
 class Outage:
@@ -132,11 +119,13 @@ class PollingFollower:
         self._name = touches[0].name
         self._pass: Iterator[Iterable[tuple[str, Changes]]] | None = None
         self._next = 0.0
+        self._look_s = 0.0  # the longest wait for a page of the pass: the next pass begins no sooner after it
 
     def turn(self) -> float:
         """Read and touch up to one page; return the seconds until the next turn."""
         try:
-            behind = [table for table in self._touches.values() if not table.flush()]
+            for table in self._touches.values():
+                table.flush()
             self._redis.end(self._name)
         except redis.RedisError as error:
             self._redis.begin(self._name, error)
@@ -144,13 +133,12 @@ class PollingFollower:
         except RowCacheError as error:
             self._database.begin(self._name, error)
             return RETRY_S
-        if behind:
-            return BUSY_WAIT_S
         if self._pass is None:
             if (wait_s := self._next - time.monotonic()) > 0:
                 return wait_s
-            self._next = time.monotonic() + self._every_s
+            self._next, self._look_s = time.monotonic() + self._every_s, 0.0
             self._pass = self._changes()
+        asked_at = time.monotonic()
         try:
             page = next(self._pass, None)
         except RowCacheError as error:
@@ -158,8 +146,9 @@ class PollingFollower:
             self._pass, self._next = None, time.monotonic() + max(RETRY_S, self._every_s)
             return RETRY_S
         self._database.end(self._name)
+        self._look_s = max(self._look_s, time.monotonic() - asked_at)
         if page is None:
-            self._pass = None
+            self._pass, self._next = None, max(self._next, time.monotonic() + self._look_s)
         for name, row_ids in page or ():
             self._touches[name].note(row_ids)
         return 0.0
@@ -185,8 +174,7 @@ class NotifyFollower:
                     return min(WAIT_S, self._next_open - now)
                 self._listener.open()
                 self._database.end("")
-            is_idle = all(table.is_empty for table in self._touches.values())
-            for name, row_ids in self._listener.wait(WAIT_S if is_idle else BUSY_WAIT_S):
+            for name, row_ids in self._listener.wait(WAIT_S):
                 self._retry_s = RETRY_S
                 self._touches[name].note(row_ids)
         except RowCacheError as error:

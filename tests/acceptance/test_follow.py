@@ -4,6 +4,7 @@ import json
 import signal
 from functools import partial
 
+import psycopg
 import pytest
 from support.fork_server import run_forked
 from support.project import CELERY
@@ -102,6 +103,23 @@ def test_changes_are_followed_again_after_a_kill_and_a_restart_of_the_database(s
     assert shop.client.zcard("schedule:") == 100
     second.stop(signal.SIGTERM, timeout=60)
     assert second.poll() == 0
+
+
+def test_look_at_a_slot_may_take_longer_than_a_lease(shop):
+    set_up(shop, "slot")
+    shop.env["ROWCACHE_LEASE"] = "1"
+    start(shop, "one", *SOURCES["slot"])
+    url = shop.server.url_for("shop").replace("+psycopg", "")
+    with psycopg.connect(url) as changing, psycopg.connect(url) as locking:
+        changing.execute("UPDATE inventory SET stock = 7 WHERE id = 1")
+        locking.execute("LOCK TABLE pg_publication IN ACCESS EXCLUSIVE MODE")  # which each look reads
+        changing.commit()
+        waiting = (
+            "SELECT max(now() - query_start) > interval '1.5 s' FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        )
+        wait_until(lambda: shop.sql(waiting) == [(True,)], "the look takes long")
+    wait_until(lambda: stock(shop, 1) == 7, "the change is cached")
+    assert "WARNING" not in shop.log("one")
 
 
 def test_slot_that_is_gone_costs_the_interval_until_it_is_made_again(shop):

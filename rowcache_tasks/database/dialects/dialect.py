@@ -106,14 +106,17 @@ class Dialect:
         """Return a parameter that takes a value of a column as `part.expression` has returned it."""
         return sa.bindparam(name)
 
-    def after(self, columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
-        """Build the condition that a row comes after some values in the order of the columns."""
-        return sa.or_(
-            *(
-                sa.and_(*(columns[i] == values[i] for i in range(n)), columns[n] > values[n])
-                for n in range(len(columns))
-            )
-        )
+    def after(
+        self, columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]
+    ) -> Sequence[ColumnElement[bool]]:
+        """Build conditions for the rows that come after some values in the order of the columns, nearest rows first.
+
+        An index on the columns serves each of them, but not all joined by OR.
+        """
+        return [
+            sa.and_(*(columns[i] == values[i] for i in range(n)), columns[n] > values[n])
+            for n in reversed(range(len(columns)))
+        ]
 
     def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
         """Prepare a SELECT with the condition `match`. `connection` is any one to the database."""

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SLOT_NAME = re.compile("[a-z0-9_]{1,63}")
-SLOT_S = 600.0  # longest look at a slot
+SLOT_S = 3600.0  # longest look at a slot
 MAX_WAIT_S = 1.0  # longest wait: the process notes itself between two
 
 
@@ -94,6 +95,8 @@ def follow(  # noqa: PLR0913, PLR0917 its options
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))
     with open_access() as access:
+        if slot or source == "slot":  # before an engine is made: one look reads a whole transaction
+            access.statement_timeout_s = max(SLOT_S, access.statement_timeout_s)
         chosen = [access.settings.table(name) for name in dict.fromkeys(tables)]
         is_postgresql = all(is_notifying(access, table) for table in chosen)
         source = source or ("slot" if slot else "watermark" if column or not (is_sql or is_postgresql) else "notify")
@@ -119,6 +122,8 @@ def follow(  # noqa: PLR0913, PLR0917 its options
         open_log(find_app(), loglevel, logfile)
         logger.info("following %s by %s", ", ".join(table.name for table in chosen), source)
         note = ProcessNote(access.settings, "follower", f"follow@{gethostname()}")
+        if found:
+            found.on_wait = note.write
         try:
             while True:
                 note.write()
@@ -131,8 +136,8 @@ def make_touches(access: Access, table: Table) -> Touches:
     """Return the rows of a table that wait; of one with "replica" with the position of the database."""
     from rowcache_tasks.database.server import read_position  # noqa: PLC0415 an extra
 
-    engine = access.engine(access.settings.url_of(table))
-    return Touches(access.client, access.schedule(table.name), lambda: read_position(engine))
+    engine, load = access.engine(access.settings.url_of(table)), partial(access.admission.load, table)
+    return Touches(access.client, access.schedule(table.name), load, lambda: read_position(engine))
 
 
 def begin(access: Access, table: Table, column: str | None, margin_s: float) -> Any:
@@ -147,12 +152,11 @@ def begin(access: Access, table: Table, column: str | None, margin_s: float) -> 
 
 
 def open_slot(access: Access, tables: Sequence[Table], name: str) -> "Slot":
-    """Return the reader of a slot; a statement may take longer than usual, since one look reads a whole transaction."""
+    """Return the reader of a slot."""
     from rowcache_tasks.database.slot import Slot  # noqa: PLC0415 an extra
 
     if not SLOT_NAME.fullmatch(name):
         raise ArgumentError(f"--slot is {shorten(name)}: a slot has a name of a-z, 0-9 and _, up to 63 characters")
-    access.statement_timeout_s = max(SLOT_S, access.statement_timeout_s)
     return Slot(access.engine(common_url(access, tables)), tables, name)
 
 

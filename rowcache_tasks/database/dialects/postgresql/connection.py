@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,8 @@ class BoundedConnection(Connection[tuple[Any, ...]]):
 
     statement_timeout_s = float("inf")
     """Time limit of a statement. The server may be silent a little longer while it owes an answer."""
+    on_wait: Callable[[], object] = bool
+    """Called ten times a second while the server is silent."""
 
     @property
     def settings(self) -> str:
@@ -78,6 +80,8 @@ class BoundedConnection(Connection[tuple[Any, ...]]):
                 elif time.monotonic() - heard_at > limit_s:
                     self.close()  # SQLAlchemy goes by this, and not by the exception, to open another one
                     raise OperationalError(f"the server has not answered for {limit_s:g} s")
+                else:
+                    self.on_wait()
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value

@@ -123,9 +123,11 @@ SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
         """Cast the text of a value to the exact type."""
         return _cast(sa.bindparam(name), part.key_cast) if part.key_cast else sa.bindparam(name)
 
-    def after(self, columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    def after(
+        self, columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]
+    ) -> Sequence[ColumnElement[bool]]:
         """Compare the columns as one value, for which an index on them is used."""
-        return sa.tuple_(*columns) > sa.tuple_(*values)
+        return [sa.tuple_(*columns) > sa.tuple_(*values)]
 
     def prepare(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> SelectByKeys:
         """Compile the statement once."""
