@@ -4,7 +4,8 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -117,16 +118,29 @@ def parse_json(text: str) -> Any:
 def import_configuration() -> ModuleType:
     """Import CELERY_CONFIG_MODULE, default celeryconfig in the current directory. Raises ConfigError."""
     name = os.environ.get("CELERY_CONFIG_MODULE") or "celeryconfig"
-    here = str(Path.cwd())
+    with current_directory() as here:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            raise ConfigError(
+                f"configuration module {name!r} was not found in {here} or on the Python path: set "
+                "CELERY_CONFIG_MODULE, or start in the directory that holds celeryconfig.py"
+            ) from error
+
+
+@contextmanager
+def current_directory() -> Iterator[str]:
+    """Put the current directory first on the Python path, unless it was removed; yield its name for messages."""
+    try:
+        here = str(Path.cwd())
+    except OSError:
+        yield "the current directory, which was removed,"
+        return
     sys.path.insert(0, here)
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ConfigError(
-            f"configuration module {name!r} was not found in {here} or on the Python path: set CELERY_CONFIG_MODULE, "
-            "or start in the directory that holds celeryconfig.py"
-        ) from error
+        yield here
     finally:
-        sys.path.remove(here)
+        with suppress(ValueError):  # the module has removed it
+            sys.path.remove(here)

@@ -2,11 +2,10 @@
 
 import os
 import pkgutil
-import sys
-from pathlib import Path
 
 from redis.credentials import CredentialProvider
 
+from rowcache_tasks.config.source import current_directory
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import hide_logins, one_line
 
@@ -27,16 +26,12 @@ def load_provider(name: str) -> CredentialProvider:
 
 def call(name: str) -> CredentialProvider:
     """Import the callable, and call it. Raises ConfigError."""
-    here = ""
     try:
-        sys.path.insert(0, here := str(Path.cwd()))
-        provider = pkgutil.resolve_name(name)()
+        with current_directory():
+            provider = pkgutil.resolve_name(name)()
     except Exception as error:
         reason = hide_logins(one_line(f"{type(error).__name__}: {error}"))
         raise ConfigError(f"credential_provider {name} cannot be called: {reason}") from error
-    finally:
-        if here and here in sys.path:
-            sys.path.remove(here)
     if not isinstance(provider, CredentialProvider):
         found = type(provider).__name__
         raise ConfigError(f"credential_provider {name} returned a {found}: allowed is a redis.CredentialProvider")
