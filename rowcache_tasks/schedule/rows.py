@@ -172,8 +172,8 @@ class Schedule:
     def touch_rows(self, row_ids: Iterable[str], wait_s: float = 0.0) -> int:
         """Make scheduled rows due now; return their number. Rows that are not scheduled lose their values.
 
-        A fill in flight writes nothing. `wait_s`: make them due after that time, those that are due before at theirs;
-        a row that is claimed is due again when its lease ends.
+        A fill in flight writes nothing. `wait_s`: make them due after that time; those that are due before it stay so,
+        and are not counted. A row that is claimed is due again when its lease ends.
         """
         touched: int = sum(self._change(row_ids, lambda part, batch: part.touch_call(batch, wait_s)))
         wake_home(self._client, self.table.deployment)

@@ -2,7 +2,7 @@
 -- Removes the values of all others, which readers filled in.
 -- KEYS schedule ZSET, delay ZSET, wake LIST, outcomes LIST, asked SET
 -- ARGV value_prefix text, fill_prefix text, wait_s seconds (0: now), row_id text...
--- RETURNS number of rows made due
+-- RETURNS number of rows made due: without those that are due before that
 local schedule, delay, wake, outcomes, asked = unpack(KEYS)
 local value_prefix, fill_prefix, wait_s = unpack(ARGV)
 local row_ids = {unpack(ARGV, 4)}
@@ -16,7 +16,7 @@ local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
 local due_at, scores = whole(now + wait_s), {}
 if wait_s > 0 then scores = redis.call('ZMSCORE', schedule, unpack(row_ids)) end
 
-local touched, due, outdated = 0, {}, {}
+local touched, made_due, due, outdated = 0, 0, {}, {}
 for i, row_id in ipairs(row_ids) do
   -- mutant: touch-dropped -> local is_scheduled = true
   local is_scheduled = tonumber(delays[i] or 0) > 0
@@ -30,6 +30,7 @@ for i, row_id in ipairs(row_ids) do
     -- mutant: due-later -> due[2 * touched - 1] = due_at
     due[2 * touched - 1] = math.min(due_at, earlier)
     due[2 * touched] = row_id
+    if due_at <= earlier then made_due = made_due + 1 end
     note_outcome(i, 'touched')
   else
     -- mutant: keep-value
@@ -47,4 +48,4 @@ if touched > 0 then
   wake_dispatcher()
 end
 write_outcomes()
-return touched
+return made_due

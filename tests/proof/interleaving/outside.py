@@ -93,8 +93,9 @@ def touch(world: World, _):
 @step
 def touch_later(world: World, _):
     """Ask for the row as for one of many that have changed."""
-    due = world.score("schedule:")
-    if world.schedule.touch_rows([ROW], LATER):
+    due, delay = world.score("schedule:"), world.score("delay:")
+    world.schedule.touch_rows([ROW], LATER)
+    if delay and delay > 0:
         later = world.score("schedule:")
         assert later <= min(due or later, world.now() + LATER), "a request makes a row later"
         world.model.later = later
