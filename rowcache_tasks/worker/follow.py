@@ -64,7 +64,8 @@ class Touches:
             batch = list(islice(self._rows, SCRIPT_BATCH))
             if self._schedule.table.replica:
                 need_position(self._client, self._schedule.table, batch, self._position())
-            self._schedule.touch_rows(batch, self._pace.wait_s(len(batch), is_burst=is_burst))
+            wait_s = self._pace.wait_s(len(batch), is_burst=is_burst)
+            self._pace.count(self._schedule.touch_rows(batch, wait_s))
             for row_id in batch:
                 del self._rows[row_id]
         if (self._left or self._bulk) and time.monotonic() > self._next_log:

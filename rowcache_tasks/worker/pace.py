@@ -24,17 +24,22 @@ class Pace:
         self._load = load
         self._at_once, self._counted_at = float(AT_ONCE), time.monotonic()
         self._free_at = 0.0  # when the last batch of a burst is over
+        self._rate, self._begins_at = UNKNOWN, 0.0  # of the batch; 0: it is due at once
 
     def wait_s(self, rows: int, *, is_burst: bool) -> float:
         """Return the seconds until a batch is to be due. Raises redis.RedisError."""
         load, now = self._load(), time.monotonic()
         capacity = load.capacity
-        rate = UNKNOWN if capacity is None else max(1.0, LEAST * capacity, SHARE * (capacity - load.demand))
-        self._at_once = min(AT_ONCE, self._at_once + rate * (now - self._counted_at))
+        self._rate = UNKNOWN if capacity is None else max(1.0, LEAST * capacity, SHARE * (capacity - load.demand))
+        self._at_once = min(AT_ONCE, self._at_once + self._rate * (now - self._counted_at))
         self._counted_at = now
-        if rows + is_burst * RESERVE <= self._at_once:
+        is_at_once = rows + is_burst * RESERVE <= self._at_once
+        self._begins_at = 0.0 if is_at_once else max(now, self._free_at)
+        return max(0.0, self._begins_at - now)
+
+    def count(self, rows: int) -> None:
+        """Count the rows of the batch that were made due: others are not scheduled, or due before."""
+        if self._begins_at:
+            self._free_at = self._begins_at + rows / self._rate
+        else:
             self._at_once -= rows
-            return 0.0
-        begins_at = max(now, self._free_at)
-        self._free_at = begins_at + rows / rate
-        return begins_at - now

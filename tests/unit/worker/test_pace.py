@@ -17,6 +17,13 @@ def clock(monkeypatch):
     return clock
 
 
+def wait_s(own, rows, *, is_burst):
+    """Return when a batch is due, all of whose rows are made due."""
+    found = own.wait_s(rows, is_burst=is_burst)
+    own.count(rows)
+    return found
+
+
 @pytest.mark.parametrize(
     ("load", "rate"),
     [
@@ -28,16 +35,24 @@ def clock(monkeypatch):
 )
 def test_burst_takes_less_than_half_of_the_free_capacity(clock, load, rate):
     own = Pace(lambda: load)
-    waits = [own.wait_s(200, is_burst=True) for _ in range(1000)]
+    waits = [wait_s(own, 200, is_burst=True) for _ in range(1000)]
     assert waits[-1] - waits[2] == pytest.approx(997 * 200 / rate)
 
 
 def test_other_changes_are_due_at_once_after_a_burst_as_far_as_there_is_capacity(clock):
     own = Pace(lambda: Load(demand=0, capacity=1000, busy=0))
-    last_s = [own.wait_s(200, is_burst=True) for _ in range(1000)][-1]
-    assert [own.wait_s(1, is_burst=False) for _ in range(100)] == [0] * 100
+    last_s = [wait_s(own, 200, is_burst=True) for _ in range(1000)][-1]
+    assert [wait_s(own, 1, is_burst=False) for _ in range(100)] == [0] * 100
     clock.now += 1
-    assert sum(own.wait_s(1, is_burst=False) == 0 for _ in range(2 * AT_ONCE)) == AT_ONCE
-    assert own.wait_s(1, is_burst=False) > last_s
+    assert sum(wait_s(own, 1, is_burst=False) == 0 for _ in range(2 * AT_ONCE)) == AT_ONCE
+    assert wait_s(own, 1, is_burst=False) > last_s
     clock.now += 2 * last_s
-    assert own.wait_s(200, is_burst=True) == 0
+    assert wait_s(own, 200, is_burst=True) == 0
+
+
+def test_rows_that_are_not_scheduled_or_due_before_take_no_place(clock):
+    own = Pace(lambda: Load(demand=0, capacity=1000, busy=0))
+    for _ in range(1000):
+        own.wait_s(200, is_burst=True)
+        own.count(2)
+    assert own.wait_s(200, is_burst=True) < 5
