@@ -48,6 +48,7 @@ class Overview:
     broker_error: str = ""  # reason why the queues are not known; empty when they are, or were not asked
     beat_scheduler: str = ""  # scheduler of `celery beat` in the settings; empty: not known
     oldest_batch_s: float | None = None  # since the claim of the oldest batch that no worker has started; None: none
+    over_bytes: int = 0  # memory of Redis beyond its maxmemory, when it evicts nothing: it refuses writes
 
     @property
     def names(self) -> DeploymentNames:
@@ -143,8 +144,10 @@ def read_overview(
     pipeline.time()
     pipeline.zrange(names.processes, 0, -1, withscores=True)
     pipeline.zrange(names.queue, 0, 0, withscores=True)
+    if broker:  # as an operator, who may ask
+        pipeline.info("memory")
     # A key of another type, made by another program, is an empty one here.
-    (seconds, microseconds), noted, first = pipeline.execute(raise_on_error=False)
+    (seconds, microseconds), noted, first, *memory = pipeline.execute(raise_on_error=False)
     now = int(seconds) + int(microseconds) / 1e6
     processes = parse_processes(now, noted if isinstance(noted, list) else [])
     clients = read_clients(client) if with_clients else None
@@ -164,7 +167,15 @@ def read_overview(
         broker_error=broker.error if broker else "",
         beat_scheduler=broker.beat_scheduler if broker else "",
         oldest_batch_s=None if claimed_at is None else max(0.0, now - claimed_at),
+        over_bytes=max(map(excess_of, memory), default=0),
     )
+
+
+def excess_of(memory: Any) -> int:
+    """Return the bytes beyond maxmemory in a reply to INFO, if nothing is evicted; 0 for an error."""
+    if not isinstance(memory, dict) or not memory.get("maxmemory") or "allkeys" in memory.get("maxmemory_policy", ""):
+        return 0
+    return max(0, int(memory["used_memory"]) - int(memory["maxmemory"]))
 
 
 def read_clients(client: "redis.Redis") -> list[dict[str, Any]] | None:

@@ -24,6 +24,7 @@ def show_lag(lag_s: float) -> str:
 
 def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
     """Yield the faults, each cause before its effects."""
+    yield from memory_problems(found)
     yield from broker_problems(found)
     for name, reason in found.away.items():
         yield fail(f"{one_line(reason, 200)}: rows of {name} are not refreshed, all others are: start it")
@@ -53,6 +54,15 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
         if promise and promise.state in {"at risk", "broken"}:
             level = fail if promise.state == "broken" else warn
             yield level(f"{show_text(table.table)}: {promise.describe()}: remove the cause, or promise less")
+
+
+def memory_problems(found: Overview) -> Iterator[Finding]:
+    """Yield that Redis is full. Processes cannot note themselves then, and count as silent."""
+    if found.over_bytes:
+        yield fail(
+            f"Redis is full, {found.over_bytes:,} bytes over its maxmemory: it refuses writes, so nothing is refreshed "
+            "and no process can note itself: raise maxmemory, or cache fewer rows"
+        )
 
 
 def broker_problems(found: Overview) -> Iterator[Finding]:

@@ -2,13 +2,20 @@
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.overview import Overview
-from rowcache_tasks.ops.problem import broker_problems, dispatcher_problems, schedule_queue_problems, worker_problems
+from rowcache_tasks.ops.problem import (
+    broker_problems,
+    dispatcher_problems,
+    memory_problems,
+    schedule_queue_problems,
+    worker_problems,
+)
 from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.row_state import RowState
@@ -50,7 +57,8 @@ def reason_of(
     if is_fresh(row):
         since = show_duration(row.age or 0)
         return Reason("fresh", f"refreshed {since} ago, {interval_of(row, table)}: {next_try(row)}")
-    return next(reasons_of_late(row, found, table, notes))
+    full = (Reason("redis_full", problem.text) for problem in memory_problems(found))
+    return next(chain(full, reasons_of_late(row, found, table, notes)))
 
 
 def reason_of_unwanted(

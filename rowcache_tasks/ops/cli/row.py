@@ -23,7 +23,13 @@ from rowcache_tasks.ops.cli.command import (
     table_argument,
 )
 from rowcache_tasks.ops.overview import read_overview
-from rowcache_tasks.ops.problem import broker_problems, dispatcher_problems, schedule_queue_problems, worker_problems
+from rowcache_tasks.ops.problem import (
+    broker_problems,
+    dispatcher_problems,
+    memory_problems,
+    schedule_queue_problems,
+    worker_problems,
+)
 from rowcache_tasks.ops.reason import describe_row
 from rowcache_tasks.ops.row_walk import walk_rows
 from rowcache_tasks.schedule.arguments import parse_row_id
@@ -67,7 +73,8 @@ def explain_absence(access: Access, table: Table, is_scheduled: bool) -> list[st
         return [problem.text for problem in schedule_queue_problems(found)]
     now = found.tables[table.name]
     paused = [] if now.paused_s is None else [f"{now.describe()}: {COMMAND} resume {table.name}"]
-    problems = (*broker_problems(found), *dispatcher_problems(found), *worker_problems(found))
+    servers = (*memory_problems(found), *broker_problems(found))
+    problems = (*servers, *dispatcher_problems(found), *worker_problems(found))
     return [*paused, *(problem.text for problem in problems)]
 
 

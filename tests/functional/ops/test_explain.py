@@ -240,6 +240,20 @@ def test_broker_that_is_away_is_the_reason_of_a_row_that_waits(client, schedule,
         assert said in done.output.splitlines()[0]
 
 
+def test_redis_that_is_full_is_the_reason_although_processes_count_as_silent(client, schedule, explain, run):
+    schedule.put_rows({"1": (100, 0)})
+    explain()  # the scripts are there
+    client.config_set("maxmemory", 1)
+    try:
+        reason, text = explain()
+        app = Celery("rowcache_tasks", broker="memory://", set_as_current=False)
+        health = CliRunner().invoke(rowcache, ["health"], obj=SimpleNamespace(app=app))
+    finally:
+        client.config_set("maxmemory", 0)
+    assert (reason, text[:14]) == ("redis_full", "Redis is full,")
+    assert health.stderr.startswith("rowcache_tasks: Redis is full, ")
+
+
 def test_without_the_database_the_rest_is_explained(client, schedule, explain, valkey, monkeypatch, tmp_path, run):
     note_both(client)
     commit(schedule)
