@@ -9,10 +9,9 @@ import redis.asyncio
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.reader.age import OPENINGS
 from rowcache_tasks.reader.fill.protocol import Fills
-from rowcache_tasks.reader.operations import CachedRow, K
+from rowcache_tasks.reader.operations import CachedRow, K, Operations
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, AsyncOptions, ReadOptions, parse_request
 from rowcache_tasks.reader.pool import forget_closed, shared_async_client
-from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import CLIENT_ERRORS
 from rowcache_tasks.reader.servers import AsyncServers
 from rowcache_tasks.reader.transport import AwaitedTransport
@@ -21,7 +20,7 @@ from rowcache_tasks.schedule.arguments import Delay
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text
 
 
-class AsyncRowCache(Reader[Row]):
+class AsyncRowCache(Operations[Row]):
     """Reads the cached rows of one table, as RowCache does, with the same options, methods and errors; awaited.
 
     All readers of an event loop share one pool of connections for each server; a read waits for its turn for up to
@@ -30,14 +29,6 @@ class AsyncRowCache(Reader[Row]):
     """
 
     _client_type = redis.asyncio.Redis
-
-    @overload
-    def __init__(
-        self: "AsyncRowCache[dict[str, Any]]", table: str, *, type: None = None, **options: Unpack[AsyncOptions]
-    ) -> None: ...
-
-    @overload
-    def __init__(self, table: str, *, type: type[Row], **options: Unpack[AsyncOptions]) -> None: ...
 
     def __init__(self, table: str, *, type: type[Row] | None = None, **options: Unpack[AsyncOptions]) -> None:  # noqa: A002
         super().__init__(table, type, **options)
@@ -128,7 +119,7 @@ class AsyncRowCache(Reader[Row]):
         here = self._loops.get(loop)
         if here is None:
             forget_closed(self._loops)
-            client = self._given or shared_async_client(self._settings.url, self._timeout_s)
+            client = self._given or shared_async_client(self._settings.url, self._settings.timeout_s)
             fills = Fills(self._settings, asyncio.Event)
             here = self._loops[loop] = AwaitedTransport(client, self._server, fills)
         return here

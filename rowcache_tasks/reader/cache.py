@@ -7,10 +7,9 @@ import redis
 
 from rowcache_tasks.reader.age import OPENINGS
 from rowcache_tasks.reader.fill.protocol import Fills
-from rowcache_tasks.reader.operations import CachedRow, K
+from rowcache_tasks.reader.operations import CachedRow, K, Operations
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, SyncOptions, parse_request
 from rowcache_tasks.reader.pool import shared_client
-from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import CLIENT_ERRORS
 from rowcache_tasks.reader.transport import Transport
 from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
@@ -20,7 +19,7 @@ from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text
 from rowcache_tasks.schedule.servers import Servers
 
 
-class RowCache(Reader[Row]):
+class RowCache(Operations[Row]):
     """Reads the cached rows of one table.
 
     `RowCache("inv")` takes Redis and the keys from the configuration module that the workers use
@@ -45,20 +44,12 @@ class RowCache(Reader[Row]):
 
     _client_type = redis.Redis
 
-    @overload
-    def __init__(
-        self: "RowCache[dict[str, Any]]", table: str, *, type: None = None, **options: Unpack[SyncOptions]
-    ) -> None: ...
-
-    @overload
-    def __init__(self, table: str, *, type: type[Row], **options: Unpack[SyncOptions]) -> None: ...
-
     def __init__(self, table: str, *, type: type[Row] | None = None, **options: Unpack[SyncOptions]) -> None:  # noqa: A002
         super().__init__(table, type, **options)
 
     def _open(self, *parts: Any) -> None:
         super()._open(*parts)
-        client = self._given or shared_client(self._settings.url, self._timeout_s)
+        client = self._given or shared_client(self._settings.url, self._settings.timeout_s)
         fills = Fills(self._settings, threading.Event)
         self._io = Transport(client, self._server, fills)
         self._get = self._io.get

@@ -12,11 +12,11 @@ from rowcache_tasks.keys import divide_row_ids, partition_of
 from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, BadRow, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
-from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReaderSettings, ReadRequest, anew
+from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReadRequest, anew
 from rowcache_tasks.reader.places import read_aged, read_everywhere, read_values
-from rowcache_tasks.reader.server import PIECE, Server, is_wrong_type
-from rowcache_tasks.reader.transport import Transport
-from rowcache_tasks.reader.types.decoder import Row, RowDecoder
+from rowcache_tasks.reader.reader import Reader
+from rowcache_tasks.reader.server import PIECE, is_wrong_type
+from rowcache_tasks.reader.types.decoder import Row
 from rowcache_tasks.reader.window import FIRST, next_count
 from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_id import Key, Many, encode_keys, encode_row_id, key_text, texts_of
@@ -37,20 +37,8 @@ class CachedRow(Generic[Row]):
     """Whether it is older than max_age, or of unknown age; always False without max_age."""
 
 
-class Operations(Generic[Row]):
+class Operations(Reader[Row]):
     """The steps of each read, and the rows in its replies."""
-
-    _settings: ReaderSettings
-    _near: NearCache | None
-    _server: Server
-    _prefixes: list[str]  # how the keys of values begin, by partition
-    _prefix: str  # the same for a table that is not divided; else empty
-    _grows: bool  # whether rows may be at their old places
-    _decoder: RowDecoder[Row]
-
-    def _here(self) -> Transport:
-        """Return the I/O of this process, or of the running event loop."""
-        raise NotImplementedError
 
     async def _many(self, row_ids: Many[Any], request: ReadRequest) -> dict[Any, Row | None]:
         keys, texts = texts_of(row_ids)

@@ -19,6 +19,7 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.keys import BOOK_TABLE
 from rowcache_tasks.schedule.arguments import Delay, parse_delay, parse_seconds
+from rowcache_tasks.schedule.connection import check_timeout
 
 MAX_CONCURRENCY = 10
 MAX_SECONDS = 86400.0
@@ -101,17 +102,23 @@ class ReaderSettings:
     table: Table
     url: str = field(repr=False)  # of Redis; not used with a client of the application
     read_through: ReadThrough  # with the URL of the database, if there is one
+    timeout_s: float
+    near: int
 
 
-def find_settings(
+def find_settings(  # noqa: PLR0913 the options of RowCache
     name: str,
-    url: str | None,
-    namespace: str | None,
     client: object,
     client_type: type,
-    options: ReadThrough | None,
+    *,
+    url: str | None = None,
+    namespace: str | None = None,
+    partitions: int = 1,
+    growing_from: int = 0,
+    timeout: float = 1.0,
+    near: int = 0,
+    read_through: ReadThrough | None = None,
     app: object = None,
-    divided: tuple[int, int] = (1, 0),
 ) -> ReaderSettings:
     """Take the table from the settings, of `app` if it is given, or, with a URL or a namespace, from those alone.
 
@@ -119,7 +126,7 @@ def find_settings(
     wrong kind, or options that contradict each other.
     """
     check_client(client, url, client_type)
-    options = ReadThrough() if options is None else options
+    options, timeout_s = ReadThrough() if read_through is None else read_through, check_timeout(timeout)
     if not isinstance(options, ReadThrough):
         raise ArgumentError(f"read_through is {shorten(options)}: allowed is a ReadThrough, as ReadThrough(timeout=2)")
     if namespace is not None and url is None and client is None:
@@ -133,17 +140,16 @@ def find_settings(
     if app is not None and (url is not None or namespace is not None):
         raise ArgumentError("app is given, and url or namespace as well: an application has its own, leave them out")
     if url is None and namespace is None:
-        if divided != (1, 0):
+        if (partitions, growing_from) != (1, 0):
             raise ArgumentError("partitions is given, and neither url nor namespace: it is that of the settings")
         settings = load_settings(app)
         table = settings.table(name)
         options = replace(options, database_url=options.database_url or settings.url_of(table))
-        return ReaderSettings(table, settings.redis_url, options)
+        return ReaderSettings(table, settings.redis_url, options, timeout_s, near)
     name = parse_name("url is given", "table", name)
     if namespace is None:
         default = "" if name == BOOK_TABLE else name
         namespace = parse_namespace("the name of the table, which is its namespace as no namespace= is given,", default)
-    partitions, growing_from = divided
     count = parse_partitions("partitions", partitions)
     if growing_from not in (0,):
         check_growth("RowCache", count, parse_partitions("growing_from", growing_from))
@@ -156,7 +162,8 @@ def find_settings(
     )
     if options.database_url is not None:
         parse_url("ReadThrough database_url", options.database_url)
-    return ReaderSettings(table, parse_servers_url("rowcache_redis_url", url or "redis://localhost"), options)
+    url = parse_servers_url("rowcache_redis_url", url or "redis://localhost")
+    return ReaderSettings(table, url, options, timeout_s, near)
 
 
 def check_client(client: object, url: str | None, kind: type) -> None:
