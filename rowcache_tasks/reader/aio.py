@@ -30,6 +30,14 @@ class AsyncRowCache(Operations[Row]):
 
     _client_type = redis.asyncio.Redis
 
+    @overload
+    def __init__(
+        self: "AsyncRowCache[dict[str, Any]]", table: str, *, type: None = None, **options: Unpack[AsyncOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(self, table: str, *, type: type[Row], **options: Unpack[AsyncOptions]) -> None: ...
+
     def __init__(self, table: str, *, type: type[Row] | None = None, **options: Unpack[AsyncOptions]) -> None:  # noqa: A002
         super().__init__(table, type, **options)
 

@@ -44,6 +44,14 @@ class RowCache(Operations[Row]):
 
     _client_type = redis.Redis
 
+    @overload
+    def __init__(
+        self: "RowCache[dict[str, Any]]", table: str, *, type: None = None, **options: Unpack[SyncOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(self, table: str, *, type: type[Row], **options: Unpack[SyncOptions]) -> None: ...
+
     def __init__(self, table: str, *, type: type[Row] | None = None, **options: Unpack[SyncOptions]) -> None:  # noqa: A002
         super().__init__(table, type, **options)
 
