@@ -7,7 +7,6 @@ from typing import Any, Self, Unpack, overload
 import redis.asyncio
 
 from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.reader.age import OPENINGS
 from rowcache_tasks.reader.fill.protocol import Fills
 from rowcache_tasks.reader.operations import CachedRow, K, Operations
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, AsyncOptions, ReadOptions, parse_request
@@ -16,6 +15,7 @@ from rowcache_tasks.reader.server import CLIENT_ERRORS
 from rowcache_tasks.reader.servers import AsyncServers
 from rowcache_tasks.reader.transport import AwaitedTransport
 from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
+from rowcache_tasks.reader.values import OPENINGS
 from rowcache_tasks.schedule.arguments import Delay
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text
 

@@ -5,7 +5,6 @@ from typing import Any, Self, Unpack, overload
 
 import redis
 
-from rowcache_tasks.reader.age import OPENINGS
 from rowcache_tasks.reader.fill.protocol import Fills
 from rowcache_tasks.reader.operations import CachedRow, K, Operations
 from rowcache_tasks.reader.options import AS_CACHED, FILLED, ReadOptions, SyncOptions, parse_request
@@ -13,6 +12,7 @@ from rowcache_tasks.reader.pool import shared_client
 from rowcache_tasks.reader.server import CLIENT_ERRORS
 from rowcache_tasks.reader.transport import Transport
 from rowcache_tasks.reader.types.decoder import DECODE_ERRORS, Row
+from rowcache_tasks.reader.values import OPENINGS
 from rowcache_tasks.schedule.arguments import Delay
 from rowcache_tasks.schedule.awaiting import run_blocking
 from rowcache_tasks.schedule.row_id import Key, Many, encode_row_id, key_text

@@ -9,15 +9,22 @@ from typing import Any, Generic, TypeVar
 from rowcache_tasks.errors import CacheError, FillError, RowTypeError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.keys import divide_row_ids, partition_of
-from rowcache_tasks.reader.age import age_of, is_missed, is_object, is_stale
 from rowcache_tasks.reader.fill.scripts import BAD_ROW, BadRow, Found, reason_of
 from rowcache_tasks.reader.near.cache import NearCache
 from rowcache_tasks.reader.options import AS_CACHED, DATABASE_ALONE, FILLED, ReadRequest, anew
-from rowcache_tasks.reader.places import read_aged, read_everywhere, read_values
 from rowcache_tasks.reader.reader import Reader
 from rowcache_tasks.reader.server import PIECE, is_wrong_type
 from rowcache_tasks.reader.types.decoder import Row
-from rowcache_tasks.reader.window import FIRST, next_count
+from rowcache_tasks.reader.values import (
+    age_of,
+    is_missed,
+    is_object,
+    is_stale,
+    next_count,
+    read_aged,
+    read_everywhere,
+    read_values,
+)
 from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_id import Key, Many, encode_keys, encode_row_id, key_text, texts_of
 
@@ -122,10 +129,9 @@ class Operations(Reader[Row]):
         The size of the values decides how many are read in the next round trip.
         """
         values: list[bytes | None] = []
-        count = FIRST
+        count = 0
         while len(values) < len(row_ids):
-            if values:
-                count = next_count(values[-count:])
+            count = next_count(values[-count:])
             part = row_ids[len(values) : len(values) + count]
             values += await (self._part(part) if ages is None else self._aged_part(part, ages))
         return values

@@ -45,7 +45,9 @@ class Node:
             return
         if isinstance(error, MovedError):
             self._servers.note_moved(error, self)
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not is_of_this_process(error):
+        if isinstance(error, NodeAwayError) or is_pool_exhausted(error):
+            return  # nothing new of the node
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
             self._wanted_at, self.away = time.monotonic(), str(error) or type(error).__name__
             self._servers.check_later()
             raise NodeAwayError(f"{self.name} is away: {error}") from error
@@ -59,12 +61,7 @@ class NoNode(Node):
         raise NodeAwayError(self.away)
 
 
-def is_of_this_process(error: Exception) -> bool:
-    """Whether a lost connection says nothing new of the node: it is known to be away, or the pool is exhausted."""
-    return isinstance(error, NodeAwayError) or is_pool_exhausted(error)
-
-
-def is_pool_exhausted(error: Exception) -> bool:
+def is_pool_exhausted(error: BaseException | None) -> bool:
     """Whether the pool of this process has no connection left; the server may be well."""
     return isinstance(error, redis.exceptions.MaxConnectionsError) or str(error) == "No connection available."
 

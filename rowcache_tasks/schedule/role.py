@@ -64,8 +64,10 @@ class Role:
 
         On a connection that only reads, the refusal of a known replica is an ordinary error.
         """
-        if not is_refused_by_role(error):
-            return self.needs_primary and is_refused_write(error)
+        by_role = redis.exceptions.ReadOnlyError | redis.exceptions.MasterDownError | redis.exceptions.BusyLoadingError
+        if not (isinstance(error, by_role) or ROLE_CODES.search(str(error))):
+            is_refused_write = isinstance(error, redis.exceptions.ClusterDownError) or WRITE_CODES.search(str(error))
+            return self.needs_primary and bool(is_refused_write)
         if self._is_replica and not self.needs_primary:
             self._seen_at = -CHECK_S
             return False
@@ -197,14 +199,3 @@ def role_of(hello: Any) -> str:
         hello = dict(zip(hello[::2], hello[1::2], strict=False))
     found = hello.get(b"role", hello.get("role", "")) if isinstance(hello, dict) else ""
     return found.decode() if isinstance(found, bytes) else str(found)
-
-
-def is_refused_by_role(error: Exception) -> bool:
-    """Whether a server refuses a command because it is a replica, or not ready yet."""
-    known = redis.exceptions.ReadOnlyError | redis.exceptions.MasterDownError | redis.exceptions.BusyLoadingError
-    return isinstance(error, known) or bool(ROLE_CODES.search(str(error)))
-
-
-def is_refused_write(error: Exception) -> bool:
-    """Whether a primary takes no writes for now."""
-    return isinstance(error, redis.exceptions.ClusterDownError) or bool(WRITE_CODES.search(str(error)))

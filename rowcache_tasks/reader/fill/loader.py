@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
@@ -106,42 +105,33 @@ class Loader:
 
 
 pools: dict[tuple[str, float, int], LoadPool] = {}
+loaders: dict[tuple[LoadPool, Table], Loader] = {}
 opening = threading.Lock()  # threads that begin together must not make an engine each
 
 
 def open_loader(table: Table, url: str, timeout_s: float, concurrency: int) -> Loader:
     """Return this process's loader of a table; a forked child makes its own. Raises ConfigError for a wrong URL."""
-    with opening:
-        return make_loader(table, url, timeout_s, concurrency)
-
-
-@cache
-def make_loader(table: Table, url: str, timeout_s: float, concurrency: int) -> Loader:
-    """Make the loader of a table, once."""
-    return Loader(make_pool(url, timeout_s, concurrency, table.replica), table)
-
-
-def make_pool(url: str, timeout_s: float, concurrency: int, may_be_replica: bool) -> LoadPool:
-    """Make the engine and the threads of a database, once."""
     key = url, timeout_s, concurrency
-    if key not in pools:
-        pools[key] = LoadPool(*key, may_be_replica)
-    return pools[key]
+    with opening:
+        if key not in pools:
+            pools[key] = LoadPool(*key, table.replica)
+        if (pools[key], table) not in loaders:
+            loaders[pools[key], table] = Loader(pools[key], table)
+        return loaders[pools[key], table]
 
 
 def close() -> None:
     """Close the connections; the next load makes new ones."""
     for pool in pools.values():
         pool.engine.dispose()
-    make_loader.cache_clear()
-    pools.clear()
+    forget()
 
 
 def forget() -> None:
     """Let a forked child make its own connections."""
     global opening  # noqa: PLW0603 - a thread of the parent may hold it for ever
     opening = threading.Lock()
-    make_loader.cache_clear()
+    loaders.clear()
     pools.clear()
 
 

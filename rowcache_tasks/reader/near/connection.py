@@ -74,7 +74,7 @@ class TrackingThread:
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None
         self._connection: Any = None  # redis-py's, whose methods are not all typed
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._warned_of = ""
 
     def start(self) -> None:
@@ -82,7 +82,7 @@ class TrackingThread:
         if self._thread is not None:
             return
         with self._lock:
-            if self._thread is None and not self._is_stopping:
+            if self._thread is None and not self._stopping.is_set():
                 self._waker = Waker()
                 thread = threading.Thread(target=self._run, args=(self._waker,), name="rowcache-near", daemon=True)
                 with suppress(RuntimeError):  # the interpreter is shutting down
@@ -97,7 +97,7 @@ class TrackingThread:
     def stop(self) -> None:
         """End the session and, soon, the thread; without waiting."""
         with self._lock:
-            self._is_stopping = True
+            self._stopping.set()
         self.session.end()
         self.wake()
 
@@ -116,12 +116,12 @@ class TrackingThread:
 
     def _run(self, waker: Waker) -> None:
         failures = 0
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             started = monotonic()
             pause_s = self._track(waker)
             failures = 0 if monotonic() - started > BACKOFF_BOUND_S else failures + 1
             pause_s = pause_s or min(BACKOFF_BOUND_S, BACKOFF_BASE_S * 2**failures)
-            self._pause(waker, pause_s * random.uniform(0.5, 1))  # noqa: S311 - spreads processes out, hides nothing
+            self._stopping.wait(pause_s * random.uniform(0.5, 1))  # noqa: S311 - spreads processes out, hides nothing
         waker.close()
 
     def _track(self, waker: Waker) -> float:
@@ -167,7 +167,7 @@ class TrackingThread:
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ)
             selector.register(waker, selectors.EVENT_READ)
-            while not self._is_stopping:
+            while not self._stopping.is_set():
                 is_hello_due = monotonic() >= next_hello
                 if is_hello_due:
                     next_hello = monotonic() + self._max_silence_s / QUESTIONS
@@ -182,7 +182,7 @@ class TrackingThread:
                 if session.role == "replica" and monotonic() >= next_probe:
                     next_probe = monotonic() + PROBE_S
                     self._probe()
-                if session.is_silent or (session.is_over and not self._is_stopping):
+                if session.is_silent or (session.is_over and not self._stopping.is_set()):
                     raise redis.TimeoutError(f"the server has not answered for {self._max_silence_s:g} s")
 
     def _probe(self) -> None:
@@ -200,18 +200,9 @@ class TrackingThread:
         if role == "master":
             raise redis.ConnectionError("the server is a replica, and its address leads to the primary again")
 
-    def _pause(self, waker: Waker, seconds: float) -> None:
-        """Sleep until the time is over or stop() is called."""
-        deadline = monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(waker, selectors.EVENT_READ)
-            while not self._is_stopping and (left := deadline - monotonic()) > 0:
-                selector.select(left)
-                waker.drain()
-
     def _warn(self, reason: str) -> None:
         """Log why rows are read from Redis: once, until the reason changes or the connection is back."""
-        if reason != self._warned_of and not self._is_stopping:
+        if reason != self._warned_of and not self._stopping.is_set():
             logger.warning("the near cache is off, rows are read from Redis until it is on again: %s", reason)
             self._warned_of = reason
 
