@@ -12,8 +12,7 @@ from rowcache_tasks.schedule.row_id import encode_row_id, is_key, key_list, key_
 
 Delay = float | timedelta  # seconds, or a timedelta
 MAX_ROW_ID_BYTES = 1024
-MIN_DELAY_S = 0.05
-"""A row with a shorter delay keeps a dispatcher and a worker busy; most likely it is in another unit."""
+MIN_DELAY_S = 0.05  # a row with a shorter delay keeps a worker busy; most likely it is in another unit
 MAX_SAMPLE = 1_000_000
 MAX_DELAY_S = 10 * 365 * 86400
 TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")  # as the scripts write a time: Unix seconds in plain digits

@@ -28,20 +28,16 @@ class Claim:
     claimed_at: str
     lease_until: str
     row_ids: list[str]
-    epoch: str = "0"
-    """The number of times that the clock of Redis had stepped back; a commit in another epoch is refused."""
+    epoch: str = "0"  # steps back of the clock of Redis so far; a commit in another epoch is refused
     late_ms: int = 0  # time from the earliest due time of the batch to the claim: the greatest lateness of its rows
-    namespace: str = ""
-    """Part of every key, Table.place: a worker that does not have the table in its settings can release the rows."""
+    namespace: str = ""  # Table.place: a worker without the table in its settings can release the rows by it
     behind: int = 0  # batches that no worker had started yet when it was claimed; a million when that is not known
     unproven: int = 0  # rows of the batch that were never refreshed, or that fail
     go_on_at: str = ""  # due time at which the next look for proven rows goes on; "" after the last due row
     commit_by: float = math.inf  # time of Redis after which a value that was read is refused
-    read_ms: int = 0
-    """Time from the beginning of the read to its commit, as far as the worker has measured it; milliseconds."""
+    read_ms: int = 0  # from the beginning of the read to its commit, as far as measured; milliseconds
     slow_ms: int = 0  # duration of the read, if it was slow; milliseconds
-    task_id: str = ""
-    """Id of the task that it is sent in, which is in its note; of the first claim of a message. "": any."""
+    task_id: str = ""  # id of the task of the message, which is in its note; of its first claim. "": any
 
     def to_message(self) -> dict[str, Any]:
         """Return the part of a message beside the row ids: the argument `claim` of the task refresh_row."""

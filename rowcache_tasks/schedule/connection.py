@@ -17,11 +17,9 @@ from rowcache_tasks.schedule.role import role_connection
 from rowcache_tasks.schedule.sentinels import AsyncSentinels, Sentinels
 from rowcache_tasks.schedule.servers import NODE_TIMEOUT_S, Servers
 
-SOCKET_TIMEOUT_S = 5.0
-"""A server that does not answer for so long counts as gone; no caller hangs for longer than a few of these."""
+SOCKET_TIMEOUT_S = 5.0  # a server without an answer for so long is gone; a call hangs for a few of these at most
 
-UNBOUND = 2**31
-"""Connections of one process: each thread uses two at most. The default of redis-py is 100, and more is an error."""
+UNBOUND = 2**31  # connections: each thread uses two at most. The default of redis-py is 100, and more is an error
 
 
 def connect(url: str, role: str) -> "redis.Redis":

@@ -7,8 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SCRIPT_BATCH = 200  # rows in one call of a script but a claim: about 2 ms, for which the server does nothing else
-CALL_BYTES = 512 * 1024
-"""Bytes of values in one commit, at most; a longer value has a call of its own. A MiB takes about 1 ms."""
+CALL_BYTES = 512 * 1024  # of values in one commit; a longer value has a call of its own. A MiB takes about 1 ms
 
 
 def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:

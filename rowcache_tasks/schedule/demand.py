@@ -13,8 +13,7 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 
-EDGES = (0.0, *(2.0**k for k in range(-5, 29)), math.inf)
-"""Bounds of classes of delays, seconds; the longest are of years."""
+EDGES = (0.0, *(2.0**k for k in range(-5, 29)), math.inf)  # bounds of classes of delays, seconds; the longest are years
 POINTS = 16  # parts of a class, between whose first and last rows the refreshes a second are taken as a straight line
 SHORTEST_S = 0.01  # no row is refreshed more often, whatever a foreign client has written
 

@@ -35,14 +35,12 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str  # node name: beat@host, celery@host
     pid: int
     tables: tuple[str, ...]  # names of the tables in its settings
-    layouts: dict[str, tuple[int, int]] = {}
-    """Table with partitions -> their number, and the one that it grows from or 0."""
+    layouts: dict[str, tuple[int, int]] = {}  # table with partitions -> their number, and that before its growth or 0
     started_at: float = 0.0
     queues: tuple[str, ...] = ()  # queues of the package that a worker consumes at the moment
     batch_at: float = 0.0  # when the last batch was started, within NOTE_INTERVAL_S; 0: none yet
     running_s: float | None = None  # seconds for which the longest of its batches runs; None: no batch runs
-    connection: int = 0
-    """CLIENT ID of the connection that wrote the note, which the server closes when the process is killed."""
+    connection: int = 0  # CLIENT ID of the connection of the note, which the server closes with the process
     pool: int = 0  # processes or threads of a worker that run tasks
     costs: dict[str, tuple[float, float]] = {}  # table -> seconds that a message takes in them, and each row in it
     silent_s: float = 0.0  # seconds since the note; set by read_processes

@@ -8,8 +8,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 from rowcache_tasks.schedule.script import ScriptCall, with_text
 from rowcache_tasks.schedule.servers import send_to
 
-WAIT_S = 0.5
-"""Longest wait for the replicas. A client waits longer for each answer, also of several servers (NODE_TIMEOUT_S)."""
+WAIT_S = 0.5  # longest wait for the replicas; a client waits longer for each answer (NODE_TIMEOUT_S)
 
 
 class NotReplicatedError(redis.ConnectionError):

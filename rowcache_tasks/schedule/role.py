@@ -18,8 +18,7 @@ from redis.connection import AbstractConnection
 
 from rowcache_tasks.errors.text import hide_logins, one_line
 
-CHECK_S = 2.0
-"""Age of a known role after which a connection asks again, before its next command. Every user may send HELLO."""
+CHECK_S = 2.0  # age of a known role after which a connection asks again; every user may send HELLO
 
 ROLE_CODES = re.compile(r"(^|-|because of: )(READONLY|MASTERDOWN|LOADING|UNBLOCKED)\b")
 """Errors of the role, also of a script or a transaction; redis-py removes the codes that have a class."""

@@ -28,8 +28,7 @@ class RowState:
     refreshed: float | None  # time of the last accepted refresh, or of the last look that found no row
     due: float | None  # due time, or end of the lease; None: not in the schedule
     delay: float | None
-    changed: float | None
-    """When the last applied schedule change was enqueued, kept for a day; None also before a step back of the clock."""
+    changed: float | None  # stamp of the last schedule change, for a day; None also before a step back of the clock
     failure: Failure | None
 
     @property

@@ -2,8 +2,7 @@
 
 import threading
 
-STEP_US = 1_000_000
-"""A clock that went back by more was set; one that went back by less was adjusted, or read twice within a tick."""
+STEP_US = 1_000_000  # a clock that went back by more was set; by less, it was adjusted, or read twice in a tick
 
 
 class Stamps:

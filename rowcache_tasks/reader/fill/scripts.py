@@ -42,8 +42,7 @@ class FillState:
 
     began_at: str = ""  # the time of the first call: anything committed since is newer
     epoch: str = "0"  # the epoch of the first call, as in Claim
-    began: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Both of other parts of the table, each by the clock of its server."""
+    began: dict[str, tuple[str, str]] = field(default_factory=dict)  # of each part, by its server
     cached: dict[str, Found] = field(default_factory=dict)
     ours: list[str] = field(default_factory=list)  # to be loaded by the caller, who then calls end_fill
     held: list[str] = field(default_factory=list)  # being loaded by another reader

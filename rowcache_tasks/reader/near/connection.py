@@ -18,8 +18,7 @@ from rowcache_tasks.schedule.role import login_errors, role_of
 
 logger = logging.getLogger(__name__)
 
-BACKOFF_BASE_S, BACKOFF_BOUND_S = 0.05, 5.0
-"""Pauses between connections that fail or are lost at once; a longer connection resets them."""
+BACKOFF_BASE_S, BACKOFF_BOUND_S = 0.05, 5.0  # pauses after lost connections; a longer connection resets them
 
 REFUSED_PAUSE_S = 60.0  # the pause after a refusal, which lasts until a person changes the server
 

@@ -37,8 +37,7 @@ class PendingFetch:
 
     keys: Sequence[bytes] = ()
     slot: int = 0
-    rows: Rows = field(default_factory=OrderedDict)
-    """The rows that the reply goes into: other ones than those served, once they were forgotten."""
+    rows: Rows = field(default_factory=OrderedDict)  # of the reply: others than those served, once forgotten
     future: "Future[list[bytes] | None] | None" = None
     sent_at: float = 0.0
 
@@ -58,8 +57,7 @@ class TrackingSession:
     """
 
     def __init__(self, max_rows: int, max_silence_s: float, counters: Counters, parts: int = 0) -> None:
-        self.proven_at = monotonic()
-        """When the last message was sent that the server has replied to; by the monotonic clock."""
+        self.proven_at = monotonic()  # when the last message with a reply was sent
         self.role = ""  # of the server, "master" or "replica"; empty until it is known
         self.is_over = False
         self._max_rows = math.ceil(max_rows / max(1, parts))  # rows of a slot

@@ -59,8 +59,7 @@ class RowDecoder(Generic[Row]):
         self._type_name = shorten(wanted) if get_origin(wanted) else getattr(wanted, "__name__", shorten(wanted))
         self._is_plain = wanted == dict[str, Any]
         self._columns: Callable[[], Sequence[str]]
-        self.decode_plain: Callable[[bytes | str], Row]
-        """Decodes a value, as `decode` does, or raises one of DECODE_ERRORS."""
+        self.decode_plain: Callable[[bytes | str], Row]  # decodes as `decode`, or raises DECODE_ERRORS
         if hasattr(wanted, "__mapper__"):
             # Late: a process that has a mapped class has imported SQLAlchemy.
             from rowcache_tasks.reader.types.mapped_row import MappedRow  # noqa: PLC0415
