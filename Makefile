@@ -3,6 +3,7 @@
 SECONDS ?= 60
 SEED ?= 1
 LONG ?= long
+PROCESSES ?= 4
 BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(DOCS),--docs) $(if $(REPORT),--report)
 ifdef AGAINST
 BENCH = $(if $(QUICK),--rounds 2 --rows 20000) $(if $(ONLY),--only $(ONLY)) --against $(AGAINST)
@@ -23,14 +24,14 @@ install: .venv/.dev  ## make .venv with the package and everything for developme
 demo: .venv/.demo  ## run the main job on real servers, for SECONDS=60, and check every row
 	@exec .venv/bin/python -m demo --seconds $(SECONDS)
 
-test: .venv/.dev  ## run all tests, on servers that they start themselves
-	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long and not containers"
+test: .venv/.dev  ## run all tests on servers that they start themselves, in PROCESSES=4 at a time
+	.venv/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not long and not containers"
 
 test-oldest: .venv/.python  ## run them with the oldest supported versions of everything, in .venv-oldest
 	.venv/bin/python -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint .github/oldest.txt --editable '.[dev]'
-	.venv-oldest/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long and not containers"
+	.venv-oldest/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not long and not containers"
 
 test-unit: .venv/.dev  ## run the tests that need no server
 	.venv/bin/python -m pytest tests/unit
