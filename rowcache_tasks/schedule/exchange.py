@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import redis
 
+from rowcache_tasks.schedule.cut import CALL_BYTES
 from rowcache_tasks.schedule.script import Command, send_all, send_texts
 
 
@@ -53,7 +54,7 @@ class Exchange:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Send the commands of the block at its end, in one piece for each server."""
+        """Send the commands of the block at its end, in one piece for each server unless they are large."""
         self._is_held = True
         try:
             yield
@@ -70,8 +71,10 @@ class Exchange:
         try:
             if self._connection is None:
                 self._connection = self._client.connection_pool.get_connection()
-            packed = b"".join(self._connection.pack_commands(commands))  # redis-py sends a few commands at a time
-            self._connection.send_packed_command([packed], check_health=is_idle)
+            pieces = self._connection.pack_commands(commands)  # of redis-py: a few commands, or one long value
+            if sum(map(len, pieces)) <= CALL_BYTES:  # more would all have to be sent within one time-out
+                pieces = [b"".join(pieces)]
+            self._connection.send_packed_command(pieces, check_health=is_idle)
         except (redis.ConnectionError, redis.TimeoutError):
             self._lose()
         except BaseException:  # a part may have been sent

@@ -110,6 +110,27 @@ def test_connection_with_replies_on_their_way_is_not_used_again(schedule, client
     assert client.echo("still in step") == b"still in step"
 
 
+def test_held_commands_are_sent_in_one_piece_unless_they_are_large(valkey):
+    """A time-out is for one piece: many megabytes on a slow way take longer."""
+    pieces = []
+    with connect(valkey.url_for(9), "test") as client:
+
+        class Noted(client.connection_pool.connection_class):
+            def send_packed_command(self, command, check_health=True):
+                pieces.append([len(piece) for piece in command])
+                super().send_packed_command(command, check_health)
+
+        client.connection_pool.connection_class = Noted
+        with Schedule(client, Table("inv", "inventory")).exchange() as exchange:
+            for value in ("small" * 100, "large" * 20_000):
+                with exchange.held():
+                    replies = [exchange.send([("ECHO", value)]) for _ in range(30)]
+                exchange.read()
+                assert [reply.decode() for (reply,) in replies] == [value] * 30
+                sizes = pieces.pop()
+                assert len(sizes) == 1 if value.startswith("small") else max(sizes) < 2 * len(value)
+
+
 def test_rows_of_a_select_are_no_more_than_their_size_allows(schedule, source, database, monkeypatch):
     """The claims of a message share a SELECT, as far as the mean size of their rows allows."""
     selects = []
