@@ -25,10 +25,10 @@ from kombu.utils.url import url_to_parts
 from rowcache_tasks.celery.application import asked_app
 from rowcache_tasks.celery.defaults import package_defaults
 from rowcache_tasks.celery.flower import add_flower_defaults
-from rowcache_tasks.celery.install import add_queues, install
+from rowcache_tasks.celery.install import add_defaults, install
 from rowcache_tasks.celery.startup import print_line, unreadable
 from rowcache_tasks.config.settings import SETTINGS
-from rowcache_tasks.config.source import hide_password, import_configuration, read_module
+from rowcache_tasks.config.source import import_configuration, read_module
 from rowcache_tasks.errors.text import redact
 
 
@@ -77,22 +77,19 @@ if click.get_current_context(silent=True) is not None and asked_app().startswith
 
 @app.on_after_configure.connect(weak=False)
 def add_package_defaults(sender: Celery, **_: object) -> None:
-    """Add defaults behind the settings of the user, and the queues of both; check URLs, and hide their passwords."""
+    """Complete the settings of the user, and check the URL of the broker."""
     url = os.environ.get("CELERY_BROKER_URL") or sender.conf.get("broker_url")
-    maps: Any = sender.conf.maps
-    maps.insert(-1, package_defaults(read_module(SETTINGS).get("rowcache_redis_url"), url))
+    defaults = package_defaults(read_module(SETTINGS).get("rowcache_redis_url"), url)
     try:
-        add_queues(sender)
+        add_defaults(sender, defaults)
     except ConfigError as error:
         raise refuse(str(error)) from error
-    sender.conf.broker_transport_options = maps[-2]["broker_transport_options"] | sender.conf.broker_transport_options
     if str(url).startswith("sentinel") and "master_name" not in sender.conf.broker_transport_options:
         raise refuse(
             f"broker_url is {redact(str(url))!r}: a Sentinel needs the name of its service: "
             'set broker_transport_options = {"master_name": "…"}'
         )
     check_urls(sender.conf.broker_url)
-    hide_password(sender)
 
 
 @app.on_after_configure.connect(weak=False)

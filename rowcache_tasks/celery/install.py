@@ -54,19 +54,18 @@ def user_amqp(theirs: Any) -> Any:
 
 
 def add_shared_defaults(sender: Celery, **_: object) -> None:
-    """Add defaults behind the settings of the user, and our queues to theirs."""
-    conf: Any = sender.conf
-    defaults = shared_defaults(conf.broker_url)
+    """Complete the settings of an application of the user."""
+    with suppress(ConfigError):  # the check at the start has the line
+        add_defaults(sender, shared_defaults(sender.conf.broker_url))
+
+
+def add_defaults(app: Celery, defaults: dict[str, Any]) -> None:
+    """Add defaults behind the settings of the user, and our queues to theirs; hide the password. Raises ConfigError."""
+    conf: Any = app.conf
     conf.maps.insert(-1, defaults)
     conf.broker_transport_options = defaults["broker_transport_options"] | conf.broker_transport_options
-    with suppress(ConfigError):  # the check at the start has the line
-        add_queues(sender)
-    hide_password(sender)
-
-
-def add_queues(app: Celery) -> None:
-    """Add our queues to those in the settings, or to the default queue: Flower shows them while no worker runs."""
-    app.conf.task_queues = [*app.amqp.Queues(app.conf.task_queues).values()]
+    hide_password(app)
+    conf.task_queues = [*app.amqp.Queues(conf.task_queues).values()]  # Flower shows them while no worker runs
 
 
 @celeryd_init.connect(weak=False)
