@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SourceColumn
+from rowcache_tasks.database.outage import source_errors
 from rowcache_tasks.database.server import is_pooled
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.database.statement import read_sql, statement
@@ -49,6 +50,7 @@ class NotifyingTable(Source):
         super().__init__(engine, settings)
         self.name = settings.name
         self.channel = channel_of(settings)
+        self.failure = f"{settings.setting}: cannot read {settings.table!r}"
 
     def sql(self) -> str:
         """Return the SQL of the triggers. Raises ArgumentError for a view, SourceError when unreachable."""
@@ -63,34 +65,6 @@ class NotifyingTable(Source):
         """Return the row ids of a notification."""
         return self._read(lambda table: read_payload(table, payload))
 
-    def notify(self, payload: str) -> None:
-        """Send a notification."""
-
-        def send(_table: SourceTable) -> None:
-            with self._engine.connect() as connection:
-                connection.execute(sa.select(sa.func.pg_notify(self.channel, payload)))
-
-        self._read(send)
-
-    def listen(self, tables: Sequence["NotifyingTable"]) -> Any:
-        """Open a connection of the driver that listens to the channels of tables of the same database."""
-        with self._wrapped_errors():
-            pooled = self._engine.raw_connection()
-            connection: Any = pooled.dbapi_connection
-            pooled.detach()
-            try:
-                for table in tables:
-                    connection.execute(f'LISTEN "{table.channel}"')
-            except BaseException:
-                connection.close()
-                raise
-            return connection
-
-    def receive(self, connection: Any, timeout_s: float) -> list[Any]:
-        """Wait for notifications; return those of one packet."""
-        with self._wrapped_errors():
-            return list(connection.notifies(timeout=timeout_s, stop_after=1))
-
 
 class Listener:
     """Connection that receives the notifications of some tables; not thread-safe."""
@@ -98,7 +72,7 @@ class Listener:
     def __init__(self, engine: Engine, tables: Sequence[NotifyingTable]) -> None:
         self._engine = engine
         self._tables = {table.channel: table for table in tables}
-        self._first = tables[0]
+        self._failure = tables[0].failure
         self._connection: Any = None
         self._token = PING + secrets.token_hex(8)
         self._pinged_at = self._heard_at = 0.0
@@ -118,7 +92,17 @@ class Listener:
                 "the URL of the database leads to a pooler that shares its sessions, through which no notification "
                 "arrives: give this process the URL of the server itself, or follow by a column (--source watermark)"
             )
-        self._connection = self._first.listen(list(self._tables.values()))
+        with source_errors(self._engine, self._failure):
+            pooled = self._engine.raw_connection()
+            connection: Any = pooled.dbapi_connection
+            pooled.detach()
+            try:
+                for channel in self._tables:
+                    connection.execute(f'LISTEN "{channel}"')
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
         self._ping()
 
     def close(self) -> None:
@@ -134,7 +118,8 @@ class Listener:
             for table in self._tables.values():
                 table.check()
             self._ping()
-        received = self._first.receive(self._connection, timeout_s)
+        with source_errors(self._engine, self._failure):
+            received = list(self._connection.notifies(timeout=timeout_s, stop_after=1))
         if not received and self._heard_at < self._pinged_at < now - PONG_S:
             raise SourceError("no notification arrives on the connection that listens")
         for notification in received:
@@ -147,7 +132,8 @@ class Listener:
 
     def _ping(self) -> None:
         self._pinged_at = time.monotonic()
-        self._first.notify(self._token)
+        with source_errors(self._engine, self._failure), self._engine.connect() as connection:
+            connection.execute(sa.select(sa.func.pg_notify(next(iter(self._tables)), self._token)))
 
 
 def channel_of(settings: Table) -> str:

@@ -133,7 +133,7 @@ def test_connection_that_receives_nothing_is_noticed(pg, monkeypatch):
     list(listener.wait(60))  # our own notification
     assert list(listener.wait(0)) == []
     monkeypatch.setattr(notification, "PING_S", -60)
-    monkeypatch.setattr(table, "notify", lambda _payload: None)
+    listener._connection.execute("UNLISTEN *")
     with pytest.raises(SourceError, match="no notification arrives"):
         list(listener.wait(0))
     listener.close()
