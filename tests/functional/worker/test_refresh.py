@@ -193,6 +193,7 @@ def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monk
         counts.append(refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF))
     assert counts[-1]["refreshed"] == 1
     assert int(client.hget("state:", "slow_ms")) >= 100
+    assert float(client.hget("state:", "work_s")) >= 0.09, "the lease follows it"
     assert client.hget("state:", "slow_at") == client.hget("state:", "committed_at")
     source.fetch = fetch
     monkeypatch.setattr(table, "AGE_ERROR_S", 60)
@@ -212,10 +213,12 @@ def test_slow_select_is_accepted_by_processes_that_are_replaced_after_each(sched
         counts.append(refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF))
     assert counts[0]["superseded"] == 1
     assert counts[-1]["refreshed"] == 1
-    client.hset("state:", mapping={"refused_at": "no time", "refused_ms": "no number"})
-    monkeypatch.setattr(read_limit, "slow_s", {})
-    schedule.touch_rows(["1"])
-    assert refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)["superseded"] == 1
+    long_ago = client.time()[0] - read_limit.REFUSED_FOR_S - 1
+    for refused_at, refused_ms in (("no time", "no number"), (long_ago, 1_000_000)):
+        client.hset("state:", mapping={"refused_at": refused_at, "refused_ms": refused_ms})
+        monkeypatch.setattr(read_limit, "slow_s", {})
+        schedule.touch_rows(["1"])
+        assert refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)["superseded"] == 1
 
 
 def test_slow_commit_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
