@@ -1,5 +1,6 @@
 """Task that dispatchers send: refresh a batch of rows."""
 
+import logging
 import math
 import os
 import time
@@ -29,11 +30,12 @@ from rowcache_tasks.schedule.trace import span
 from rowcache_tasks.worker.busy import note_message
 from rowcache_tasks.worker.read_limit import Clock
 from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repeat_in_outage
+from rowcache_tasks.worker.warning import warn_once
+
+logger = logging.getLogger(__name__)
 
 
-@add_task(
-    REFRESH_TASK, base=PackageTask, acks_late=False, throws=(RowCacheError, redis.ConnectionError, redis.TimeoutError)
-)
+@add_task(REFRESH_TASK, base=PackageTask, acks_late=False, throws=(RowCacheError, redis.RedisError))
 def refresh_row(
     table: str,
     row_ids: Sequence[str],
@@ -80,7 +82,12 @@ def make_result(counts: Mapping[str, int], reasons: Sequence[str], late_s: float
 def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     """Refresh the rows of a dispatcher's claims. While Redis is away, try for one lease."""
     deadline = time.monotonic() + current_runtime().settings.lease_s
-    return repeat_in_outage(partial(refresh_started, table, sent), deadline)
+    try:
+        return repeat_in_outage(partial(refresh_started, table, sent), deadline)
+    except redis.ResponseError as error:
+        name, reason = show_text(str(table)), one_line(str(error))
+        warn_once(logger, f"refused {name}", "refused: rows of %s wait for their lease: Redis says: %s", name, reason)
+        raise
 
 
 def refresh_started(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
