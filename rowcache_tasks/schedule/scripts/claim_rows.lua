@@ -51,14 +51,12 @@ end
 -- @include outcomes
 -- @include estimate_unproven
 -- @include pace
-local claimed, dropped, values, is_held_back = {}, {}, {}, false
+-- @include remove
+local claimed, dropped, is_held_back = {}, {}, false
 local count = 0
 for i, row_id in ipairs(row_ids) do
   if not is_wanted(i) then
     dropped[#dropped + 1] = row_id
-    values[#values + 1] = value_prefix .. row_id
-    -- mutant: keep-fill
-    values[#values + 1] = fill_prefix .. value_prefix .. row_id
     note_outcome(i, 'dropped', delays[i] and 'its-interval-was-set-to-0-or-less')
   elseif count >= allowed then
     -- mutant: look-past-the-cap
@@ -74,15 +72,8 @@ local unproven = estimate_unproven(claimed)
 if is_held_back and looks == 0 and unproven * 2 >= #claimed then claimed = spare_half(claimed) end
 
 if #dropped > 0 then
-  -- mutant: keep-value
-  redis.call('DEL', unpack(values))
-  -- mutant: keep-failure
-  redis.call('HDEL', failures, unpack(dropped))
-  -- mutant: keep-fence
-  redis.call('ZREM', refreshed, unpack(dropped))
+  remove_rows(dropped)
   redis.call('ZREM', delay, unpack(dropped))
-  -- mutant: keep-due
-  redis.call('ZREM', schedule, unpack(dropped))
   redis.pcall('HINCRBY', stats, 'dropped', #dropped)
   write_outcomes()
 end

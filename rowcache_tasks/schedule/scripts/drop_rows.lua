@@ -9,29 +9,17 @@ local row_ids = {unpack(ARGV, 4)}
 -- @include scored
 stamp = tonumber(stamp) or now
 -- @include newest
+-- @include remove
 
 local stamps = redis.call('ZMSCORE', changed, unpack(row_ids))
 
-local applied, values = {}, {}
+local applied = {}
 for i, row_id in ipairs(row_ids) do
-  if is_newest(stamps[i]) then
-    applied[#applied + 1] = row_id
-    values[#values + 1] = value_prefix .. row_id
-    -- A fill in flight must not write the value back.
-    -- mutant: keep-fill
-    values[#values + 1] = fill_prefix .. value_prefix .. row_id
-  end
+  if is_newest(stamps[i]) then applied[#applied + 1] = row_id end
 end
 
 if #applied > 0 then
-  -- mutant: keep-value
-  redis.call('DEL', unpack(values))
-  -- mutant: keep-failure
-  redis.call('HDEL', failures, unpack(applied))
-  -- mutant: keep-fence
-  redis.call('ZREM', refreshed, unpack(applied))
-  -- mutant: keep-due
-  redis.call('ZREM', schedule, unpack(applied))
+  remove_rows(applied)
   local dropped = 0
   -- mutant: keep-delay
   dropped = redis.call('ZREM', delay, unpack(applied))

@@ -11,6 +11,7 @@ local given_dues = {unpack(ARGV, 4 + count, 3 + 2 * count)}
 local given_delays = {unpack(ARGV, 4 + 2 * count, 3 + 3 * count)}
 local given_stamps = {unpack(ARGV, 4 + 3 * count)}
 -- @include now
+-- @include remove
 
 local dues = redis.call('ZMSCORE', schedule, unpack(row_ids))
 local delays = redis.call('ZMSCORE', delay, unpack(row_ids))
@@ -21,23 +22,14 @@ local function is_as_given(i)
   if (dues[i] or '') ~= given_dues[i] then return false end
   return (delays[i] or '') == given_delays[i] and (stamps[i] or '') == given_stamps[i]
 end
-local reply, left, values = {}, {}, {}
+local reply, left = {}, {}
 for i, row_id in ipairs(row_ids) do
   reply[i] = is_as_given(i) and 1 or 0
-  if reply[i] == 1 then
-    left[#left + 1] = row_id
-    -- mutant: keep-value
-    values[#values + 1] = value_prefix .. row_id
-    values[#values + 1] = fill_prefix .. value_prefix .. row_id
-  end
+  if reply[i] == 1 then left[#left + 1] = row_id end
 end
 if #left > 0 then
-  redis.call('DEL', unpack(values))
-  redis.call('HDEL', failures, unpack(left))
-  redis.call('ZREM', refreshed, unpack(left))
+  remove_rows(left)
   redis.call('ZREM', changed, unpack(left))
   redis.call('ZREM', delay, unpack(left))
-  -- mutant: keep-due
-  redis.call('ZREM', schedule, unpack(left))
 end
 return reply
