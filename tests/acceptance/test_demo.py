@@ -66,12 +66,17 @@ class Demo:
         except psutil.Error:
             return False
 
-    def child(self, words):
-        """Return the process that the demo itself started with these words, not one that such a process forked."""
+    def children(self):
+        """Return command line -> process, for those that the demo itself started, not such a process."""
+        found = {}
         for process in self.processes():
-            if words in " ".join(process.cmdline()) and process.ppid() == self.process.pid:
-                return process
-        return None
+            with suppress(psutil.Error):
+                if process.ppid() == self.process.pid:
+                    found[" ".join(process.cmdline())] = process
+        return found
+
+    def child(self, words):
+        return next((process for command, process in self.children().items() if words in command), None)
 
     def left(self):
         """Name the processes and files that are left."""
@@ -100,8 +105,13 @@ def test_demo_compares_every_row_prints_plain_lines_and_leaves_nothing(demo):
     url = demo.read_until("Flower: ").split("Flower: ")[1].strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
     demo.read_until("starting pgbench")
-    for name in ("pgbench", "valkey-server", "postgres", " beat ", " worker ", " flower "):
-        wait_until(lambda name=name: demo.child(name), f"{name} runs")
+    names = ("pgbench", "valkey-server", "postgres", " beat ", " worker ", " flower ")
+
+    def missing():
+        commands = "\n".join(demo.children())
+        return [name for name in names if name not in commands]
+
+    wait_until(lambda: not missing(), "all run, for four seconds")
     assert demo.finish() == 0, demo.output
     transactions = int(re.search(r"ended after ([\d,]+) transactions", demo.output)[1].replace(",", ""))
     assert transactions > 100
