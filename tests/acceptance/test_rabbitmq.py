@@ -53,7 +53,7 @@ def on_rabbitmq(deployment, cluster):
 
 
 def test_doctor_names_a_delivery_limit(on_rabbitmq, cluster):
-    on_rabbitmq.env["CELERY_BROKER_URL"] = cluster.url(0)
+    on_rabbitmq.env["CELERY_BROKER_URL"] = cluster.url(1)  # the queues are led by this node
     on_rabbitmq.env["MANAGER_PORT"] = str(cluster.manager_port)
 
     def limits():
@@ -64,8 +64,13 @@ def test_doctor_names_a_delivery_limit(on_rabbitmq, cluster):
     wait_until(lambda: "ready." in on_rabbitmq.log("worker"), "the queues are declared")
     (unknown,) = limits()
     assert unknown.startswith("warn  broker: delivery-limit of rowcache.schedule is not known: the management API of ")
-    cluster.start_management(0)
-    assert limits() == ["ok    broker: rowcache.schedule is a quorum queue without delivery-limit"]
+    cluster.enable(0, "rabbitmq_management")
+    (silent,) = limits()
+    reason = "no statistics of rabbit1@localhost: rabbitmq-plugins enable rabbitmq_management_agent there"
+    assert f"is not known: the management API of RabbitMQ has {reason}" in silent
+    cluster.enable(1, "rabbitmq_management_agent")
+    good = ["ok    broker: rowcache.schedule is a quorum queue without delivery-limit"]
+    wait_until(lambda: limits() == good, "the API has the statistics")
     cluster.control(0, "set_policy", "limit", "^rowcache", '{"delivery-limit": 3}', "--apply-to", "queues")
     (few,) = wait_until(lambda: [line for line in limits() if line.startswith("warn")], "the policy is applied")
     assert few.startswith("warn  broker: delivery-limit of rowcache.schedule is 3: a schedule change whose worker is ")

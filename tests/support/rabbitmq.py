@@ -97,9 +97,9 @@ class RabbitMQ:
         """Run a command of rabbitmqctl; return its output."""
         return self._run("rabbitmqctl", node, *command)
 
-    def start_management(self, node):
-        """Start the management API of a node at `manager_port`; it has the login of the broker."""
-        self._run("rabbitmq-plugins", node, "enable", "rabbitmq_management", plugins="")
+    def enable(self, node, plugin):
+        """Enable a plugin at a node; the management API is at `manager_port`, and has the login of the broker."""
+        self._run("rabbitmq-plugins", node, "enable", plugin, plugins="")
 
     def _run(self, program, node, *command, **options):
         done = subprocess.run(

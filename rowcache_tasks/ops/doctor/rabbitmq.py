@@ -41,6 +41,12 @@ def examine_rabbitmq(app: Celery, where: str, queue: str) -> Iterator[Finding]:
                 "broker_transport_options"
             )
         return
+    if found.get("type") == "quorum" and "effective_policy_definition" not in found:
+        yield warn(
+            f"broker: delivery-limit of {queue} is not known: the management API of RabbitMQ has no statistics of "
+            f"{found.get('leader')}: rabbitmq-plugins enable rabbitmq_management_agent there, or ask again soon"
+        )
+        return
     if (limit := limit_of(found, version)) is None:
         yield ok(f"broker: {queue} is a {found.get('type', 'classic')} queue without delivery-limit")
         return
