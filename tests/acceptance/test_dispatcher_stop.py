@@ -51,6 +51,7 @@ def test_dispatcher_whose_broker_hangs_hands_its_rows_back_when_it_is_stopped(de
         deployment.schedule.put_rows({"2": (3600, 0)})
         with connect(broker.url, "test") as queue:
             wait_until(lambda: queue.llen("rowcache.refresh"), "the dispatcher has sent a batch: it asks no more first")
+        wait_until(lambda: deployment.client.info("clients")["blocked_clients"], "it sleeps")
         os.kill(broker.pid, signal.SIGSTOP)
         deployment.schedule.put_rows({"1": (3600, 0)})
         wait_until(lambda: deployment.stat("claimed") == 2, "the row is claimed")
