@@ -1,6 +1,7 @@
 """PostgreSQL behind PgBouncer in transaction mode, where it is installed; round trips of the SELECT of a batch."""
 
-from itertools import chain
+from itertools import chain, pairwise
+from statistics import median
 
 import pytest
 from support.pgbouncer import PgBouncer, find_pgbouncer
@@ -31,10 +32,12 @@ def test_batch_is_read_in_one_round_trip(pg, options):
         source = database.source("users")
         source.fetch(["1"])
         source.fetch(["1"])
-        before = link.turns
-        for _ in range(10):
+        turns = [link.turns]
+        for _ in range(11):
             assert len(source.fetch(["1", "42"]).rows) == 2
-        assert link.turns - before <= 10
+            turns.append(link.turns)
+        # What a busy client sends in two pieces may be answered in between, and counts as two.
+        assert median(after - before for before, after in pairwise(turns)) == 1
         database.close()
 
 
