@@ -23,8 +23,7 @@ from rowcache_tasks.reader.near.session import ABSENT, Counters, TrackingSession
 from rowcache_tasks.schedule.node import Node, NodeAwayError
 from rowcache_tasks.schedule.servers import Servers
 
-MAX_SILENCE_S = 1.0
-"""No hit is older than this; while the connection is well, it is older by the way of one message."""
+MAX_SILENCE_S = 1.0  # no hit is older; while the connection is well, it is older by the way of one message
 
 Started = tuple[Sequence[int], "Future[list[bytes] | None]"]
 """Places of some keys among those asked for, and their values to come."""
@@ -34,14 +33,11 @@ Started = tuple[Sequence[int], "Future[list[bytes] | None]"]
 class NearStatistics:
     """Counts of the near cache of this process since it was made."""
 
-    rows: int
-    """Rows that are kept now."""
+    rows: int  # that are kept now
     hits: int
     misses: int
-    invalidations: int
-    """Rows that the server has invalidated."""
-    sessions: int
-    """Tracked connections so far: 1 for each server when none was lost."""
+    invalidations: int  # rows that the server has invalidated
+    sessions: int  # tracked connections so far: 1 for each server when none was lost
 
 
 class NearCache:
@@ -163,8 +159,12 @@ class NearCache:
         if (last := self._nodes.get(slot)) is not node:
             self._nodes[slot] = node
             self._leave(last, slot)
-        thread = self._threads.get(node) or self._threads.setdefault(node, self._make_thread(node))
+        threads = self._threads
+        thread = threads.get(node) or threads.setdefault(node, self._make_thread(node))
         thread.start()
+        if threads is not self._threads:  # closed meanwhile, perhaps before this thread was among them
+            thread.stop()
+            return None
         future = thread.session.fetch(keys, slot)
         thread.wake()
         return future
@@ -211,9 +211,9 @@ class NearCache:
 
     def close(self) -> None:
         """Forget all rows, close the connections and end the threads; the next fetch starts anew."""
-        threads = self._threads
-        self._stop()
+        threads, stop = self._threads, self._stop
         self._renew(self._counters)
+        stop()
         for thread in threads.values():
             thread.join(timeout_s=1.0)
 

@@ -433,6 +433,16 @@ def test_nothing_is_opened_before_the_first_fetch_and_nothing_left_after_close(m
     assert near.statistics().sessions == 2
 
 
+def test_fetch_that_begins_during_close_leaves_no_thread(client):
+    class ClosedMeanwhile(NearCache):
+        def _make_thread(self, node):
+            self.close()
+            return super()._make_thread(node)
+
+    assert ClosedMeanwhile(client, max_silence_s=60).fetch_many([KEY]) is None
+    wait_until(lambda: threads() == [], "the thread has ended")
+
+
 def test_near_cache_that_nobody_has_any_more_ends_its_thread(client):
     near = NearCache(client, max_silence_s=60)
     warm(near, b"inv:none")
