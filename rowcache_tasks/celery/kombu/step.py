@@ -56,6 +56,7 @@ class Presence(StartStopStep):
         self._note = ProcessNote(settings, WORKER, str(consumer.hostname))
         self._namespaces = {table.namespace: name for name, table in settings.tables.items()}
         self._timer = consumer.timer.call_repeatedly(TICK_S, self._write, (consumer.task_consumer,))
+        consumer.timer.call_after(0, self._write_first, (consumer.task_consumer,))
 
     def stop(self, _consumer: Any) -> None:
         """Erase the note: the worker stops, or has lost its broker."""
@@ -64,6 +65,11 @@ class Presence(StartStopStep):
             timer.cancel()
         if note is not None:
             note.erase()
+
+    def _write_first(self, task_consumer: Any) -> None:
+        """Write the note before the first message is received, by a loop that consumes already."""
+        if all(map(task_consumer.consuming_from, self._wanted)):
+            self._write(task_consumer)
 
     def _write(self, task_consumer: Any) -> None:
         if self._note is None:
