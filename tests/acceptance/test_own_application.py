@@ -115,7 +115,7 @@ def test_dispatcher_beside_a_beat_with_another_scheduler(deployment, project):
     ) in done.stderr
     dispatcher = project.start("dispatch", "rowcache", "dispatch")
     wait_until(lambda: deployment.client.exists("inv:42"), "the row is cached")
-    assert project.run("rowcache", "health").returncode == 0
+    wait_until(lambda: project.run("rowcache", "health").returncode == 0, "the dispatcher has noted itself")
     assert "ready: dispatching inv" in deployment.log("dispatch")
     dispatcher.stop(timeout=60)
     assert not [note for note in deployment.client.zrange("processes:", 0, -1) if b'"dispatcher"' in note]
