@@ -1,23 +1,30 @@
-"""Connections to the Redis of the cache: time-outs, retries, names."""
+"""Connections to the Redis of the cache: time-outs, retries, names, Sentinels, credentials that expire."""
 
+import os
+import pkgutil
+from collections.abc import Sequence
 from typing import Any
 
 import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from rowcache_tasks.config.redis_url import split_sentinels, split_servers
-from rowcache_tasks.errors import ArgumentError
-from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.schedule.credentials import load_provider
+from rowcache_tasks.config.source import current_directory
+from rowcache_tasks.errors import ArgumentError, ConfigError
+from rowcache_tasks.errors.text import hide_logins, one_line, shorten
 from rowcache_tasks.schedule.role import role_connection
-from rowcache_tasks.schedule.sentinels import AsyncSentinels, Sentinels
 from rowcache_tasks.schedule.servers import NODE_TIMEOUT_S, Servers
 
 SOCKET_TIMEOUT_S = 5.0  # a server without an answer for so long is gone; a call hangs for a few of these at most
+
+providers: dict[tuple[int, str], CredentialProvider] = {}
+"""Process and name -> its provider: one for all servers. A thread of a provider does not outlive a fork."""
 
 UNBOUND = 2**31  # connections: each thread uses two at most. The default of redis-py is 100, and more is an error
 
@@ -73,8 +80,93 @@ def open_pool(
     return type("PrimaryPool", (module.sentinel.SentinelConnectionPool, pool), {})(sentinels.master, manager, **options)
 
 
+def load_provider(name: str) -> CredentialProvider:
+    """Return what module:callable returns: redis-py asks it for the login of each connection. Raises ConfigError.
+
+    The module may be in the current directory, as celeryconfig.py. kombu makes that of the broker in the same way.
+    """
+    place = os.getpid(), name
+    if place in providers:
+        return providers[place]
+    try:
+        with current_directory():
+            provider = pkgutil.resolve_name(name)()
+    except Exception as error:
+        reason = hide_logins(one_line(f"{type(error).__name__}: {error}"))
+        raise ConfigError(f"credential_provider {name} cannot be called: {reason}") from error
+    if not isinstance(provider, CredentialProvider):
+        found = type(provider).__name__
+        raise ConfigError(f"credential_provider {name} returned a {found}: allowed is a redis.CredentialProvider")
+    providers[place] = provider
+    return provider
+
+
 def check_timeout(timeout: object) -> float:
     """Accept a number of seconds. Raises ArgumentError."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0.01 <= timeout <= 600:
         raise ArgumentError(f"timeout is {shorten(timeout)}: allowed is a number of seconds from 0.01 to 600")
     return float(timeout)
+
+
+class PrimaryUnknownError(redis.TimeoutError):
+    """Sentinels name no primary. A TimeoutError: the question may have taken all its time, and is not repeated."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"No master found for {service!r}: its Sentinels are away, or elect a primary")
+
+
+class SentinelPool(redis.ConnectionPool):
+    """Connections to one Sentinel, each closed after its answer: questions are rare."""
+
+    def release(self, connection: Any) -> None:
+        """Close a connection."""
+        connection.disconnect()
+        super().release(connection)
+
+
+class AsyncSentinelPool(redis.asyncio.ConnectionPool):
+    """SentinelPool of an event loop."""
+
+    async def release(self, connection: Any) -> None:
+        """Close a connection, without a wait that could be cancelled."""
+        await connection.disconnect(nowait=True)
+        await super().release(connection)
+
+
+class AsksForPrimary:
+    """Part of a client of Sentinels, which are asked one after the other; `timeout_s` is the time of all."""
+
+    retry: type[Any] = Retry
+    client: type[Any] = redis.Redis
+    pool: type[Any] = SentinelPool
+
+    def __init__(self, nodes: Sequence[tuple[str, int]], kind: type[Any], timeout_s: float, **options: Any) -> None:
+        super().__init__([])  # type: ignore[call-arg]
+        part_s = timeout_s / len(nodes) / 2  # half of the time of each to connect, half for the answer
+        options |= {"socket_timeout": part_s, "socket_connect_timeout": part_s, "connection_class": kind}
+        options["retry"] = self.retry(NoBackoff(), 0)
+        self.sentinels = [self.client.from_pool(self.pool(host=host, port=port, **options)) for host, port in nodes]
+
+
+class Sentinels(AsksForPrimary, redis.sentinel.Sentinel):
+    """Sentinels of threads."""
+
+    def discover_master(self, service_name: str) -> Any:
+        """Return the host and port of the primary. Raises PrimaryUnknownError."""
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except redis.sentinel.MasterNotFoundError:  # lists all options of the connections
+            raise PrimaryUnknownError(service_name) from None
+
+
+class AsyncSentinels(AsksForPrimary, redis.asyncio.sentinel.Sentinel):
+    """Sentinels of an event loop."""
+
+    retry, client, pool = AsyncRetry, redis.asyncio.Redis, AsyncSentinelPool
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Return the host and port of the primary. Raises PrimaryUnknownError."""
+        try:
+            return await super().discover_master(service_name)
+        except redis.asyncio.sentinel.MasterNotFoundError:
+            raise PrimaryUnknownError(service_name) from None

@@ -12,8 +12,7 @@ import redis
 from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import AdmissionError
 from rowcache_tasks.errors.text import show_count
-from rowcache_tasks.schedule.demand import interval_of
-from rowcache_tasks.schedule.load import Load, pool_of, read_loads
+from rowcache_tasks.schedule.load import Load, interval_of, pool_of, read_loads
 from rowcache_tasks.schedule.process import parse_processes
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.worker.warning import warn_once

@@ -7,7 +7,7 @@ from support import login
 
 from rowcache_tasks import ConfigError
 from rowcache_tasks.config.source import import_configuration
-from rowcache_tasks.schedule import credentials
+from rowcache_tasks.schedule import connection
 
 
 def test_a_current_directory_that_was_removed_is_left_out(tmp_path, monkeypatch):
@@ -15,9 +15,9 @@ def test_a_current_directory_that_was_removed_is_left_out(tmp_path, monkeypatch)
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    monkeypatch.setattr(credentials, "loaded", {})
+    monkeypatch.setattr(connection, "providers", {})
     before = [*sys.path]
-    assert isinstance(credentials.load_provider(login.NAME), login.Login)
+    assert isinstance(connection.load_provider(login.NAME), login.Login)
     monkeypatch.setenv("CELERY_CONFIG_MODULE", "no_such_configuration")
     with pytest.raises(
         ConfigError, match="was not found in the current directory, which was removed, or on the Python"

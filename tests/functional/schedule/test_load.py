@@ -1,4 +1,4 @@
-"""Demand of a table, counted by score and by rank."""
+"""Load of tables: their demand, counted by score and by rank."""
 
 import random
 
@@ -6,7 +6,7 @@ import pytest
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.config.table import Adaptive
-from rowcache_tasks.schedule.demand import read_demands
+from rowcache_tasks.schedule.load import read_demands
 
 TABLE = Table("inv", "inventory")
 
