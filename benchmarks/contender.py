@@ -21,7 +21,7 @@ from benchmarks.processor import descendants
 from benchmarks.servers import ROOT, Servers
 from benchmarks.warmup import warm_up
 from demo.servers import Child
-from rowcache_tasks.dispatch.dispatcher import Limits
+from rowcache_tasks.dispatch.backpressure import Limits
 
 Pids = dict[str, list[int]]
 """Group of processes -> their process ids."""

@@ -13,8 +13,9 @@ from celery.utils.nodenames import gethostname
 from rowcache_tasks.beat.publisher import Publisher
 from rowcache_tasks.celery.startup import check_dispatcher
 from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.dispatch.backpressure import Limits
 from rowcache_tasks.dispatch.clock_repair import ClockRepair
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.signals import DeferredSignals
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.failure import Backoff

@@ -20,12 +20,10 @@ from dataclasses import replace
 
 import redis
 
+from rowcache_tasks.dispatch.backpressure import Limits, Pressures
 from rowcache_tasks.dispatch.failing import Failing
-from rowcache_tasks.dispatch.limits import LOOK_ROWS, LOOKS
-from rowcache_tasks.dispatch.limits import Limits as Limits  # noqa: PLC0414 exported beside Dispatcher
 from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.dispatch.parts import Claimed, PartsDispatch, by_table
-from rowcache_tasks.dispatch.pressures import Pressures
 from rowcache_tasks.dispatch.sender import Broker, Sender
 from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.keys import DeploymentNames
@@ -38,6 +36,8 @@ Found = tuple[Claim | None, float]
 
 logger = logging.getLogger(__name__)
 
+LOOKS = 5  # limit of looks for proven rows after one claim with half a batch or more of new and failing rows
+LOOK_ROWS = 1000  # rows of one look: about 1.5 ms of the server
 MAX_PAUSE_S = 1.0  # longest pause after a failure. Jitter keeps dispatchers from coming back all at once.
 
 

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import redis
 
-from rowcache_tasks.dispatch.limits import Limits
-from rowcache_tasks.dispatch.pressures import Pressures
+from rowcache_tasks.dispatch.backpressure import Limits, Pressures
 from rowcache_tasks.dispatch.sender import Sender
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.cut import cut

@@ -6,7 +6,8 @@ import time
 import redis
 
 from rowcache_tasks import RowCache, tasks
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import to_messages
 

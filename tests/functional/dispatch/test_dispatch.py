@@ -10,8 +10,8 @@ from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch import dispatcher as dispatch
-from rowcache_tasks.dispatch.backpressure import Backpressure
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Backpressure, Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.schedule.exchange import Exchange
@@ -90,7 +90,7 @@ def flood(schedule, client):
 
 
 def test_rows_refreshed_before_are_sent_beside_thousands_that_were_scheduled_at_once(build, broker, flood, monkeypatch):
-    monkeypatch.setattr("rowcache_tasks.dispatch.limits.LEAST_LEASE_S", 30.0)  # no lease ends on a slow machine
+    monkeypatch.setattr("rowcache_tasks.dispatch.backpressure.LEAST_LEASE_S", 30.0)  # no lease ends on a slow machine
     dispatcher = build(max_queue=10_000)
     for _ in range(4):
         dispatcher.run_once()

@@ -9,7 +9,8 @@ from proof.chaos.proxy import Proxy
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Schedule

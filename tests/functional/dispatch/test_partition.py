@@ -7,7 +7,8 @@ from support.cluster import Cluster
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.claim import from_messages, to_messages

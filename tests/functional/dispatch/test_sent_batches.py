@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rowcache_tasks.dispatch.backpressure import Backpressure
-from rowcache_tasks.dispatch.limits import Limits
+from rowcache_tasks.dispatch.backpressure import Backpressure, Limits
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.schedule.exchange import Exchange
 

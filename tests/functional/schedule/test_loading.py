@@ -12,7 +12,8 @@ from support.waiting import wait_until
 from demo.servers import Valkey
 from rowcache_tasks import CacheError, ReadThrough, Refresher, RowCache
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.rows import Backoff, Schedule

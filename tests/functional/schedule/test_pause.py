@@ -11,7 +11,8 @@ from support.noted import note_both
 from support.settings_module import write_settings
 
 from rowcache_tasks.config.settings import Table, load_settings
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.ops.cli import rowcache
 from rowcache_tasks.ops.doctor import examine_processes
 from rowcache_tasks.ops.metrics import RowCacheCollector

@@ -11,7 +11,8 @@ from support.waiting import wait_until
 
 from rowcache_tasks import AsyncRowCache, CacheError, Refresher, RowCache
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.reader.near.connection import PROBE_S

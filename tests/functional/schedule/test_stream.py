@@ -12,7 +12,8 @@ import redis
 
 from rowcache_tasks import Refresher, RowCache
 from rowcache_tasks.config.settings import parse_settings
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.reader.fill.scripts import FillScripts
 from rowcache_tasks.reader.options import ReadThrough

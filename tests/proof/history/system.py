@@ -11,7 +11,8 @@ from proof.history.row_model import LEASE_S, MISSING_LIMIT
 
 from rowcache_tasks import RowCache, tasks
 from rowcache_tasks.celery.process import current_runtime
-from rowcache_tasks.dispatch.dispatcher import Dispatcher, Limits
+from rowcache_tasks.dispatch.backpressure import Limits
+from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import to_messages
 
