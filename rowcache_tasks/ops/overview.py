@@ -11,9 +11,8 @@ from rowcache_tasks.celery.broker_state import BrokerState, QueueState
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.errors.text import one_line, show_count, show_text
 from rowcache_tasks.keys import DeploymentNames
-from rowcache_tasks.ops.freshness import Freshness
+from rowcache_tasks.ops.freshness import Freshness, Promise, judge
 from rowcache_tasks.ops.parts import read_tables
-from rowcache_tasks.ops.promise import Promise, judge
 from rowcache_tasks.ops.snapshot import Snapshot, parse_time
 from rowcache_tasks.schedule.load import Load, pool_of, read_loads
 from rowcache_tasks.schedule.process import (

@@ -10,7 +10,7 @@ import redis
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.row_state import RowState, read_row_states
-from rowcache_tasks.worker.row_sample import SPECIAL
+from rowcache_tasks.worker.audit import SPECIAL
 
 PIECE = 200  # members in one reply, about
 

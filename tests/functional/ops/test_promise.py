@@ -174,7 +174,7 @@ def test_step_back_of_the_clock_makes_no_row_younger(client, promise):
 
 
 def test_promise_that_comes_and_goes_or_nearly_breaks_is_not_kept(client, promise, monkeypatch):
-    monkeypatch.setattr("rowcache_tasks.ops.promise.MISSED_FOR_S", 60)
+    monkeypatch.setattr("rowcache_tasks.ops.freshness.MISSED_FOR_S", 60)
     note_both(client)
     refresh(client, [5] * 92 + [70] * 8)
     assert promise() == (0.92, "at risk", "8 rows older than promised, 10 may be")
