@@ -20,9 +20,9 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.cut import CALL_BYTES, SCRIPT_BATCH, cut
 from rowcache_tasks.schedule.layout import read_layout
-from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.script import Script, load_script, run_all
+from rowcache_tasks.schedule.servers import run_replicated
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.schedule.replication import run_replicated
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.script import load_script
+from rowcache_tasks.schedule.servers import run_replicated
 
 SCAN_COUNT = 500  # members in one step of a walk: about 0.2 ms
 

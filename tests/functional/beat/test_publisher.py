@@ -8,7 +8,7 @@ from support.failover_pair import FailoverPair
 from support.tls_proxy import TlsProxy
 
 import rowcache_tasks.tasks  # noqa: F401 registers them
-from rowcache_tasks.beat.publisher import Publisher
+from rowcache_tasks.beat.loop import Publisher
 from rowcache_tasks.celery import app as our_app
 from rowcache_tasks.celery.kombu.transport import OF_PACKAGE
 from rowcache_tasks.config.settings import Settings

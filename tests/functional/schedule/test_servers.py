@@ -22,10 +22,9 @@ from rowcache_tasks.keys import slot_of
 from rowcache_tasks.ops.parts import read_tables
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.node import NodeAwayError
-from rowcache_tasks.schedule.replication import NotReplicatedError
 from rowcache_tasks.schedule.row_state import read_row_states
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.schedule.servers import NODE_TIMEOUT_S, by_node, open_exchange
+from rowcache_tasks.schedule.servers import NODE_TIMEOUT_S, NotReplicatedError, by_node, open_exchange
 
 TABLE = Table("inv", "inventory", partitions=8)
 ROWS = [str(number) for number in range(40)]

@@ -1,8 +1,7 @@
 import os
 import threading
 
-from rowcache_tasks.reader.fill.protocol import result_of
-from rowcache_tasks.reader.fill.single_flight import SingleFlight
+from rowcache_tasks.reader.fill.protocol import SingleFlight, result_of
 from rowcache_tasks.reader.options import AS_CACHED, FILLED
 
 FOUND = (b"{}", 0.0)
