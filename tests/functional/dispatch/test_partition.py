@@ -1,5 +1,6 @@
 """Tables with partitions: claims, messages and commits of many parts, on one server and on a cluster."""
 
+import sqlite3
 import time
 
 import pytest
@@ -7,6 +8,8 @@ from support.cluster import Cluster
 from support.waiting import wait_until
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.database.engine import create_source_engine
+from rowcache_tasks.database.source import Source
 from rowcache_tasks.dispatch.backpressure import Limits
 from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.sent_batches import SentBatches
@@ -14,9 +17,10 @@ from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.claim import from_messages, to_messages
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.row_state import read_row_states
-from rowcache_tasks.schedule.rows import Schedule
+from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.servers import open_exchange
 from rowcache_tasks.schedule.table import TableState
+from rowcache_tasks.worker.refresh import refresh_claims
 
 TABLE = Table("inv", "inventory", partitions=8)
 ROWS = [str(number) for number in range(60)]
@@ -160,6 +164,32 @@ def test_a_batch_left_over_stops_its_part_alone_and_until_a_later_one_starts(div
     dispatcher._due_at = dict.fromkeys(dispatcher._due_at, 0.0)
     dispatcher.run_once()
     assert {*broker.rows} == {*ROWS}
+
+
+def test_rows_of_a_slot_that_moves_before_their_commit_wait_for_their_lease_and_no_others_do(cluster, tmp_path):
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        database.execute("CREATE TABLE inventory (id INTEGER PRIMARY KEY)")
+        database.executemany("INSERT INTO inventory VALUES (?)", [(row_id,) for row_id in ROWS])
+    database.close()
+    engine = create_source_engine(f"sqlite:///{tmp_path}/shop.db", statement_timeout_s=5)
+    for node in cluster.clients:
+        node.flushall()
+    with connect(cluster.url, "test") as client:
+        schedule = Schedule(client, TABLE)
+        schedule.put_rows(dict.fromkeys([*ROWS, "900", "no key"], (10.0, 0.0)))
+        claims = [part.claim_rows(100, 30)[0] for part in schedule.parts.values()]
+        part, moving = TABLE.divide(ROWS)[0]
+        slot, source = slot_of(part.tag), cluster.owner(part.keys.schedule)
+        cluster.begin_move(slot, source, (source + 1) % 3)
+        cluster.move_keys(slot, source, (source + 1) % 3, 1)
+        with open_exchange(client) as exchange:
+            counts = refresh_claims(schedule, Source(engine, TABLE), claims, Backoff(), exchange)
+        assert counts["refreshed"] == len(ROWS) - len(moving)
+        while cluster.move_keys(slot, source, (source + 1) % 3):
+            pass
+        cluster.end_move(slot, (source + 1) % 3)
+        assert {row_id for row_id, age in ages(client).items() if age is None} == {*moving}
+    engine.dispose()
 
 
 def test_a_part_whose_slot_moves_holds_up_no_other(cluster, dispatcher_of):

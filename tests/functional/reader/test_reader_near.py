@@ -1,17 +1,34 @@
 """RowCache and AsyncRowCache with a near cache: the same tests for both."""
 
+import sqlite3
+
 import pytest
 from support.reader_kind import READER_KINDS
 from support.waiting import wait_until
 
-from rowcache_tasks import ArgumentError
+from rowcache_tasks import ArgumentError, ReadThrough
+from rowcache_tasks.reader.fill import loader
+from rowcache_tasks.reader.near.session import PUSHED, TrackingSession
 
 
 @pytest.fixture(params=READER_KINDS)
-def inv(request, valkey, client):
-    cache = READER_KINDS[request.param]("inv", url=valkey.url_for(9), near=100)
+def inv(request, valkey, client, tmp_path):
+    """Reader with a near cache, which fills rows 1 to 3 from SQLite."""
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        database.execute("CREATE TABLE inv (id INTEGER PRIMARY KEY)")
+        database.executemany("INSERT INTO inv VALUES (?)", [(1,), (2,), (3,)])
+    database.close()
+    read_through = ReadThrough(database_url=f"sqlite:///{tmp_path}/shop.db", timeout=20)
+    cache = READER_KINDS[request.param]("inv", url=valkey.url_for(9), near=100, read_through=read_through)
     yield cache
     cache.end()
+    loader.close()
+
+
+@pytest.fixture
+def unheard(monkeypatch):
+    """Let no invalidation arrive: it is on its way."""
+    monkeypatch.setattr(TrackingSession, "invalidate", lambda *_: PUSHED)
 
 
 def keep(cache, row_id, row):
@@ -51,6 +68,25 @@ def test_many_rows_come_from_the_process_and_the_rest_from_the_server(inv, clien
     wanted = {"2": {"id": 2}, "nope": None, "0": {"id": 0}, "1": {"id": 1}}
     assert list(inv.get_many(wanted).items()) == list(wanted.items())
     assert inv.near_statistics().rows >= 3
+
+
+def test_row_that_was_filled_is_not_absent_in_the_next_read(unheard, inv):
+    keep(inv, "1", None)
+    assert inv.get("1", fill=True) == {"id": 1}
+    assert inv.get("1") == {"id": 1}
+    keep(inv, "2", None)
+    assert inv.get_many(["2", "3"], fill=True) == {"2": {"id": 2}, "3": {"id": 3}}
+    assert inv.get_many(["2", "3"]) == {"2": {"id": 2}, "3": {"id": 3}}
+
+
+def test_row_that_the_client_has_read_is_not_older_in_the_next_read(unheard, inv, client, monkeypatch):
+    """When one row of a read cannot be fetched, the client reads all of them, also those that are kept."""
+    client.set("inv:1", b'{"v":1}')
+    keep(inv, "1", {"v": 1})
+    client.mset({"inv:1": b'{"v":2}', "inv:2": b'{"v":2}'})
+    monkeypatch.setattr(TrackingSession, "fetch", lambda *_: None)  # as of one that is over
+    assert inv.get_many(["1", "2"]) == {"1": {"v": 2}, "2": {"v": 2}}
+    assert inv.get("1") == {"v": 2}
 
 
 def test_age_is_asked_of_the_server(inv, schedule):

@@ -15,6 +15,7 @@ from rowcache_tasks.dispatch.backpressure import Limits
 from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.dispatch.wakeup import Wakeup
+from rowcache_tasks.reader.near import connection as near_connection
 from rowcache_tasks.reader.near.connection import PROBE_S
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.role import CHECK_S, Role, role_of
@@ -200,6 +201,17 @@ def test_readers_leave_a_replica(pair, role):
     event_loop.close()
     for reader in readers:
         reader.close()
+
+
+def test_near_cache_forgets_its_rows_when_their_server_becomes_a_replica(pair, monkeypatch):
+    monkeypatch.setattr(near_connection, "PROBE_S", 3600)
+    reader = RowCache("inv", url=pair.url(), namespace="", near=10)
+    wait_until(lambda: reader.get("1") and reader.near_statistics().hits, "the row is kept")
+    (thread,) = reader._near._threads.values()
+    wait_until(lambda: thread.session.role == "master", "the role is known")
+    pair.fail_over()
+    wait_until(lambda: reader.get("1") == {"v": "new"}, "the row is read from the new primary", SOON_S)
+    reader.close()
 
 
 def test_reader_of_a_replica_serves_its_rows_and_refuses_to_fill(pair):

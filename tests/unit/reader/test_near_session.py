@@ -103,6 +103,15 @@ def test_server_is_proven_by_when_it_was_asked_not_by_when_it_answered(session):
     assert session.get(b"a") is None
 
 
+def test_changed_role_of_the_server_ends_the_session_and_one_that_is_not_told_does_not(session):
+    for role in ("master", "", "master"):
+        session.send(with_hello=True)
+        session.take({b"role": role.encode()} if role else {})
+    session.send(with_hello=True)
+    with pytest.raises(redis.ConnectionError, match="the server was a master and is a replica now"):
+        session.take({b"role": b"replica"})
+
+
 def test_end_forgets_all_rows_and_answers_all_who_wait(session):
     fetch(session, a=b"1")
     sent, queued = start(session, b"b"), session.fetch([b"c"])
