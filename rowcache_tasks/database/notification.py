@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -72,6 +72,7 @@ class Listener:
     def __init__(self, engine: Engine, tables: Sequence[NotifyingTable]) -> None:
         self._engine = engine
         self._tables = {table.channel: table for table in tables}
+        self._tables_by_name = {table.name: table for table in tables}
         self._failure = tables[0].failure
         self._connection: Any = None
         self._token = PING + secrets.token_hex(8)
@@ -111,8 +112,11 @@ class Listener:
             self._connection.close()
         self._connection = None
 
-    def wait(self, timeout_s: float) -> Iterator[tuple[str, Changes]]:
-        """Yield the table and rows of each notification of a packet; none after the timeout. Raises SourceError."""
+    def wait(self, timeout_s: float) -> list[tuple[str, int, str]]:
+        """Return table, process of the server and payload of each notification of a packet; none after the timeout.
+
+        Raises SourceError.
+        """
         now = time.monotonic()
         if now > self._pinged_at + PING_S:
             for table in self._tables.values():
@@ -122,13 +126,17 @@ class Listener:
             received = list(self._connection.notifies(timeout=timeout_s, stop_after=1))
         if not received and self._heard_at < self._pinged_at < now - PONG_S:
             raise SourceError("no notification arrives on the connection that listens")
-        for notification in received:
-            if notification.payload.startswith(PING):
-                if notification.payload == self._token:
-                    self._heard_at = time.monotonic()
-            else:
-                table = self._tables[notification.channel]
-                yield table.name, table.row_ids(notification.payload)
+        if any(notification.payload == self._token for notification in received):
+            self._heard_at = time.monotonic()
+        return [
+            (self._tables[notification.channel].name, notification.pid, notification.payload)
+            for notification in received
+            if not notification.payload.startswith(PING)
+        ]
+
+    def row_ids(self, table: str, payload: str) -> Changes:
+        """Return the row ids of a notification. Raises SourceError."""
+        return self._tables_by_name[table].row_ids(payload)
 
     def _ping(self) -> None:
         self._pinged_at = time.monotonic()

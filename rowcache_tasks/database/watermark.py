@@ -2,7 +2,8 @@
 
 A row is read again for the margin after its value was the newest: a transaction that took a lower value may have been
 committed later. Rows that were returned with the same value are left out. A time in whole seconds may be given to two
-changes of a row: rows with such a value are returned once more, SETTLED_S later.
+changes of a row: rows with such a value are returned once more, SETTLED_S later. During a pass of many rows, the newest
+ones are returned in between; the pass returns them again.
 """
 
 import re
@@ -24,6 +25,8 @@ from rowcache_tasks.errors.text import shorten, suggest
 PAGE = 5000  # rows in one SELECT
 MAX_SEEN = 50_000
 """Rows within the margin that are remembered. Of more, those that are committed late wait for their interval."""
+NEWEST = 200  # rows that overtake a pass at a time
+NEWEST_S = 0.3  # until the first look at them, and between two
 KEPT_S = 3600.0  # a clock of the database that steps back by less than this is followed
 SETTLED_S = 1.0
 MAX_TICKS = 100
@@ -40,6 +43,8 @@ class Watermark(Source):
         self._column, self._type_name = column, ""
         self._positions = Positions(margin_s)
         self._seen: set[int] = set()
+        self._newest: Position | None = None  # position of the newest row that has overtaken the pass
+        self._next_newest = 0.0
         self._ticks: dict[Any, tuple[float, set[int]]] = {}
         """Newest value of a pass, in whole seconds -> when it was found, and marks of its rows; none once settled."""
 
@@ -57,6 +62,7 @@ class Watermark(Source):
         seen: set[int] = set()
         newest: Position | None = None
         value, marks = None, set[int]()
+        self._newest, self._next_newest = None, time.monotonic() + NEWEST_S
         while True:
             rows = self._read(lambda table, after=after: self._select(table, after, PAGE))  # type: ignore[misc]
             fresh = []
@@ -76,10 +82,23 @@ class Watermark(Source):
             if len(seen) > MAX_SEEN:
                 seen, marks, newest = set(), set(), None
                 self._positions.begin(now, after)
+            if overtaking := self._overtaking():
+                yield overtaking
         self._seen = seen
         if TEMPORAL.search(self._type_name) and "." not in str(value) and self._ticks.get(value, (0, marks))[1]:
             self._ticks[value] = self._ticks.get(value, (now, marks))[0], marks
         self._positions.note(now, newest)
+
+    def _overtaking(self) -> list[str]:
+        """Return the newest rows, if it is time, without those of the last look; the pass returns all others."""
+        began = time.monotonic()
+        if began < self._next_newest:
+            return []
+        rows = self._read(lambda table: self._select(table, self._newest, NEWEST, newest=True))
+        if rows:
+            self._newest = rows[0][1]
+        self._next_newest = time.monotonic() + max(NEWEST_S, time.monotonic() - began)
+        return [row_id for row_id, position in rows if row_id and hash((row_id, position[0])) not in self._seen]
 
     def _settle(self, now: float) -> None:
         """Let the rows of ticks that are over be returned again."""
@@ -112,7 +131,7 @@ class Watermark(Source):
         parameters = {f"after_{i}": value for i, value in enumerate(after or ())}
         rows: list[Any] = []
         with self._dialect.transaction(self._engine) as connection:
-            for place in places:
+            for place in reversed(places) if newest else places:
                 rows += connection.execute(statement.where(place).limit(limit - len(rows)), parameters)
                 if len(rows) == limit:
                     break

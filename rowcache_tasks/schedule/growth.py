@@ -21,8 +21,8 @@ from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.cut import CALL_BYTES, SCRIPT_BATCH, cut
 from rowcache_tasks.schedule.layout import read_layout
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
-from rowcache_tasks.schedule.script import Script, load_script, run_all
-from rowcache_tasks.schedule.servers import run_replicated
+from rowcache_tasks.schedule.script import Script, load_script
+from rowcache_tasks.schedule.servers import run_each
 
 T = TypeVar("T")
 
@@ -184,16 +184,10 @@ class Growth:
         return [row_id for row_id, is_accepted in zip(order, accepted, strict=True) if is_accepted]
 
     def _run(self, name: str, calls: Sequence[tuple[Table, list[Any]]]) -> list[Any]:
-        """Call a script for each part, in one round trip. Raises the first error."""
+        """Call a script for each part. Raises the first error."""
         script = self._load(name)
         found = [script.call(part.keys, encode_row_id(part.keys.value_prefix), *rest) for part, rest in calls]
-        if self.table.replicas:
-            return [run_replicated(self._client, call, self.table.replicas) for call in found]
-        replies = run_all(self._client, found)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies
+        return run_each(self._client, found, self.table.replicas)
 
 
 def text_of(number: float | None) -> str:

@@ -20,7 +20,7 @@ from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.growth import Growth
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
-from rowcache_tasks.schedule.servers import open_exchange, run_replicated, wake_home
+from rowcache_tasks.schedule.servers import open_exchange, run_each, wake_home
 
 T = TypeVar("T")
 
@@ -168,13 +168,13 @@ class Schedule:
 
         return sum_of(Changed, self._change(row_ids, call))
 
-    def touch_rows(self, row_ids: Iterable[str], wait_s: float = 0.0) -> int:
+    def touch_rows(self, row_ids: Iterable[str], wait_s: Callable[[int], float] = lambda _: 0.0) -> int:
         """Make scheduled rows due now; return their number. Rows that are not scheduled lose their values.
 
-        A fill in flight writes nothing. `wait_s`: make them due after that time; those that are due before it stay so,
-        and are not counted. A row that is claimed is due again when its lease ends.
+        A fill in flight writes nothing. `wait_s`: called with the number of rows of each call, in how many seconds they
+        are due; those that are due before stay so, and are not counted. A claimed row is due when its lease ends.
         """
-        touched: int = sum(self._change(row_ids, lambda part, batch: part.touch_call(batch, wait_s)))
+        touched: int = sum(self._change(row_ids, lambda part, some: part.touch_call(some, wait_s(len(some)))))
         wake_home(self._client, self.table.deployment)
         return touched
 
@@ -233,7 +233,7 @@ class Schedule:
 
         def run(divided: "list[tuple[Schedule, list[str]]]") -> list[Any]:
             calls = [call(part, batch) for part, some in divided for batch in cut(some, SCRIPT_BATCH)]
-            return [run_replicated(self._client, each, self.table.replicas) for each in calls]
+            return run_each(self._client, calls, self.table.replicas)
 
         for some in cut(row_ids, DIVIDED):
             yield from self._apply(some, run)

@@ -7,7 +7,7 @@ away: its commands fail at once, until it answers a question that a thread asks 
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,11 +20,13 @@ from rowcache_tasks.schedule.awaiting import run_blocking
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.fan import ServersExchange, ServersPipeline
 from rowcache_tasks.schedule.node import Node, NodeAwayError, NoNode
-from rowcache_tasks.schedule.script import ScriptCall, with_text
+from rowcache_tasks.schedule.script import ScriptCall, run_all, with_text
 from rowcache_tasks.schedule.slot_map import SlotMap
 
 NODE_TIMEOUT_S = 1.0  # of several servers: one that is away holds up a process for so long, once
 WAIT_S = 0.5  # longest wait for the replicas; a client waits longer for each answer (NODE_TIMEOUT_S)
+MAX_ARGUMENTS = 1100
+"""Arguments of the calls in one round trip: five calls with SCRIPT_BATCH row ids. Others of the server wait so long."""
 
 
 class Servers(SlotMap, redis.Redis):
@@ -147,6 +149,33 @@ def run_replicated(client: "redis.Redis", call: ScriptCall, replicas: int) -> An
             "start or connect the others, or lower the setting"
         )
     return reply
+
+
+def run_each(client: "redis.Redis", calls: Iterable[ScriptCall], replicas: int) -> list[Any]:
+    """Make calls, some in one round trip unless each waits for replicas. Raises the first error."""
+    if replicas:
+        return [run_replicated(client, call, replicas) for call in calls]
+    replies: list[Any] = []
+    for some in cut_by_arguments(calls):
+        replies += run_all(client, some) if len(some) > 1 else [some[0].run(client)]
+        for reply in replies[-len(some) :]:
+            if isinstance(reply, Exception):
+                raise reply
+    return replies
+
+
+def cut_by_arguments(calls: Iterable[ScriptCall]) -> Iterator[list[ScriptCall]]:
+    """Cut calls into lists of up to MAX_ARGUMENTS, or of one call."""
+    some: list[ScriptCall] = []
+    size = 0
+    for call in calls:
+        if some and size + len(call.arguments) > MAX_ARGUMENTS:
+            yield some
+            some, size = [], 0
+        some.append(call)
+        size += len(call.arguments)
+    if some:
+        yield some
 
 
 def call_and_wait(server: "redis.Redis", call: ScriptCall, replicas: int) -> tuple[Any, int]:

@@ -2,81 +2,28 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import redis
 
 from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.errors.text import one_line, show_count, show_duration
+from rowcache_tasks.errors.text import one_line, show_duration
 from rowcache_tasks.schedule.cut import SCRIPT_BATCH
-from rowcache_tasks.schedule.load import Load
-from rowcache_tasks.schedule.position import need_position
-from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.worker.pace import Pace
+from rowcache_tasks.worker.backlog import Backlog, count_rows
+from rowcache_tasks.worker.touches import Touches
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.notification import Changes, Listener
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 10_000  # changed rows of a table that wait while Redis is away; more are left to their interval
 RETRY_S = 1.0  # pause after an error of the source or of Redis
 MAX_RETRY_S = 10.0  # longest pause before a connection that listens is opened again
 WAIT_S = 1.0  # longest wait for a notification
-LOG_S = 60.0  # pause between two lines about rows that are left to their interval
-
-
-class Touches:
-    """Changed rows of one table that wait to be made due."""
-
-    def __init__(
-        self,
-        client: "redis.Redis",
-        schedule: Schedule,
-        load: Callable[[], Load],
-        position: Callable[[], str] = str,
-    ) -> None:
-        self._client = client
-        self._schedule = schedule
-        self._pace = Pace(load)
-        self._position = position  # of the database, after the changes that were noted
-        self.name = schedule.table.name
-        self._rows: dict[str, None] = {}
-        self._left = 0
-        self._bulk = 0
-        self._next_log = 0.0
-
-    def note(self, row_ids: "Changes") -> None:
-        """Add changed rows; above MAX_WAITING they are only counted. None: a change of unknown rows, or of too many."""
-        self._bulk += row_ids is None
-        for row_id in row_ids or ():
-            if len(self._rows) < MAX_WAITING or row_id in self._rows:
-                self._rows[row_id] = None
-            else:
-                self._left += 1
-
-    def flush(self) -> None:
-        """Make the rows due, those of a burst one batch after the other. Raises redis.RedisError, SourceError."""
-        is_burst = len(self._rows) > SCRIPT_BATCH
-        while self._rows:
-            batch = list(islice(self._rows, SCRIPT_BATCH))
-            if self._schedule.table.replica:
-                need_position(self._client, self._schedule.table, batch, self._position())
-            wait_s = self._pace.wait_s(len(batch), is_burst=is_burst)
-            self._pace.count(self._schedule.touch_rows(batch, wait_s))
-            for row_id in batch:
-                del self._rows[row_id]
-        if (self._left or self._bulk) and time.monotonic() > self._next_log:
-            logger.warning(
-                "%s: %s and %s are left to the intervals: they changed too fast",
-                self._schedule.table.setting,
-                show_count(self._left, "row"),
-                show_count(self._bulk, "statement of many rows", "statements of many rows"),
-            )
-            self._left = self._bulk = 0
-            self._next_log = time.monotonic() + LOG_S
+COUNT_S = 1.0
+RECEIVE_S = 0.1  # after so long, what was received is looked at, though more was sent
 
 
 class Outage:
@@ -119,11 +66,14 @@ class PollingFollower:
         self._database, self._redis = outages
         self._name = touches[0].name
         self._pass: Iterator[Iterable[tuple[str, Changes]]] | None = None
-        self._next = 0.0
+        self._next = self._rest_until = 0.0  # after rows were made due, it rests for as long as that took
         self._look_s = 0.0  # the longest wait for a page of the pass: the next pass begins no sooner after it
 
     def turn(self) -> float:
-        """Read and touch up to one page; return the seconds until the next turn."""
+        """Touch the rows of the last page and read another one; return the seconds until the next turn."""
+        began = time.monotonic()
+        if began < self._rest_until:
+            return self._rest_until - began
         try:
             for table in self._touches.values():
                 table.flush()
@@ -134,6 +84,7 @@ class PollingFollower:
         except RowCacheError as error:
             self._database.begin(self._name, error)
             return RETRY_S
+        self._rest_until = 2 * time.monotonic() - began
         if self._pass is None:
             if (wait_s := self._next - time.monotonic()) > 0:
                 return wait_s
@@ -152,49 +103,110 @@ class PollingFollower:
             self._pass, self._next = None, max(self._next, time.monotonic() + self._look_s)
         for name, row_ids in page or ():
             self._touches[name].note(row_ids)
-        return 0.0
+        return max(0.0, self._rest_until - time.monotonic())
 
 
 class NotifyFollower:
-    """Changes of tables of one database by notifications."""
+    """Changes of tables of one database by notifications.
+
+    More than SCRIPT_BATCH rows of one connection within COUNT_S are a burst. They wait in a backlog until all that was
+    sent is received, so that a change which was committed after the burst need not wait for it.
+    """
 
     def __init__(self, listener: "Listener", touches: Sequence[Touches], outages: tuple[Outage, Outage]) -> None:
         self._listener = listener
         self._touches = {table.name: table for table in touches}
         self._database, self._redis = outages
+        self._backlog = Backlog()
+        self._counts: Counter[tuple[str, int]] = Counter()  # (table, process of the server) -> rows since a moment
+        self._count_until = 0.0
         self._retry_s = RETRY_S
-        self._next_open = self._next_flush = 0.0
+        self._next_open = self._next_flush = self._next_step = 0.0
 
     def turn(self) -> float:
         """Receive notifications, and touch their rows; return the seconds until the next turn."""
-        now = time.monotonic()
+        now, is_all, rest_s = time.monotonic(), True, 0.0
         try:
-            if not self._listener.is_open:
-                if now < self._next_open:
-                    self._flush()
-                    return min(WAIT_S, self._next_open - now)
+            if not self._listener.is_open and now >= self._next_open:
                 self._listener.open()
                 self._database.end("")
-            for name, row_ids in self._listener.wait(WAIT_S):
-                self._retry_s = RETRY_S
-                self._touches[name].note(row_ids)
+            if not self._listener.is_open or (self._backlog.is_full and now >= self._next_flush):
+                rest_s = self._rest_s()
+            else:
+                is_all = self._receive()
         except RowCacheError as error:
             self._database.begin("", error)
             self._listener.close()
             self._next_open = now + self._retry_s
             self._retry_s = min(MAX_RETRY_S, 2 * self._retry_s)
-        self._flush()
-        return 0.0
+        self._flush(is_all=is_all)
+        return rest_s
 
-    def _flush(self) -> None:
-        """Touch the rows; notifications are received all the same while Redis is away."""
+    def _rest_s(self) -> float:
+        """Return the seconds until rows of a burst may be touched; a while if there are none."""
+        if not self._backlog:
+            return WAIT_S
+        return min(WAIT_S, max(0.0, max(self._next_step, self._next_flush) - time.monotonic()))
+
+    def _receive(self) -> bool:
+        """Note what was sent, for RECEIVE_S at most; return whether that was all. Raises SourceError."""
+        wait_s = self._rest_s()
+        until = time.monotonic() + wait_s + RECEIVE_S
+        found: dict[tuple[str, int], list[str]] = {}
+        try:
+            while received := self._listener.wait(wait_s):
+                for table, process, payload in received:
+                    found.setdefault((table, process), []).append(payload)
+                if time.monotonic() > until:
+                    break
+                wait_s = 0.0
+        finally:
+            for sender, payloads in found.items():
+                self._note(sender, payloads)
+        return not received
+
+    def _note(self, sender: tuple[str, int], payloads: list[str]) -> None:
+        """Note what a connection has sent."""
+        self._retry_s = RETRY_S
+        (table, _), rows = sender, sum(map(count_rows, payloads))
+        if not self._is_burst(sender, rows):
+            for payload in payloads:
+                self._touches[table].note(self._listener.row_ids(table, payload))
+        elif self._backlog.is_full and time.monotonic() < self._next_flush:
+            self._touches[table].leave(rows)
+        else:
+            self._backlog.add(table, payloads)
+
+    def _is_burst(self, sender: tuple[str, int], rows: int) -> bool:
+        """Count rows of a connection. What was a burst remains one until it has been over for COUNT_S."""
+        if (now := time.monotonic()) > self._count_until:
+            many = [each for each, count in self._counts.items() if count > SCRIPT_BATCH]
+            self._counts, self._count_until = Counter(dict.fromkeys(many, SCRIPT_BATCH)), now + COUNT_S
+        self._counts[sender] += rows
+        return self._counts[sender] > SCRIPT_BATCH
+
+    def _flush(self, *, is_all: bool) -> None:
+        """Touch the rows, and then some of a burst; notifications are received all the same while Redis is away."""
         if time.monotonic() < self._next_flush:
             return
         try:
             for table in self._touches.values():
                 table.flush()
+            if self._backlog and (is_all or self._backlog.is_full) and time.monotonic() >= self._next_step:
+                self._touch_newest()
         except (redis.RedisError, RowCacheError) as error:
             (self._redis if isinstance(error, redis.RedisError) else self._database).begin("", error)
             self._next_flush = time.monotonic() + RETRY_S
         else:
             self._redis.end("")
+
+    def _touch_newest(self) -> None:
+        """Touch the rows of a burst that were received last, then rest for as long."""
+        began = time.monotonic()
+        table, payloads = self._backlog.newest()
+        changes = [self._listener.row_ids(table, payload) for payload in payloads]
+        self._backlog.remove_newest()
+        for row_ids in changes:
+            self._touches[table].note(row_ids)
+        self._touches[table].flush()
+        self._next_step = 2 * time.monotonic() - began

@@ -13,8 +13,6 @@ UNKNOWN = 500.0
 """Rows a second while the capacity is not measured."""
 AT_ONCE = 500
 """Rows that may be due at once after a rest."""
-RESERVE = 200
-"""Rows among these that a burst leaves to others."""
 
 
 class Pace:
@@ -24,21 +22,27 @@ class Pace:
         self._load = load
         self._at_once, self._counted_at = float(AT_ONCE), time.monotonic()
         self._free_at = 0.0  # when the last batch of a burst is over
-        self._rate, self._begins_at = UNKNOWN, 0.0  # of the batch; 0: it is due at once
+        self._rate, self._begins_at, self._next_at = UNKNOWN, 0.0, 0.0  # of the rows; 0: they are due at once
 
-    def wait_s(self, rows: int, *, is_burst: bool) -> float:
-        """Return the seconds until a batch is to be due. Raises redis.RedisError."""
+    def begin(self, rows: int, *, is_burst: bool) -> None:
+        """Decide when changed rows are to be due. Raises redis.RedisError."""
         load, now = self._load(), time.monotonic()
         capacity = load.capacity
         self._rate = UNKNOWN if capacity is None else max(1.0, LEAST * capacity, SHARE * (capacity - load.demand))
         self._at_once = min(AT_ONCE, self._at_once + self._rate * (now - self._counted_at))
         self._counted_at = now
-        is_at_once = rows + is_burst * RESERVE <= self._at_once
-        self._begins_at = 0.0 if is_at_once else max(now, self._free_at)
-        return max(0.0, self._begins_at - now)
+        is_at_once = not is_burst and rows <= self._at_once
+        self._begins_at = self._next_at = 0.0 if is_at_once else max(now, self._free_at)
 
-    def count(self, rows: int) -> None:
-        """Count the rows of the batch that were made due: others are not scheduled, or due before."""
+    def wait_s(self, rows: int) -> float:
+        """Return the seconds until the next batch of them is to be due."""
+        if not self._begins_at:
+            return 0.0
+        due_at, self._next_at = self._next_at, self._next_at + rows / self._rate
+        return max(0.0, due_at - time.monotonic())
+
+    def end(self, rows: int) -> None:
+        """Count those that were made due: others are not scheduled, or due before."""
         if self._begins_at:
             self._free_at = self._begins_at + rows / self._rate
         else:

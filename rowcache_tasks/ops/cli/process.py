@@ -21,7 +21,8 @@ from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.ops.cli.access import Access, FailedError, find_app, open_access, open_log
 from rowcache_tasks.ops.cli.command import TableName, command
 from rowcache_tasks.schedule.process import ProcessNote
-from rowcache_tasks.worker.follow import NotifyFollower, Outage, PollingFollower, Touches
+from rowcache_tasks.worker.follow import NotifyFollower, Outage, PollingFollower
+from rowcache_tasks.worker.touches import Touches
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.notification import Listener, NotifyingTable

@@ -144,6 +144,24 @@ def test_burst_is_read_in_pages_and_not_remembered(db, small_pages, clock, monke
     assert changed(watermark) == ["200"]
 
 
+def test_row_that_changes_during_a_long_pass_overtakes_it(db, small_pages, clock, monkeypatch):
+    monkeypatch.setattr(module, "NEWEST", 5)
+    monkeypatch.setattr(module, "NEWEST_S", -60)
+    db.run("CREATE TABLE stock (id integer PRIMARY KEY, at integer)")
+    watermark = follow(db)
+    db.run(f"INSERT INTO stock VALUES {', '.join(f'({n}, 5)' for n in range(100, 200))}, (1, 6)")
+    pages = watermark.changes()
+    assert next(pages) == ["100", "101", "102"]
+    assert next(pages) == ["1", "199", "198", "197", "196"]
+    db.run("INSERT INTO stock VALUES (2, 6), (3, 7)")
+    assert next(pages) == ["103", "104", "105"]
+    assert next(pages) == ["3", "2"]
+    rest = list(pages)
+    assert sorted(chain.from_iterable(rest)) == sorted(map(str, [1, 2, 3, *range(106, 200)]))
+    assert max(map(len, rest)) == 3
+    assert changed(watermark) == []
+
+
 def test_pass_that_was_not_read_to_its_end_is_repeated(db, small_pages):
     db.run("CREATE TABLE stock (id integer PRIMARY KEY, at integer)")
     watermark = follow(db)

@@ -576,7 +576,7 @@ def test_touch_that_lets_rows_wait_makes_none_later_and_a_claimed_one_due_at_the
     cache(schedule, "held")
     schedule.put_rows({"far": (3600, 3600), "near": (60, 60), "held": (3600, 0)})
     claim, near, before = claim_all(schedule), client.zscore("schedule:", "near"), server_time(client)
-    assert schedule.touch_rows(["far", "near", "held", "none"], 600) == 1
+    assert schedule.touch_rows(["far", "near", "held", "none"], lambda _: 600) == 1
     assert before + 600 <= client.zscore("schedule:", "far") <= server_time(client) + 600
     assert client.zscore("schedule:", "near") == pytest.approx(near, abs=1e-5)
     assert schedule.commit_rows(claim, {"held": JSON}).unchanged == 1

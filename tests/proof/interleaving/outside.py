@@ -94,7 +94,7 @@ def touch(world: World, _):
 def touch_later(world: World, _):
     """Ask for the row as for one of many that have changed."""
     due, delay = world.score("schedule:"), world.score("delay:")
-    world.schedule.touch_rows([ROW], LATER)
+    world.schedule.touch_rows([ROW], lambda _: LATER)
     if delay and delay > 0:
         later = world.score("schedule:")
         assert later <= min(due or later, world.now() + LATER), "a request makes a row later"
