@@ -54,13 +54,24 @@ class Exchange:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Send the commands of the block at its end, in one piece for each server unless they are large."""
+        """Send the commands of the block at its end, in one piece for each server unless they are large.
+
+        If the block raises, none of them is sent.
+        """
         self._is_held = True
         try:
             yield
+        except BaseException:
+            self._drop()
+            raise
         finally:
             self._is_held = False
-            self._flush()
+        self._flush()
+
+    def _drop(self) -> None:
+        """Forget what is held back."""
+        del self._unread[len(self._unread) - len(self._unsent) :]
+        self._unsent = []
 
     def _flush(self) -> None:
         """Send what is held back."""

@@ -118,6 +118,10 @@ class ServersExchange(Exchange):
         for exchange in self._nodes.values():
             exchange._flush()
 
+    def _drop(self) -> None:
+        for exchange in self._nodes.values():
+            exchange._drop()
+
     def read(self) -> None:
         """Read all replies of all nodes. Raises the error of the connection if all servers are away."""
         for node, exchange in self._nodes.items():

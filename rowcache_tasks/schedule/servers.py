@@ -5,6 +5,7 @@ table has all its keys in one slot. Each node has a client of its own, as one se
 away: its commands fail at once, until it answers a question that a thread asks now and then.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ class Servers(SlotMap, redis.Redis):
     def __init__(self, urls: Sequence[str], open_node: "Callable[[str], redis.Redis]", *, is_cluster: bool) -> None:
         SlotMap.__init__(self, urls, open_node, is_cluster=is_cluster)
         redis.Redis.__init__(self, connection_pool=self.home.connection_pool)
+        self._checking: threading.Thread | None = None
 
     def nodes(self) -> list[Node]:
         """Return the servers; of a cluster the primaries."""
@@ -62,9 +64,15 @@ class Servers(SlotMap, redis.Redis):
         return ServersPipeline(self, transaction=transaction)
 
     def check_later(self) -> None:
-        """Ask the nodes that are away, and for the slots, soon and in a thread."""
-        if self.is_check_due():
-            threading.Thread(target=run_blocking, args=(self.check(),), name="rowcache-servers", daemon=True).start()
+        """Ask the nodes that are away, and for the slots, soon and in a thread; one at a time."""
+        is_asking = self._checking is not None and self._checking.is_alive()
+        if not (is_asking or sys.is_finalizing()) and self.is_check_due():  # a start would hang in Python 3.11
+            self._checking = thread = threading.Thread(target=self._check, name="rowcache-servers", daemon=True)
+            with suppress(RuntimeError):  # the interpreter is shutting down, or has no thread to spare: asked later
+                thread.start()
+
+    def _check(self) -> None:
+        run_blocking(self.check())
 
     sleep = staticmethod(time.sleep)
 

@@ -1,6 +1,7 @@
 """Slots of several servers, the node that serves each, and the way of a command to it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeGuard
@@ -35,7 +36,7 @@ class SlotMap:
 
     def __init__(self, urls: Sequence[str], open_node: Callable[[str], Any], *, is_cluster: bool) -> None:
         self._open_node = open_node
-        self._url = urls[0]
+        self._given = urls
         self._nodes = {url: Node(redact(url), open_node(url), self) for url in urls}
         self.is_cluster = is_cluster
         nodes = [*self._nodes.values()]
@@ -51,6 +52,10 @@ class SlotMap:
     def served_nodes(self) -> list[Node]:
         """Return the nodes that serve slots."""
         return [*dict.fromkeys(node for node in self._slots if node is not None)]
+
+    def count_slots(self) -> "Counter[Node | None]":
+        """Return the number of slots that each node serves; None: no node does."""
+        return Counter(self._slots)
 
     def asked_nodes(self) -> list[Node]:
         """Return all nodes that are known; those that are away come last."""
@@ -115,25 +120,33 @@ class SlotMap:
         last: Exception = redis.ConnectionError("the cluster has no nodes")
         for node in self.asked_nodes():
             try:
-                self.take_slots(node, await outcome_of(node.client.execute_command("CLUSTER", "SLOTS")))
+                reply = await outcome_of(node.client.execute_command("CLUSTER", "SLOTS"))
             except redis.RedisError as error:
                 last = error
             else:
-                return
+                if reply:
+                    return self.take_slots(node, reply)
+                last = redis.ConnectionError(f"{node.name} knows no node of a cluster that serves slots")
         raise last
 
     async def check(self) -> None:
-        """Ask the nodes that are away, and for the slots."""
-        for node in self.asked_nodes():
-            if node.away:
-                try:
-                    await outcome_of(node.client.ping())
-                    node.away = ""
-                except redis.RedisError as error:
-                    node.away = str(error)
+        """Ask for the slots, and the nodes that are away."""
         if self.is_cluster:
             with suppress(redis.RedisError):  # asked again at the next command
                 await self.find_slots()
+        served = {*self.served_nodes()}
+        for url, node in self._nodes.copy().items():
+            if not node.away:
+                continue
+            if node not in served and url not in self._given:  # it has left the cluster
+                del self._nodes[url]
+                await outcome_of(node.client.connection_pool.disconnect(inuse_connections=False))
+                continue
+            try:
+                await outcome_of(node.client.ping())
+                node.away = ""
+            except redis.RedisError as error:
+                node.away = str(error)
 
     def take_slots(self, asked: Node, reply: Any) -> None:
         """Take the reply of a node to CLUSTER SLOTS."""
@@ -153,7 +166,7 @@ class SlotMap:
         A server that does not know its address leaves the host empty, or "?": it is that of the node that was asked.
         """
         host = urlsplit(asked.name).hostname or "" if host in (None, "", "?") else host
-        parts = urlsplit(self._url)
+        parts = urlsplit(self._given[0])
         login, at, _ = parts.netloc.rpartition("@")
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         url = parts._replace(netloc=f"{login}{at}{place}").geturl()

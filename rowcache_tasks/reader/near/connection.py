@@ -4,6 +4,7 @@ import logging
 import random
 import selectors
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -78,7 +79,7 @@ class TrackingThread:
 
     def start(self) -> None:
         """Start the thread unless it was started before."""
-        if self._thread is not None:
+        if self._thread is not None or sys.is_finalizing():  # a start would hang in Python 3.11
             return
         with self._lock:
             if self._thread is None and not self._stopping.is_set():

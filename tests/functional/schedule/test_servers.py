@@ -3,6 +3,8 @@
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -12,6 +14,7 @@ import pytest
 import redis
 from support import login
 from support.cluster import Cluster
+from support.free_port import free_port
 from support.reader_kind import READER_KINDS
 from support.waiting import wait_until
 
@@ -20,6 +23,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.ops.parts import read_tables
+from rowcache_tasks.schedule.awaiting import run_blocking
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.row_state import read_row_states
@@ -28,6 +32,30 @@ from rowcache_tasks.schedule.servers import NODE_TIMEOUT_S, NotReplicatedError, 
 
 TABLE = Table("inv", "inventory", partitions=8)
 ROWS = [str(number) for number in range(40)]
+ENDING = """
+import threading
+from rowcache_tasks.schedule import slot_map
+from rowcache_tasks.schedule.connection import connect
+
+slot_map.CHECK_S = 0.0
+
+class Late:
+    def __init__(self):
+        self.client = connect("redis://127.0.0.1:1/0 redis://127.0.0.1:2/0", "test")
+        self.ask()  # imports are not possible later
+        for thread in threading.enumerate()[1:]:
+            thread.join()
+
+    def ask(self):
+        try:
+            self.client.get("a")
+        except Exception as error:
+            print(type(error).__name__)
+
+    __del__ = ask
+
+late = Late()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +221,53 @@ def test_a_server_that_was_away_is_asked_after_a_while_without_commands(monkeypa
         monkeypatch.setattr("rowcache_tasks.schedule.node.UNASKED_S", 0.0)
         client.node_of(key).away = "in the last outage"
         assert client.zcard(key) == 0
+
+
+def test_one_thread_at_a_time_asks_the_servers_that_are_away(monkeypatch):
+    monkeypatch.setattr("rowcache_tasks.schedule.slot_map.CHECK_S", 0.0)
+    with Valkey() as one, Valkey() as two, connect(f"{one.url} {two.url}", "test") as client:
+        os.kill(two.pid, signal.SIGSTOP)
+        try:
+            asking = []
+            for _ in range(20):
+                with pytest.raises(NodeAwayError):
+                    client.zcard(TABLE.parts[7].keys.schedule)
+                asking.append(len([each for each in threading.enumerate() if each.name == "rowcache-servers"]))
+        finally:
+            os.kill(two.pid, signal.SIGCONT)
+        assert max(asking) == 1
+
+
+def test_a_process_that_ends_while_a_server_is_away_meets_no_other_error():
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("NodeAwayError\n" * 2, "", 0)
+
+
+def test_a_node_that_serves_no_cluster_is_not_believed(cluster, servers):
+    alone = Valkey(args=("--port", str(free_port()), "--cluster-port", str(free_port()), "--cluster-enabled", "yes"))
+    with alone:
+        url = f"redis+cluster://127.0.0.1:{alone._args[1]},127.0.0.1:{cluster.ports[0]}/"
+        with connect(url, "test") as client:
+            assert sum(count_rows(client)) == len(ROWS)
+        for kind in READER_KINDS.values():
+            reader = kind("inv", url=url, namespace="", partitions=8)
+            assert reader.get_many(ROWS) == dict.fromkeys(ROWS)
+            reader.end()
+        url = f"redis+cluster://127.0.0.1:{alone._args[1]}/"
+        with connect(url, "test") as client, pytest.raises(redis.ConnectionError, match=r"no node of a cluster that "):
+            client.get("a")
+
+
+def test_a_node_that_has_left_the_cluster_is_asked_no_more(cluster):
+    with connect(cluster.url, "test") as client:
+        (first, *_) = client.nodes()
+        gone = client.node_at("127.0.0.1", free_port(), first)
+        for node in (gone, first):
+            node.away = "test"
+        run_blocking(client.check())
+        assert gone not in client.asked_nodes()
+        assert first in client.asked_nodes()
+        assert first.away == ""
 
 
 def count_rows_or_errors(client):
