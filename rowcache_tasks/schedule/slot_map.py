@@ -53,9 +53,10 @@ class SlotMap:
         """Return the nodes that serve slots."""
         return [*dict.fromkeys(node for node in self._slots if node is not None)]
 
-    def count_slots(self) -> "Counter[Node | None]":
-        """Return the number of slots that each node serves; None: no node does."""
-        return Counter(self._slots)
+    def count_slots(self) -> tuple[Counter[Node], int]:
+        """Return how many slots each node serves, and how many no node does."""
+        counts = Counter(node for node in self._slots if node is not None)
+        return counts, len(self._slots) - counts.total()
 
     def asked_nodes(self) -> list[Node]:
         """Return all nodes that are known; those that are away come last."""

@@ -19,6 +19,7 @@ from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.ops.doctor.failover import examine_clocks, examine_sentinels
 from rowcache_tasks.ops.doctor.rabbitmq import examine_rabbitmq
 from rowcache_tasks.ops.doctor.redis_server import examine_server
+from rowcache_tasks.ops.doctor.slots import examine_slots
 from rowcache_tasks.ops.doctor.source_tables import examine_database
 from rowcache_tasks.ops.doctor.table_keys import examine_keys
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
@@ -56,11 +57,16 @@ def examine_keyspace(settings: Settings, client: "redis.Redis") -> Iterator[Find
                 yield from examine_server(server, node.name, replicas=settings.replicas, is_cluster=is_cluster)
         except NodeAwayError as error:
             yield fail(f"{error}: start it: its rows are neither read nor refreshed, all others are")
+    if isinstance(client, Servers):
+        yield from examine_slots(client)
     yield from examine_clocks(nodes)
     yield from examine_layout(settings, client)
     for table in settings.tables.values():
         for part in table.parts:
-            found = [*examine_keys(client, part)]
+            try:
+                found = [*examine_keys(client, part)]
+            except NodeAwayError:
+                continue  # named above
             yield from found if table.partitions == 1 else (each for each in found if each.level != "ok")
 
 

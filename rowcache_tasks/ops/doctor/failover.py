@@ -26,12 +26,12 @@ def examine_sentinels(client: "redis.Redis") -> Iterator[Finding]:
     pool: Any = client.connection_pool
     if (manager := getattr(pool, "sentinel_manager", None)) is None:
         return
-    name, primaries, able = repr(pool.service_name), set(), 0
+    name, primaries, able = repr(pool.service_name), set[str](), 0
     for sentinel in manager.sentinels:
         where = "{host}:{port}".format(**sentinel.get_connection_kwargs())
         try:
             found: Any = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", pool.service_name)
-            primaries.add(":".join(part.decode() for part in found or ()))
+            primaries |= {":".join(part.decode() for part in found)} if found else set()
             sentinel.execute_command("SENTINEL", "CKQUORUM", pool.service_name)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             yield warn(f"sentinels: {where} does not answer: {error}: start it, or take it out of rowcache_redis_url")

@@ -1,13 +1,14 @@
 """Doctor on several servers: each wrong set-up is named in one line, with what to do."""
 
 import pytest
+from support.cluster import Cluster
 from support.examined import examine
 from support.faketime import faked_clock
 from support.free_port import free_port
 from support.waiting import wait_until
 
 from demo.servers import Valkey
-from rowcache_tasks.config.settings import parse_settings
+from rowcache_tasks.config.settings import Table, parse_settings
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.layout import check_layout
@@ -50,3 +51,61 @@ def test_partitions_that_the_settings_have_changed_are_named(valkey, client):
 def test_table_without_partitions_and_braces_on_several_servers_is_named(url):
     with pytest.raises(ConfigError, match=r"has neither 'partitions' nor a namespace with braces.*: set "):
         examine(url, "partitions")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(2) as nodes:
+        yield nodes
+
+
+def test_slots_that_no_node_serves_are_named_and_all_parts_that_can_be_are_checked(cluster):
+    first, second = cluster.clients
+    assert examine(cluster.url, "cluster", partitions=8) == []
+    wrong = next(
+        part.keys.delay for part in Table("inv", "inventory", partitions=8).parts if cluster.owner(part.keys.delay)
+    )
+    slots = range(100)
+    for node in cluster.clients:
+        node.execute_command("CLUSTER", "DELSLOTS", *slots)
+        node.config_set("cluster-require-full-coverage", "no")
+    second.set(wrong, "1")
+    try:
+        (missing,) = examine(cluster.url, "cluster", partitions=8)
+        assert missing == (
+            "fail cluster: 100 of 16,384 slots have no node: rows of their partitions are neither read nor refreshed: "
+            "start the node that had them, or assign them (redis-cli --cluster fix)"
+        )
+        assert len(examine(cluster.url, "key", partitions=8)) == 1
+    finally:
+        second.delete(wrong)
+        first.execute_command("CLUSTER", "ADDSLOTS", *slots)
+        wait_until(lambda: all(map(cluster.is_ready, cluster.clients)), "all slots are served")
+
+
+def test_cluster_that_refuses_everything_since_a_slot_has_no_node_is_named(cluster):
+    for node in cluster.clients:
+        node.config_set("cluster-require-full-coverage", "yes")
+        node.execute_command("CLUSTER", "DELSLOTS", 1)
+    wait_until(lambda: not any(map(cluster.is_ready, cluster.clients)), "the cluster is down")
+    try:
+        missing, *strict = examine(cluster.url, "cluster", partitions=8)
+    finally:
+        cluster.clients[0].execute_command("CLUSTER", "ADDSLOTS", 1)
+        for node in cluster.clients:
+            node.config_set("cluster-require-full-coverage", "no")
+        wait_until(lambda: all(map(cluster.is_ready, cluster.clients)), "all slots are served")
+    found = {line.partition(": ")[2].partition(" ")[0] for line in (missing, *strict)}
+    assert found == {"1", "cluster-require-full-coverage"}
+
+
+def test_slots_that_are_uneven_are_named(cluster):
+    for slot in range(3000):
+        cluster.clients[1].execute_command("CLUSTER", "SETSLOT", slot, "NODE", cluster.node_id(1))
+        cluster.clients[0].execute_command("CLUSTER", "SETSLOT", slot, "NODE", cluster.node_id(1))
+    (uneven,) = examine(cluster.url, "cluster", partitions=8)
+    least, most = (f"redis://127.0.0.1:{port}/" for port in cluster.ports)
+    assert uneven == (
+        f"warn cluster: {most} serves 11,192 slots and {least} 5,192, and as many more rows: "
+        "move slots (redis-cli --cluster rebalance)"
+    )

@@ -19,6 +19,7 @@ from support.waiting import wait_until
 from rowcache_tasks import CacheError, ConfigError, Refresher, RowCache
 from rowcache_tasks.celery.defaults import package_defaults
 from rowcache_tasks.celery.kombu.transport import BrokerConnection
+from rowcache_tasks.ops.doctor.failover import examine_sentinels
 from rowcache_tasks.schedule.connection import connect
 
 TABLES = {"inv": {"table": "inventory"}}
@@ -117,6 +118,33 @@ def test_provider_that_fails_is_an_outage_and_one_that_is_none_a_wrong_setting(r
     }.items():
         with pytest.raises(ConfigError, match=f"credential_provider {name} {reason}"):
             connect(f"redis://127.0.0.1:1/0?credential_provider={name}", "test")
+
+
+def test_a_name_that_the_sentinels_do_not_know_is_named(sentinels):
+    url = sentinels.url().replace(MASTER, "other")
+    with pytest.raises(redis.TimeoutError, match="No master found for 'other'"):
+        examine(url, "sentinels")
+    with connect(url, "test") as client:
+        found = [finding for finding in examine_sentinels(client) if finding.level == "fail"]
+    assert [finding.text for finding in found] == [
+        f"sentinels: 127.0.0.1:{port} cannot fail 'other' over: No such master with that name: "
+        "correct the name in rowcache_redis_url"
+        for port in sentinels.ports
+    ]
+
+
+def test_a_sentinel_that_watches_no_pair_of_that_name_is_no_other_primary(sentinels):
+    port = sentinels.ports[0]
+    with redis.Redis(port=port) as sentinel:
+        sentinel.execute_command("SENTINEL", "REMOVE", MASTER)
+        try:
+            (missing, _) = sorted(examine(sentinels.url(), "sentinels"))
+        finally:
+            primary = sentinels.pair.port_of(sentinels.pair.primary)
+            sentinel.execute_command("SENTINEL", "MONITOR", MASTER, "127.0.0.1", primary, 2)
+            sentinel.execute_command("SENTINEL", "SET", MASTER, "down-after-milliseconds", 1000)
+    assert missing.startswith(f"fail sentinels: 127.0.0.1:{port} cannot fail '{MASTER}' over: No such master ")
+    wait_until(sentinels._is_watched, "the Sentinels see each other again")
 
 
 def test_sentinels_without_a_quorum_and_a_primary_that_writes_alone_are_named(sentinels):
