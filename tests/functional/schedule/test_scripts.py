@@ -104,6 +104,23 @@ def test_lease_follows_a_read_that_is_refused_as_too_long_ago(schedule, client, 
     assert lease_of(schedule, client)[0] == pytest.approx(lease_s, abs=0.5)
 
 
+@pytest.mark.parametrize(("others_commit", "leases"), [(False, (5, 10, 30)), (True, (5, 5, 5, 5, 5, 5))])
+def test_rows_of_the_first_slow_read_of_a_table_are_claimed_again_only_after_each_lease(
+    schedule, client, others_commit, leases
+):
+    """As long as a SELECT may take, by default: the lease of a table whose reads were fast is the shortest."""
+    cache(schedule, "1")
+    found, elapsed_s = [], 0.0
+    while elapsed_s < 30:
+        client.hset("state:", "committed_at", server_time(client) - (0 if others_commit else elapsed_s))
+        lease_s, claim = lease_of(schedule, client)
+        assert schedule.claim_rows(10, 30, least_s=5)[0].row_ids == [], "not within the lease"
+        assert claim.row_ids == ["1"]
+        found.append(lease_s)
+        elapsed_s += lease_s + 1e-3
+    assert found == pytest.approx(leases, abs=0.5)
+
+
 def test_lease_that_trusts_a_time_after_now_is_found(schedule, client):
     mutant = Mutant("claim_rows", "trust-future-work").schedule(client, schedule.table)
     mutant.put_rows({"1": (5, 0)})
