@@ -10,7 +10,7 @@ from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.node import NodeAwayError, is_moving
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.worker.read_limit import Clock, ReadStart, start_read
+from rowcache_tasks.worker.read_limit import Clock, ReadStart, settle_starts, start_read
 from rowcache_tasks.worker.warning import warn_once
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def settled(replies: Sequence[Sequence[Any]]) -> Iterator[Any]:
 
 
 def start_reads(
-    schedule: Schedule, claims: Sequence[Claim], bound_s: float, exchange: Exchange, clock: Clock | None
+    schedule: Schedule, claims: Sequence[Claim], exchange: Exchange, clock: Clock | None
 ) -> tuple[list[Claim], list[ReadStart]]:
     """Return the claims whose server is not away, and a time of the server of each. Others wait for the lease."""
     by_server: dict[str, list[Claim]] = {}
@@ -57,11 +57,29 @@ def start_reads(
     starts: list[ReadStart] = []
     for some in by_server.values():
         try:
-            start = start_read(exchange, some, bound_s, clock, part_of(schedule, some[0]).table.keys.schedule)
+            start = start_read(exchange, schedule.table, some, clock, part_of(schedule, some[0]).table.keys.schedule)
         except NodeAwayError as error:
-            rows, name = sum(len(claim.row_ids) for claim in some), schedule.table.name
-            warn_once(logger, f"away {name}", "%d rows of %s wait for their lease: %s", rows, name, error)
+            warn_away(schedule, some, error)
             continue
         group += some
         starts += [start] * len(some)
     return group, starts
+
+
+def settle_reads(
+    schedule: Schedule, claims: Sequence[Claim], starts: Sequence[ReadStart], exchange: Exchange
+) -> tuple[list[Claim], list[ReadStart]]:
+    """Return the same as start_reads, after the SELECT: the times of the servers are known, and which ones are away."""
+    settle_starts(exchange, schedule.table, starts)
+    lost = [claim for claim, start in zip(claims, starts, strict=True) if start.asked is not None]
+    if lost:
+        key = part_of(schedule, lost[0]).table.keys.schedule
+        warn_away(schedule, lost, NodeAwayError(f"the server of {key} is away"))
+    kept = [(claim, start) for claim, start in zip(claims, starts, strict=True) if start.asked is None]
+    return [claim for claim, _ in kept], [start for _, start in kept]
+
+
+def warn_away(schedule: Schedule, claims: Sequence[Claim], error: Exception) -> None:
+    """Log that rows wait for their lease, once a minute."""
+    rows, name = sum(len(claim.row_ids) for claim in claims), schedule.table.name
+    warn_once(logger, f"away {name}", "%d rows of %s wait for their lease: %s", rows, name, error)

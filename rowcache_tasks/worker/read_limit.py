@@ -1,5 +1,6 @@
 """Time by which rows are to be committed, so that their age is true."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,12 +24,17 @@ slow_s: dict[str, dict[str, float]] = {}
 """Namespace of a table -> rows whose last read by this process took longer than the bound -> seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+read_s: dict[str, float] = {}
+"""Namespace of a table -> time that the last read of this process took, until a reply of Redis was read as well."""
+
+
+@dataclass(slots=True)
 class ReadStart:
     """A time before a SELECT, by two clocks."""
 
     at: float  # by the clock of Redis; Unix seconds
     monotonic: float  # the same time or an earlier one by the monotonic clock
+    asked: list[Any] | None = None  # for the reply to TIME, until that is read; None: it was, or was not asked for
 
 
 def learn_refusal(exchange: Exchange, table: Table) -> None:
@@ -49,24 +55,46 @@ def learn_refusal(exchange: Exchange, table: Table) -> None:
             slow_s[table.namespace][LAST] = table.age_error_s + float(late_ms) / 1000
 
 
-def start_read(
-    exchange: Exchange, claims: Sequence[Claim], bound_s: float, clock: Clock | None, key: str = ""
-) -> ReadStart:
+def start_read(exchange: Exchange, table: Table, claims: Sequence[Claim], clock: Clock | None, key: str) -> ReadStart:
     """Return a time before a SELECT that begins after this call. Asks Redis unless the claims were just made.
 
-    `key` names the server, which is that of all claims. Raises the error of Redis.
+    The reply is read after the SELECT, by `settle_starts`, unless the last SELECT was so slow that this would tell too
+    little. `key` names the server, which is that of all claims. Raises the error of Redis.
     """
     claimed_at, now = min(float(claim.claimed_at) for claim in claims), time.monotonic()
-    if clock is not None and 0 <= (age_s := clock(claims[0]) - claimed_at) <= YOUNG_SHARE * bound_s:
+    young_s = YOUNG_SHARE * table.age_error_s
+    if clock is not None and 0 <= (age_s := clock(claims[0]) - claimed_at) <= young_s:
         return ReadStart(claimed_at, now - age_s)
-    replies: list[Any] = exchange.send([("TIME",)], key)
-    exchange.read()
-    if not replies:
-        raise NodeAwayError(f"the server of {key} is away")
+    start = ReadStart(claimed_at, now, exchange.send([("TIME",)], key))
+    if read_s.get(table.namespace, math.inf) > young_s:
+        exchange.read()
+        if not start.asked:
+            raise NodeAwayError(f"the server of {key} is away")
+        start.at, start.asked = time_in(start.asked), None
+    return start
+
+
+def settle_starts(exchange: Exchange, table: Table, starts: Sequence[ReadStart]) -> None:
+    """Read, after a SELECT of a table, the times that Redis was asked for before it. Raises the error of Redis.
+
+    A reply may have been made at any time until now, so the SELECT may have begun earlier than it says, by the time
+    since the question at most. It is still empty where the server is away.
+    """
+    if any(start.asked is not None for start in starts):
+        exchange.read()
+    now = time.monotonic()
+    read_s[table.namespace] = now - starts[0].monotonic
+    for start in starts:
+        if start.asked:
+            start.at, start.asked = max(start.at, time_in(start.asked) - (now - start.monotonic)), None
+
+
+def time_in(replies: list[Any]) -> float:
+    """Return the time in the reply to TIME; Unix seconds. Raises the error of Redis."""
     if isinstance(replies[0], Exception):
         raise replies[0]
     seconds, microseconds = replies[0]
-    return ReadStart(int(seconds) + int(microseconds) / 1e6, now)
+    return int(seconds) + int(microseconds) / 1e6
 
 
 def end_read(namespace: str, row_ids: Sequence[str], start: ReadStart, bound_s: float) -> tuple[float, int]:

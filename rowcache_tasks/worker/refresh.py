@@ -19,7 +19,7 @@ from rowcache_tasks.schedule.position import ReadPosition
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import Command
 from rowcache_tasks.schedule.trace import span
-from rowcache_tasks.worker.part import group_claims, part_of, row_ids_of, settled, start_reads
+from rowcache_tasks.worker.part import group_claims, part_of, row_ids_of, settle_reads, settled, start_reads
 from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal
 from rowcache_tasks.worker.replica import leave_early, note_lag
 from rowcache_tasks.worker.warning import warn_once
@@ -90,16 +90,20 @@ def refresh_claims(
     learn_refusal(exchange, part_of(schedule, claims[0]).table)
     row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
     for some in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
-        group, starts = start_reads(schedule, some, bound_s, exchange, clock)
+        group, starts = start_reads(schedule, some, exchange, clock)
         if not group:
             continue
-        start, began = starts[0], time.monotonic()
+        began = time.monotonic()
         with span("select", table=schedule.table.name):
             rows = read_rows(schedule, source, group, backoff, exchange)
         if rows.positions:
             read, group = len(row_ids_of(group)), leave_early(schedule, group, rows.errors, rows.positions, exchange)
             early += read - len(row_ids_of(group))
-        row_ids = row_ids_of(group)
+        is_whole = len(group) == 1 and not rows.positions
+        group, starts = settle_reads(schedule, group, starts, exchange)
+        if not group:
+            continue
+        start, row_ids = starts[0], row_ids_of(group)
         commit_by, slow_ms = end_read(schedule.table.namespace, row_ids, start, bound_s)
         reads.append((row_ids, start))
         sent = time.monotonic()
@@ -108,7 +112,7 @@ def refresh_claims(
             for each, own in zip(group, starts, strict=True):
                 part = part_of(schedule, each)
                 claim = replace(each, commit_by=commit_by + own.at - start.at, read_ms=read_ms, slow_ms=slow_ms)
-                values, missing, errors = rows.of(claim, is_whole=len(group) == 1 and not rows.positions)
+                values, missing, errors = rows.of(claim, is_whole=is_whole)
                 committed.append(exchange.send([call.command for call in part.commit_calls(claim, values)]))
                 missed.append(exchange.send([call.command for call in part.miss_calls(claim, missing, backoff)]))
                 calls = part.release_calls(claim, errors, rows.backoff)

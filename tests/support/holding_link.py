@@ -12,6 +12,7 @@ class HoldingLink:
     """Unix socket that passes calls on to a Valkey server; `url` is of database 9 behind it.
 
     From `hold` on, replies wait until so many script calls were sent: a client that reads one before gets no answer.
+    `hold(0)` lets all go on.
     """
 
     def __init__(self, valkey):
@@ -31,7 +32,10 @@ class HoldingLink:
 
     def hold(self, calls):
         self._calls, self._wanted = 0, calls
-        self._flows.clear()
+        if calls:
+            self._flows.clear()
+        else:
+            self._flows.set()
 
     def _serve(self, caller):
         with socket.socket(socket.AF_UNIX) as server, suppress(OSError):

@@ -90,6 +90,20 @@ def test_all_calls_of_a_batch_are_sent_before_the_first_reply_is_read(valkey, cl
     assert client.zcard("queue:") == 0
 
 
+def test_batch_that_has_waited_is_read_before_the_first_reply(valkey, source, monkeypatch):
+    """How long it has waited is asked for at the same time."""
+    monkeypatch.setattr(read_limit, "read_s", {"": 0.0})
+    fetch = source.fetch
+    with HoldingLink(valkey) as link, connect(link.url, "test") as linked:
+        source.fetch = lambda row_ids, positions=None: link.hold(0) or fetch(row_ids)
+        schedule = Schedule(linked, Table("inv", "inventory"))
+        for calls in (0, 1):  # at first, the process does not know of refusals
+            sent = claim(schedule, ["1", "2"])
+            link.hold(calls)
+            counts = refresh_claim(schedule, source, sent, BACKOFF)
+            assert counts["refreshed"] + counts["unchanged"] == 2
+
+
 def test_reply_that_is_lost_changes_nothing(valkey, client, source):
     with LossyLink(valkey) as link, connect(link.url, "test") as linked:
         schedule = Schedule(linked, Table("inv", "inventory"))
@@ -180,9 +194,11 @@ def test_rows_rescheduled_meanwhile_are_counted_as_superseded(schedule, source, 
     assert (counts["refreshed"], counts["failed"], counts["superseded"]) == (1, 0, 1)
 
 
-def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
+@pytest.mark.parametrize("read_s", [{}, {"": 0.0}], ids=["unknown before", "fast before"])
+def test_slow_select_is_refused_and_then_accepted(schedule, source, client, monkeypatch, read_s):
     """At first it may be that the worker was stopped; not for ever, or the row would starve."""
     monkeypatch.setattr(table, "AGE_ERROR_S", 0.02)
+    monkeypatch.setattr(read_limit, "read_s", read_s)
     monkeypatch.setattr(read_limit, "slow_s", {})
     fetch = source.fetch
     source.fetch = lambda row_ids, positions=None: time.sleep(0.1) or fetch(row_ids)  # a SELECT takes time
@@ -219,6 +235,16 @@ def test_slow_select_is_accepted_by_processes_that_are_replaced_after_each(sched
         monkeypatch.setattr(read_limit, "slow_s", {})
         schedule.touch_rows(["1"])
         assert refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)["superseded"] == 1
+
+
+def test_read_that_began_before_a_late_answer_of_redis_is_as_old_as_it_is(schedule, source, client, monkeypatch):
+    monkeypatch.setattr(table, "AGE_ERROR_S", 0.2)
+    monkeypatch.setattr(read_limit, "read_s", {"": 0.0})
+    refresh_claim(schedule, source, claim(schedule, ["1"]), BACKOFF)
+    schedule.touch_rows(["1"])
+    late = schedule.claim_rows(1, 30)[0]
+    client.client_pause(500)
+    assert refresh_claim(schedule, source, late, BACKOFF)["superseded"] == 1
 
 
 def test_slow_commit_is_refused_and_then_accepted(schedule, source, client, monkeypatch):
