@@ -97,7 +97,7 @@ def test_look_connects_anew_after_its_connection_was_lost(client):
     next_due.close()
 
 
-def test_look_at_a_server_that_does_not_answer_ends(valkey):
+def test_look_at_a_server_that_does_not_answer_ends(client, valkey):
     proxy = Proxy("test", unquote(urlsplit(valkey.url).path))
     proxy.start()
     with connect(f"redis://127.0.0.1:{proxy.port}/9?socket_timeout=2", "test") as proxied:
