@@ -20,9 +20,9 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import DeploymentNames, Keys
 from rowcache_tasks.ops.cli import COMMANDS, rowcache
 from rowcache_tasks.ops.freshness import QUANTILES, Freshness
-from rowcache_tasks.ops.metrics import COUNTER_HELP, infos, measured
+from rowcache_tasks.ops.metrics import infos, measured
 from rowcache_tasks.ops.overview import Overview
-from rowcache_tasks.ops.snapshot import Snapshot
+from rowcache_tasks.ops.snapshot import COUNTERS, Snapshot
 
 PACKAGE = Path(rowcache_tasks.__file__).parent
 REQUIRED = {"redis_url", "tables", "table"}
@@ -165,7 +165,7 @@ def metrics() -> str:
     settings = parse_settings({"rowcache_redis_url": "redis://localhost", "rowcache_tables": {"inv": {"table": "inv"}}})
     found = Overview(
         at=0.0,
-        tables={"inv": Snapshot("inv", 0.0, 0.0, None, counters=dict.fromkeys(COUNTER_HELP, 0))},
+        tables={"inv": Snapshot("inv", 0.0, 0.0, None, counters=dict.fromkeys(COUNTERS, 0))},
         processes=[],
         settings=settings,
         freshness={"inv": Freshness(dict.fromkeys(QUANTILES, 0.0), 0)},

@@ -27,26 +27,13 @@ from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.freshness import QUANTILES
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import find_problems
-from rowcache_tasks.ops.snapshot import Snapshot
+from rowcache_tasks.ops.snapshot import COUNTERS, Snapshot
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 
 logger = logging.getLogger(__name__)
 
 BUCKET_CLASSES = range(0, 73, 4)
 """Bounds from 1 ms to 262 s, by factors of two. They are bounds of lateness classes (2^(class / 4) ms), so exact."""
-
-COUNTER_HELP: Mapping[str, str] = {
-    "claimed": "Rows claimed by dispatchers.",
-    "refreshed": "Refreshes that wrote a new value.",
-    "unchanged": "Refreshes that found the cached value.",
-    "superseded": "Refreshes that were not written, as a newer one was.",
-    "dropped": "Rows that were dropped from the cache.",
-    "missing": "Refreshes that did not find the row in the database.",
-    "failed": "Refreshes that failed.",
-    "saved": "Refreshes that the shortest interval for all rows would have made, and adaptive ones did not.",
-    "audited": "Rows that the task audit_table compared with the database.",
-    "audit_wrong": "Those of them that were wrong.",
-}
 
 STATES = ("kept", "at risk", "broken")
 GAUGES = {
@@ -115,7 +102,7 @@ def measured(found: Overview, server: Sequence[Finding]) -> Iterator[Metric]:
     for gauge in chain.from_iterable(states):
         yield labelled(GaugeMetricFamily, *gauge)
     yield ages(found)
-    for name, text in COUNTER_HELP.items():
+    for name, text in COUNTERS.items():
         values = {table: snapshot.counters[name] for table, snapshot in found.tables.items()}
         yield labelled(CounterMetricFamily, name, text, "table", values)
     yield lateness(found.tables)

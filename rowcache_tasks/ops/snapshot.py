@@ -18,10 +18,18 @@ from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.failure import parse_failure
 from rowcache_tasks.schedule.row_state import AHEAD_S
 
-COUNTERS = (
-    *("claimed", "refreshed", "unchanged", "superseded", "dropped", "missing", "failed", "saved"),
-    *("audited", "audit_wrong"),
-)
+COUNTERS: Mapping[str, str] = {
+    "claimed": "Rows claimed by dispatchers.",
+    "refreshed": "Refreshes that wrote a new value.",
+    "unchanged": "Refreshes that found the cached value.",
+    "superseded": "Refreshes that were not written, as a newer one was.",
+    "dropped": "Rows that were dropped from the cache.",
+    "missing": "Refreshes that did not find the row in the database.",
+    "failed": "Refreshes that failed.",
+    "saved": "Refreshes that the shortest interval for all rows would have made, and adaptive ones did not.",
+    "audited": "Rows that the task audit_table compared with the database.",
+    "audit_wrong": "Those of them that were wrong.",
+}
 LATE = {late: b"late:%d" % late for late in range(400)}
 """Field of each class of lateness, up to 10^30 ms; others, which only a foreign client writes, are ignored."""
 

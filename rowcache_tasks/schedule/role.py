@@ -8,7 +8,7 @@ for the role now and then. docs/failover.md has the rules.
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -17,6 +17,7 @@ from redis.asyncio.connection import AbstractConnection as AbstractAsyncConnecti
 from redis.connection import AbstractConnection
 
 from rowcache_tasks.errors.text import hide_logins, one_line
+from rowcache_tasks.schedule.awaiting import outcome_of, run_blocking
 
 CHECK_S = 2.0  # age of a known role after which a connection asks again; every user may send HELLO
 
@@ -52,11 +53,22 @@ class Role:
     def _is_old(self) -> bool:
         return time.monotonic() - self._seen_at > CHECK_S
 
-    def _note_role(self, hello: Any) -> bool:
-        """Take the reply to HELLO, None when the server does not support it; return whether it is a primary's."""
+    async def _ask_role(self) -> bool:
+        """Say HELLO, which not every server supports; return whether a primary answers."""
+        connection: Any = super()
+        await outcome_of(connection.send_command("HELLO", check_health=False))
+        hello = None
+        with suppress(redis.ResponseError):
+            hello = await outcome_of(connection.read_response())
         self._is_replica = role_of(hello) == "replica"
         self._seen_at = time.monotonic()
         return not self._is_replica
+
+    async def _has_role(self) -> bool:
+        """Return whether the server still answers as a primary."""
+        with suppress(redis.RedisError, OSError):
+            return await self._ask_role()
+        return False
 
     def _note_refusal(self, error: redis.ResponseError) -> bool:
         """Return whether an error means a lost connection.
@@ -91,7 +103,7 @@ class RoleConnection(Role, AbstractConnection):
     def connect(self) -> None:
         """Connect, unless connected to a server of the right role."""
         if self._sock is not None and self.is_rechecked:
-            if not self._is_left() and (not self._is_old() or self._has_role()):
+            if not self._is_left() and (not self._is_old() or run_blocking(self._has_role())):
                 return
             self.disconnect()
         super().connect()  # type: ignore[no-untyped-call]
@@ -100,7 +112,7 @@ class RoleConnection(Role, AbstractConnection):
         """Log in, and ask for the role."""
         with login_errors():
             super().on_connect_check_health(check_health=check_health)
-        if not self._note_role(self._say_hello()) and self.needs_primary:
+        if not run_blocking(self._ask_role()) and self.needs_primary:
             raise self._moved()
 
     def read_response(self, *args: Any, **options: Any) -> Any:
@@ -118,19 +130,6 @@ class RoleConnection(Role, AbstractConnection):
         self.disconnect()  # type: ignore[no-untyped-call]
         raise self._moved(refusal) from refusal
 
-    def _has_role(self) -> bool:
-        try:
-            return self._note_role(self._say_hello())
-        except (redis.RedisError, OSError):
-            return False
-
-    def _say_hello(self) -> Any:
-        self.send_command("HELLO", check_health=False)  # type: ignore[no-untyped-call]
-        try:
-            return super().read_response()
-        except redis.ResponseError:
-            return None
-
 
 class AsyncRoleConnection(Role, AbstractAsyncConnection):
     """Base of connections of event loops."""
@@ -147,7 +146,7 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
         """Log in, and ask for the role."""
         with login_errors():
             await super().on_connect_check_health(check_health=check_health)
-        if not self._note_role(await self._say_hello()) and self.needs_primary:
+        if not await self._ask_role() and self.needs_primary:
             raise self._moved()
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
@@ -159,19 +158,6 @@ class AsyncRoleConnection(Role, AbstractAsyncConnection):
                 raise
             await self.disconnect(nowait=True)
             raise self._moved(error) from error
-
-    async def _has_role(self) -> bool:
-        try:
-            return self._note_role(await self._say_hello())
-        except (redis.RedisError, OSError):
-            return False
-
-    async def _say_hello(self) -> Any:
-        await self.send_command("HELLO", check_health=False)
-        try:
-            return await super().read_response()
-        except redis.ResponseError:
-            return None
 
 
 def role_connection(kind: type, *, needs_primary: bool = True, is_rechecked: bool = True) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import redis
 
 from rowcache_tasks.config.settings import Table
+from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.row_id import decode_row_id
 from rowcache_tasks.schedule.script import load_script
 from rowcache_tasks.schedule.servers import run_replicated
@@ -64,12 +65,8 @@ class TableState:
         for part in self._parts:
             others: list[str] = []
             for key in (part.keys.schedule, part.keys.delay, part.keys.refreshed):
-                cursor, is_first = 0, True
-                while is_first or cursor:
-                    is_first = False
-                    reply: Any = self._client.zscan(key, cursor, count=SCAN_COUNT)
-                    cursor, members = int(reply[0]), [member for member, _ in reply[1]]
-                    if found := self._without(members, others):
+                for scanned in cut(self._client.zscan_iter(key, count=SCAN_COUNT), SCAN_COUNT):
+                    if found := self._without([member for member, _ in scanned], others):
                         yield found
                 others.append(key)
 

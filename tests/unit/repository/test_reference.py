@@ -10,7 +10,7 @@ from rowcache_tasks.config.settings import SETTINGS
 from rowcache_tasks.config.table import TABLE_OPTIONS
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.ops.cli import COMMANDS
-from rowcache_tasks.ops.metrics import COUNTER_HELP
+from rowcache_tasks.ops.snapshot import COUNTERS
 from tools.reference import PARTS
 
 THINGS = {
@@ -19,7 +19,7 @@ THINGS = {
     "commands": COMMANDS,
     "keys": [Keys.of("").schedule, Keys.of("users").value_prefix],
     "errors": [name for name in rowcache_tasks.__all__ if name.endswith("Error")],
-    "metrics": ["rowcache_up", *(f"rowcache_{name}_total" for name in COUNTER_HELP)],
+    "metrics": ["rowcache_up", *(f"rowcache_{name}_total" for name in COUNTERS)],
     "files": ["keys.py", "schedule/scripts/claim_rows.lua"],
 }
 
