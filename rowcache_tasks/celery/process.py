@@ -17,6 +17,7 @@ from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.admission import Admission
+from rowcache_tasks.worker.whole_table import WholeTable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -79,6 +80,10 @@ class Runtime:
     def table_state(self, table: str) -> TableState:
         """Return the state of a table as a whole; raises ArgumentError for an unknown one."""
         return TableState(self.client, self.settings.table(table))
+
+    def whole_table(self, table: str) -> WholeTable:
+        """Return a table and its rows in the database; raises ArgumentError for an unknown one."""
+        return WholeTable(self.schedule(table), self.table_state(table), self.source(table), self.admission)
 
     def source(self, table: str) -> "Source":
         """Return the source of a table; raises ArgumentError for an unknown one."""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 
 from rowcache_tasks.celery.process import current_runtime
 from rowcache_tasks.schedule.arguments import Delay, parse_delay
@@ -14,14 +13,12 @@ from rowcache_tasks.worker import audit, whole_table
 def schedule_table(table: str, delay: Delay, *, stamp: str = "") -> dict[str, int]:
     """Cache every row of the table, the first refreshes spread over one delay; return {"applied": n, "ignored": n}."""
     stamp = stamp or now_stamp()
-    source = current_runtime().source(table)
-    count = source.count_rows()
+    whole = current_runtime().whole_table(table)
+    count = whole.source.count_rows()
     total = "many" if count is None else f"{count:,}"
-    with changing(table, stamp) as schedule:
-        report, delay_s = progress("{:,} of " + total + " rows scheduled"), parse_delay(delay)
-        admit = current_runtime().admission.admit_rows_of(schedule.table, count, delay_s)
-        changed = whole_table.seed_table(schedule, source, delay_s, stamp, report, admit)
-    return changed.as_result()
+    with changing(table, stamp):
+        report = progress("{:,} of " + total + " rows scheduled")
+        return whole.seed(count, parse_delay(delay), stamp, report).as_result()
 
 
 @change
@@ -32,11 +29,8 @@ def schedule_query(table: str, query: str, delay: Delay, *, stamp: str = "") -> 
     """
     stamp = stamp or now_stamp()
     with changing(table, stamp) as schedule:
-        source = current_runtime().source(table)
-        chosen, report = schedule.table.query(query), progress("{:,} rows scheduled")
-        admit = partial(current_runtime().admission.admit, schedule.table)
-        changed = whole_table.seed_query(schedule, source, chosen, parse_delay(delay), stamp, report, admit)
-    return changed.as_result()
+        whole, chosen = current_runtime().whole_table(table), schedule.table.query(query)
+        return whole.seed_query(chosen, parse_delay(delay), stamp, progress("{:,} rows scheduled")).as_result()
 
 
 @change
@@ -46,13 +40,9 @@ def reconcile_table(table: str, delay: Delay, *, stamp: str = "") -> dict[str, i
     Rows that are scheduled already keep their delay and their due time.
     """
     stamp = stamp or now_stamp()
-    with changing(table, stamp) as schedule:
-        runtime = current_runtime()
+    with changing(table, stamp):
         report = progress("{:,} rows compared, {:,} added, {:,} dropped")
-        state, source = runtime.table_state(table), runtime.source(table)
-        admit = partial(runtime.admission.admit, schedule.table, only_new=True)
-        found = whole_table.reconcile_table(schedule, state, source, parse_delay(delay), stamp, report, admit)
-        return asdict(found)
+        return asdict(current_runtime().whole_table(table).reconcile(parse_delay(delay), stamp, report))
 
 
 @change

@@ -5,6 +5,7 @@ Row ids are streamed, a batch in memory at a time. A repetition after a failure 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rowcache_tasks.config.query import Query
@@ -13,7 +14,7 @@ from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
-from rowcache_tasks.worker.admission import Admit, admit_all
+from rowcache_tasks.worker.admission import Admission, Admit
 
 if TYPE_CHECKING:
     from rowcache_tasks.database.source import Source
@@ -28,43 +29,6 @@ They stay one batch: one message and one query of neighbouring keys instead of m
 GRACE_S = 60.0  # a row that was scheduled so long before the commit of its transaction is not dropped
 
 Report = Callable[[int], None]  # called with the number of rows so far, after each batch
-
-
-def seed_table(
-    schedule: Schedule, source: "Source", delay: float, stamp: str, report: Report, admit: Admit = admit_all
-) -> Changed:
-    """Schedule all rows with the same delay, the first refreshes spread evenly over one delay."""
-    batches = (dict.fromkeys(row_ids, delay) for row_ids in source.stream_row_ids(BATCH))
-    return seed_batches(schedule, batches, stamp, report, admit)
-
-
-def seed_query(
-    schedule: Schedule,
-    source: "Source",
-    query: Query,
-    delay: float,
-    stamp: str,
-    report: Report,
-    admit: Admit = admit_all,
-) -> Changed:
-    """Schedule the rows that a query returns with their own delay, or else with `delay`; spread likewise."""
-    batches = (
-        {row_id: delay if own is None else own for row_id, own in rows} for rows in source.stream_query(query, BATCH)
-    )
-    return seed_batches(schedule, batches, stamp, report, admit)
-
-
-def seed_batches(
-    schedule: Schedule, batches: Iterable[dict[str, float]], stamp: str, report: Report, admit: Admit
-) -> Changed:
-    """Schedule batches of row id -> delay; those before a batch that is not admitted stay scheduled."""
-    total, count = Changed(), 0
-    for delays in batches:
-        admit(delays)
-        total += schedule.put_rows(spread(delays, count), stamp)
-        count += len(delays)
-        report(count)
-    return total
 
 
 def spread(delays: dict[str, float], count: int) -> dict[str, tuple[float, float]]:
@@ -91,40 +55,62 @@ class Reconciled:
     kept: int  # rows of the database that were scheduled, and others that were scheduled just now
 
 
-def reconcile_table(
-    schedule: Schedule,
-    state: TableState,
-    source: "Source",
-    delay: float,
-    stamp: str,
-    report: Callable[[int, int, int], None],
-    admit: Admit = admit_all,
-) -> Reconciled:
-    """Schedule the rows of the database that are not, with `delay`; drop the rows that it does not have, with values.
+@dataclass(frozen=True, slots=True)
+class WholeTable:
+    """A table, its rows in the database, and the check of what is scheduled."""
 
-    Scheduled rows keep their delay and due time. Changes made after the stamp stand, and rows scheduled up to GRACE_S
-    before it are not dropped. A row id that cannot be a key has no row; another text for a key ("042") has the row of
-    that key. `report` gets the number of rows compared, added and dropped so far. Raises SourceError, also for a table
-    without a row: more likely it is the wrong one.
-    """
-    added = dropped = kept = compared = 0
-    for row_ids in source.stream_row_ids(BATCH):
-        admit(dict.fromkeys(row_ids, delay))
-        changed = schedule.put_rows(spread(dict.fromkeys(row_ids, delay), compared), stamp, only_new=True)
-        added, kept, compared = added + changed.applied, kept + changed.kept, compared + len(row_ids)
-        report(compared, added, dropped)
-    if not compared:
-        raise SourceError(
-            f"{schedule.table.setting}: {schedule.table.table!r} has no row, so nothing was dropped: if that is right, "
-            "drop the table"
-        )
-    before = f"{float(stamp) - GRACE_S:.6f}"
-    for found in state.scan_row_ids():
-        for row_ids in cut(found, BATCH):
-            gone = schedule.drop_rows(source.find_missing(row_ids), before)
-            dropped, kept, compared = dropped + gone.applied, kept + gone.ignored, compared + len(row_ids)
+    schedule: Schedule
+    state: TableState
+    source: "Source"
+    admission: Admission
+
+    def seed(self, count: int | None, delay: float, stamp: str, report: Report) -> Changed:
+        """Schedule all `count` rows with the same delay, the first refreshes spread evenly over one delay."""
+        admit = self.admission.admit_rows_of(self.schedule.table, count, delay)
+        batches = (dict.fromkeys(row_ids, delay) for row_ids in self.source.stream_row_ids(BATCH))
+        return self._seed(batches, stamp, report, admit)
+
+    def seed_query(self, query: Query, delay: float, stamp: str, report: Report) -> Changed:
+        """Schedule the rows that a query returns with their own delay, or else with `delay`; spread likewise."""
+        found = self.source.stream_query(query, BATCH)
+        batches = ({row_id: delay if own is None else own for row_id, own in rows} for rows in found)
+        return self._seed(batches, stamp, report, partial(self.admission.admit, self.schedule.table))
+
+    def _seed(self, batches: Iterable[dict[str, float]], stamp: str, report: Report, admit: Admit) -> Changed:
+        """Schedule batches of row id -> delay; those before a batch that is not admitted stay scheduled."""
+        total, count = Changed(), 0
+        for delays in batches:
+            admit(delays)
+            total += self.schedule.put_rows(spread(delays, count), stamp)
+            count += len(delays)
+            report(count)
+        return total
+
+    def reconcile(self, delay: float, stamp: str, report: Callable[[int, int, int], None]) -> Reconciled:
+        """Schedule the rows of the database that are not, with `delay`; drop the rows that it does not have.
+
+        Scheduled rows keep their delay and due time. Changes made after the stamp stand, and rows scheduled up to
+        GRACE_S before it are not dropped. A row id that cannot be a key has no row; another text for a key ("042") has
+        the row of that key. `report` gets the number of rows compared, added and dropped so far. Raises SourceError,
+        also for a table without a row: more likely it is the wrong one.
+        """
+        added = dropped = kept = compared = 0
+        for row_ids in self.source.stream_row_ids(BATCH):
+            delays = dict.fromkeys(row_ids, delay)
+            self.admission.admit(self.schedule.table, delays, only_new=True)
+            changed = self.schedule.put_rows(spread(delays, compared), stamp, only_new=True)
+            added, kept, compared = added + changed.applied, kept + changed.kept, compared + len(row_ids)
             report(compared, added, dropped)
-    return Reconciled(added, dropped, kept)
+        if not compared:
+            name = f"{self.schedule.table.setting}: {self.schedule.table.table!r}"
+            raise SourceError(f"{name} has no row, so nothing was dropped: if that is right, drop the table")
+        before = f"{float(stamp) - GRACE_S:.6f}"
+        for found in self.state.scan_row_ids():
+            for row_ids in cut(found, BATCH):
+                gone = self.schedule.drop_rows(self.source.find_missing(row_ids), before)
+                dropped, kept, compared = dropped + gone.applied, kept + gone.ignored, compared + len(row_ids)
+                report(compared, added, dropped)
+        return Reconciled(added, dropped, kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import click
@@ -95,13 +94,11 @@ def read_delay(text: str) -> float:
 @click.argument("delay")
 def schedule_table(access: Access, table: str, delay: str) -> Result:
     """Cache every row of TABLE, refreshed every DELAY seconds. The first refreshes are spread over that time."""
-    schedule, delay_s, source = access.schedule(table), read_delay(delay), access.source(table)
-    source.load()
-    count = source.count_rows()
-    admit = access.admission.admit_rows_of(schedule.table, count, delay_s)
+    whole, delay_s = access.whole_table(table), read_delay(delay)
+    whole.source.load()
+    count = whole.source.count_rows()
     with show_progress(f"{table}: scheduling", count) as report:
-        stamp = access.new_stamp(table)
-        return scheduled(table, whole_table.seed_table(schedule, source, delay_s, stamp, report, admit))
+        return scheduled(table, whole.seed(count, delay_s, access.new_stamp(table), report))
 
 
 @command("schedule-query inv hot 60", 'schedule-query inv 60 --sql "$SQL"', cls=RowIdTableCommand)
@@ -116,14 +113,11 @@ def schedule_query(access: Access, table: str, query_and_delay: Sequence[str], s
     if len(query_and_delay) != (2 if sql is None else 1):
         raise click.UsageError("give TABLE QUERY DELAY, or TABLE DELAY --sql 'SELECT …'")
     *names, delay = query_and_delay
-    schedule = access.schedule(table)
-    query = schedule.table.query(names[0]) if sql is None else read_statement(sql)
-    delay_s, source = read_delay(delay), access.source(table)
-    source.check_query(query)
-    admit = partial(access.admission.admit, schedule.table)
+    query = access.settings.table(table).query(names[0]) if sql is None else read_statement(sql)
+    delay_s, whole = read_delay(delay), access.whole_table(table)
+    whole.source.check_query(query)
     with show_progress(f"{table}: scheduling", None) as report:
-        stamp = access.new_stamp(table)
-        return scheduled(table, whole_table.seed_query(schedule, source, query, delay_s, stamp, report, admit))
+        return scheduled(table, whole.seed_query(query, delay_s, access.new_stamp(table), report))
 
 
 def scheduled(table: str, found: Changed) -> Result:
@@ -149,14 +143,11 @@ def reconcile(access: Access, table: str, delay: str) -> Result:
     New rows are refreshed every DELAY seconds; scheduled rows keep their delay. Rows that were scheduled within the
     last minute are not dropped.
     """
-    schedule, state, delay_s = access.schedule(table), access.table_state(table), read_delay(delay)
-    source = access.source(table)
-    source.load()
-    total, count = source.count_rows(), state.count_rows()
+    whole, delay_s = access.whole_table(table), read_delay(delay)
+    whole.source.load()
+    total, count = whole.source.count_rows(), whole.state.count_rows()
     with show_progress(f"{table}: comparing", total and total + max(total, count)) as report:
-        admit = partial(access.admission.admit, schedule.table, only_new=True)
-        change = partial(whole_table.reconcile_table, schedule, state, source, delay_s, access.new_stamp(table))
-        found = change(lambda count, *_: report(count), admit)
+        found = whole.reconcile(delay_s, access.new_stamp(table), lambda count, *_: report(count))
     added = f"{show_count(found.added, 'row')} added, every {delay_s:g} s"
     return changed(table, f"{added}; {found.dropped:,} dropped; {found.kept:,} kept", delay=delay_s, **asdict(found))
 

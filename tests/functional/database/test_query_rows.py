@@ -6,12 +6,14 @@ import pytest
 from support.scratch_database import CREATE_USERS
 
 from rowcache_tasks.config.query import Query, parse_queries
-from rowcache_tasks.config.settings import Table
+from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, SourceError
 from rowcache_tasks.schedule.claim import Changed
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.worker.whole_table import seed_query
+from rowcache_tasks.schedule.table import TableState
+from rowcache_tasks.worker.admission import Admission
+from rowcache_tasks.worker.whole_table import WholeTable
 
 STOCK = (
     "CREATE TABLE stock (shop text NOT NULL, item integer NOT NULL, every numeric, PRIMARY KEY (shop, item))",
@@ -141,6 +143,8 @@ def test_query_is_scheduled_with_its_own_delays_or_else_the_one_given(db, client
     schedule = Schedule(client, Table("inv", "stock"))
     every = query("SELECT shop, item, every FROM stock")
     before = client.time()[0]
-    assert seed_query(schedule, db.source("stock"), every, 60, "", nothing) == Changed(2, 0)
+    admission = Admission(client, Settings("redis://", {"inv": schedule.table}))
+    table = WholeTable(schedule, TableState(client, schedule.table), db.source("stock"), admission)
+    assert table.seed_query(every, 60, "", nothing) == Changed(2, 0)
     assert client.zrange("delay:", 0, -1, withscores=True) == [(b"a%2Cb,1", 2.5), (b"a,2", 60)]
     assert before <= client.zscore("schedule:", "a%2Cb,1") <= client.time()[0] + 1 + 2.5

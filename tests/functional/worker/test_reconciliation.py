@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.sent_sql import record_psycopg_queries
 
-from rowcache_tasks.config.settings import Table
+from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
-from rowcache_tasks.worker.whole_table import GRACE_S, Reconciled, reconcile_table
+from rowcache_tasks.worker.admission import Admission
+from rowcache_tasks.worker.whole_table import GRACE_S, Reconciled, WholeTable
 
 JSON = b'{"id":1}'
 
@@ -34,6 +35,7 @@ class Inventory:
         table = Table("inv", "inventory")
         self.schedule, self.state = Schedule(client, table), TableState(client, table)
         self.source = db.source("inventory")
+        self.admission = Admission(client, Settings("redis://", {"inv": table}))  # no worker: nothing is refused
 
     def long_ago(self, row_ids, delay=5):
         """Schedule rows as an application did before the minute of grace."""
@@ -42,7 +44,7 @@ class Inventory:
 
     def reconcile(self, delay=60, report=nothing, stamp=None):
         stamp = stamp or f"{server_time(self.client):.6f}"
-        return reconcile_table(self.schedule, self.state, self.source, delay, stamp, report)
+        return WholeTable(self.schedule, self.state, self.source, self.admission).reconcile(delay, stamp, report)
 
     @property
     def delays(self):
