@@ -166,19 +166,12 @@ def check_broker(app: Celery) -> None:
             raise OSError(str(error)) from error
         except (ValueError, ImportError) as error:
             raise unreadable(url, error) from error
-        if isinstance(client, redis.Redis) and is_cluster_node(client):
-            raise ConfigError(
-                f"broker_url is {url!r}: found a node of a Redis Cluster, which Celery cannot use as its broker; "
-                "allowed are a single Redis server, sentinel:// or amqp:// (RabbitMQ)"
-            )
-
-
-def is_cluster_node(client: "redis.Redis") -> bool:
-    """Return whether the server is a node of a cluster. A server that refuses to answer counts as a single one."""
-    try:
-        return bool(client.info("cluster").get("cluster_enabled"))
-    except redis.ResponseError:
-        return False
+        with suppress(redis.ResponseError):  # a server that refuses to answer counts as a single one
+            if isinstance(client, redis.Redis) and client.info("cluster").get("cluster_enabled"):
+                raise ConfigError(
+                    f"broker_url is {url!r}: found a node of a Redis Cluster, which Celery cannot use as its broker; "
+                    "allowed are a single Redis server, sentinel:// or amqp:// (RabbitMQ)"
+                )
 
 
 def unreadable(url: str, error: Exception) -> ConfigError:

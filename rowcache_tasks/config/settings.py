@@ -4,16 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from rowcache_tasks.config.parse import (
-    choice,
-    parse_deployment,
-    parse_name,
-    parse_text,
-    parse_url,
-    parsers_of,
-    seconds,
-    whole,
-)
+from rowcache_tasks.config import parse
 from rowcache_tasks.config.redis_url import parse_servers_url, split_servers
 from rowcache_tasks.config.source import read_given, read_module, read_settings
 from rowcache_tasks.config.table import MAX_LISTED, parse_tables
@@ -30,7 +21,7 @@ def parse_databases(setting: str, raw: object) -> Mapping[str, str]:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{setting} is a {type(raw).__name__}: allowed is a dictionary of name -> SQLAlchemy URL")
     return {
-        parse_name(setting, "database", name): parse_url(f"{setting}[{shorten(name)}]", url)
+        parse.parse_name(setting, "database", name): parse.parse_url(f"{setting}[{shorten(name)}]", url)
         for name, url in raw.items()
     }
 
@@ -43,29 +34,29 @@ class Settings:
     """URL of the cache: redis://, rediss://, unix:// or redis+sentinel://."""
     tables: Annotated[Mapping[str, Table], parse_tables]
     """Name -> options of a table."""
-    database_url: Annotated[str | None, parse_url] = field(default=None, repr=False)
+    database_url: Annotated[str | None, parse.parse_url] = field(default=None, repr=False)
     """SQLAlchemy URL of the database; only workers, seeds and readers that fill rows need it."""
     databases: Annotated[Mapping[str, str], parse_databases] = field(default_factory=dict, repr=False)
     """Name -> SQLAlchemy URL, of tables that name another database."""
-    batch_size: Annotated[int, whole(1, MAX_BATCH_SIZE)] = 500
+    batch_size: Annotated[int, parse.whole(1, MAX_BATCH_SIZE)] = 500
     """Rows of one claim. Up to four claims share a task and a SELECT."""
-    lease_s: Annotated[float, seconds(1, 3600)] = 30.0
+    lease_s: Annotated[float, parse.seconds(1, 3600)] = 30.0
     """Seconds after which a claimed row that was not committed is due again."""
-    poll_interval_s: Annotated[float, seconds(0.001, 1)] = 0.05
+    poll_interval_s: Annotated[float, parse.seconds(0.001, 1)] = 0.05
     """Seconds within which a change by a foreign client is noticed."""
-    max_queue: Annotated[int, whole(1, 1_000_000)] = 50
+    max_queue: Annotated[int, parse.whole(1, 1_000_000)] = 50
     """Waiting batches above which dispatchers stop claiming."""
-    max_backoff_s: Annotated[float, seconds(0.1, 86400)] = 60.0
+    max_backoff_s: Annotated[float, parse.seconds(0.1, 86400)] = 60.0
     """Longest pause, in seconds, between two tries of a row that fails."""
-    start_timeout_s: Annotated[float, seconds(0, 3600)] = 30.0
+    start_timeout_s: Annotated[float, parse.seconds(0, 3600)] = 30.0
     """Seconds to wait at start for Redis, the broker and the database."""
-    alive_file: Annotated[str | None, parse_text] = None
+    alive_file: Annotated[str | None, parse.parse_text] = None
     """File that a process touches every few seconds while it works."""
-    log_format: Annotated[str, choice("text", "json")] = "text"
+    log_format: Annotated[str, parse.choice("text", "json")] = "text"
     """Of processes of Celery: "text" or "json"."""
-    deployment: Annotated[str, parse_deployment] = ""
+    deployment: Annotated[str, parse.parse_deployment] = ""
     """Part of the names of queues, and of keys that are of all tables; empty: none."""
-    replicas: Annotated[int, whole(0, 100)] = 0
+    replicas: Annotated[int, parse.whole(0, 100)] = 0
     """Number of replicas of Redis that have a schedule change before it counts as made."""
 
     @property
@@ -100,7 +91,7 @@ class Settings:
         )
 
 
-SETTINGS = parsers_of(Settings, "rowcache_")
+SETTINGS = parse.parsers_of(Settings, "rowcache_")
 """Setting -> field of Settings, parser."""
 
 

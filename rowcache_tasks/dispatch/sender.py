@@ -86,19 +86,14 @@ class Sender:
                 raise
 
 
-def is_too_long(row_id: str) -> bool:
-    """Return whether a row id is longer than this package allows: another program may schedule any."""
-    return len(encode_row_id(row_id)) > MAX_ROW_ID_BYTES
-
-
 def fail_too_long(schedule: Schedule, claim: Claim) -> Claim:
-    """Record rows whose ids would make huge messages as failures; return the claim of the others."""
+    """Record rows with too long ids, which another program may schedule, as failures; return the others."""
     if max(map(len, claim.row_ids), default=0) <= MAX_ROW_ID_BYTES // 4:
         return claim
     reasons = {
-        row_id: f"row id of {len(encode_row_id(row_id)):,} bytes: allowed are {MAX_ROW_ID_BYTES:,}"
+        row_id: f"row id of {size:,} bytes: allowed are {MAX_ROW_ID_BYTES:,}"
         for row_id in claim.row_ids
-        if is_too_long(row_id)
+        if (size := len(encode_row_id(row_id))) > MAX_ROW_ID_BYTES
     }
     schedule.release_rows(claim, reasons, Backoff())
     return replace(claim, row_ids=[row_id for row_id in claim.row_ids if row_id not in reasons])

@@ -8,14 +8,8 @@ from typing import NamedTuple
 from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
+from rowcache_tasks.ops import problem
 from rowcache_tasks.ops.overview import Overview
-from rowcache_tasks.ops.problem import (
-    broker_problems,
-    dispatcher_problems,
-    memory_problems,
-    schedule_queue_problems,
-    worker_problems,
-)
 from rowcache_tasks.schedule.note import NO_NOTES, ClaimNote, Notes, Outcome
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.row_state import RowState
@@ -57,7 +51,7 @@ def reason_of(
     if is_fresh(row):
         since = show_duration(row.age or 0)
         return Reason("fresh", f"refreshed {since} ago, {interval_of(row, table)}: {next_try(row)}")
-    full = (Reason("redis_full", problem.text) for problem in memory_problems(found))
+    full = (Reason("redis_full", each.text) for each in problem.memory_problems(found))
     return next(chain(full, reasons_of_late(row, found, table, notes)))
 
 
@@ -73,7 +67,7 @@ def reason_of_unwanted(
             return Reason("filled", f"a reader filled it, and it expires in {show_duration(row.expires_s)}{gone}")
         remedy = f"{COMMAND} unschedule {table.name} ROW_ID removes it"
         return Reason("not_scheduled", f"not scheduled, and its value stays as it is: {remedy}{gone}")
-    waiting = "".join(f"; {problem.text}" for problem in schedule_queue_problems(found))
+    waiting = "".join(f"; {each.text}" for each in problem.schedule_queue_problems(found))
     last = notes.last
     is_change = last and last.reason.startswith("unscheduled")  # while it was refreshed: the change is the reason
     if last and last.outcome == "dropped" and last.at > (row.changed or 0) and not is_change:
@@ -104,7 +98,7 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
     if is_due and snapshot.paused_s is not None:
         yield Reason("paused", f"{snapshot.describe()}: {COMMAND} resume {table.name}")
     if is_due and not any(table.name in dispatcher.tables for dispatcher in found.alive(DISPATCHER)):
-        yield Reason("no_dispatcher", "; ".join(problem.text for problem in dispatcher_problems(found)))
+        yield Reason("no_dispatcher", "; ".join(each.text for each in problem.dispatcher_problems(found)))
     if is_due or not is_failing:
         yield from reasons_of_idle(found, queue)
     if row.failure is not None:
@@ -122,9 +116,9 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
 
 def reasons_of_idle(found: Overview, queue: str) -> Iterator[Reason]:
     """Yield the reasons why no worker takes batches."""
-    yield from (Reason("broker_away", problem.text) for problem in broker_problems(found))
+    yield from (Reason("broker_away", each.text) for each in problem.broker_problems(found))
     if not found.consumers(queue):
-        yield Reason("no_worker", next(worker_problems(found)).text)
+        yield Reason("no_worker", next(problem.worker_problems(found)).text)
 
 
 def reason_of_claimed(row: RowState, found: Overview, claim: ClaimNote | None) -> Reason:

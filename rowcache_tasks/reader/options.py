@@ -5,14 +5,7 @@ from typing import TypedDict
 
 import redis.asyncio
 
-from rowcache_tasks.config.parse import (
-    check_growth,
-    parse_name,
-    parse_namespace,
-    parse_partitions,
-    parse_text,
-    parse_url,
-)
+from rowcache_tasks.config import parse
 from rowcache_tasks.config.redis_url import parse_servers_url
 from rowcache_tasks.config.settings import Table, load_settings
 from rowcache_tasks.errors import ArgumentError
@@ -146,22 +139,24 @@ def find_settings(  # noqa: PLR0913 the options of RowCache
         table = settings.table(name)
         options = replace(options, database_url=options.database_url or settings.url_of(table))
         return ReaderSettings(table, settings.redis_url, options, timeout_s, near)
-    name = parse_name("url is given", "table", name)
+    name = parse.parse_name("url is given", "table", name)
     if namespace is None:
         default = "" if name == BOOK_TABLE else name
-        namespace = parse_namespace("the name of the table, which is its namespace as no namespace= is given,", default)
-    count = parse_partitions("partitions", partitions)
+        namespace = parse.parse_namespace(
+            "the name of the table, which is its namespace as no namespace= is given,", default
+        )
+    count = parse.parse_partitions("partitions", partitions)
     if growing_from not in (0,):
-        check_growth("RowCache", count, parse_partitions("growing_from", growing_from))
+        parse.check_growth("RowCache", count, parse.parse_partitions("growing_from", growing_from))
     table = Table(
         name,
-        parse_text("table", name),
-        parse_namespace("namespace", namespace),
+        parse.parse_text("table", name),
+        parse.parse_namespace("namespace", namespace),
         partitions=count,
         growing_from=growing_from,
     )
     if options.database_url is not None:
-        parse_url("ReadThrough database_url", options.database_url)
+        parse.parse_url("ReadThrough database_url", options.database_url)
     url = parse_servers_url("rowcache_redis_url", url or "redis://localhost")
     return ReaderSettings(table, url, options, timeout_s, near)
 

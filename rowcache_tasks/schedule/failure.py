@@ -38,11 +38,6 @@ class Failure:
     error: str
     at: float  # Unix time, seconds
 
-    @property
-    def is_missing(self) -> bool:
-        """Whether the database did not have the row."""
-        return self.error == NOT_FOUND
-
 
 def read_failures(client: "redis.Redis", table: Table, limit: int) -> list[Failure]:
     """Read up to `limit` failing rows, in no order."""

@@ -16,6 +16,7 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.cut import cut
+from rowcache_tasks.schedule.failure import NOT_FOUND
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
 from rowcache_tasks.schedule.row_state import RowState, read_row_states
 from rowcache_tasks.schedule.servers import node_of
@@ -89,7 +90,7 @@ class Judge:
         if row.value is not None and row.age is not None:
             # A changed delay counts from the change.
             return min(row.age, row.at - (row.changed or 0)) <= delay_s + self.grace_s
-        if row.value is None and row.failure is not None and not row.failure.is_missing:
+        if row.value is None and row.failure is not None and row.failure.error != NOT_FOUND:
             return False
         if row.is_value_gone:
             return False

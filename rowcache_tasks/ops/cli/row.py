@@ -11,6 +11,7 @@ import click
 from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import one_line, show_count, show_duration, show_text
+from rowcache_tasks.ops import problem
 from rowcache_tasks.ops.cli.access import Access, FailedError, open_access
 from rowcache_tasks.ops.cli.command import (
     RowIdCommand,
@@ -23,13 +24,6 @@ from rowcache_tasks.ops.cli.command import (
     table_argument,
 )
 from rowcache_tasks.ops.overview import read_overview
-from rowcache_tasks.ops.problem import (
-    broker_problems,
-    dispatcher_problems,
-    memory_problems,
-    schedule_queue_problems,
-    worker_problems,
-)
 from rowcache_tasks.ops.reason import describe_row
 from rowcache_tasks.ops.row_walk import walk_rows
 from rowcache_tasks.schedule.arguments import parse_row_id
@@ -70,12 +64,12 @@ def explain_absence(access: Access, table: Table, is_scheduled: bool) -> list[st
     """Return the faults that keep a row from being scheduled, or from being refreshed."""
     found = read_overview(access.client, access.settings, access.broker)
     if not is_scheduled:
-        return [problem.text for problem in schedule_queue_problems(found)]
+        return [each.text for each in problem.schedule_queue_problems(found)]
     now = found.tables[table.name]
     paused = [] if now.paused_s is None else [f"{now.describe()}: {COMMAND} resume {table.name}"]
-    servers = (*memory_problems(found), *broker_problems(found))
-    problems = (*servers, *dispatcher_problems(found), *worker_problems(found))
-    return [*paused, *(problem.text for problem in problems)]
+    servers = (*problem.memory_problems(found), *problem.broker_problems(found))
+    problems = (*servers, *problem.dispatcher_problems(found), *problem.worker_problems(found))
+    return [*paused, *(each.text for each in problems)]
 
 
 READ = 10_000  # failing rows of one table that are read to find the worst

@@ -14,18 +14,8 @@ from typing import TYPE_CHECKING, Any
 from rowcache_tasks.config.settings import MAX_BATCH_SIZE
 from rowcache_tasks.errors import CacheError, FillError, RowCacheError
 from rowcache_tasks.errors.text import shorten
-from rowcache_tasks.reader.fill.scripts import (
-    ABSENT,
-    BAD_ROW,
-    FAILED,
-    NOT_READ,
-    BadRow,
-    FillScripts,
-    FillState,
-    Found,
-    make_note,
-    reason_of,
-)
+from rowcache_tasks.reader.fill import scripts
+from rowcache_tasks.reader.fill.scripts import FillState, Found
 from rowcache_tasks.reader.options import DATABASE_ALONE, ReaderSettings, ReadRequest
 from rowcache_tasks.reader.transport import Transport
 
@@ -86,7 +76,7 @@ class Fills:
     def __init__(self, settings: ReaderSettings, make_event: Callable[[], Any]) -> None:
         table, options = settings.table, settings.read_through
         self._settings, self._table = settings, table.name
-        self._scripts = FillScripts(table, options)
+        self._scripts = scripts.FillScripts(table, options)
         self._uses_database_alone = options.when_redis_is_down
         self._grows = table.growing_from > 0
         self._limit_s = 2.5 * options.timeout
@@ -174,13 +164,14 @@ class Fills:
         except Exception as error:  # noqa: BLE001 - raised below
             failure = error
             # Only the database's own answer holds for other processes; an error of this one may not be theirs.
-            note = make_note(FAILED, str(error)) if isinstance(error, FillError) and error.is_shared else NOT_READ
+            is_shared = isinstance(error, FillError) and error.is_shared
+            note = scripts.make_note(scripts.FAILED, str(error)) if is_shared else scripts.NOT_READ
             outcomes = dict.fromkeys(state.ours, note)
         try:
             written = outcomes
             if positions := getattr(outcomes, "positions", ()):
                 replies = await io.call(self._scripts.check(state.ours, positions))
-                written = {**outcomes, **dict.fromkeys(self._scripts.read_check(state.ours, replies), NOT_READ)}
+                written = {**outcomes, **dict.fromkeys(self._scripts.read_check(state.ours, replies), scripts.NOT_READ)}
             await io.call(self._scripts.end(token, state, written, delay))
         except CacheError as error:
             logger.warning("%d row(s) of %s were read and are not cached: %s", len(outcomes), self._table, error)
@@ -209,7 +200,7 @@ def result_of(row_id: str, flight: InFlight, called_at: float) -> dict[str, Foun
 def read_outcomes(outcomes: Mapping[str, bytes]) -> dict[str, Found]:
     """Return the values among outcomes, of age 0. Raises FillError if the database could not be read."""
     for note in outcomes.values():
-        reason = reason_of(note, FAILED)
+        reason = scripts.reason_of(note, scripts.FAILED)
         if reason is not None:
             raise FillError(reason)
     return {row_id: found_of(note) for row_id, note in outcomes.items()}
@@ -217,6 +208,6 @@ def read_outcomes(outcomes: Mapping[str, bytes]) -> dict[str, Found]:
 
 def found_of(note: bytes) -> Found:
     """Return the value, of age 0, or the note in its place."""
-    if note == ABSENT:
+    if note == scripts.ABSENT:
         return None, None
-    return BadRow(note) if note.startswith(BAD_ROW) else note, 0.0
+    return scripts.BadRow(note) if note.startswith(scripts.BAD_ROW) else note, 0.0

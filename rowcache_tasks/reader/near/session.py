@@ -120,7 +120,8 @@ class TrackingSession:
                 return None
             rows = self._rows.setdefault(slot, OrderedDict())
             if self._is_probed and slot not in self._probes:
-                self._probes[slot] = probe_of(keys[0])
+                # A key in the slot that no row has: with the same part in braces, and without a row id.
+                self._probes[slot] = keys[0][: keys[0].find(b"}") + 2]
             self._queued.append(PendingFetch(keys, slot, rows, future))
         self._counters.misses += len(keys)
         return future
@@ -220,11 +221,6 @@ class TrackingSession:
             self._queued.clear()
         for fetch in fetches:
             settle(fetch.future, None)
-
-
-def probe_of(key: bytes) -> bytes:
-    """Return a key in the slot of a key that no row has: with the same part in braces, and without a row id."""
-    return key[: key.find(b"}") + 2]
 
 
 def fits(reply: Any, fetch: PendingFetch) -> bool:
