@@ -11,10 +11,10 @@ from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import Keys
+from rowcache_tasks.schedule.arguments import Stamps
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.schedule.stamp import Stamps
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.admission import Admission
 from rowcache_tasks.worker.whole_table import WholeTable

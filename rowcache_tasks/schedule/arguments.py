@@ -1,7 +1,8 @@
-"""Checks of the arguments of tasks: row ids, delays, stamps."""
+"""Arguments of tasks and their checks: row ids, delays, stamps."""
 
 import math
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ MAX_ROW_ID_BYTES = 1024
 MIN_DELAY_S = 0.05  # a row with a shorter delay keeps a worker busy; most likely it is in another unit
 MAX_SAMPLE = 1_000_000
 MAX_DELAY_S = 10 * 365 * 86400
+STEP_US = 1_000_000  # a clock that went back by more was set; by less, it was adjusted, or read twice in a tick
 TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")  # as the scripts write a time: Unix seconds in plain digits
 
 
@@ -96,3 +98,24 @@ def are_members(values: Sequence[object]) -> bool:
     except (TypeError, UnicodeEncodeError):
         return False
     return True
+
+
+class Stamps:
+    """Makes stamps of the server's times, each later than the one before. Thread-safe.
+
+    The clock of a server may stand still or go back a little between two changes; the later change wins all the same.
+    Stamps follow a clock that was set back for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last_us = 0
+
+    def stamp(self, time: tuple[int, int]) -> str:
+        """Return the stamp of the server's TIME (seconds, microseconds) as text, Unix seconds with six decimals."""
+        now_us = int(time[0]) * 1_000_000 + int(time[1])
+        with self._lock:
+            if self._last_us - STEP_US < now_us <= self._last_us:
+                now_us = self._last_us + 1
+            self._last_us = now_us
+        return f"{now_us // 1_000_000}.{now_us % 1_000_000:06d}"

@@ -1,6 +1,6 @@
 import threading
 
-from rowcache_tasks.schedule.stamp import Stamps
+from rowcache_tasks.schedule.arguments import Stamps
 
 
 def test_stamp_is_the_time_of_the_server():
