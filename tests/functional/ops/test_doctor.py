@@ -1,12 +1,15 @@
+import re
 import sqlite3
 from types import SimpleNamespace
 
 import pytest
 from celery import Celery
 from click.testing import CliRunner
+from sqlalchemy import make_url
 from support.noted import note_both
 from support.pgbouncer import PgBouncer, find_pgbouncer
 from support.settings_module import write_settings
+from support.waiting import wait_until
 
 from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table, parse_settings
@@ -339,6 +342,13 @@ def test_replica_database_is_a_warning(report, standby):
     assert line.endswith(
         ": values may go back in time: name the primary in rowcache_database_url, or set 'replica' on its tables"
     )
+
+
+def test_replica_behind_the_address_of_the_primary_is_a_warning(report, postgres, standby):
+    hosts = (f"host={make_url(server.url).query['host']}:5432" for server in (postgres, standby))
+    url = f"postgresql+psycopg://postgres@/postgres?{'&'.join(hosts)}&load_balance_hosts=random"
+    found = wait_until(lambda: report("warn", "is a replica in ", database_url=url), "both are met")
+    assert re.search(r" is a replica in [123] of 4 connections, .*: values may go back in time: ", found[0])
 
 
 @pytest.mark.skipif(not find_pgbouncer(), reason="needs pgbouncer (apt-get install pgbouncer)")

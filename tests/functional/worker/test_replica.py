@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from celery import Celery
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from support.standby import Standby
 from support.waiting import wait_until
 
@@ -116,6 +116,34 @@ def test_none_of_3000_reads_goes_back_with_one_standby_3_s_late_and_one_that_is_
     (table,) = read_snapshots(shop.client, [replace(shop.table, replica=False)], 30)
     assert table.replica_lag_s == lag_s
     assert [finding.text for finding in table_problems(table, 60) if "from a replica" in finding.text]
+
+
+def address_of(*servers):
+    """Return the URL of one address that leads to one of some servers by chance."""
+    url = make_url(servers[0].url)
+    hosts = tuple(f"{make_url(each.url).query['host']}:{make_url(each.url).query['port']}" for each in servers)
+    url = url.set(query={"host": hosts, "load_balance_hosts": "random"})
+    return url.render_as_string(hide_password=False)
+
+
+def test_no_read_goes_back_at_one_address_of_two_standbys_of_which_one_is_3_s_late(shop, standby, prompt_standby):
+    engine = create_source_engine(address_of(standby, prompt_standby), statement_timeout_s=10, may_be_replica=True)
+    source, met = Source(engine, shop.table), set()
+    shop.sources = [None, source]
+    shop.schedule.put_rows(dict.fromkeys(ROWS, (0.01, 0)))
+    for _ in range(ROUNDS):
+        engine.dispose()  # the next connection leads to any of both
+        with engine.connect() as connection:
+            met.add(connection.exec_driver_sql("SHOW recovery_min_apply_delay").scalar())
+        shop.touch(shop.change())
+        shop.refresh(source)
+    assert met == {"3s", "0"}
+    assert int(shop.client.hget("stats:", "superseded")) > 0
+    assert int(shop.client.hget("stats:", "refreshed")) > 0
+    wait_until(shop.is_fresh, "a standby has all that was asked for")
+    assert shop.reads >= 3000
+    assert shop.back == 0
+    engine.dispose()
 
 
 def test_reader_returns_a_row_that_was_read_too_early_and_does_not_cache_it(shop, valkey, standby):
