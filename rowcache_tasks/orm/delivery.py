@@ -92,10 +92,18 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 the outer edge: the application's commit has succeeded
             is_answered = _is_answered(error)
             self._warn(rows, error)
+        else:
+            self._report()
         if is_answered:
             self._breaker.succeed()
         else:
             self._breaker.fail()
+
+    def _report(self) -> None:
+        """Log the commits that were left out before the server answered again."""
+        if self._unreported:
+            count, self._unreported = self._unreported, 0
+            logger.warning("rows of %d commits were not refreshed at once, but are at the end of their delay", count)
 
     def _warn(self, rows: Mapping[str, Sequence[str]], error: Exception) -> None:
         """Log a failure, at most once in a pause."""

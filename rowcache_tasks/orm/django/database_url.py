@@ -59,7 +59,9 @@ def database_url(database: str | Mapping[str, Any] = "default") -> str:
 
 
 def _options(found: Mapping[str, Any]) -> dict[str, str]:
-    options = found.get("OPTIONS") or {}
+    options = dict(found.get("OPTIONS") or {})
+    if isinstance(options.get("ssl"), Mapping):  # of MySQL, whose parts a URL has as ssl_ca, …
+        options |= {f"ssl_{name}": value for name, value in options.pop("ssl").items()}
     return {
         name: str(value)
         for name, value in options.items()

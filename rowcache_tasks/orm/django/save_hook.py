@@ -2,10 +2,11 @@
 
 import logging
 from functools import cache
+from itertools import product
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import class_prepared, post_delete, post_save
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects.postgresql.dialect import PostgreSQL
@@ -51,26 +52,33 @@ class SaveHook:
     def __init__(self, model: type[models.Model], table: Table) -> None:
         self._model, self._table = model, table.name
         self._fields = _key_fields(model, table)
-        for signal in (post_save, post_delete):
-            # From all senders: signals name the class of the instance, not those that it inherits from.
-            signal.connect(self._written, weak=False, dispatch_uid=self)
+        self._senders: list[type[models.Model]] = []
+        self._listen(model)
+        class_prepared.connect(self._listen, weak=False, dispatch_uid=self)
 
     def remove(self) -> None:
         """Refresh nothing any more. Idempotent."""
+        class_prepared.disconnect(dispatch_uid=self)
+        for sender, signal in product(self._senders, (post_save, post_delete)):
+            signal.disconnect(sender=sender, dispatch_uid=self)
+
+    def _listen(self, sender: type[models.Model], **_: Any) -> None:
+        """Listen to a class of the model and its subclasses: with a receiver of all, Django reads what it deletes."""
+        if not issubclass(sender, self._model):
+            return
+        self._senders.append(sender)
         for signal in (post_save, post_delete):
-            signal.disconnect(dispatch_uid=self)
+            signal.connect(self._written, sender, weak=False, dispatch_uid=self)
+        for subclass in sender.__subclasses__():
+            self._listen(subclass)
 
     def _written(self, instance: models.Model, using: str, **_: Any) -> None:
-        if not isinstance(instance, self._model):
-            return
         connection = connections[using]
         try:
             key = [field.get_db_prep_value(getattr(instance, field.attname), connection) for field in self._fields]
-            found = row_id(*key)
+            _add(using, self._table, [row_id(*key)])
         except Exception as error:  # noqa: BLE001 the save must not fail for it
             logger.warning("a row of %s is not refreshed at once: %s", self._table, error)
-        else:
-            _add(using, self._table, [found])
 
 
 class Committed(dict[str, dict[str, None]]):

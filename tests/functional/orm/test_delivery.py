@@ -171,3 +171,23 @@ def test_broker_that_is_away_raises_nothing_either(session_maker, listen, monkey
         sell(session_maker, 1, 1)
         app.pool.force_close_all()
     assert [line for line in warnings(caplog) if line.startswith("1 rows of inv, and those of 0 commits before")]
+
+
+def test_commits_that_were_left_out_are_counted_when_redis_answers_again(
+    session_maker, listen, server, own_cache, caplog
+):
+    listen(session_maker, url=server.url, timeout=0.2)
+    server.stop()
+    left_out = 3
+    for stock in range(1 + left_out):
+        sell(session_maker, 1, stock)
+    assert len(warnings(caplog)) == 1
+    server.start()
+
+    def is_sent():
+        sell(session_maker, 1, time.monotonic_ns() % 1_000_000)
+        return "at the end of their delay" in warnings(caplog)[-1] and len(warnings(caplog)) > 1
+
+    wait_until(is_sent, "the pause has ended", pause_s=0.05)
+    count = int(warnings(caplog)[-1].split()[2])
+    assert count >= left_out

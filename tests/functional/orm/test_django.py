@@ -20,6 +20,7 @@ settings.configure(
 django.setup()
 import redis
 from django.db import connection, models, transaction
+from django.test.utils import CaptureQueriesContext
 from rowcache_tasks.orm.django import refresh_on_save, touched
 
 class Item(models.Model):
@@ -38,13 +39,23 @@ class Part(models.Model):
     class Meta:
         app_label = "shop"
 
+class Note(models.Model):
+    class Meta:
+        app_label = "shop"
+
 with connection.schema_editor() as editor:
+    editor.create_model(Note)
     editor.create_model(Item)
     editor.create_model(Part)
 client = redis.Redis.from_url(sys.argv[2])
 hook = refresh_on_save(Item, "inv")
 refresh_on_save(Item, "by_sku")
 refresh_on_save(Part, "parts")
+
+class Late(Rare):
+    class Meta:
+        app_label = "shop"
+        proxy = True
 
 def cached():
     return sorted(key.decode() for key in client.keys("*") if b":" in key and client.type(key) == b"string")
@@ -93,6 +104,7 @@ seen["transaction"] = refreshed(in_transaction(items[0].save, items[1].save, ite
 seen["rollback"] = refreshed(in_transaction(items[0].save, fails=True))
 seen["savepoint"] = refreshed(savepoint_is_lost)
 seen["proxy"] = refreshed(Rare.objects.get(pk=3).save)
+seen["proxy that is defined later"] = refreshed(Late.objects.get(pk=3).save)
 seen["text key"] = refreshed(lambda: Item(id="4", sku="b", stock=1).save())
 seen["other type"] = refreshed(lambda: Part.objects.create(id="00000000-0000-0000-0000-000000000007"))
 many = Item.objects.filter(pk__in=[1, 2])
@@ -106,6 +118,15 @@ with transaction.atomic():
     for n in range(100):
         Item.objects.create(sku=f"c{n}")
 seen["commands of 100 saves"] = client.info("stats")["total_commands_processed"] - received
+with CaptureQueriesContext(connection) as queries:
+    Note.objects.all().delete()
+seen["reads of a delete of another model"] = [each["sql"] for each in queries if "SELECT" in each["sql"]]
+transaction.set_autocommit(False)
+items[0].stock = 77
+items[0].save()
+transaction.commit()
+transaction.set_autocommit(True)
+seen["saved by hand"] = Item.objects.get(pk=1).stock
 hook.remove()
 seen["removed"] = refreshed(items[0].save)
 for mistake in (lambda: refresh_on_save(Item, "ivn"), lambda: refresh_on_save(Part, "by_sku")):
@@ -145,6 +166,7 @@ def seen(valkey, tmp_path_factory):
         ("rollback", []),
         ("savepoint", ["by_sku:a,1", "inv:1"]),
         ("proxy", ["inv:3"]),
+        ("proxy that is defined later", ["inv:3"]),
         ("text key", ["inv:4"]),
         ("other type", ["parts:00000000000000000000000000000007"]),
         ("update", []),
@@ -164,6 +186,14 @@ def test_nothing_is_refreshed_before_the_commit(seen):
 
 def test_rows_of_one_transaction_are_sent_together(seen):
     assert seen["commands of 100 saves"] < 20
+
+
+def test_delete_of_another_model_reads_no_row_first(seen):
+    assert seen["reads of a delete of another model"] == []
+
+
+def test_save_in_a_transaction_that_django_does_not_manage_succeeds(seen):
+    assert seen["saved by hand"] == 77
 
 
 def test_mistakes_are_one_line_at_the_start(seen):

@@ -34,6 +34,15 @@ POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}
             },
             "mysql+pymysql:///a?charset=utf8mb4&unix_socket=%2Frun%2Fmysqld.sock",
         ),
+        (
+            {
+                "ENGINE": "django.db.backends.mysql",
+                "NAME": "a",
+                "HOST": "db",
+                "OPTIONS": {"ssl": {"ca": "/etc/ca.pem"}},
+            },
+            "mysql+pymysql://db/a?ssl_ca=%2Fetc%2Fca.pem",
+        ),
         ({"ENGINE": "django.db.backends.sqlite3", "NAME": "/var/lib/shop.db"}, "sqlite:////var/lib/shop.db"),
     ],
 )
