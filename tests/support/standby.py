@@ -10,9 +10,9 @@ from demo.servers import Postgres
 class Standby(Postgres):
     """Copy of a running server that follows it, and applies each commit `delay_s` seconds later."""
 
-    def __init__(self, directory: Path, primary: Postgres, delay_s: float) -> None:
+    def __init__(self, directory: Path, primary: Postgres, delay_s: float, user: str = "postgres") -> None:
         host = primary.url.rpartition("host=")[2].partition("&")[0].replace("%2F", "/")
-        conninfo = f"host={host} port=5432 user=postgres"
+        conninfo = f"host={host} port=5432 user={user}"
         settings = {"primary_conninfo": conninfo, "recovery_min_apply_delay": f"{delay_s:g}s"}
         own = [word for pair in settings.items() for word in ("-c", "=".join(pair))]
         super().__init__(directory, args=[*primary._args, *own])
