@@ -43,6 +43,9 @@ class Freshness:
         return ", ".join([*known, *never])
 
 
+UNKNOWN = Freshness(dict.fromkeys(QUANTILES), 0)
+
+
 def read_freshness(
     client: "redis.Redis", tables: Sequence[Table], now: float, errors: Mapping[str, float], *, is_atomic: bool = True
 ) -> dict[str, Freshness]:

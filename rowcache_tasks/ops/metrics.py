@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import celery
 import redis
@@ -22,7 +23,7 @@ from prometheus_client.registry import Collector
 from rowcache_tasks import __version__
 from rowcache_tasks.celery.broker_state import BrokerState
 from rowcache_tasks.config.settings import Settings
-from rowcache_tasks.ops.doctor.redis_server import examine_server
+from rowcache_tasks.ops.doctor.redis_server import examine_servers, nodes_of
 from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.freshness import QUANTILES
 from rowcache_tasks.ops.overview import Overview, read_overview
@@ -87,16 +88,21 @@ class RowCacheCollector(Collector):
         yield from infos(self._settings)
         try:
             found = read_overview(self._client, self._settings, self._broker)
-            server = [*examine_server(self._client, "", replicas=self._settings.replicas)]
+            servers = [*examine_servers(self._settings, self._client, nodes_of(self._settings, self._client))]
         except redis.RedisError as error:
             logger.warning("scrape_failed: Redis could not be read: %s", error)
             yield labelled(GaugeMetricFamily, *UP, {"": 0})
             return
-        yield from measured(found, server)
+        yield from measured(found, servers)
 
 
 def measured(found: Overview, server: Sequence[Finding]) -> Iterator[Metric]:
-    """Yield all that is read from Redis and the broker."""
+    """Yield all that is read from Redis and the broker; of a table whose server does not answer, nothing."""
+    known: dict[str, Any] = {
+        place: {name: each for name, each in getattr(found, place).items() if found.tables[name].is_known}
+        for place in ("tables", "freshness", "loads")
+    }
+    found = replace(found, **known)
     yield labelled(GaugeMetricFamily, *UP, {"": 1})
     states = (state_of_tables(found), processes(found), queues(found), faults([*find_problems(found)], server))
     for gauge in chain.from_iterable(states):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import redis
 
 from rowcache_tasks.config.settings import Table
-from rowcache_tasks.ops.freshness import Freshness, read_freshness
+from rowcache_tasks.ops.freshness import UNKNOWN, Freshness, read_freshness
 from rowcache_tasks.ops.snapshot import Snapshot, read_snapshots
 from rowcache_tasks.schedule.servers import by_node
 
@@ -81,7 +81,7 @@ def read_tables(client: "redis.Redis", tables: Sequence[Table], lease_s: float) 
         raise last
     at = max(snapshot.at for some in found.values() for snapshot, _ in some)
     for name in (table.name for table in tables):
-        some = found.get(name, [(Snapshot(name, at, 0.0, None), Freshness({}, 0))])
+        some = found.get(name, [(Snapshot(name, at, 0.0, None, is_known=False), UNKNOWN)])
         reading.snapshots[name] = join([snapshot for snapshot, _ in some], table=name)
         reading.freshness[name] = join([ages for _, ages in some])
     return reading

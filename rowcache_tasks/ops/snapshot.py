@@ -74,6 +74,7 @@ class Snapshot:
     counters: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))  # since these began
     lateness: Mapping[int, int] = field(default_factory=dict)  # class -> rows committed within 2^(class / 4) ms of due
     late_s: float | None = None  # sum of the lateness of all of them; None: not counted
+    is_known: bool = True  # False: its server does not answer, and no figure is measured
 
     @property
     def committed(self) -> int:
@@ -120,6 +121,8 @@ class Snapshot:
 
     def describe(self) -> str:
         """Return a phrase for people."""
+        if not self.is_known:
+            return f"{self.table}: not known, its server does not answer"
         committed = "no commit is known" if self.silent_s is None else f"last commit {show_duration(self.silent_s)} ago"
         if self.paused_s is not None:
             return f"{self.table}: paused for {show_duration(self.paused_s)}, {committed}"

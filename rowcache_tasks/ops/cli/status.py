@@ -121,11 +121,16 @@ class Status:
             **now.counters,
         }
         # A due time of a foreign client may be infinite, which JSON does not have.
-        known = {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
+        known = {
+            name: value if now.is_known and value is not None and math.isfinite(value) else None
+            for name, value in figures.items()
+        }
         promise = self.now.promises.get(now.table)
         return known | {"error": one_line(now.error) or None, "promise": promise and asdict(promise)}
 
     def _cells(self, now: Snapshot) -> list[str]:
+        if not now.is_known:
+            return [show_text(now.table), *[NONE] * (len(HEADER) - 1)]
         before = self._previous(now)
         rate, *late = now.rate_since(before), now.late_ms(before, 0.5), now.late_ms(before, 0.99)
         return [
@@ -139,6 +144,8 @@ class Status:
         ]
 
     def _age_cells(self, now: Snapshot) -> list[str]:
+        if not now.is_known:
+            return [show_text(now.table), *[NONE] * (len(AGES) - 1)]
         found = self.now.freshness[now.table]
         return [
             show_text(now.table),

@@ -18,7 +18,7 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import redact, show_count
 from rowcache_tasks.ops.doctor.failover import examine_clocks, examine_sentinels
 from rowcache_tasks.ops.doctor.rabbitmq import examine_rabbitmq
-from rowcache_tasks.ops.doctor.redis_server import examine_server
+from rowcache_tasks.ops.doctor.redis_server import examine_servers, nodes_of
 from rowcache_tasks.ops.doctor.slots import examine_slots
 from rowcache_tasks.ops.doctor.source_tables import examine_database
 from rowcache_tasks.ops.doctor.table_keys import examine_keys
@@ -27,7 +27,7 @@ from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
 from rowcache_tasks.schedule.growth import Growth
 from rowcache_tasks.schedule.layout import layout_problem, read_layout
-from rowcache_tasks.schedule.node import Node, NodeAwayError
+from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 from rowcache_tasks.schedule.servers import Servers
 
@@ -48,15 +48,10 @@ def examine(settings: Settings, client: "redis.Redis", app: Celery | None) -> It
 
 def examine_keyspace(settings: Settings, client: "redis.Redis") -> Iterator[Finding]:
     """Check the server and the keys in it."""
-    is_cluster = isinstance(client, Servers) and client.is_cluster
-    nodes = client.nodes() if isinstance(client, Servers) else [Node(redact(settings.redis_url), client)]
+    nodes = nodes_of(settings, client)
     for node in nodes:
-        try:
-            yield from examine_sentinels(node.client)
-            with node as server:
-                yield from examine_server(server, node.name, replicas=settings.replicas, is_cluster=is_cluster)
-        except NodeAwayError as error:
-            yield fail(f"{error}: start it: its rows are neither read nor refreshed, all others are")
+        yield from examine_sentinels(node.client)
+    yield from examine_servers(settings, client, nodes)
     if isinstance(client, Servers):
         yield from examine_slots(client)
     yield from examine_clocks(nodes)
@@ -145,6 +140,6 @@ def examine_processes(client: "redis.Redis", settings: Settings, broker: BrokerS
         if found.length(queue) is not None and found.consumers(queue):
             yield ok(describe_queue(found, queue))
     for table in found.tables.values():
-        if table.waiting_s <= found.max_overdue_s and table.paused_s is None:
+        if table.is_known and table.waiting_s <= found.max_overdue_s and table.paused_s is None:
             yield ok(found.describe(table))
     yield from find_problems(found)

@@ -2,18 +2,37 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 
-from rowcache_tasks.errors.text import show_duration
+from rowcache_tasks.config.settings import Settings
+from rowcache_tasks.errors.text import redact, show_duration
 from rowcache_tasks.ops.doctor.failover import MAX_CLOCK_DIFFERENCE_S, read_ahead_s, replicas_of
 from rowcache_tasks.ops.finding import Finding, fail, ok, warn
+from rowcache_tasks.schedule.node import Node, NodeAwayError
+from rowcache_tasks.schedule.servers import Servers
 
 OLDEST = (6, 2)  # first version with ZMSCORE and ZRANGE BYSCORE
 
 Info = Mapping[str, Any]
+
+
+def nodes_of(settings: Settings, client: "redis.Redis") -> Sequence[Node]:
+    """Return the servers of a deployment; of a cluster the primaries."""
+    return client.nodes() if isinstance(client, Servers) else [Node(redact(settings.redis_url), client)]
+
+
+def examine_servers(settings: Settings, client: "redis.Redis", nodes: Sequence[Node]) -> Iterator[Finding]:
+    """Check the servers of a deployment. Raises redis.ConnectionError for the only one."""
+    is_cluster = isinstance(client, Servers) and client.is_cluster
+    for node in nodes:
+        try:
+            with node as server:
+                yield from examine_server(server, node.name, replicas=settings.replicas, is_cluster=is_cluster)
+        except NodeAwayError as error:
+            yield fail(f"{error}: start it: its rows are neither read nor refreshed, all others are")
 
 
 def examine_server(
@@ -78,8 +97,10 @@ def role_of(info: Info, *, is_cluster: bool = False) -> Finding:
 
 def eviction_of(info: Info) -> Finding:
     """Check that the server does not evict the schedule."""
-    policy, limit = str(info.get("maxmemory_policy", "noeviction")), int(info.get("maxmemory", 0))
+    policy, limit = str(info.get("maxmemory_policy", "")), int(info.get("maxmemory", 0))
     remedy = "CONFIG SET maxmemory-policy noeviction, and give a cache that must evict its own server"
+    if not policy:
+        return warn("eviction: not known, as INFO has no maxmemory_policy: it must be noeviction")
     if not policy.startswith("allkeys"):
         return ok(f"eviction: maxmemory-policy is {policy}, which keeps the schedule")
     if not limit:

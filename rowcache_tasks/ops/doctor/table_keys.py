@@ -19,7 +19,7 @@ SAMPLE = 10_000  # rows of schedule: and of delay: that are checked
 SHOWN = 3
 NEVER_S = 3651 * 86400  # a larger due time or delay is a mistake, such as milliseconds instead of seconds
 TYPES = {
-    **dict.fromkeys(("schedule", "delay", "refreshed", "changed", "notes"), "zset"),
+    **dict.fromkeys(("schedule", "delay", "refreshed", "changed", "notes", "position"), "zset"),
     "wake": "list",
     "outcomes": "list",
     "expiring": "string",

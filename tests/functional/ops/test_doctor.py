@@ -18,6 +18,7 @@ from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.ops.doctor.redis_server import (
     clock_of,
     connections_of,
+    eviction_of,
     examine_server,
     memory_of,
     persistence_of,
@@ -151,6 +152,10 @@ def test_policy_that_spares_keys_without_a_ttl_is_fine(configured):
     assert server(configured(maxmemory="100mb", maxmemory_policy="volatile-lru", appendonly="yes")) == []
 
 
+def test_policy_that_a_server_does_not_name_is_not_called_good():
+    assert eviction_of({"maxmemory": 0}).level == "warn"
+
+
 def test_memory_that_is_nearly_used_up_is_a_warning():
     (finding,) = memory_of({"used_memory": 95, "maxmemory": 100})
     assert (finding.level, finding.text[:33]) == ("warn", "memory: 95% of maxmemory is used;")
@@ -238,7 +243,9 @@ def test_schedule_as_it_should_be_is_counted(client, schedule):
 def test_key_of_another_type_is_broken(client):
     client.set("schedule:", "x")
     client.set("stats:", "x")
-    first, second = keys(client)
+    client.set("position:", "x")
+    first, third, second = keys(client)
+    assert third.startswith("fail key 'position:' is a string, it must be a zset: ")
     assert first.startswith("fail key 'schedule:' is a string, it must be a zset: another program writes there: ")
     assert second.startswith("fail key 'stats:' is a string, it must be a hash: ")
 

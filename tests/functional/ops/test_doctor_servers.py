@@ -1,6 +1,7 @@
 """Doctor on several servers: each wrong set-up is named in one line, with what to do."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 from support.cluster import Cluster
 from support.examined import examine
 from support.faketime import faked_clock
@@ -10,6 +11,10 @@ from support.waiting import wait_until
 from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table, parse_settings
 from rowcache_tasks.errors import ConfigError
+from rowcache_tasks.ops.cli.status import Status
+from rowcache_tasks.ops.doctor import examine_processes
+from rowcache_tasks.ops.metrics import RowCacheCollector
+from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.layout import check_layout
 
@@ -109,3 +114,47 @@ def test_slots_that_are_uneven_are_named(cluster):
         f"warn cluster: {most} serves 11,192 slots and {least} 5,192, and as many more rows: "
         "move slots (redis-cli --cluster rebalance)"
     )
+
+
+def scrape(settings, client):
+    registry = CollectorRegistry()
+    registry.register(RowCacheCollector(client, settings))
+    return registry.get_sample_value
+
+
+def test_metrics_count_no_fault_of_a_server_that_is_a_node_of_a_cluster():
+    with Cluster(1) as cluster:
+        settings = parse_settings(
+            {"rowcache_redis_url": cluster.url, "rowcache_tables": {"inv": {"table": "inventory", "partitions": 4}}}
+        )
+        with connect(settings.redis_url, "test") as client:
+            assert scrape(settings, client)("rowcache_redis_faults") == 0
+
+
+def test_table_whose_server_is_away_is_called_neither_well_nor_empty():
+    port, other_port = free_port(), free_port()
+    with Valkey(args=("--port", str(port))), Valkey(args=("--port", str(other_port))) as other:
+        settings = parse_settings(
+            {
+                "rowcache_redis_url": f"redis://127.0.0.1:{port}/0 redis://127.0.0.1:{other_port}/0",
+                "rowcache_tables": {
+                    name: {"table": "inventory", "namespace": f"{name}{{{tag}}}"} for name, tag in (("a", 1), ("b", 3))
+                },
+            }
+        )
+        with connect(settings.redis_url, "test") as client:
+            places = {name: client.node_of(table.keys.schedule) for name, table in settings.tables.items()}
+            assert places["a"] != places["b"]
+            away = next(name for name, node in places.items() if str(other_port) in node.name)
+            for name, table in settings.tables.items():
+                client.zadd(table.keys.schedule, {"1": 1})
+                assert scrape(settings, client)("rowcache_scheduled_rows", {"table": name}) == 1
+            other.stop()
+            lines = [f"{found.level} {found.text}" for found in examine_processes(client, settings, None)]
+            assert [line for line in lines if line.startswith(f"ok {away}: ")] == []
+            assert any(f"127.0.0.1:{other_port}" in line and line.startswith("fail ") for line in lines)
+            assert scrape(settings, client)("rowcache_scheduled_rows", {"table": away}) is None
+            found = Status(read_overview(client, settings), None, [])
+            figures = found.as_json()["tables"][away]
+            assert {figures[name] for name in ("scheduled", "overdue", "committed", "age_p50", "demand")} == {None}
+            assert f"{away:<7}        -" in "\n".join(found.page())
