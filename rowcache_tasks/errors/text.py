@@ -11,7 +11,7 @@ MAX_VALUE = 80  # characters of a wrong value
 MAX_TEXT = 200  # characters of a text from outside, such as the error of a database
 MAX_LINE = 1000  # characters of a message
 LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
-PASSWORD = re.compile(r"(?<=password=)[^&]*", re.IGNORECASE)
+PASSWORD = re.compile(r"(?<=password=|..passwd=)[^&]*", re.IGNORECASE)
 
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:
@@ -34,7 +34,7 @@ def redact(url: str) -> str:
 
 def hide_logins(text: str) -> str:
     """Hide the login of each URL in a text, and what follows password=."""
-    return PASSWORD.sub("***", re.sub(r"://[^\s@]*@", "://***@", text))
+    return PASSWORD.sub("***", re.sub(r"://\S*@", "://***@", text))
 
 
 def shorten(value: object) -> str:

@@ -22,6 +22,11 @@ def show_lag(lag_s: float) -> str:
     return "of unknown lag" if lag_s == math.inf else f"{show_duration(lag_s)} behind"
 
 
+def show_percent(share: float) -> str:
+    """Write a share below 1 in two digits: 33 %, 0.1 %, under 0.01 %."""
+    return f"{min(99.0, 100 * share):.2g} %" if share >= 1e-4 else "under 0.01 %"
+
+
 def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
     """Yield the faults, each cause before its effects."""
     yield from memory_problems(found)
@@ -157,7 +162,7 @@ def table_problems(table: Snapshot, max_overdue_s: float) -> Iterator[Finding]:
     if table.failing:
         share = table.failing_share
         level = fail if share > MOST else warn
-        rows = "all" if share == 1 else f"{100 * share:.2g} %:"
+        rows = "all" if share == 1 else f"{show_percent(share)}:"
         reason = f" ({one_line(table.error, 200)})" if table.error else ""
         yield level(
             f"{name}: {rows} {show_count(table.failing, 'row')} failed when refreshed last{reason}: "

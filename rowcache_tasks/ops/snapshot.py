@@ -63,8 +63,7 @@ class Snapshot:
     committed_at: float | None = None  # when the last value was accepted; None: never
     slow_s: float = 0.0  # how long a slow read of its rows took in the last five minutes; 0: none was slow
     slow_at: float = 0.0  # Unix time of the commit of that read
-    looked_s: Mapping[int, float] = field(default_factory=dict)
-    """Of a table with a promise: hour since 1970 -> seconds of it in which dispatchers have looked at the ages."""
+    looked_s: Mapping[int, float] = field(default_factory=dict)  # with a promise: hour since 1970 -> seconds looked at
     beyond_s: Mapping[int, float] = field(default_factory=dict)  # hour -> seconds of these that a mean row was older
     missed_at: float | None = None  # when a dispatcher found its promise broken last; None: never
     clock_error_s: float = 0.0  # by which a value may be older than its age says, after a step back of Redis' clock
@@ -116,17 +115,15 @@ class Snapshot:
 
     def is_stalled(self, max_overdue_s: float) -> bool:
         """Return whether a row has waited for longer, and nothing was committed for as long."""
-        is_silent = self.silent_s is None or self.silent_s > max_overdue_s
-        return self.waiting_s > max_overdue_s and is_silent
+        return self.waiting_s > max_overdue_s and (self.silent_s is None or self.silent_s > max_overdue_s)
 
     def describe(self) -> str:
         """Return a phrase for people."""
-        if not self.is_known:
-            return f"{self.table}: not known, its server does not answer"
         committed = "no commit is known" if self.silent_s is None else f"last commit {show_duration(self.silent_s)} ago"
         if self.paused_s is not None:
             return f"{self.table}: paused for {show_duration(self.paused_s)}, {committed}"
-        waiting = f"a row has been due for {show_duration(self.waiting_s)}" if self.waiting_s else "no row waits"
+        nothing = "no row waits" if self.is_known else "its server does not answer"
+        waiting = f"a row has been due for {show_duration(self.waiting_s)}" if self.waiting_s else nothing
         return f"{self.table}: {waiting}, {committed}"
 
 

@@ -84,7 +84,7 @@ class Audit:
         # Rows that are wrong come first.
         is_wrong = compared.kind in WRONG
         if len(self.listed) >= self._limit:
-            if not is_wrong or self.listed[-1][0].kind in WRONG:
+            if not is_wrong or not self.listed or self.listed[-1][0].kind in WRONG:
                 return
             self.listed.pop()
         reason = reason_of(compared.row, self._overview(), self.table)

@@ -103,6 +103,8 @@ def follow(  # noqa: PLR0913, PLR0917 its options
         source = source or ("slot" if slot else "watermark" if column or not (is_sql or is_postgresql) else "notify")
         found = open_slot(access, chosen, slot or "rowcache") if source == "slot" else None
         if is_sql:
+            if source == "watermark":
+                raise ArgumentError("--sql is for triggers and slots: to follow a column takes no SQL, leave --sql out")
             sources = [found] if found else notifying_tables(access, chosen)
             click.echo("\n".join(each.sql() for each in sources), nl=False)
             return

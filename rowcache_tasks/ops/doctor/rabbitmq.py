@@ -4,6 +4,7 @@ import base64
 import json
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
@@ -33,7 +34,7 @@ def examine_rabbitmq(app: Celery, where: str, queue: str) -> Iterator[Finding]:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 http or https
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310
             found = json.load(reply)
-    except (OSError, KombuError, ValueError) as error:
+    except (OSError, HTTPException, KombuError, ValueError) as error:
         if declared.get("x-queue-type") == "quorum":
             yield warn(
                 f"broker: delivery-limit of {queue} is not known: the management API of RabbitMQ does not answer: "
@@ -65,6 +66,7 @@ def address_of(connection: Any, queue: str) -> tuple[str, dict[str, str]]:
     }
     port = connection.transport_options.get("manager_port", 15672)
     scheme, host = ("https" if connection.ssl and port != 15672 else "http"), given["hostname"] or "localhost"
+    host = f"[{host}]" if ":" in host else host
     path = f"{quote(connection.virtual_host or '/', safe='')}/{quote(queue, safe='')}"
     login = base64.b64encode(f"{given['userid'] or 'guest'}:{given['password'] or 'guest'}".encode()).decode()
     return f"{scheme}://{host}:{port}/api/queues/{path}", {"Authorization": f"Basic {login}"}

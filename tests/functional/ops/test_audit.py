@@ -206,3 +206,12 @@ def test_database_that_is_not_named_here_is_one_line(run, monkeypatch, tmp_path,
     assert done.exit_code == 1
     assert done.stderr.startswith("rowcache_tasks: rowcache_database_url is not set here")
     assert run("--sample", "0").exit_code == 2
+
+
+def test_limit_of_0_lists_no_row_and_counts_all(client, schedule, source, run):
+    schedule.put_rows({"1": (100, 0)})
+    refresh(schedule, source)
+    client.delete("inv:1")
+    done = run("--limit", "0", "--json")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["wrong"], found["rows"]) == (1, 1, [])

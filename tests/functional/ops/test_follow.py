@@ -47,5 +47,8 @@ def test_slot_that_cannot_be_used_is_one_line(run, db):
     done = run("inv", "--slot", "Its name")
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert "--slot is 'Its name': a slot has a name of a-z, 0-9 and _" in done.stderr
+    done = run("inv", "--column", "id", "--sql")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--sql is for triggers and slots" in done.stderr
     done = run("inv", "--source", "slot", "--sql")
     assert ("CREATE PUBLICATION rowcache FOR TABLE inventory;" in done.stdout) is not is_sqlite

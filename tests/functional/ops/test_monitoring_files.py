@@ -45,6 +45,9 @@ HEALTHY = LEASE | {
     'rowcache_paused{table="inv"}': "0x1500",
     'rowcache_scheduled_rows{table="inv"}': "1000x1500",
     'rowcache_audit_wrong_total{table="inv"}': "5x1500",
+    # The table of the same name in another deployment, which is healthy.
+    'rowcache_lease_seconds{instance="other"}': "30x1500",
+    'rowcache_last_commit_timestamp_seconds{instance="other",table="inv"}': "0+60x1500",
 }
 FAULTS = {
     "RowcacheAway": {"rowcache_up": "0x1500"},

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.hostile_values import any_object, reproducible, texts
 
-from rowcache_tasks.errors.text import one_line, redact, shorten, show_duration, show_text, suggest
+from rowcache_tasks.errors.text import hide_logins, one_line, redact, shorten, show_duration, show_text, suggest
 
 
 @reproducible
@@ -51,3 +51,11 @@ def test_unknown_name_gets_the_nearest_one_or_all():
 )
 def test_duration_has_the_unit_that_fits_it(seconds, shown):
     assert show_duration(seconds) == shown
+
+
+def test_login_is_hidden_whatever_the_driver_calls_it_and_with_an_at_sign_in_it():
+    assert redact("mysql+pymysql://db/shop?user=x&passwd=secret&charset=utf8") == (
+        "mysql+pymysql://db/shop?user=x&passwd=***&charset=utf8"
+    )
+    text = "redis://:sec@ret@a/0 and amqp://u:secret@b//: refused"
+    assert hide_logins(text) == "redis://***@a/0 and amqp://***@b//: refused"
