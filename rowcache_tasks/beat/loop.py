@@ -23,9 +23,9 @@ from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.signals import DeferredSignals
 from rowcache_tasks.schedule.claim import Claim, to_messages
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.process import DISPATCHER, ProcessNote
 from rowcache_tasks.schedule.role import NotPrimaryError
+from rowcache_tasks.schedule.row_state import Backoff
 from rowcache_tasks.schedule.rows import Schedule
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.arguments import Stamps
 from rowcache_tasks.schedule.connection import connect
-from rowcache_tasks.schedule.failure import Backoff
+from rowcache_tasks.schedule.row_state import Backoff
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.worker.admission import Admission

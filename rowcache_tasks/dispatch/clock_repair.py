@@ -8,7 +8,7 @@ import time
 
 import redis
 
-from rowcache_tasks.schedule.failure import Backoff
+from rowcache_tasks.schedule.row_state import Backoff
 from rowcache_tasks.schedule.rows import Schedule
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import redis
 from rowcache_tasks.dispatch.backpressure import Backpressure
 from rowcache_tasks.schedule.arguments import MAX_ROW_ID_BYTES
 from rowcache_tasks.schedule.claim import Claim
-from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.row_id import encode_row_id
+from rowcache_tasks.schedule.row_state import Backoff
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.trace import sending
 

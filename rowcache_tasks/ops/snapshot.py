@@ -15,8 +15,7 @@ import redis
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors.text import show_duration
 from rowcache_tasks.schedule.cut import cut
-from rowcache_tasks.schedule.failure import parse_failure
-from rowcache_tasks.schedule.row_state import AHEAD_S
+from rowcache_tasks.schedule.row_state import AHEAD_S, parse_failure
 
 COUNTERS: Mapping[str, str] = {
     "claimed": "Rows claimed by dispatchers.",

@@ -16,9 +16,9 @@ from rowcache_tasks.keys import Keys
 from rowcache_tasks.schedule.claim import Changed, Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.cut import SCRIPT_BATCH, cut, cut_by_bytes
 from rowcache_tasks.schedule.exchange import Exchange
-from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.growth import Growth
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
+from rowcache_tasks.schedule.row_state import Backoff
 from rowcache_tasks.schedule.script import Script, ScriptCall, load_script
 from rowcache_tasks.schedule.servers import open_exchange, run_each, wake_home
 

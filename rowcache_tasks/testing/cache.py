@@ -14,7 +14,7 @@ from rowcache_tasks.errors.text import show_text
 from rowcache_tasks.reader.fill import loader
 from rowcache_tasks.schedule.claim import Claim
 from rowcache_tasks.schedule.cut import SCRIPT_BATCH, cut
-from rowcache_tasks.schedule.failure import read_failures
+from rowcache_tasks.schedule.row_state import read_failures
 from rowcache_tasks.schedule.table import TableState
 from rowcache_tasks.testing.server import remove_keys
 from rowcache_tasks.worker.refresh import refresh_claim

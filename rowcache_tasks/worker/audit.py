@@ -16,9 +16,8 @@ import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.schedule.cut import cut
-from rowcache_tasks.schedule.failure import NOT_FOUND
 from rowcache_tasks.schedule.row_id import decode_row_id, encode_row_id
-from rowcache_tasks.schedule.row_state import RowState, read_row_states
+from rowcache_tasks.schedule.row_state import NOT_FOUND, RowState, read_row_states
 from rowcache_tasks.schedule.servers import node_of
 from rowcache_tasks.schedule.table import TableState
 

@@ -14,8 +14,8 @@ from rowcache_tasks.errors import RowCacheError
 from rowcache_tasks.errors.text import one_line, shorten, show_text
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Exchange
-from rowcache_tasks.schedule.failure import Backoff
 from rowcache_tasks.schedule.position import ReadPosition
+from rowcache_tasks.schedule.row_state import Backoff
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import Command
 from rowcache_tasks.schedule.trace import span

@@ -27,9 +27,8 @@ from rowcache_tasks.ops.overview import read_overview
 from rowcache_tasks.ops.reason import describe_row
 from rowcache_tasks.ops.row_walk import walk_rows
 from rowcache_tasks.schedule.arguments import parse_row_id
-from rowcache_tasks.schedule.failure import Failure, read_failures
 from rowcache_tasks.schedule.row_id import decode_row_id
-from rowcache_tasks.schedule.row_state import RowState, finite, read_row_states
+from rowcache_tasks.schedule.row_state import Failure, RowState, finite, read_failures, read_row_states
 from rowcache_tasks.worker.audit import is_json_object
 
 

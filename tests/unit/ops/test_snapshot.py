@@ -1,5 +1,5 @@
 from rowcache_tasks.ops.snapshot import Snapshot, parse_count
-from rowcache_tasks.schedule.failure import parse_failure
+from rowcache_tasks.schedule.row_state import parse_failure
 
 
 def late_ms(before, after, share):
