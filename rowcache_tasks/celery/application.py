@@ -23,7 +23,6 @@ PACKAGE = "rowcache_tasks"
 applications: list[Celery] = []  # the application of the package, then those of users in the order of `install`
 _tasks: list[tuple[Callable[..., Any], Mapping[str, Any]]] = []
 
-
 CONFIRM_TIMEOUT_S = 5.0  # longest wait for RabbitMQ to confirm a message, where confirm_publish is set
 
 

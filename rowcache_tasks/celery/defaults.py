@@ -82,7 +82,6 @@ DEFAULTS: dict[str, Any] = {
     "worker_proc_alive_timeout": 30.0,
 }
 
-
 OF_ALL = (
     *("broker_connection_retry_on_startup", "broker_connection_max_retries", "broker_channel_error_retry"),
     *("broker_pool_limit", "broker_pool_acquire_timeout", "beat_enable_remote_control", "worker_consumer"),

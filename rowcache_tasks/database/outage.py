@@ -13,8 +13,6 @@ from rowcache_tasks.errors import SourceError
 from rowcache_tasks.errors.text import MAX_TEXT, one_line
 
 FACTOR = 3  # a pause is so many times as long as what failed, so a database that hangs takes a quarter of a process
-
-
 MIN_S = 0.5  # shorter failures are followed by no pause
 MAX_S = 15.0  # longest pause
 

@@ -18,7 +18,6 @@ from rowcache_tasks.schedule.trace import sending
 
 logger = logging.getLogger(__name__)
 
-
 Batch = tuple[Schedule, Claim]  # a claim, and the schedule of its part
 
 

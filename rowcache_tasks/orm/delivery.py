@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 PAUSE_S = 1.0  # pause after a failure; seconds, shortened by chance
 PATIENCE = 1.25  # longest wait of a coroutine, in time-outs. A delivery takes about one, and logs a failure itself.
 
-
 Rows = Mapping[str, Sequence[str]]  # table -> row ids
 
 

@@ -77,7 +77,6 @@ class Notes(msgspec.Struct, frozen=True):
 
 NO_NOTES = Notes()
 
-
 N = TypeVar("N", ClaimNote, ChangeNote)
 
 
