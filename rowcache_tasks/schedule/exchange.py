@@ -88,15 +88,13 @@ class Exchange:
             self._connection.send_packed_command(pieces, check_health=is_idle)
         except (redis.ConnectionError, redis.TimeoutError):
             self._lose()
-        except BaseException:  # a part may have been sent
-            self._lose()
-            raise
 
     def read(self) -> None:
         """Read all replies; an error of the server takes the place of its reply. Raises the connection's errors."""
         self._flush()
-        unread, self._unread = self._unread, []
+        unread = self._unread
         found = self._receive(len(unread))
+        self._unread = []
         found += send_all(self._client, [command for command, _ in unread[len(found) :]])
         self._mend([command for command, _ in unread], found)
         for (_, replies), reply in zip(unread, found, strict=True):
@@ -117,9 +115,6 @@ class Exchange:
                     found.append(error)
         except (redis.ConnectionError, redis.TimeoutError):
             self._lose()
-        except BaseException:
-            self._lose()
-            raise
         return found
 
     def _lose(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from functools import partial
 
 import pytest
 from support.failover_pair import FailoverPair
@@ -120,8 +121,40 @@ def test_reply_that_is_lost_changes_nothing(valkey, client, source):
 
 def test_connection_with_replies_on_their_way_is_not_used_again(schedule, client):
     with schedule.exchange() as exchange:
-        exchange.send([("ECHO", "1"), ("ECHO", "2")])
+        exchange.send([("BLPOP", "nothing", 0.5), ("ECHO", "2")])
     assert client.echo("still in step") == b"still in step"
+
+
+class StoppedError(BaseException):
+    """Raised by a signal."""
+
+
+def test_connection_is_not_used_again_after_a_signal_between_two_replies(schedule, client, monkeypatch):
+    def read_one(connection, read=client.connection_pool.connection_class.read_response):
+        monkeypatch.setattr(connection, "read_response", stop)
+        return read(connection)
+
+    def stop():
+        monkeypatch.undo()
+        raise StoppedError
+
+    with schedule.exchange() as exchange:
+        exchange.send([("ECHO", "1"), ("BLPOP", "nothing", 0.5)])
+        monkeypatch.setattr(exchange._connection, "read_response", partial(read_one, exchange._connection))
+        with pytest.raises(StoppedError):
+            exchange.read()
+    assert client.echo("still in step") == b"still in step"
+
+
+def test_health_check_takes_no_reply_of_another_command(schedule, client):
+    client.config_resetstat()
+    with schedule.exchange() as exchange:
+        first = exchange.send([("ECHO", "1")])
+        exchange._connection.next_health_check = 0  # it is due
+        second = exchange.send([("ECHO", "2")])
+        exchange.read()
+    assert (first, second) == ([b"1"], [b"2"])
+    assert client.info("commandstats")["cmdstat_echo"]["calls"] == 2
 
 
 def test_held_commands_are_sent_in_one_piece_unless_they_are_large(valkey):
