@@ -48,7 +48,7 @@ class Role:
 
     def _is_left(self) -> bool:
         """Whether to connect anew without a question."""
-        return (self._is_replica and self._is_old()) or (bool(left) and left.get(self._server(), 0.0) >= self._seen_at)
+        return bool(left) and left.get(self._server(), 0.0) >= self._seen_at
 
     def _is_old(self) -> bool:
         return time.monotonic() - self._seen_at > CHECK_S
@@ -80,7 +80,6 @@ class Role:
             is_refused_write = isinstance(error, redis.exceptions.ClusterDownError) or WRITE_CODES.search(str(error))
             return self.needs_primary and bool(is_refused_write)
         if self._is_replica and not self.needs_primary:
-            self._seen_at = -CHECK_S
             return False
         left[self._server()] = time.monotonic()
         return True
