@@ -69,13 +69,12 @@ class NodeExchange(Exchange):
 
     def __init__(self, servers: Any, node: Node) -> None:
         super().__init__(node.client)
-        self._servers, self._node = servers, node
+        self._servers = servers
 
     def _mend(self, commands: Sequence[Command], replies: list[Any]) -> None:
         super()._mend(commands, replies)
         for place, reply in enumerate(replies):
             if isinstance(reply, MovedError):
-                self._servers.note_moved(reply, self._node)
                 replies[place] = run_blocking(self._servers.repeat(commands[place], reply))
 
 

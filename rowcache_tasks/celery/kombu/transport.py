@@ -47,7 +47,6 @@ class BatchQoS(kombu_redis.QoS):
     """
 
     _delivered: Any
-    _dirty: Any
     _remove_from_indices: Any
     channel: Any
     _asked_at = -math.inf
@@ -93,7 +92,7 @@ class BatchQoS(kombu_redis.QoS):
             except (ValueError, TypeError, RecursionError) as error:
                 logger.error("message_refused: not a fetched message: %s", describe(error))
                 self._remove_from_indices(tag).execute()
-        elif tag not in self._dirty:  # where it is acknowledged, and not cleared away yet
+        else:
             sent = message.delivery_info
             with self.channel.conn_or_acquire(client) as connected, connected.pipeline() as pipe:
                 self.channel._do_restore_message(
