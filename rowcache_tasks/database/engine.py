@@ -5,7 +5,6 @@ from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
@@ -75,7 +74,7 @@ def create_source_engine(
 def _add_listeners(
     engine: Engine, dialect: Dialect, statement_timeout_s: float, setting: str, may_be_replica: bool
 ) -> None:
-    """Let the dialect open and set up the connections of an engine, and end outdated ones."""
+    """Let the dialect open and set up the connections of an engine."""
     outage = Outage()
 
     @event.listens_for(engine, "do_connect")
@@ -102,8 +101,3 @@ def _add_listeners(
                     url,
                 )
             warned_urls.add(url)
-
-    @event.listens_for(engine, "handle_error")
-    def drop_outdated_connections(context: ExceptionContext) -> None:
-        if dialect.is_outdated(context.original_exception):
-            context.is_disconnect = True

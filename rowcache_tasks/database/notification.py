@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -75,7 +74,6 @@ class Listener:
         self._tables_by_name = {table.name: table for table in tables}
         self._failure = tables[0].failure
         self._connection: Any = None
-        self._token = PING + secrets.token_hex(8)
         self._pinged_at = self._heard_at = 0.0
 
     @property
@@ -126,7 +124,7 @@ class Listener:
             received = list(self._connection.notifies(timeout=timeout_s, stop_after=1))
         if not received and self._heard_at < self._pinged_at < now - PONG_S:
             raise SourceError("no notification arrives on the connection that listens")
-        if any(notification.payload == self._token for notification in received):
+        if any(notification.payload.startswith(PING) for notification in received):
             self._heard_at = time.monotonic()
         return [
             (self._tables[notification.channel].name, notification.pid, notification.payload)
@@ -141,7 +139,7 @@ class Listener:
     def _ping(self) -> None:
         self._pinged_at = time.monotonic()
         with source_errors(self._engine, self._failure), self._engine.connect() as connection:
-            connection.execute(sa.select(sa.func.pg_notify(next(iter(self._tables)), self._token)))
+            connection.execute(sa.select(sa.func.pg_notify(next(iter(self._tables)), PING)))
 
 
 def channel_of(settings: Table) -> str:

@@ -165,10 +165,6 @@ class Positions:
     def floor(self, now: float) -> Position | None:
         """Return the newest position noted the margin ago or earlier, else the oldest; also after a clock step."""
         self._is_stepped = now < self._noted[-1][0]
-        while self._noted[-1][0] > now:
-            _, position = self._noted.pop()
-            if not self._noted:
-                self._noted.append((now, position))
         while len(self._noted) > 1 and self._noted[0][0] < now - KEPT_S - self._margin_s:
             self._noted.popleft()
         old_enough = (position for at, position in reversed(self._noted) if at <= now - self._margin_s)

@@ -138,10 +138,6 @@ class Dialect:
         """Whether a statement may not fit the catalog any more: a column, table or type is not there."""
         return type(error).__name__ in ("ProgrammingError", "DatabaseError")
 
-    def is_outdated(self, error: BaseException) -> bool:
-        """Whether a fresh connection would not have the error."""
-        return False
-
     def message(self, error: BaseException) -> str:
         """Return the database's message."""
         return str(error.args[-1] if error.args else error)

@@ -15,6 +15,7 @@ from rowcache_tasks.database.statement import read_sql
 from rowcache_tasks.errors import SourceError
 from rowcache_tasks.schedule.position import ReadPosition, number_of
 
+OUTDATED = "0A000"  # SQLSTATE after an ALTER TABLE that a prepared statement does not fit any more
 ANSWER_SLACK_S = 2.0  # wait beyond the statement time-out, at which the server itself ends the statement
 
 
@@ -105,7 +106,7 @@ class BatchSelect:
             if marks:
                 connection.info[ReadPosition] = position_of(*(mark.fetchone() for mark in marks))
         except Error as error:
-            if driver_connection.closed or self._dialect.is_outdated(error):
+            if driver_connection.closed or error.sqlstate == OUTDATED:
                 driver_connection.close()
                 with suppress(DBAPIError):  # SQLAlchemy finds it closed, and replaces every pooled one that is as old
                     connection.exec_driver_sql("SELECT 1")

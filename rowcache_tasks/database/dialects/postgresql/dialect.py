@@ -146,10 +146,6 @@ SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS
         state = getattr(error, "sqlstate", None) or ""
         return (state[:2] == "42" and state != "42501") or state == "3F000"
 
-    def is_outdated(self, error: BaseException) -> bool:
-        """Whether an ALTER TABLE has made a prepared statement useless (cached plan must not change …)."""
-        return getattr(error, "sqlstate", None) == "0A000"
-
     def message(self, error: Any) -> str:
         """Return the primary message, without the detail or the text of a RAISE, which may hold values."""
         state = getattr(error, "sqlstate", None)
