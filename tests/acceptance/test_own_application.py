@@ -101,6 +101,24 @@ def test_worker_beat_and_commands_of_a_project_of_its_own(deployment, project):
     assert "Traceback" not in logs
 
 
+DEEP = """
+deep = []
+for _ in range(700):
+    deep = [deep]
+for _ in range(3):
+    note.apply_async([deep], serializer="json", argsrepr="deep")
+note.delay({"good"})
+"""
+
+
+def test_message_that_the_pool_cannot_take_costs_no_process_of_it(deployment, project):
+    """Messages of the user may be nested deeper than those of the package."""
+    project.start("mail", "worker", "-l", "info", "-Q", "mail", "-n", "mail@%h", "-c", "1")
+    project.call(DEEP)
+    wait_until(lambda: "good" in project.notes(), "the next task runs")
+    assert deployment.log("mail").count("message_refused: the pool cannot take it: RecursionError") == 3
+
+
 def test_dispatcher_beside_a_beat_with_another_scheduler(deployment, project):
     project.start("worker", "worker", "-l", "info", "-c", "1")
     project.start("beat", "beat", "-l", "info", "--pidfile=")

@@ -217,6 +217,8 @@ def test_stream_yields_every_key_in_pages(admin, engine):
     assert [len(page) for page in pages] == [1000, 1000, 500]
     assert {row_id for page in pages for row_id in page} == {str(i) for i in range(1, 2501)}
     assert source.count_rows() == 2500
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT @@max_statement_time").scalar() == 5, "other statements are bounded"
 
 
 def test_missing_table_is_a_config_error_at_first_and_a_source_error_later(admin, engine):

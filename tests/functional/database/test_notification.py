@@ -139,6 +139,20 @@ def test_connection_that_receives_nothing_is_noticed(pg, monkeypatch):
     listener.close()
 
 
+def test_trigger_that_is_gone_is_noticed_while_changes_are_followed(pg, monkeypatch):
+    pg.run("CREATE TABLE stock (id integer PRIMARY KEY)")
+    table = NotifyingTable(pg.engine(), Table("inv", "stock"))
+    pg.run(table.sql())
+    listener = Listener(pg.engine(), [table])
+    listener.open()
+    pg.run("ALTER TABLE stock DISABLE TRIGGER rowcache_inv_update")
+    list(listener.wait(0))
+    monkeypatch.setattr(notification, "PING_S", -60)
+    with pytest.raises(ConfigError, match="'stock' has no trigger that notifies of update"):
+        list(listener.wait(0))
+    listener.close()
+
+
 def test_lost_connection_is_an_error_and_can_be_opened_again(pg):
     pg.run("CREATE TABLE stock (id integer PRIMARY KEY)")
     table = NotifyingTable(pg.engine(), Table("inv", "stock"))

@@ -16,11 +16,14 @@ from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.claim import from_messages, to_messages
 from rowcache_tasks.schedule.connection import connect
+from rowcache_tasks.schedule.position import ReadPosition
 from rowcache_tasks.schedule.row_state import read_row_states
 from rowcache_tasks.schedule.rows import Backoff, Schedule
 from rowcache_tasks.schedule.servers import open_exchange
 from rowcache_tasks.schedule.table import TableState
+from rowcache_tasks.worker.part import row_ids_of
 from rowcache_tasks.worker.refresh import refresh_claims
+from rowcache_tasks.worker.replica import leave_early
 
 TABLE = Table("inv", "inventory", partitions=8)
 ROWS = [str(number) for number in range(60)]
@@ -183,6 +186,8 @@ def test_rows_of_a_slot_that_moves_before_their_commit_wait_for_their_lease_and_
         cluster.begin_move(slot, source, (source + 1) % 3)
         cluster.move_keys(slot, source, (source + 1) % 3, 1)
         with open_exchange(client) as exchange:
+            early = leave_early(schedule, claims, [], [ReadPosition(1, 1)], exchange)
+            assert row_ids_of(early) == [row_id for row_id in row_ids_of(claims) if row_id not in moving]
             counts = refresh_claims(schedule, Source(engine, TABLE), claims, Backoff(), exchange)
         assert counts["refreshed"] == len(ROWS) - len(moving)
         while cluster.move_keys(slot, source, (source + 1) % 3):

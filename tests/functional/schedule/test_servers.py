@@ -205,6 +205,22 @@ def test_a_server_that_is_away_costs_its_parts_alone_and_time_once():
         wait_until(lambda: sum(map(is_number, count_rows_or_errors(client))) == 8, "the server is back")
 
 
+def test_commands_to_servers_that_are_all_away_are_an_outage():
+    """A worker then tries the batch again, in place of leaving its rows to their lease."""
+    keys = [TABLE.parts[number].keys.schedule for number in (0, 7)]
+    with Valkey() as one, Valkey() as two, connect(f"{one.url} {two.url}", "test") as client:
+        for lost in (two, one):
+            lost.kill()
+            with open_exchange(client) as exchange:
+                replies = [exchange.send([("ZCARD", key)]) for key in keys]
+                if lost is two:
+                    exchange.read()
+                    assert replies == [[0], []]
+                else:
+                    with pytest.raises(NodeAwayError):
+                        exchange.read()
+
+
 def test_a_server_that_was_away_is_asked_after_a_while_without_commands(monkeypatch):
     key = TABLE.parts[7].keys.schedule
     with Valkey() as one, Valkey() as two, connect(f"{one.url} {two.url}", "test") as client:

@@ -25,7 +25,7 @@ def doc(db, client, monkeypatch):
     table = Table("inv", "doc", version="at")
     source, schedule = db.source("doc", version="at"), Schedule(client, table)
 
-    def run(*row_ids):
+    def run(*row_ids, source=source):
         schedule.put_rows(dict.fromkeys(row_ids, (100, 0)))
         counts = refresh_claim(schedule, source, schedule.claim_rows(10, 30)[0], Backoff())
         return {name: count for name, count in counts.items() if count}
@@ -111,6 +111,21 @@ def test_rows_are_read_in_full_after_a_change_of_columns_or_types_by_any_worker(
     client.hset("state:", mapping={"shape": "another", "shape_at": 0})
     db.run("UPDATE doc SET body = 'second'")
     assert doc.refresh("1,a") == {"refreshed": 1}
+    doc.age()
+    db.run("ALTER TABLE doc DROP COLUMN price", "ALTER TABLE doc ADD price varchar(9)", "UPDATE doc SET body = 'third'")
+    doc.source.load()
+    assert doc.refresh("1,a") == {"refreshed": 1}, "a column of that name has another type now"
+    assert doc.body() == "third"
+
+
+def test_rows_of_another_table_with_the_same_columns_and_versions_are_read_in_full(doc, db):
+    db.run("CREATE TABLE next AS SELECT * FROM doc", "UPDATE next SET body = 'of the other table'")
+    doc.refresh("1,a")
+    doc.age()
+    other = db.source("next", version="at", key=("shelf", "slot"))
+    assert doc.refresh("1,a", source=other) == {"refreshed": 1}
+    assert doc.body() == "of the other table"
+    db.run("DROP TABLE next")
 
 
 @pytest.mark.parametrize(
