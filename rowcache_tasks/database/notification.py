@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.dialects import SourceColumn
+from rowcache_tasks.database.engine import is_pooled
 from rowcache_tasks.database.outage import source_errors
-from rowcache_tasks.database.server import is_pooled
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.database.statement import read_sql, statement
 from rowcache_tasks.database.table import SourceTable

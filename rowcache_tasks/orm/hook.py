@@ -9,7 +9,7 @@ from sqlalchemy.engine import Result
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 
 from rowcache_tasks.config.settings import Settings, load_settings
-from rowcache_tasks.database.server import read_position
+from rowcache_tasks.database.engine import read_position
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.orm.bulk import BulkStatement

@@ -55,8 +55,7 @@ def leave_early(
 
 def note_lag(schedule: Schedule, source: "Source", claims: Sequence[Claim], exchange: Exchange) -> None:
     """Note now and then that rows are read from a replica, and how far it is behind; nothing for a primary."""
-    from rowcache_tasks.database.engine import engines_of_replicas  # noqa: PLC0415 an extra
-    from rowcache_tasks.database.server import read_lags  # noqa: PLC0415
+    from rowcache_tasks.database.engine import engines_of_replicas, read_lags  # noqa: PLC0415 an extra
 
     table = part_of(schedule, claims[0]).table
     if source.engine not in engines_of_replicas or time.monotonic() < next_look.get(table.namespace, 0.0):

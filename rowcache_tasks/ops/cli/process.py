@@ -137,7 +137,7 @@ def follow(  # noqa: PLR0913, PLR0917 its options
 
 def make_touches(access: Access, table: Table) -> Touches:
     """Return the rows of a table that wait; of one with "replica" with the position of the database."""
-    from rowcache_tasks.database.server import read_position  # noqa: PLC0415 an extra
+    from rowcache_tasks.database.engine import read_position  # noqa: PLC0415 an extra
 
     engine, load = access.engine(access.settings.url_of(table)), partial(access.admission.load, table)
     return Touches(access.client, access.schedule(table.name), load, lambda: read_position(engine))

@@ -60,7 +60,7 @@ def examine_tables(settings: Settings, url: str | None, tables: Sequence[Table])
 
 def examine_server_kind(engine: "Engine", where: str, setting: str, *, may_be_replica: bool) -> Iterator[Finding]:
     """Name a replica, a pooler, and replication slots that hold back much log."""
-    from rowcache_tasks.database.server import held_log, is_pooled, read_lags  # noqa: PLC0415 an extra
+    from rowcache_tasks.database.engine import held_log, is_pooled, read_lags  # noqa: PLC0415 an extra
 
     try:
         if lags := read_lags(engine, CONNECTIONS):

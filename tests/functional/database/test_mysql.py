@@ -19,8 +19,7 @@ from rowcache_tasks import row_id
 from rowcache_tasks.config.query import Query, parse_queries
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database import watermark
-from rowcache_tasks.database.engine import create_source_engine
-from rowcache_tasks.database.server import is_pooled, is_replica
+from rowcache_tasks.database.engine import create_source_engine, is_pooled, is_replica
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.errors import ConfigError, EncodingError, SourceError
 

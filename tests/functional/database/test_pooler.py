@@ -9,7 +9,7 @@ from support.scratch_database import CREATE_USERS, ScratchDatabase, row_values
 from support.turn_counter import TurnCounter
 
 from rowcache_tasks.config.query import parse_queries
-from rowcache_tasks.database.server import is_pooled
+from rowcache_tasks.database.engine import is_pooled
 from rowcache_tasks.errors import ConfigError
 
 

@@ -8,8 +8,7 @@ from support.waiting import wait_until
 
 from rowcache_tasks.database import engine
 from rowcache_tasks.database.dialects.postgresql.dialect import PostgreSQL
-from rowcache_tasks.database.engine import create_source_engine
-from rowcache_tasks.database.server import is_pooled, is_replica, read_lags
+from rowcache_tasks.database.engine import create_source_engine, is_pooled, is_replica, read_lags
 
 
 def test_primary_without_a_pooler_is_neither_pooled_nor_a_replica(db, caplog):
