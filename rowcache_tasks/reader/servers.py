@@ -37,6 +37,9 @@ class AsyncServers(SlotMap, redis.asyncio.Redis):  # type: ignore[misc]  # withi
 
     async def disconnect(self) -> None:
         """Close the connections that are not in use."""
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait([self._checking])
         for node in self.asked_nodes():
             await node.client.connection_pool.disconnect(inuse_connections=False)
 

@@ -112,7 +112,9 @@ class PrimaryUnknownError(redis.TimeoutError):
     """Sentinels name no primary. A TimeoutError: the question may have taken all its time, and is not repeated."""
 
     def __init__(self, service: str) -> None:
-        super().__init__(f"No master found for {service!r}: its Sentinels are away, or elect a primary")
+        super().__init__(
+            f"No master found for {service!r}: its Sentinels are away, elect a primary, or have no such name"
+        )
 
 
 class SentinelPool(redis.ConnectionPool):

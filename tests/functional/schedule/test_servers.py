@@ -1,5 +1,6 @@
 """Client of several servers, on a real cluster and on two independent servers."""
 
+import asyncio
 import math
 import os
 import signal
@@ -19,6 +20,7 @@ from support.reader_kind import READER_KINDS
 from support.waiting import wait_until
 
 from demo.servers import Valkey
+from rowcache_tasks import AsyncRowCache, CacheError
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch.next_due import NextDue
 from rowcache_tasks.keys import slot_of
@@ -252,6 +254,23 @@ def test_one_thread_at_a_time_asks_the_servers_that_are_away(monkeypatch):
         finally:
             os.kill(two.pid, signal.SIGCONT)
         assert max(asking) == 1
+
+
+def test_no_task_is_left_when_a_reader_is_closed_while_a_server_is_away():
+    async def read(url):
+        reader = AsyncRowCache("inv", url=url, namespace="", partitions=8)
+        with pytest.raises(CacheError):
+            await reader.get_many(ROWS)
+        tasks = [len(asyncio.all_tasks())]
+        await reader.close()
+        return [*tasks, len(asyncio.all_tasks())]
+
+    with Valkey() as one, Valkey() as two:
+        os.kill(two.pid, signal.SIGSTOP)
+        try:
+            assert asyncio.run(read(f"{one.url} {two.url}")) == [2, 1]
+        finally:
+            os.kill(two.pid, signal.SIGCONT)
 
 
 def test_a_process_that_ends_while_a_server_is_away_meets_no_other_error():
