@@ -15,6 +15,7 @@ from rowcache_tasks.ops.freshness import Freshness, Promise, judge
 from rowcache_tasks.ops.parts import read_tables
 from rowcache_tasks.ops.snapshot import Snapshot, parse_time
 from rowcache_tasks.schedule.load import Load, pool_of, read_loads
+from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.process import (
     DISPATCHER,
     NOTE_INTERVAL_S,
@@ -41,6 +42,7 @@ class Overview:
     loads: Mapping[str, Load] = field(default_factory=dict)  # by table
     away: Mapping[str, str] = field(default_factory=dict)
     """Of several servers, each that does not answer -> the reason; the figures are those of the others."""
+    notes_away: str = ""  # of several servers, why that of the notes of processes does not answer; empty: it does
     frozen: Sequence[str] = ()  # connections of processes that have not noted themselves for a minute, by name
     connections: Collection[int] | None = None  # ids of all connections; None: not known
     queues: Mapping[str, QueueState] | None = None  # state of both queues; None: not known, or not asked
@@ -79,6 +81,8 @@ class Overview:
         """Return why nothing of a table is refreshed, by its processes and the broker; "" if there is no reason."""
         if self.broker_error:
             return one_line(self.broker_error, 200)
+        if self.notes_away:
+            return ""
         if not any(table in process.tables and self._is_there(process) for process in self.alive(DISPATCHER)):
             return "no dispatcher is alive"
         if not self.consumers(self.names.refresh_queue) or not any(map(self._is_there, self.alive(WORKER))):
@@ -146,7 +150,8 @@ def read_overview(
     if broker:  # as an operator, who may ask
         pipeline.info("memory")
     # A key of another type, made by another program, is an empty one here.
-    (seconds, microseconds), noted, first, *memory = pipeline.execute(raise_on_error=False)
+    times, noted, first, *memory = pipeline.execute(raise_on_error=False)
+    seconds, microseconds = client.time() if isinstance(times, NodeAwayError) else times  # asked of the server of notes
     now = int(seconds) + int(microseconds) / 1e6
     processes = parse_processes(now, noted if isinstance(noted, list) else [])
     clients = read_clients(client) if with_clients else None
@@ -160,6 +165,7 @@ def read_overview(
         freshness=reading.freshness,
         loads=read_loads(client, settings, processes),
         away=reading.away,
+        notes_away=str(noted) if isinstance(noted, NodeAwayError) else "",
         frozen=find_frozen(client, clients or [], settings.deployment, processes),
         connections=None if clients is None else {int(entry["id"]) for entry in clients},
         queues=queues,

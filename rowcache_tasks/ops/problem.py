@@ -33,9 +33,15 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
     yield from broker_problems(found)
     for name, reason in found.away.items():
         yield fail(f"{one_line(reason, 200)}: rows of {name} are not refreshed, all others are: start it")
-    yield from dispatcher_problems(found)
-    yield from worker_problems(found)
-    yield from schedule_queue_problems(found)
+    if found.notes_away:
+        yield fail(
+            f"processes: {one_line(found.notes_away, 200)}: it has their notes, so it is not known which are alive: "
+            "start it"
+        )
+    else:
+        yield from dispatcher_problems(found)
+        yield from worker_problems(found)
+        yield from schedule_queue_problems(found)
     queue, allowed = found.names.refresh_queue, found.settings.max_queue
     batches, share = found.length(queue), found.busy_share
     if batches is not None and batches >= allowed and found.consumers(queue):

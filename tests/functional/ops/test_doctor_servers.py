@@ -15,6 +15,7 @@ from rowcache_tasks.ops.cli.status import Status
 from rowcache_tasks.ops.doctor import examine_processes
 from rowcache_tasks.ops.metrics import RowCacheCollector
 from rowcache_tasks.ops.overview import read_overview
+from rowcache_tasks.ops.problem import find_problems
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.layout import check_layout
 
@@ -158,3 +159,25 @@ def test_table_whose_server_is_away_is_called_neither_well_nor_empty():
             figures = found.as_json()["tables"][away]
             assert {figures[name] for name in ("scheduled", "overdue", "committed", "age_p50", "demand")} == {None}
             assert f"{away:<7}        -" in "\n".join(found.page())
+
+
+def test_processes_whose_notes_are_on_a_server_that_is_away_are_not_called_dead():
+    with Valkey() as one, Valkey() as two:
+        url = f"{one.url} {two.url}"
+        tables = {"inv": {"table": "inventory", "partitions": 8}}
+        settings = parse_settings({"rowcache_redis_url": url, "rowcache_tables": tables})
+        with connect(url, "test") as client:
+            for part in settings.tables["inv"].parts:
+                client.zadd(part.keys.schedule, {"1": 1})
+            alive = [f"{kind}s: none is alive" for kind in ("dispatcher", "worker")]
+            lines = [found.text for found in find_problems(read_overview(client, settings))]
+            assert [text for text in alive if any(line.startswith(text) for line in lines)] == alive
+            noted = client.node_of(settings.names.processes).name
+            (one if noted == one.url else two).stop()
+            lines = [found.text for found in find_problems(read_overview(client, settings))]
+            assert [line for line in lines if "none is alive" in line] == []
+            (unknown,) = [line for line in lines if line.startswith("processes: ")]
+            assert unknown.startswith(f"processes: {noted} is away: ")
+            assert unknown.endswith(": it has their notes, so it is not known which are alive: start it")
+            assert Status(read_overview(client, settings), None, []).page()
+            assert scrape(settings, client)("rowcache_redis_faults") is not None

@@ -122,7 +122,7 @@ def test_provider_that_fails_is_an_outage_and_one_that_is_none_a_wrong_setting(r
 
 def test_a_name_that_the_sentinels_do_not_know_is_named(sentinels):
     url = sentinels.url().replace(MASTER, "other")
-    with pytest.raises(redis.TimeoutError, match="No master found for 'other': .*, or have no such name"):
+    with pytest.raises(redis.TimeoutError, match=r"No master found for 'other': .*, or have no such name"):
         examine(url, "sentinels")
     with connect(url, "test") as client:
         found = [finding for finding in examine_sentinels(client) if finding.level == "fail"]
