@@ -25,7 +25,9 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def small_pages(monkeypatch):
+    """Pages of 3 rows, between which no look at the newest rows comes, however long they take."""
     monkeypatch.setattr(module, "PAGE", 3)
+    monkeypatch.setattr(module, "NEWEST_S", 3600)
 
 
 def follow(db, column="at", margin_s=10, **options):
