@@ -13,6 +13,7 @@ from rowcache_tasks.config.settings import Settings, Table
 from rowcache_tasks.errors import AdmissionError
 from rowcache_tasks.errors.text import show_count
 from rowcache_tasks.schedule.load import Load, interval_of, pool_of, read_loads
+from rowcache_tasks.schedule.node import NodeAwayError
 from rowcache_tasks.schedule.process import parse_processes
 from rowcache_tasks.schedule.row_id import encode_row_id
 from rowcache_tasks.worker.warning import warn_once
@@ -68,7 +69,8 @@ class Admission:
             pipeline: Any = self._client.pipeline(transaction=False)
             pipeline.time()
             pipeline.zrange(self._settings.names.processes, 0, -1, withscores=True)
-            (seconds, microseconds), noted = pipeline.execute(raise_on_error=False)
+            times, noted = pipeline.execute(raise_on_error=False)
+            seconds, microseconds = self._client.time() if isinstance(times, NodeAwayError) else times
             processes = parse_processes(seconds + microseconds / 1e6, noted if isinstance(noted, list) else [])
             self._loads = read_loads(self._client, self._settings, processes)
             workers = pool_of(self._settings, processes)

@@ -9,9 +9,13 @@ from click.testing import CliRunner
 from support.in_process_worker import in_process_worker
 from support.noted import note, note_both
 
+from demo.servers import Valkey
 from rowcache_tasks import tasks
+from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import AdmissionError
+from rowcache_tasks.keys import DeploymentNames
 from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.schedule.connection import connect
 
 ROWS = [str(n) for n in range(1, 101)]
 
@@ -130,3 +134,22 @@ def test_commands_refuse_and_name_the_load(start, client):
     for command in ("status", "health"):
         shown = " ".join(run(command).stdout.split())
         assert "the delays of the rows ask for 200 % of what 2 processes of the workers can do" in shown
+
+
+def test_change_of_rows_of_another_server_is_made_while_that_of_the_notes_of_processes_is_away(tmp_path, monkeypatch):
+    table = Table("inv", "inventory", partitions=8)
+    with Valkey() as one, Valkey() as two:
+        url, tables = f"{one.url} {two.url}", {"inv": {"table": "inventory", "partitions": 8}}
+        with (
+            in_process_worker(monkeypatch, tmp_path, url, database_url="sqlite://", tables=tables),
+            connect(url, "test") as client,
+        ):
+            noted = client.node_of(DeploymentNames.of("").processes)
+            others = {
+                row_id: 10.0
+                for part, some in table.divide(ROWS)
+                for row_id in some
+                if client.node_of(part.keys.delay) is not noted
+            }
+            (one if noted.name == one.url else two).stop()
+            assert tasks.schedule_rows("inv", others) == {"applied": len(others), "ignored": 0}
