@@ -138,7 +138,7 @@ class DispatchLoop:
         """Take over the signals in the main thread, and note the process."""
         if threading.current_thread() is threading.main_thread():
             self._signals.install()
-        self._note.write()
+        self._note.write(refused=self._dispatcher.failing.refusal)
 
     def run(self, seconds: float) -> None:
         """Dispatch for so long, at most MAX_TURN_S."""

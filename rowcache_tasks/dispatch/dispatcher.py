@@ -75,7 +75,7 @@ class Dispatcher:
         """Due time in Redis at which the next look for proven rows of a table goes on."""
         self._look_at = self._resume_at = self._linger_until = 0.0
         self._failures = 0
-        self._failing = Failing(len(schedules))
+        self.failing = Failing(len(schedules))
         self._has_more = False  # whether a claim of the last pass was full
 
     def run(self, until: float) -> None:
@@ -124,6 +124,7 @@ class Dispatcher:
             pause_s = self.run_once()
         except Exception as error:
             self._failures += 1
+            self.failing.note_refusal(error)
             if self._failures == 1:
                 is_foreseen, kind = isinstance(error, redis.RedisError | OSError), type(error).__name__
                 logger.warning("dispatch_failed, trying again: %s: %s", kind, error, exc_info=not is_foreseen)
@@ -144,7 +145,7 @@ class Dispatcher:
             due_in_s, now = self._next_due.read(), time.monotonic()
             self._due_at = {key: now + seconds for key, seconds in due_in_s.items()}
             self._look_at = now + self._poll_interval_s
-            self._failing.keep(schedule.table.label for schedule in self._due(now))
+            self.failing.keep(schedule.table.label for schedule in self._due(now))
         return self._due(now)
 
     def _due(self, now: float) -> Sequence[Schedule]:
@@ -181,7 +182,7 @@ class Dispatcher:
                     self._look_further(schedule, claim, due_at, limit or self._limits.batch_size)
             if any("{" not in each.table.place for each in refused):  # all others but those share one queue
                 break
-        self._failing.note(errors, [schedule.table.label for schedule in due if schedule.table.label not in errors])
+        self.failing.note(errors, [schedule.table.label for schedule in due if schedule.table.label not in errors])
         return sizes, refused
 
     def _look_further(self, schedule: Schedule, claim: Claim, due_at: float, limit: int) -> None:

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterable, Mapping
 
+import redis
+
 logger = logging.getLogger(__name__)
 
 MAX_LABELS = 8  # names in a line
@@ -14,14 +16,19 @@ class Failing:
     def __init__(self, count: int) -> None:
         self._count = count
         self._labels: set[str] = set()
+        self.refusal = ""  # why Redis refuses what the last pass has sent; "": it does not
 
     def keep(self, labels: Iterable[str]) -> None:
         """Forget all others: they have nothing due."""
         self._labels.intersection_update(labels)
+        if not self._labels:
+            self.refusal = ""
 
     def note(self, errors: Mapping[str, Exception], working: Iterable[str]) -> None:
         """Note the errors of a pass. Raises one if all fail, logs the new ones otherwise."""
         self._labels.difference_update(working)
+        for error in errors.values():
+            self.note_refusal(error)
         if errors and len(self._labels | errors.keys()) == self._count:
             raise next(iter(errors.values()))
         reasons: dict[str, list[str]] = {}
@@ -32,3 +39,8 @@ class Failing:
             names = ", ".join(labels[:MAX_LABELS]) + (", …" if len(labels) > MAX_LABELS else "")
             logger.warning("dispatch_failed for %s, trying again: %s", names, reason)
         self._labels |= errors.keys()
+
+    def note_refusal(self, error: Exception) -> None:
+        """Note why Redis refuses what a pass has sent; not an error of another kind."""
+        if isinstance(error, redis.ResponseError):
+            self.refusal = str(error)

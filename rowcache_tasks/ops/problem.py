@@ -30,6 +30,7 @@ def show_percent(share: float) -> str:
 def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterator[Finding]:
     """Yield the faults, each cause before its effects."""
     yield from memory_problems(found)
+    yield from refusal_problems(found)
     yield from broker_problems(found)
     for name, reason in found.away.items():
         yield fail(f"{one_line(reason, 200)}: rows of {name} are not refreshed, all others are: start it")
@@ -73,6 +74,19 @@ def memory_problems(found: Overview) -> Iterator[Finding]:
         yield fail(
             f"Redis is full, {found.over_bytes:,} bytes over its maxmemory: it refuses writes, so nothing is refreshed "
             "and no process can note itself: raise maxmemory, or cache fewer rows"
+        )
+
+
+def refusal_problems(found: Overview) -> Iterator[Finding]:
+    """Yield what Redis refuses to dispatchers and workers, each text once."""
+    by_text: dict[str, list[str]] = {}
+    for process in found.processes:
+        if process.refused and not process.is_silent:
+            by_text.setdefault(process.refused, []).append(process.label)
+    for text, labels in by_text.items():
+        yield fail(
+            f"{', '.join(labels[:5])}: Redis refuses: {one_line(text, 300)}: allow it to this login "
+            f"(deploy/users.sh), or look at the keys with {COMMAND} doctor"
         )
 
 

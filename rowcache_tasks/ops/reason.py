@@ -101,6 +101,7 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
         yield Reason("no_dispatcher", "; ".join(each.text for each in problem.dispatcher_problems(found)))
     if is_due or not is_failing:
         yield from reasons_of_idle(found, queue)
+    yield from (Reason("refused", each.text) for each in problem.refusal_problems(found))
     if row.failure is not None:
         times, error = show_count(row.failure.failures, "time"), one_line(row.failure.error)
         yield Reason("failing", f"failed {times} in a row: {error}: {next_try(row)}")

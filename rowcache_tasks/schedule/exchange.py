@@ -9,6 +9,10 @@ import redis
 from rowcache_tasks.schedule.cut import CALL_BYTES
 from rowcache_tasks.schedule.script import Command, send_all, send_texts
 
+TOO_LARGE = (
+    "the connection is lost at a value of {:,} bytes, which is too large for the server (proto-max-bulk-len): {}"
+)
+
 
 class Exchange:
     """Commands whose replies arrive while the process does something else, such as a SELECT.
@@ -95,7 +99,7 @@ class Exchange:
         unread = self._unread
         found = self._receive(len(unread))
         self._unread = []
-        found += send_all(self._client, [command for command, _ in unread[len(found) :]])
+        found += send_again(self._client, [command for command, _ in unread[len(found) :]])
         self._mend([command for command, _ in unread], found)
         for (_, replies), reply in zip(unread, found, strict=True):
             replies.append(reply)
@@ -121,3 +125,28 @@ class Exchange:
         self._is_lost = True
         if self._connection is not None:
             self._connection.disconnect()
+
+
+def send_again(client: "redis.Redis", commands: Sequence[Command]) -> list[Any]:
+    """Send commands whose replies were lost; return the replies. Raises the connection's errors.
+
+    A server, or a proxy before it, closes the connection at a command that is too large for it. So large commands are
+    sent last and one by one; one that loses its connection while the server answers others has an error as its reply.
+    """
+    is_large = [size_of(command) > CALL_BYTES for command in commands]
+    others = iter(send_all(client, [one for one, large in zip(commands, is_large, strict=True) if not large]))
+    return [send_large(client, one) if large else next(others) for one, large in zip(commands, is_large, strict=True)]
+
+
+def send_large(client: "redis.Redis", command: Command) -> Any:
+    """Send a large command; return the reply. Raises the error of the connection if the server is away."""
+    try:
+        return send_all(client, [command])[0]
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        client.ping()
+        return redis.ResponseError(TOO_LARGE.format(size_of(command), error))
+
+
+def size_of(command: Command) -> int:
+    """Return the length of the longest argument of a command."""
+    return max(len(part) for part in command if isinstance(part, str | bytes))

@@ -43,6 +43,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     connection: int = 0  # CLIENT ID of the connection of the note, which the server closes with the process
     pool: int = 0  # processes or threads of a worker that run tasks
     costs: dict[str, tuple[float, float]] = {}  # table -> seconds that a message takes in them, and each row in it
+    refused: str = ""  # why Redis refuses what it sends; "": it does not
     silent_s: float = 0.0  # seconds since the note; set by read_processes
 
     @property
@@ -71,6 +72,7 @@ class ProcessNote:
         self._client = open_client(settings.redis_url, role, TIMEOUT_S, retry=Retry(NoBackoff(), 0))
         self._member = b""
         self._next = 0.0
+        self._is_refused = False
 
     def write(self, *, is_alive: bool = True, is_busy: bool = False, **fields: Any) -> bool:
         """Write the note, once in NOTE_INTERVAL_S; return whether it was time. Raises nothing of Redis's.
@@ -92,6 +94,10 @@ class ProcessNote:
                 fields["started_at"] = now
             self._process = msgspec.structs.replace(self._process, **fields)
             self._replace(msgspec.json.encode(self._process), now)
+        except redis.ResponseError as error:
+            if not self._is_refused:
+                logger.warning("not_noted: this process counts as dead, since Redis refuses its note: %s", error)
+            self._is_refused = True
         except redis.RedisError as error:
             logger.debug("process_not_noted", extra={"error": str(error)})
         return True

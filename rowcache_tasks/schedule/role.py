@@ -23,8 +23,8 @@ CHECK_S = 2.0  # age of a known role after which a connection asks again; every 
 
 ROLE_CODES = re.compile(r"(^|-|because of: )(READONLY|MASTERDOWN|LOADING|UNBLOCKED)\b")
 """Errors of the role, also of a script or a transaction; redis-py removes the codes that have a class."""
-WRITE_CODES = re.compile(r"(^|-|because of: )(MISCONF|NOREPLICAS|CLUSTERDOWN)\b")
-"""Errors of a primary that takes no writes: its disk is full, or it is cut off from its replicas."""
+WRITE_CODES = re.compile(r"(^|-|because of: )(MISCONF|NOREPLICAS|CLUSTERDOWN|BUSY)\b")
+"""Errors of a primary that takes no writes: its disk is full, it is cut off from replicas, or runs a long script."""
 
 left: dict[str, float] = {}
 """Server -> when it refused as a replica, by the monotonic clock. Older connections to it are replaced before use."""

@@ -30,6 +30,7 @@ from rowcache_tasks.schedule.trace import span
 from rowcache_tasks.worker.busy import note_message
 from rowcache_tasks.worker.read_limit import Clock
 from rowcache_tasks.worker.refresh import refresh_claims, release_unknown, repeat_in_outage
+from rowcache_tasks.worker.refusal import note_refusal
 from rowcache_tasks.worker.warning import warn_once
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     except redis.ResponseError as error:
         name, reason = show_text(str(table)), one_line(str(error))
         warn_once(logger, f"refused {name}", "refused: rows of %s wait for their lease: Redis says: %s", name, reason)
+        note_refusal(reason)
         raise
 
 

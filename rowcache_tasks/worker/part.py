@@ -1,7 +1,7 @@
 """Claims of one refresh: by SELECT, and by the part of the table, which has a server of its own."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +41,7 @@ def part_of(schedule: Schedule, claim: Claim) -> Schedule:
     return schedule.parts.get(claim.namespace, schedule)
 
 
-def settled(replies: Sequence[Sequence[Any]]) -> Iterator[Any]:
+def settled(replies: Iterable[Sequence[Any]]) -> Iterator[Any]:
     """Yield the replies of each call. Rows whose slot is being moved are left to their lease."""
     return (reply for some in replies for reply in some if not is_moving(reply))
 

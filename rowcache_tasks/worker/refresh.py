@@ -21,6 +21,7 @@ from rowcache_tasks.schedule.script import Command
 from rowcache_tasks.schedule.trace import span
 from rowcache_tasks.worker.part import group_claims, part_of, row_ids_of, settle_reads, settled, start_reads
 from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal
+from rowcache_tasks.worker.refusal import SentCalls, release_refused
 from rowcache_tasks.worker.replica import leave_early, note_lag
 from rowcache_tasks.worker.warning import warn_once
 
@@ -79,11 +80,10 @@ def refresh_claims(
     One SELECT for READ_BYTES of rows; the outcome of each is sent before the next SELECT, and all replies are read at
     the end. Rows that are missing, unreadable or not encodable hold up no other row. If the process dies before it has
     sent the outcome of a row, the row is due again when its lease ends. Without a `clock`, Redis is asked for the time.
-    The reason of each row that failed is appended to `reasons`. `last`: commands after the
-    last outcome.
+    The reason of each row that failed is appended to `reasons`. `last`: commands after the last outcome.
     """
-    committed: list[list[Any]] = []
-    missed: list[list[Any]] = []
+    committed: list[SentCalls] = []
+    missed: list[SentCalls] = []
     released: list[list[Any]] = []
     reads: list[tuple[list[str], ReadStart]] = []
     failed, early, bound_s = 0, 0, schedule.table.age_error_s
@@ -113,8 +113,9 @@ def refresh_claims(
                 part = part_of(schedule, each)
                 claim = replace(each, commit_by=commit_by + own.at - start.at, read_ms=read_ms, slow_ms=slow_ms)
                 values, missing, errors = rows.of(claim, is_whole=is_whole)
-                committed.append(exchange.send([call.command for call in part.commit_calls(claim, values)]))
-                missed.append(exchange.send([call.command for call in part.miss_calls(claim, missing, backoff)]))
+                commits, misses = part.commit_calls(claim, values), part.miss_calls(claim, missing, backoff)
+                committed.append(SentCalls(part, claim, values, exchange.send([call.command for call in commits])))
+                missed.append(SentCalls(part, claim, missing, exchange.send([call.command for call in misses])))
                 calls = part.release_calls(claim, errors, rows.backoff)
                 released.append(exchange.send([call.command for call in calls]))
                 failed += len(errors)
@@ -128,14 +129,18 @@ def refresh_claims(
         exchange.read()
     if reads:
         commit_s[schedule.table.namespace] = time.monotonic() - sent
-    counts = asdict(sum_of(Committed, settled(committed)))
-    absent, back = sum_of(Missed, settled(missed)), sum_of(Released, settled(released))
+    refused, returned = release_refused([*committed, *missed], backoff, exchange, reasons)
+    counts = asdict(sum_of(Committed, settled(each.replies for each in committed)))
+    absent, back = sum_of(Missed, settled(each.replies for each in missed)), sum_of(Released, settled(released))
     # It may be the commit that is slow. The time of earlier reads includes those after them.
     for row_ids, start in reads if counts["superseded"] + absent.superseded else reads[-1:]:
         end_read(schedule.table.namespace, row_ids, start, bound_s)
-    counts["dropped"] += absent.dropped
-    counts["superseded"] += absent.superseded + failed - back.released + early
-    return counts | {"missing": absent.missing, "failed": back.released}
+    counts["superseded"] += absent.superseded + failed + refused - back.released - returned + early
+    return counts | {
+        "dropped": counts["dropped"] + absent.dropped,
+        "missing": absent.missing,
+        "failed": back.released + returned,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from rowcache_tasks.celery.defaults import REFRESH_TASK
 from rowcache_tasks.celery.kombu.guard import guarded
 from rowcache_tasks.schedule.process import WORKER, ProcessNote
 from rowcache_tasks.worker.busy import read_costs
+from rowcache_tasks.worker.refusal import read_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Presence(StartStopStep):
             queues=queues,
             running_s=max(running_s, default=None),
             pool=int(self._pool.num_processes or 0),
+            refused=read_refusal(),
             costs={self._namespaces[each]: cost for each, cost in read_costs(self._namespaces).items()},
         )
         if is_written:

@@ -20,6 +20,7 @@ from rowcache_tasks.ops.cli.command import (
     json_option,
     number_option,
     page,
+    say,
     show_progress,
     table_argument,
 )
@@ -66,7 +67,7 @@ def explain_absence(access: Access, table: Table, is_scheduled: bool) -> list[st
         return [each.text for each in problem.schedule_queue_problems(found)]
     now = found.tables[table.name]
     paused = [] if now.paused_s is None else [f"{now.describe()}: {COMMAND} resume {table.name}"]
-    servers = (*problem.memory_problems(found), *problem.broker_problems(found))
+    servers = (*problem.memory_problems(found), *problem.refusal_problems(found), *problem.broker_problems(found))
     problems = (*servers, *problem.dispatcher_problems(found), *problem.worker_problems(found))
     return [*paused, *(each.text for each in problems)]
 
@@ -98,10 +99,14 @@ def errors(table: str | None, limit: int, release: bool, as_json: bool) -> None:
                 for it in worst
             ]
             listed[one.name] = {"failing": count, "rows": rows, "released": released}
+        found = read_overview(access.client, access.settings, access.broker, with_clients=False)
+        unrecorded = [*problem.memory_problems(found), *problem.refusal_problems(found)]  # no record
     if as_json:
         click.echo(json.dumps({"tables": listed}))
     else:
         page(shown)
+    for each in unrecorded:
+        say(f"{each.level}: {one_line(each.text)}", err=True)
 
 
 def release_failing(access: Access, table: Table, report: Callable[[int], None] = lambda _: None) -> int:

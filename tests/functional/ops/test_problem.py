@@ -223,6 +223,24 @@ def test_table_whose_rows_fail(commands, client, schedule, failing, status):
     )
 
 
+def test_processes_that_redis_refuses(commands, client, schedule):
+    refused = "ACL failure in script: User worker has no permissions to run the 'zadd' command"
+    note(client, "dispatcher", "beat@a")
+    for name in ("celery@a", "celery@b"):
+        note(client, name=name, refused=refused)
+    schedule.put_rows({"1": (5, 0)})
+    status, (line,) = commands.health()
+    assert status == 1
+    assert line == (
+        f"worker celery@a (process 7), worker celery@b (process 7): Redis refuses: {refused}: allow it to this login "
+        "(deploy/users.sh), or look at the keys with celery -A rowcache_tasks rowcache doctor"
+    )
+    assert line in commands.run("errors").stderr, "these rows have no record"
+    assert line in commands.run("get", "inv", "1").stderr
+    schedule.claim_rows(1, 30)
+    assert commands.run("explain", "inv", "1").stdout.startswith(f"row 1 of inv: refused: {line}\n")
+
+
 def test_broker_that_is_away(commands, client):
     note_both(client)
     commands.app = Celery("rowcache_tasks", broker="redis://:secret@127.0.0.1:1/0", set_as_current=False)

@@ -244,6 +244,8 @@ def test_refresher_leaves_a_replica(pair, client):
         ("Transaction discarded because of: READONLY You can't write against a read only replica.", True),
         ("Error running script (call to f_1): @user_script:1: -NOREPLICAS Not enough good replicas to write.", True),
         ("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)", True),
+        ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", True),
+        ("BUSYGROUP Consumer Group name already exists", False),
         ("OOM command not allowed when used memory > 'maxmemory'.", False),
         ("WRONGTYPE Operation against a key: READONLY", False),
     ],

@@ -12,6 +12,7 @@ from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.schedule.claim import to_messages
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.worker import warning
+from rowcache_tasks.worker.refusal import read_refusal
 
 
 @pytest.fixture
@@ -75,16 +76,26 @@ def test_result_has_the_lateness_from_the_first_due_time_to_the_commit(runtime, 
     assert 70_000 <= run([claim])["late_ms"] < 130_000
 
 
-def test_claim_that_cannot_be_committed_holds_up_none_of_its_message(claims, client, runtime, valkey, caplog):
+def test_claim_that_cannot_be_committed_holds_up_none_of_its_message(
+    claims, client, runtime, valkey, caplog, monkeypatch
+):
+    monkeypatch.setattr(warning, "_logged_at", bytearray(len(warning._logged_at)))
     own = [f"{name}*" for name in ("schedule:", "delay:", "refreshed:", "failures:", "stats:", "state:", "expiring:")]
     explaining = ("notes:*", "outcomes:*", "asked:*")
     keys = [*own, *explaining, "wake:*", "queue:*", *(f"inv:{claim.row_ids[0]}" for claim in claims[1:])]
     client.acl_setuser("narrow", enabled=True, passwords="+word", commands=["+@all"], keys=keys, reset=True)
     runtime.client = connect(with_login(valkey.url_for(9), "narrow", "word"), "test")
+    result = run(claims)
+    assert counts_of(result) == {"refreshed": 3, "failed": 1}
+    assert result["error"].startswith("Redis refuses the commit: ACL failure in script")
+    assert client.hlen("failures:") == 1
+    claims = [runtime.schedule("inv").lease_rows(claim.row_ids, 30) for claim in claims]
+    client.acl_setuser("narrow", enabled=True, passwords="+word", commands=["+@all", "-zadd"], keys=keys, reset=True)
     for _ in range(2):
         with pytest.raises(tasks.refresh_row.throws, match="ACL"):
             run(claims)
-    assert caplog.text.count("refused: rows of inv wait for their lease: Redis says: ACL failure in script") == 1
+    assert caplog.text.count("refused: ") == 1, "a line a minute"
+    assert "ACL failure in script" in read_refusal()
     runtime.client.close()
     client.acl_deluser("narrow")
     assert client.exists(*(f"inv:{n}" for n in range(4))) == 3
