@@ -1,6 +1,7 @@
 """Parts of commands: examples in the help, TABLE, --json, output for people, progress."""
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -58,10 +59,24 @@ table_argument = click.argument("table", type=TABLE.type)
 json_option = click.option(*JSON.opts, JSON.name, is_flag=True, help=JSON.help)
 
 
+MOST = 10**9  # largest number of an option
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds in a range: NaN compares as neither too small nor too large."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse NaN and infinity."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
 def number_option(name: str, least: int, default: float, text: str, unit: str = "N") -> Callable[[Any], Any]:
     """Return an option for a number: a whole one N, or one with a unit."""
-    kind = click.IntRange if unit == "N" else click.FloatRange
-    return click.option(name, type=kind(min=least), default=default, show_default=True, metavar=unit, help=text)
+    kind = click.IntRange if unit == "N" else Seconds
+    return click.option(name, type=kind(least, MOST), default=default, show_default=True, metavar=unit, help=text)
 
 
 def command(*examples: str, cls: type[click.Command] = click.Command) -> Callable[[Any], Any]:

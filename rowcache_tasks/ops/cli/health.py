@@ -10,7 +10,7 @@ from rowcache_tasks.celery.application import COMMAND
 from rowcache_tasks.errors import MissingExtraError
 from rowcache_tasks.errors.text import one_line, show_count
 from rowcache_tasks.ops.cli.access import FailedError, find_app, open_access
-from rowcache_tasks.ops.cli.command import command, json_option, say
+from rowcache_tasks.ops.cli.command import MOST, Seconds, command, json_option, say
 from rowcache_tasks.ops.doctor import examine
 from rowcache_tasks.ops.finding import warn
 from rowcache_tasks.ops.overview import Overview, read_overview
@@ -22,7 +22,7 @@ from rowcache_tasks.schedule.process import DISPATCHER, WORKER
 @command("health", "health --max-overdue 60 --json")
 @click.option(
     "--max-overdue",
-    type=click.FloatRange(min=0),
+    type=Seconds(0, MOST),
     metavar="SECONDS",
     help="How long rows may wait. Default: one lease, at least 10 s.",
 )

@@ -19,7 +19,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.ops.cli.access import Access, FailedError, find_app, open_access, open_log
-from rowcache_tasks.ops.cli.command import TableName, command
+from rowcache_tasks.ops.cli.command import Seconds, TableName, command
 from rowcache_tasks.schedule.process import ProcessNote
 from rowcache_tasks.worker.follow import NotifyFollower, Outage, PollingFollower
 from rowcache_tasks.worker.touches import Touches
@@ -58,7 +58,7 @@ def dispatch(loglevel: int, logfile: str | None) -> None:
 @click.option("--column", metavar="NAME", help="It grows with each change of a row. Default: the table's version.")
 @click.option(
     "--every",
-    type=click.FloatRange(0.05, 3600),
+    type=Seconds(0.05, 3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -66,7 +66,7 @@ def dispatch(loglevel: int, logfile: str | None) -> None:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 600),
+    type=Seconds(0, 600),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

@@ -16,7 +16,7 @@ import redis
 
 from rowcache_tasks.errors.text import align, one_line, show_count, show_duration, show_text
 from rowcache_tasks.ops.cli.access import Access, describe_redis_error, open_access
-from rowcache_tasks.ops.cli.command import command, json_option, page
+from rowcache_tasks.ops.cli.command import Seconds, command, json_option, page
 from rowcache_tasks.ops.finding import Finding
 from rowcache_tasks.ops.overview import Overview, read_overview
 from rowcache_tasks.ops.problem import describe_queue, find_problems
@@ -186,7 +186,7 @@ HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
     "interval_s",
     is_flag=False,
     flag_value=2.0,
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1, 3600),
     metavar="[SECONDS]",
     help="Repeat every SECONDS (2) until Ctrl-C; rates and lateness are those since the last time.",
 )

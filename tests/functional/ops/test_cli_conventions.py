@@ -140,6 +140,10 @@ def test_each_command_that_prints_a_result_prints_it_as_json(shop, schedule, cli
         (("schedule-query", "inv", "hoot", "60"), "found 'hot': did you mean hot?"),
         (("schedule-query", "inv", "60", "--sql", "SELCT 1"), "--sql is 'SELCT 1': allowed is one"),
         (("plan", "1x@3"), "rows are '1x@3'"),
+        (("follow", "inv", "--every", "nan"), "'--every': nan is not a finite number"),
+        (("health", "--max-overdue", "nan"), "'--max-overdue': nan is not a finite number"),
+        (("status", "--watch", "1e300"), "'--watch': 1e+300 is not in the range"),
+        (("rows", "inv", "--limit", str(2**64)), "'--limit': 18446744073709551616 is not in the range"),
         (("plan", "1@1", "--utilisation", "0"), "--utilisation is 0"),
     ],
 )
