@@ -53,6 +53,7 @@ Examples:
   celery -A rowcache_tasks rowcache explain inv 42
   celery -A rowcache_tasks rowcache doctor
 
+\b
 Docs: {REPOSITORY}/tree/v{__version__}/docs
 Questions and faults: {REPOSITORY}/issues"""
 

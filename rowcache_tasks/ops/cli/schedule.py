@@ -185,7 +185,7 @@ def confirm(question: str, no_input: bool) -> None:
 
 @command("grow inv", cls=TableCommand)
 def grow(access: Access, table: str) -> Result:
-    """Move rows to the new partitions of TABLE, while it is used.
+    """Move rows to the new partitions of TABLE. It stays in use.
 
     All processes have the new number as 'partitions' and the old one as 'growing_from': docs/cluster.md. After an
     interruption the same command does the rest. Run it again for rows that other programs write by the old keys.
