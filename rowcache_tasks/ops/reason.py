@@ -59,12 +59,12 @@ def reason_of_unwanted(
     row: RowState, found: Overview, table: Table, in_database: bool | None, notes: Notes = NO_NOTES
 ) -> Reason:
     """Return the reason for a row without a delay, or with one <= 0."""
+    gone = "; the database has no such row" if in_database is False else ""
+    if row.is_filled:
+        return Reason("filled", f"a reader filled it, and it expires in {show_duration(row.expires_s or 0)}{gone}")
     if row.due_in is not None:
         return Reason("to_be_dropped", f"it has no delay, and is dropped when it is claimed: {next_try(row)}")
-    gone = "; the database has no such row" if in_database is False else ""
     if row.value is not None:
-        if row.expires_s is not None:
-            return Reason("filled", f"a reader filled it, and it expires in {show_duration(row.expires_s)}{gone}")
         remedy = f"{COMMAND} unschedule {table.name} ROW_ID removes it"
         return Reason("not_scheduled", f"not scheduled, and its value stays as it is: {remedy}{gone}")
     waiting = "".join(f"; {each.text}" for each in problem.schedule_queue_problems(found))
@@ -212,6 +212,8 @@ def describe_schedule(state: RowState, table: str) -> str:
     """Return the next refresh of a row as a phrase for people, with a remedy where there is none."""
     if state.delay is None and state.due_in is None:
         return f"not scheduled ({COMMAND} schedule {table} DELAY ROW_ID)"
+    if state.is_filled:
+        return f"filled by a reader, expires in {show_duration(state.expires_s or 0)}"
     if not state.is_wanted:
         return "to be dropped"
     if state.due_in is None:

@@ -100,6 +100,13 @@ class RowState:
         is_waiting = self.due is not None and self.due > self.at and not is_halved(self.due)
         return self.value is None and self.failure is None and is_refreshed and is_waiting
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether a reader has filled the row: without a delay, it is due, to be dropped, after its value expires."""
+        return (
+            not self.is_wanted and self.expires_s is not None and (self.due_in is None or self.due_in > self.expires_s)
+        )
+
     def is_claimed(self, lease_s: float) -> bool:
         """Whether the due time of the row is the end of a lease."""
         if self.due is None or self.failure is not None or not self.at < self.due <= self.at + lease_s:

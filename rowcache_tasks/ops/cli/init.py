@@ -30,8 +30,8 @@ def init(folder: Path, database: str | None, redis: str | None, as_json: bool) -
     if getattr(app, "main", PACKAGE) != PACKAGE:
         raise FailedError(f"the settings of {CELERY} are in its own configuration: set rowcache_* there")
     if there := [name for name in FILES if os.path.lexists(folder / name)]:
-        verb = "is" if len(there) == 1 else "are"
-        raise MistypedError(f"{', '.join(there)} in {folder} {verb} there already: nothing is written, name another DIR")
+        found = f"{', '.join(there)} in {folder} {'is' if len(there) == 1 else 'are'} there already"
+        raise MistypedError(f"{found}: nothing is written, name another DIR")
     try:
         from rowcache_tasks.ops.project import make_files  # noqa: PLC0415 an extra
 

@@ -68,7 +68,8 @@ def lost_rows(client: "redis.Redis", table: Table) -> Iterator[Finding]:
             f"{name(dead)}: {COMMAND} unschedule {table.name} ROW_ID…"
         )
     # Without a delay, a row is not cached any more in the protocol of the book.
-    if unwanted := [row_id for row_id, _ in only_in(client, table.keys.schedule, table.keys.delay)]:
+    delayless = [row_id for row_id, _ in only_in(client, table.keys.schedule, table.keys.delay)]
+    if unwanted := lasting(client, table, delayless):
         yield warn(
             f"{table.name}: {amount(len(unwanted))} in {table.keys.schedule!r} without a delay and dropped when due: "
             f"{name(unwanted)}: to cache them, {COMMAND} schedule {table.name} DELAY ROW_ID…"
@@ -102,6 +103,14 @@ def only_in(client: "redis.Redis", key: str, other: str) -> Iterator[tuple[str, 
         for member, score, counterpart in zip(batch, here, there, strict=True):
             if score is not None and counterpart is None:
                 yield decode_row_id(member), float(score)
+
+
+def lasting(client: "redis.Redis", table: Table, row_ids: Sequence[str]) -> list[str]:
+    """Leave out rows whose value expires: readers have filled them, and they are due to be dropped after that."""
+    pipeline = client.pipeline(transaction=False)
+    for row_id in row_ids:
+        pipeline.pttl(table.keys.value(row_id))
+    return [row_id for row_id, expires_ms in zip(row_ids, pipeline.execute(), strict=True) if expires_ms < 0]
 
 
 def amount(count: int) -> str:

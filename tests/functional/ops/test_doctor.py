@@ -282,6 +282,12 @@ def test_rows_without_a_delay_are_a_warning(client):
     assert line.startswith("warn inv: 1 row is in 'schedule:' without a delay and dropped when due: odd: ")
 
 
+def test_row_that_a_reader_has_filled_is_as_it_should_be(client):
+    client.set("inv:1", "{}", px=60_000)
+    client.zadd("schedule:", {"1": client.time()[0] + 70})
+    assert keys(client) == []
+
+
 def test_sample_is_bounded(client, monkeypatch):
     monkeypatch.setattr("rowcache_tasks.ops.doctor.table_keys.SAMPLE", 1000)
     client.zadd("delay:", {f"row{n}": 5 for n in range(5000)})

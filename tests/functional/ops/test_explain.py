@@ -12,7 +12,9 @@ from support.in_process_worker import in_process_worker
 from support.noted import note, note_both
 from support.settings_module import write_settings
 
+from rowcache_tasks import RowCache
 from rowcache_tasks.ops.cli import rowcache
+from rowcache_tasks.reader.fill import loader
 from rowcache_tasks.schedule.claim import to_messages
 from rowcache_tasks.schedule.connection import connect
 from rowcache_tasks.schedule.note import start_notes
@@ -82,8 +84,16 @@ def test_row_that_is_fresh_and_then_loses_its_value_its_due_time_or_its_delay(cl
         "never_scheduled",
         "not scheduled, now or in the last day: celery -A rowcache_tasks rowcache schedule inv DELAY ROW_ID",
     )
-    client.set("inv:2", '{"id":2}', ex=60)
-    assert explain("2")[0] == "filled"
+    with RowCache("inv") as reader:
+        assert reader.get(2, fill=True) == {"id": 2}
+    loader.close()
+    reason, text = explain("2")
+    assert reason == "filled"
+    assert text.startswith("a reader filled it, and it expires in ")
+    aged = CliRunner().invoke(rowcache, ["get", "inv", "2", "--age"], obj=SimpleNamespace(app=None)).stderr
+    assert "filled by a reader, expires in " in aged
+    client.zadd("schedule:", {"2": 1})
+    assert explain("2")[0] == "to_be_dropped"
 
 
 def test_due_row_of_a_table_that_is_paused_or_has_no_dispatcher_no_worker_or_a_long_queue(
