@@ -1,6 +1,8 @@
 """RowCache and AsyncRowCache with a near cache: the same tests for both."""
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from support.reader_kind import READER_KINDS
@@ -9,6 +11,21 @@ from support.waiting import wait_until
 from rowcache_tasks import ArgumentError, ReadThrough
 from rowcache_tasks.reader.fill import loader
 from rowcache_tasks.reader.near.session import PUSHED, TrackingSession
+
+ENDING = """
+from rowcache_tasks import RowCache
+
+class Late:
+    def __init__(self):
+        self.reader = RowCache("inv", url="{url}", namespace="", near=10, timeout=20)
+
+    def __del__(self):
+        print(self.reader.get(1))
+
+warm = Late()
+del warm  # imports are not possible later
+late = Late()
+"""
 
 
 @pytest.fixture(params=READER_KINDS)
@@ -103,3 +120,10 @@ def test_wrong_number_of_rows_is_a_clear_error(valkey):
     for kind in READER_KINDS.values():
         with pytest.raises(ArgumentError, match="near is -1: allowed is a number of rows"):
             kind("inv", url=valkey.url_for(9), near=-1)
+
+
+def test_first_read_while_the_interpreter_ends_returns(valkey, client):
+    client.set("inv:1", b'{"id": 1}')
+    program = ENDING.format(url=valkey.url_for(9))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("{'id': 1}\n" * 2, "", 0)
