@@ -140,7 +140,7 @@ class SlotMap:
             if not node.away:
                 continue
             if node not in served and url not in self._given:  # it has left the cluster
-                del self._nodes[url]
+                self._nodes.pop(url, None)
                 await outcome_of(node.client.connection_pool.disconnect(inuse_connections=False))
                 continue
             try:

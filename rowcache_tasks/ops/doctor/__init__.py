@@ -71,12 +71,11 @@ def examine_layout(settings: Settings, client: "redis.Redis") -> Iterator[Findin
         try:
             if problem := layout_problem(client, table):
                 yield fail(f"partitions: {problem}")
-        except NodeAwayError:
-            continue  # named above
-        else:
-            if table.partitions > 1 and not problem:
+            elif table.partitions > 1:
                 yield ok(f"{table.name}: {table.partitions} partitions, as its keys in Redis")
                 yield from examine_growth(client, table)
+        except NodeAwayError:
+            continue  # named above
 
 
 def examine_growth(client: "redis.Redis", table: Table) -> Iterator[Finding]:

@@ -181,3 +181,15 @@ def test_processes_whose_notes_are_on_a_server_that_is_away_are_not_called_dead(
             assert unknown.endswith(": it has their notes, so it is not known which are alive: start it")
             assert Status(read_overview(client, settings), None, []).page()
             assert scrape(settings, client)("rowcache_redis_faults") is not None
+
+
+def test_server_of_old_keys_of_a_table_that_grows_may_be_away():
+    with Valkey() as one, Valkey() as two:
+        url, table = f"{one.url} {two.url}", Table("inv", "inventory", partitions=16)
+        with connect(url, "test") as client:
+            keys = [part.keys.delay for part in table.parts]
+            wrong = next(key for key in keys if client.node_of(key).name == one.url)
+            client.set(wrong, "1")
+        two.stop()
+        assert examine(url, "partitions", partitions=16, growing_from=8) == []
+        assert len(examine(url, "key", partitions=16, growing_from=8)) == 1
