@@ -6,6 +6,7 @@ package are behind them (defaults.py). The application never becomes the current
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
 from types import SimpleNamespace
@@ -28,8 +29,8 @@ from rowcache_tasks.celery.flower import add_flower_defaults
 from rowcache_tasks.celery.install import add_defaults, install
 from rowcache_tasks.celery.startup import print_line, unreadable
 from rowcache_tasks.config.settings import SETTINGS
-from rowcache_tasks.config.source import import_configuration, read_module
-from rowcache_tasks.errors.text import redact
+from rowcache_tasks.config.source import NoModuleError, import_configuration, read_module
+from rowcache_tasks.errors.text import redact, shorten
 
 
 def refuse(line: str) -> ConfigError:
@@ -54,13 +55,22 @@ def check_urls(urls: object) -> None:
             raise refuse(str(unreadable(redact(url), error))) from None
 
 
+def check_types(url: object, options: object) -> None:
+    """Refuse settings of the broker that are of another type than Celery's. Raises ConfigError."""
+    urls = url if isinstance(url, list | tuple) else [url or ""]
+    if not all(isinstance(each, str) for each in urls):
+        raise ConfigError(f"broker_url is a {type(url).__name__}: allowed is a URL, or a list of URLs")
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"broker_transport_options is {shorten(options)}: allowed is a dictionary")
+
+
 def configuration() -> Any:
     """Return the configuration module; nothing when the environment has all settings. Raises ConfigError."""
     try:
         read_module(SETTINGS)
     except ConfigError as error:
         raise refuse(str(error)) from None
-    with suppress(ConfigError):
+    with suppress(NoModuleError):
         return import_configuration()
     return SimpleNamespace()
 
@@ -79,9 +89,10 @@ if click.get_current_context(silent=True) is not None and asked_app().startswith
 def add_package_defaults(sender: Celery, **_: object) -> None:
     """Complete the settings of the user, and check the URL of the broker."""
     url = os.environ.get("CELERY_BROKER_URL") or sender.conf.get("broker_url")
-    defaults = package_defaults(read_module(SETTINGS).get("rowcache_redis_url"), url)
+    options = sender.conf.get("broker_transport_options")
     try:
-        add_defaults(sender, defaults)
+        check_types(url, options)
+        add_defaults(sender, package_defaults(read_module(SETTINGS).get("rowcache_redis_url"), url))
     except ConfigError as error:
         raise refuse(str(error)) from error
     if str(url).startswith("sentinel") and "master_name" not in sender.conf.broker_transport_options:

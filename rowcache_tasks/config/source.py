@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,13 +13,18 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from rowcache_tasks.errors import ConfigError
-from rowcache_tasks.errors.text import redact, shorten
+from rowcache_tasks.errors.text import hide_logins, one_line, redact, shorten
 
 PREFIX = "rowcache_"
 REDIS_URL = "rowcache_redis_url"
 REQUIRED = (REDIS_URL, "rowcache_tables")
 TEXTS = {REDIS_URL, "rowcache_database_url", "rowcache_alive_file", "rowcache_deployment", "rowcache_log_format"}
 """Settings that are texts: in the environment, all others are JSON."""
+
+
+class NoModuleError(ConfigError):
+    """There is no configuration module: the environment may have all settings."""
+
 
 _hidden: "WeakKeyDictionary[Any, str]" = WeakKeyDictionary()
 """Application -> URL of Redis, when its settings have the URL without the password."""
@@ -91,7 +97,7 @@ def read_module(known: Iterable[str] = ()) -> dict[str, Any]:
     """Return the settings of the configuration module, and of the environment."""
     try:
         found, missing = vars(import_configuration()), None
-    except ConfigError as error:
+    except NoModuleError as error:
         if os.environ.get("CELERY_CONFIG_MODULE"):
             raise
         found, missing = {}, error
@@ -123,11 +129,26 @@ def import_configuration() -> ModuleType:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:
-                raise
-            raise ConfigError(
+                raise broken(name, error) from error
+            raise NoModuleError(
                 f"configuration module {name!r} was not found in {here} or on the Python path: set "
                 "CELERY_CONFIG_MODULE, or start in the directory that holds celeryconfig.py"
             ) from error
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise broken(name, error) from error
+
+
+def broken(name: str, error: Exception) -> ConfigError:
+    """Return the error of a configuration module that cannot be imported: one line, with the place in the file."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    where = next((f" ({file}, line {line})" for file, line in reversed(places) if not file.startswith("<")), "")
+    reason = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = hide_logins(one_line(f"{type(error).__name__}: {reason}", 300))
+    return ConfigError(f"configuration module {name!r} cannot be imported: {text}{where}: correct it")
 
 
 @contextmanager

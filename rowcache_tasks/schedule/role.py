@@ -44,7 +44,8 @@ class Role:
     _seen_at = 0.0
 
     def _server(self) -> str:
-        return f"{getattr(self, 'host', '')}:{getattr(self, 'port', '')}{getattr(self, 'path', '')}"
+        path = getattr(self, "path", None)  # of a Unix socket
+        return path or f"{getattr(self, 'host', '')}:{getattr(self, 'port', '')}"
 
     def _is_left(self) -> bool:
         """Whether to connect anew without a question."""
@@ -85,7 +86,8 @@ class Role:
         return True
 
     def _moved(self, reason: object = "it is a replica") -> NotPrimaryError:
-        return NotPrimaryError(f"the server at {self._server()} is not the primary: {reason}")
+        verb = "takes no writes" if WRITE_CODES.search(str(reason)) else "is not the primary"
+        return NotPrimaryError(f"the server at {self._server()} {verb}: {reason}")
 
     def _refusal_in(self, reply: Any) -> "redis.ResponseError | None":
         """Return the error within the reply to a transaction that means a lost connection."""

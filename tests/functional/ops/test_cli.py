@@ -598,6 +598,30 @@ def test_celery_of_another_application_is_left_alone(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("import not_there", "cannot be imported: ModuleNotFoundError: No module named 'not_there' ("),
+        ("rowcache_lease = ", "cannot be imported: SyntaxError: invalid syntax ("),
+        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero ("),
+        ("raise ValueError('redis://:word@h')", "cannot be imported: ValueError: redis://***@h ("),
+        ("broker_url = 5", "broker_url is a int: allowed is a URL, or a list of URLs"),
+        ("broker_transport_options = 5", "broker_transport_options is 5: allowed is a dictionary"),
+    ],
+)
+def test_configuration_module_with_a_mistake_is_one_line_of_every_command(line, said, valkey, tmp_path, monkeypatch):
+    """Celery itself prints a traceback, or that the module of the application has no attribute 'celery'."""
+    write_settings(monkeypatch, tmp_path, valkey.url_for(9))
+    (tmp_path / "celeryconfig.py").write_text(f"\n{line}\n")
+    env = dict(os.environ, PYTHONPATH=f"{tmp_path}:{ROOT}") | {"ROWCACHE_TABLES": '{"inv": {"table": "inventory"}}'}
+    env.pop("CELERY_CONFIG_MODULE", None)
+    for command in (["rowcache", "status"], ["worker"], ["beat", "--pidfile="], ["inspect", "ping"]):
+        done = run_forked([*CELERY, "--quiet", *command], env=env | {"ROWCACHE_REDIS_URL": valkey.url}, cwd=tmp_path)
+        (found,) = done.stderr.splitlines()
+        assert (done.returncode, found.startswith("rowcache_tasks: "), said in found) == (1, True, True), found
+        assert "cannot be" not in found or f"{tmp_path}/celeryconfig.py, line 2): correct it" in found
+
+
 def test_registering_the_commands_imports_neither_celery_nor_sqlalchemy():
     heavy = ("celery", "kombu", "sqlalchemy", "prometheus_client", "flower")
     code = f"import sys, rowcache_tasks.ops.cli; print([name for name in {heavy} if name in sys.modules])"

@@ -93,7 +93,7 @@ def test_primary_that_is_cut_off_from_its_replicas_is_an_outage_for_writes_only(
     reader = RowCache("inv", url=pair.url(), namespace="")
     pair.command(pair.primary, "CONFIG", "SET", "min-replicas-to-write", 1)
     try:
-        with pytest.raises(redis.ConnectionError, match="not the primary: NOREPLICAS"):
+        with pytest.raises(redis.ConnectionError, match="takes no writes: NOREPLICAS"):
             Schedule(client, Table("inv", "inventory")).put_rows({"1": (10, 0)})
         for _ in range(5):
             with pytest.raises(CacheError, match="Redis refuses: NOREPLICAS"):
@@ -252,6 +252,15 @@ def test_refresher_leaves_a_replica(pair, client):
 )
 def test_errors_of_a_server_that_takes_no_writes_are_a_lost_connection(text, is_lost):
     assert Role()._note_refusal(redis.ResponseError(text)) is is_lost
+
+
+def test_primary_that_takes_no_writes_is_not_called_a_replica():
+    role = Role()
+    role.host, role.port = "cache", 6379
+    assert str(role._moved("BUSY Redis is busy")) == "the server at cache:6379 takes no writes: BUSY Redis is busy"
+    assert str(role._moved()) == "the server at cache:6379 is not the primary: it is a replica"
+    role.path, role.host = "/run/valkey.sock", None
+    assert str(role._moved()) == "the server at /run/valkey.sock is not the primary: it is a replica"
 
 
 @pytest.mark.parametrize(
