@@ -1,6 +1,7 @@
 """Engine that reads the database, and the kind of server behind it: pooler, replica."""
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 from weakref import WeakSet
@@ -72,6 +73,15 @@ def create_source_engine(
         raise ConfigError(f"{setting} names the asyncio driver {engine.driver!r}: {ALLOWED}")
     _add_listeners(engine, dialect, statement_timeout_s, setting, may_be_replica)
     return engine
+
+
+def call_while_waiting(engine: Engine, call: Callable[[], object]) -> None:
+    """Call a function ten times a second while PostgreSQL is silent. Other drivers offer no such thing."""
+    if engine.dialect.name == "postgresql":
+
+        @event.listens_for(engine, "checkout")
+        def watch(dbapi_connection: Any, *_: object) -> None:
+            dbapi_connection.on_wait = call
 
 
 def _add_listeners(

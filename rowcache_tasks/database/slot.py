@@ -1,7 +1,7 @@
 """Changed rows of PostgreSQL tables, by a logical replication slot."""
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -117,8 +117,6 @@ class Slot:
         self._dialect = dialect_of(engine.dialect.name)
         self._tables = {table.name: SlotTable(engine, table) for table in tables}
         self._done = ""
-        self.on_wait: Callable[[], object] = bool
-        """Called ten times a second during a look: of a large transaction it takes long."""
 
     def check(self) -> None:
         """Raise ConfigError unless the slot and the publication are there, SourceError when unreachable."""
@@ -210,5 +208,4 @@ class Slot:
             source_errors(self._engine, f"replication slot {self.name}"),
             self._dialect.transaction(self._engine) as connection,
         ):
-            connection.connection.driver_connection.on_wait = self.on_wait  # type: ignore[union-attr]
             yield connection

@@ -105,19 +105,29 @@ def test_changes_are_followed_again_after_a_kill_and_a_restart_of_the_database(s
     assert second.poll() == 0
 
 
-def test_look_at_a_slot_may_take_longer_than_a_lease(shop):
-    set_up(shop, "slot")
-    shop.env["ROWCACHE_LEASE"] = "1"
-    start(shop, "one", *SOURCES["slot"])
+@pytest.mark.parametrize("source", ["slot", "watermark"])
+def test_follower_notes_itself_during_a_look_that_takes_longer_than_a_lease(shop, source):
+    set_up(shop, source)
+    shop.env["ROWCACHE_LEASE"] = "1" if source == "slot" else "60"
+    start(shop, "one", *SOURCES[source])
     url = shop.server.url_for("shop").replace("+psycopg", "")
+
+    def noted_at():
+        return max(at for note, at in shop.client.zrange("processes:", 0, -1, withscores=True) if b'"follower"' in note)
+
     with psycopg.connect(url) as changing, psycopg.connect(url) as locking:
-        changing.execute("UPDATE inventory SET stock = 7 WHERE id = 1")
-        locking.execute("LOCK TABLE pg_publication IN ACCESS EXCLUSIVE MODE")  # which each look reads
+        changing.execute("UPDATE inventory SET stock = 7, updated_at = now() WHERE id = 1")
+        if source == "slot":
+            locking.execute("LOCK TABLE pg_publication IN ACCESS EXCLUSIVE MODE")
         changing.commit()
+        if source == "watermark":
+            locking.execute("LOCK TABLE inventory IN ACCESS EXCLUSIVE MODE")
         waiting = (
             "SELECT max(now() - query_start) > interval '1.5 s' FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         )
         wait_until(lambda: shop.sql(waiting) == [(True,)], "the look takes long")
+        before = noted_at()
+        wait_until(lambda: noted_at() > before, "the follower notes itself")
     wait_until(lambda: stock(shop, 1) == 7, "the change is cached")
     assert "WARNING" not in shop.log("one")
 

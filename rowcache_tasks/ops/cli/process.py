@@ -125,8 +125,10 @@ def follow(  # noqa: PLR0913, PLR0917 its options
         open_log(find_app(), loglevel, logfile)
         logger.info("following %s by %s", ", ".join(table.name for table in chosen), source)
         note = ProcessNote(access.settings, "follower", f"follow@{gethostname()}")
-        if found:
-            found.on_wait = note.write
+        from rowcache_tasks.database.engine import call_while_waiting  # noqa: PLC0415 an extra
+
+        for engine in {access.engine(access.settings.url_of(table)) for table in chosen}:
+            call_while_waiting(engine, note.write)
         try:
             while True:
                 note.write()
