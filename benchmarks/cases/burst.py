@@ -165,12 +165,20 @@ def following(servers: Servers, source: list[str]) -> Iterator[Child]:
         finally:
             deployment.stop()
             connection.execute("DROP PUBLICATION IF EXISTS rowcache")
-            connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+            drop_slots(connection)
             names = connection.execute(
                 "SELECT tgname FROM pg_trigger WHERE tgrelid = 'big'::regclass AND NOT tgisinternal"
             ).fetchall()
             for (name,) in names:
                 connection.execute(f'DROP TRIGGER "{name}" ON big')
+
+
+def drop_slots(connection: Any) -> None:
+    """Drop the slots; a look that was killed is ended first, which the server does by itself only when it sends."""
+    connection.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+    is_active = "SELECT bool_or(active) FROM pg_replication_slots"
+    wait_until(lambda: not connection.execute(is_active).fetchone()[0], "no slot is in use", 60)
+    connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
 
 
 def schedule(servers: Servers, rows: int) -> None:

@@ -9,7 +9,7 @@ ones are returned in between; the pass returns them again.
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,8 +21,10 @@ from rowcache_tasks.database.source import Source
 from rowcache_tasks.database.table import SourceTable
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.errors.text import shorten, suggest
+from rowcache_tasks.schedule.cut import cut
 
 PAGE = 5000  # rows in one SELECT
+SLICE = 1000  # rows at a time
 MAX_SEEN = 50_000
 """Rows within the margin that are remembered. Of more, those that are committed late wait for their interval."""
 NEWEST = 200  # rows that overtake a pass at a time
@@ -54,8 +56,11 @@ class Watermark(Source):
         rows = self._read(lambda table: self._select(table, None, 1, newest=True))
         self._positions.begin(self._clock(), rows[0][1] if rows else None)
 
-    def changes(self) -> Iterator[list[str]]:
-        """Yield ids of rows changed since the last pass that was read to its end, page by page."""
+    def changes(self, may_go_on: Callable[[], bool] = lambda: True) -> Iterator[list[str]]:
+        """Yield ids of rows changed since the last pass that was read to its end, SLICE at a time.
+
+        In between, and until `may_go_on`, the newest rows.
+        """
         now = self._clock()
         after = self._positions.floor(now)
         self._settle(now)
@@ -75,15 +80,17 @@ class Watermark(Source):
                 if row_id and mark not in self._seen:
                     fresh.append(row_id)
                     newest = position
-            yield fresh
+            for some in cut(fresh, SLICE):
+                yield some
+                yield self._overtaking()
+                while not may_go_on():
+                    yield self._overtaking()
             if len(rows) < PAGE:
                 break
             after = rows[-1][1]
             if len(seen) > MAX_SEEN:
                 seen, marks, newest = set(), set(), None
                 self._positions.begin(now, after)
-            if overtaking := self._overtaking():
-                yield overtaking
         self._seen = seen
         if TEMPORAL.search(self._type_name) and "." not in str(value) and self._ticks.get(value, (0, marks))[1]:
             self._ticks[value] = self._ticks.get(value, (now, marks))[0], marks

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0  # pause after an error of the source or of Redis
 MAX_RETRY_S = 10.0  # longest pause before a connection that listens is opened again
+LOOK_S = 0.1  # longest rest without a look at other rows
 WAIT_S = 1.0  # longest wait for a notification
 COUNT_S = 1.0
 RECEIVE_S = 0.1  # after so long, what was received is looked at, though more was sent
@@ -50,12 +51,13 @@ class Outage:
 class PollingFollower:
     """Changes of tables by a source that is asked for them: a column that grows with each, or a replication slot.
 
-    `changes` begins a pass, which yields pages. The next page is read when the rows of the last one were made due.
+    `changes` begins a pass, which yields pages. The next page is read when the rows of the last one were made due. A
+    pass of many rows that others can overtake calls the function that it is given: whether more of them are wanted yet.
     """
 
     def __init__(
         self,
-        changes: Callable[[], Iterator[Iterable[tuple[str, "Changes"]]]],
+        changes: Callable[[Callable[[], bool]], Iterator[Iterable[tuple[str, "Changes"]]]],
         touches: Sequence[Touches],
         every_s: float,
         outages: tuple[Outage, Outage],
@@ -66,17 +68,13 @@ class PollingFollower:
         self._database, self._redis = outages
         self._name = touches[0].name
         self._pass: Iterator[Iterable[tuple[str, Changes]]] | None = None
-        self._next = self._rest_until = 0.0  # after rows were made due, it rests for as long as that took
+        self._next = self._rest_until = 0.0
         self._look_s = 0.0  # the longest wait for a page of the pass: the next pass begins no sooner after it
 
     def turn(self) -> float:
         """Touch the rows of the last page and read another one; return the seconds until the next turn."""
-        began = time.monotonic()
-        if began < self._rest_until:
-            return self._rest_until - began
         try:
-            for table in self._touches.values():
-                table.flush()
+            rest_s = max(table.flush() for table in self._touches.values())
             self._redis.end(self._name)
         except redis.RedisError as error:
             self._redis.begin(self._name, error)
@@ -84,12 +82,12 @@ class PollingFollower:
         except RowCacheError as error:
             self._database.begin(self._name, error)
             return RETRY_S
-        self._rest_until = 2 * time.monotonic() - began
+        self._rest_until = max(self._rest_until, time.monotonic() + rest_s)
         if self._pass is None:
             if (wait_s := self._next - time.monotonic()) > 0:
                 return wait_s
             self._next, self._look_s = time.monotonic() + self._every_s, 0.0
-            self._pass = self._changes()
+            self._pass = self._changes(lambda: time.monotonic() >= self._rest_until)
         asked_at = time.monotonic()
         try:
             page = next(self._pass, None)
@@ -101,9 +99,11 @@ class PollingFollower:
         self._look_s = max(self._look_s, time.monotonic() - asked_at)
         if page is None:
             self._pass, self._next = None, max(self._next, time.monotonic() + self._look_s)
+        rest_s = max(0.0, min(LOOK_S, self._rest_until - time.monotonic()))
         for name, row_ids in page or ():
             self._touches[name].note(row_ids)
-        return max(0.0, self._rest_until - time.monotonic())
+            rest_s = 0.0 if row_ids else rest_s
+        return rest_s
 
 
 class NotifyFollower:
@@ -201,12 +201,10 @@ class NotifyFollower:
             self._redis.end("")
 
     def _touch_newest(self) -> None:
-        """Touch the rows of a burst that were received last, then rest for as long."""
-        began = time.monotonic()
+        """Touch the rows of a burst that were received last."""
         table, payloads = self._backlog.newest()
         changes = [self._listener.row_ids(table, payload) for payload in payloads]
         self._backlog.remove_newest()
         for row_ids in changes:
             self._touches[table].note(row_ids)
-        self._touches[table].flush()
-        self._next_step = 2 * time.monotonic() - began
+        self._next_step = self._touches[table].flush() + time.monotonic()

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000  # changed rows that wait while Redis is away; more are left to their interval
 STEP = 5 * SCRIPT_BATCH  # rows that are made due in one round trip
+REST = 3.0  # times as long as rows of a burst took, Redis is left to others
+AHEAD_S = 1.0  # the last rows of a burst that were made due are due so much later: the pace follows the capacity
 LOG_S = 60.0  # pause between two lines about rows that are left to their interval
 
 
@@ -37,13 +39,21 @@ class Touches:
     ) -> None:
         self._client = client
         self._schedule = schedule
-        self._pace = Pace(load)
+        self._pace = Pace(load, self._count_due)
         self._position = position  # of the database, after the changes that were noted
         self.name = schedule.table.name
         self._rows: dict[str, None] = {}
         self._left = 0
         self._bulk = 0
         self._next_log = 0.0
+
+    def _count_due(self) -> int:
+        """Count the rows that are due and not claimed."""
+        seconds, microseconds = self._client.time()
+        with self._client.pipeline(transaction=False) as pipeline:
+            for part in self._schedule.parts.values():
+                pipeline.zcount(part.table.keys.schedule, "-inf", int(seconds) + int(microseconds) / 1e6)
+            return sum(pipeline.execute())
 
     def note(self, row_ids: "Changes") -> None:
         """Add changed rows; above MAX_WAITING they are only counted. None: a change of unknown rows, or of too many."""
@@ -58,9 +68,12 @@ class Touches:
         """Count rows that are left to their interval."""
         self._left += rows
 
-    def flush(self) -> None:
-        """Make the rows due, those of a burst one batch after the other. Raises redis.RedisError, SourceError."""
-        is_burst = len(self._rows) > SCRIPT_BATCH
+    def flush(self) -> float:
+        """Make the rows due, those of a burst one batch after the other; return the seconds of rest after a burst.
+
+        Raises redis.RedisError, SourceError.
+        """
+        began, is_burst = time.monotonic(), len(self._rows) > SCRIPT_BATCH
         while self._rows:
             some = list(islice(self._rows, STEP))
             if self._schedule.table.replica:
@@ -78,3 +91,6 @@ class Touches:
             )
             self._left = self._bulk = 0
             self._next_log = time.monotonic() + LOG_S
+        if not is_burst:
+            return 0.0
+        return max(REST * (time.monotonic() - began), self._pace.ahead_s - AHEAD_S)

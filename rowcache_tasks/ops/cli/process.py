@@ -113,7 +113,7 @@ def follow(  # noqa: PLR0913, PLR0917 its options
         followers: list[PollingFollower] | list[NotifyFollower]
         if found:
             found.check()
-            followers = [PollingFollower(found.changes, touches, every, outages)]
+            followers = [PollingFollower(lambda _: found.changes(), touches, every, outages)]
         elif source == "notify":
             followers = [NotifyFollower(listen(access, chosen), touches, outages)]
         else:
@@ -153,7 +153,7 @@ def begin(access: Access, table: Table, column: str | None, margin_s: float) -> 
         raise ArgumentError(f"the column is not given, and {table.setting} has no version: add --column NAME")
     watermark = Watermark(access.engine(access.settings.url_of(table)), table, name, margin_s)
     watermark.begin()
-    return lambda: ([(table.name, ids)] for ids in watermark.changes())
+    return lambda go_on: ([(table.name, ids)] for ids in watermark.changes(go_on))
 
 
 def open_slot(access: Access, tables: Sequence[Table], name: str) -> "Slot":

@@ -23,6 +23,12 @@ def clock(monkeypatch):
     return clock
 
 
+@pytest.fixture(autouse=True)
+def slow(monkeypatch):
+    """No pass takes so long that the newest rows overtake it."""
+    monkeypatch.setattr(module, "NEWEST_S", 600)
+
+
 @pytest.fixture
 def small_pages(monkeypatch):
     """Pages of 3 rows, between which no look at the newest rows comes, however long they take."""

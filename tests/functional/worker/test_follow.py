@@ -12,12 +12,23 @@ from rowcache_tasks.database.notification import Listener, NotifyingTable
 from rowcache_tasks.schedule.load import Load
 from rowcache_tasks.schedule.position import HEADER_BYTES
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.worker import backlog, touches
-from rowcache_tasks.worker.follow import NotifyFollower, Outage
+from rowcache_tasks.worker import backlog, pace, touches
+from rowcache_tasks.worker.follow import LOOK_S, NotifyFollower, Outage, PollingFollower
 from rowcache_tasks.worker.touches import Touches
 
 LOAD = Load(demand=100, capacity=350, busy=0.5)
 ROWS = [str(n) for n in range(2000)]
+
+
+def seconds_until_due(client):
+    seconds, microseconds = client.time()
+    now = seconds + microseconds / 1e6
+    return {int(row_id): score - now for row_id, score in client.zrange("schedule:", 0, -1, withscores=True)}
+
+
+@pytest.fixture(autouse=True)
+def full_pace(monkeypatch):
+    monkeypatch.setattr(pace, "FIRST", 1)
 
 
 @pytest.fixture
@@ -44,6 +55,48 @@ def test_burst_is_in_the_schedule_at_once_and_due_one_batch_after_the_other(chan
     assert client.zscore("schedule:", last) < client.time()[0] + 1, "others are due at once"
 
 
+def test_rows_that_are_due_slow_down_a_burst_and_claimed_ones_do_not(changed, schedule):
+    changed.note(ROWS[:10])
+    changed.flush()
+    assert changed._count_due() == 10
+    schedule.claim_rows(4, 60)
+    assert changed._count_due() == 6
+
+
+def test_follower_rests_until_the_last_rows_of_a_burst_are_due_soon(changed):
+    changed.note(ROWS[:100])
+    assert changed.flush() == 0
+    changed.note(ROWS)
+    assert 5 < changed.flush() <= 20 - touches.AHEAD_S
+
+
+def test_rows_that_overtake_a_burst_are_due_while_the_follower_rests(changed, client):
+    waits, resting = [], [True] * 5
+
+    def changes(may_go_on):
+        yield [("inv", ROWS[:1000])]
+        while not may_go_on():
+            waits.append(seconds_until_due(client)[1999])
+            yield [("inv", ["1999"] if resting else [])]
+            if not resting:
+                return
+            resting.pop()
+        raise AssertionError("it goes on before the rows of the page are due")
+
+    outages = Outage("the database"), Outage("Redis")
+    follower = PollingFollower(changes, [changed], 1, outages)
+    turns = [follower.turn() for _ in range(6)]
+    assert max(turns) <= LOOK_S
+    assert waits[0] > 3000
+    assert waits[2] < 1
+
+
+def test_source_whose_changes_nothing_overtakes_is_read_without_a_rest(changed):
+    pages = [[("inv", ROWS[n : n + 500])] for n in range(0, 2000, 500)]
+    follower = PollingFollower(lambda _: iter(pages), [changed], 1, (Outage("the slot"), Outage("Redis")))
+    assert [follower.turn() for _ in pages] == [0] * len(pages)
+
+
 def test_more_changes_than_fit_into_memory_are_counted_and_left_to_their_interval(changed, due, monkeypatch, caplog):
     monkeypatch.setattr(touches, "MAX_WAITING", 100)
     caplog.set_level(logging.WARNING)
@@ -66,8 +119,12 @@ def test_changed_rows_of_a_table_with_replicas_need_the_position_of_the_database
 
 
 @pytest.fixture
-def open_follower(pg, client, schedule):
-    """Function that opens a follower by notifications of the table `inv`, whose rows 0 to 2999 are due in an hour."""
+def open_follower(pg, client, schedule, monkeypatch):
+    """Function that opens a follower by notifications of the table `inv`, whose rows 0 to 2999 are due in an hour.
+
+    It does not wait until rows of a burst are due before it goes on.
+    """
+    monkeypatch.setattr(touches, "AHEAD_S", 600)
     pg.run(
         "CREATE TABLE inventory (id integer PRIMARY KEY, n integer)",
         "INSERT INTO inventory SELECT generate_series(0, 2999), 0",
@@ -97,12 +154,6 @@ def in_parts(pg):
         pg.run(f"DO $$ BEGIN FOR part IN 1..2999 BY {rows} LOOP {statement}; END LOOP; END $$")
 
     return change
-
-
-def seconds_until_due(client):
-    seconds, microseconds = client.time()
-    now = seconds + microseconds / 1e6
-    return {int(row_id): score - now for row_id, score in client.zrange("schedule:", 0, -1, withscores=True)}
 
 
 def planned(client):
