@@ -84,8 +84,6 @@ class Dispatcher:
             woken = self._wakeup.wait(min(self._resume_at, until) - now)
             if woken in self._due_at:
                 self._due_at[woken] = -math.inf
-            elif woken:
-                self._look_at = 0.0
             if woken and not self._failures:
                 self._resume_at = min(self._resume_at, self._linger_until)
             if time.monotonic() >= self._resume_at:
