@@ -8,6 +8,7 @@ from celery.schedules import crontab
 from support.lossy_link import LossyLink
 
 from rowcache_tasks.beat import DispatchScheduler
+from rowcache_tasks.config.settings import parse_settings
 from rowcache_tasks.schedule.connection import connect
 
 
@@ -74,3 +75,18 @@ def test_entry_is_sent_once_when_the_reply_to_its_claim_is_lost(build, client, v
         assert link.lost == 1
         first._client.close()
     assert run(build(timedelta(seconds=10)), timedelta(seconds=10)) == 0
+
+
+def test_interval_of_an_entry_goes_on_after_a_restart(client, valkey, monkeypatch):
+    app = make(Celery("test", broker=valkey.broker_url(8), set_as_current=False), timedelta(hours=1))
+    monkeypatch.setattr(
+        "rowcache_tasks.beat.scheduler.check_dispatcher",
+        lambda _: parse_settings(
+            {"rowcache_redis_url": valkey.url_for(9), "rowcache_tables": {"inv": {"table": "inventory"}}}
+        ),
+    )
+    monkeypatch.setattr("rowcache_tasks.beat.scheduler.DispatchLoop", lambda *_: None)
+    client.hset("beat:", "entry", client.time()[0] - 3000)
+    scheduler = DispatchScheduler(app)
+    assert 0 < scheduler.schedule["entry"].is_due()[1] <= 600
+    scheduler._client.close()

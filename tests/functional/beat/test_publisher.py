@@ -3,6 +3,7 @@
 import pytest
 import trustme
 from celery import Celery
+from kombu import Connection
 from kombu.exceptions import EncodeError
 from support.failover_pair import FailoverPair
 from support.tls_proxy import TlsProxy
@@ -10,7 +11,7 @@ from support.tls_proxy import TlsProxy
 import rowcache_tasks.tasks  # noqa: F401 registers them
 from rowcache_tasks.beat.loop import Publisher
 from rowcache_tasks.celery import app as our_app
-from rowcache_tasks.celery.kombu.transport import OF_PACKAGE
+from rowcache_tasks.celery.kombu.transport import OF_PACKAGE, OF_USER
 from rowcache_tasks.config.settings import Settings
 from rowcache_tasks.schedule.claim import Claim
 
@@ -41,6 +42,16 @@ def test_connection_is_closed_after_a_send_that_failed(valkey, client, make_publ
     publisher.close()
 
 
+def test_message_has_a_time_limit_after_which_a_process_that_hangs_is_replaced(valkey, make_publisher):
+    url = valkey.broker_url(6)
+    publisher = make_publisher(url)
+    publisher.send("inv", [claim("1")])
+    with Connection(url) as broker:
+        message = broker.default_channel.basic_get("rowcache.refresh", no_ack=True)
+    assert message.headers["timelimit"][0] == 90, "twice the lease, and half a minute"
+    publisher.close()
+
+
 @pytest.mark.parametrize("kind", ["redis", "redis+socket", "rediss"])
 def test_send_that_a_replica_refuses_is_repeated_at_the_new_primary(kind, tmp_path, make_publisher):
     authority = trustme.CA()
@@ -68,3 +79,9 @@ def test_senders_of_an_application_use_the_transports_of_the_package(url):
     app = Celery(broker=url, set_as_current=False, amqp=our_app.amqp_cls)
     with app.producer_or_acquire() as producer:
         assert producer.__connection__.get_transport_cls() in OF_PACKAGE.values()
+
+
+def test_senders_of_an_application_of_the_user_use_transports_that_take_compressed_messages(install_in):
+    app = install_in(Celery(broker="redis://", set_as_current=False))
+    with app.producer_or_acquire() as producer:
+        assert producer.__connection__.get_transport_cls() in OF_USER.values()

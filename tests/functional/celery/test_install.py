@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery, Task
 from kombu import Connection, Queue
+from support.listener import Listener
 
 from rowcache_tasks import ArgumentError, ConfigError, Refresher, RowCache, install
 from rowcache_tasks.celery import app as package
@@ -253,3 +254,30 @@ def test_start_is_checked_of_workers_that_consume_our_queues(install_in, setting
 def test_install_takes_an_application_only():
     with pytest.raises(ArgumentError, match="install: app is 'proj': it must be a Celery application"):
         install("proj")
+
+
+def test_options_of_the_broker_that_the_user_has_set_win(install_in):
+    app = Celery(broker="redis://", set_as_current=False)
+    app.conf.broker_transport_options = {"socket_timeout": 50}
+    install_in(app)
+    options = app.conf.broker_transport_options
+    assert (options["socket_timeout"], options["socket_keepalive"]) == (50, True)
+
+
+def test_worker_whose_settings_are_wrong_is_checked_whatever_it_consumes(install_in):
+    app = install_in(Celery(set_as_current=False))
+    assert not is_consumer(app, {"queues": "celery"})
+    app.conf.rowcache_deployment = "no name"
+    assert is_consumer(app, {"queues": "celery"})
+
+
+def test_broker_that_does_not_answer_is_not_asked_each_time():
+    callers = []
+    with Listener(callers.append) as silent:
+        broker = BrokerState(Celery(broker=f"redis://127.0.0.1:{silent.port}", set_as_current=False))
+        assert broker.read("rowcache.refresh") is None
+        asked = len(callers)
+        assert broker.read("rowcache.refresh") is None
+        assert len(callers) == asked > 0
+        for caller in callers:
+            caller.close()

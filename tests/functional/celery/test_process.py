@@ -1,12 +1,15 @@
 """A worker process that reads tables of several databases."""
 
+import os
 import sqlite3
 
 import pytest
+from support.in_process_worker import in_process_worker
 
-from rowcache_tasks.celery.process import Runtime
+from rowcache_tasks.celery.process import Runtime, current_runtime
 from rowcache_tasks.celery.startup import check_tables
 from rowcache_tasks.config.settings import parse_settings
+from rowcache_tasks.database import engine
 from rowcache_tasks.errors import ConfigError
 
 
@@ -44,3 +47,24 @@ def test_database_that_is_not_named_is_refused_with_one_line(databases, message)
     raw = {"rowcache_redis_url": "redis://h", "rowcache_tables": {"inv": {"table": "item", "database": "crmm"}}}
     with pytest.raises(ConfigError, match=message):
         parse_settings(raw | {"rowcache_databases": databases})
+
+
+@pytest.mark.parametrize(("may_be", "warnings"), [(False, 1), (True, 0)])
+def test_replica_is_warned_of_unless_all_tables_may_be_read_from_one(standby, caplog, monkeypatch, may_be, warnings):
+    monkeypatch.setattr(engine, "warned_urls", set())
+    tables = {"inv": {"table": "replicated", "replica": may_be}}
+    raw = {"rowcache_redis_url": "redis://", "rowcache_database_url": standby.url, "rowcache_tables": tables}
+    runtime = Runtime(parse_settings(raw))
+    runtime.source("inv").load()
+    runtime.dispose()
+    assert caplog.text.count("leads to a replica") == warnings
+
+
+def test_forked_child_has_a_runtime_of_its_own(valkey, tmp_path, monkeypatch):
+    tables = {"inv": {"table": "item"}}
+    with in_process_worker(monkeypatch, tmp_path, valkey.url_for(9), tables=tables) as runtime:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if current_runtime() is not runtime else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert current_runtime() is runtime

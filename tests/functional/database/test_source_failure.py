@@ -3,8 +3,10 @@
 import signal
 import time
 
+import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from support.listener import Listener
 from support.scratch_database import CREATE_USERS, ScratchDatabase, row_values
 from support.sent_sql import record_psycopg_queries
@@ -147,6 +149,14 @@ def test_connection_whose_answer_was_not_waited_for_is_not_used_again(pg):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert list(source.fetch(["1"]).rows) == ["1"]
+
+
+def test_error_with_which_the_server_ends_the_connection_is_that_of_no_row(pg):
+    source = pg.source("users")
+    error = psycopg.errors.lookup("XX000")("could not open file")
+    for is_ended in (True, False):
+        wrapped = DBAPIError("SELECT", None, error, connection_invalidated=is_ended)
+        assert (source._row_reason(wrapped) is None) is is_ended
 
 
 def test_unreachable_database_is_a_source_error_without_the_password():

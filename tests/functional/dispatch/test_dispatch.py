@@ -12,6 +12,7 @@ from rowcache_tasks.config.settings import Table
 from rowcache_tasks.dispatch import dispatcher as dispatch
 from rowcache_tasks.dispatch.backpressure import Backpressure, Limits
 from rowcache_tasks.dispatch.dispatcher import Dispatcher
+from rowcache_tasks.dispatch.failing import Failing
 from rowcache_tasks.dispatch.sent_batches import SentBatches
 from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.schedule.exchange import Exchange
@@ -358,6 +359,17 @@ def test_table_that_fails_does_not_stop_the_others(build, client, broker, caplog
     assert caplog.text.count("dispatch_failed for a, trying again: ResponseError: WRONGTYPE") == 1
 
 
+def test_table_that_fails_again_after_it_worked_or_had_nothing_due_is_logged_again(caplog):
+    failing, errors = Failing(2), {"a": OSError("away")}
+    for event in (lambda: None, lambda: failing.note({}, ["a"]), lambda: failing.keep(["b"])):
+        event()
+        failing.note(errors, ["b"])
+        failing.note(errors, ["b"])
+    assert caplog.text.count("dispatch_failed for a, trying again: OSError: away") == 3
+    failing.note({}, ["a"])
+    failing.note({"b": OSError("away")}, [])
+
+
 def test_nothing_is_claimed_while_a_batch_lies_in_the_queue_for_half_of_the_shortest_lease(
     build, schedule, broker, client, caplog
 ):
@@ -402,6 +414,17 @@ def test_batches_that_have_expired_hold_nothing_up_while_other_messages_are_in_t
     dispatcher.run_once()
     dispatcher.run_once()
     assert broker.rows == ["1"]
+
+
+def test_batch_whose_lease_has_ended_and_that_a_worker_may_still_start_holds_up_claims(build, schedule, broker, client):
+    schedule.put_rows({"1": (100, 0)})
+    waiting = client.time()[0] - 40
+    client.zadd("queue:", {waiting: waiting})
+    broker.length = 1
+    dispatcher = build(lease_s=30)
+    for _ in range(3):
+        dispatcher.run_once()
+    assert broker.rows == []
 
 
 def test_list_of_batches_of_another_type_holds_nothing_up(build, schedule, broker, client):

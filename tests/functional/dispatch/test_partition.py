@@ -2,17 +2,20 @@
 
 import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 from support.cluster import Cluster
 from support.waiting import wait_until
 
+from demo.servers import Valkey
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.database.engine import create_source_engine
 from rowcache_tasks.database.source import Source
 from rowcache_tasks.dispatch.backpressure import Limits
 from rowcache_tasks.dispatch.dispatcher import Dispatcher
 from rowcache_tasks.dispatch.sent_batches import SentBatches
+from rowcache_tasks.dispatch.wakeup import Wakeup
 from rowcache_tasks.keys import slot_of
 from rowcache_tasks.schedule.claim import from_messages, to_messages
 from rowcache_tasks.schedule.connection import connect
@@ -135,6 +138,38 @@ def test_rows_of_a_message_that_is_not_sent_are_due_at_once(divided, dispatcher_
     broker.error = None
     dispatcher.run_once()
     assert broker.rows == sorted(ROWS, key=int)
+
+
+def test_rows_of_a_server_that_is_away_when_their_message_fails_hold_up_no_others(dispatcher_of):
+    with Valkey() as one, Valkey() as two, connect(f"{one.url} {two.url}", "test") as client:
+        Schedule(client, TABLE).put_rows(dict.fromkeys(ROWS, (10.0, 0.0)))
+        broker = Broker()
+        dispatcher = dispatcher_of(client, broker, lease_s=600)
+        broker.send = lambda *_: two.kill() or fail()
+        with pytest.raises(OSError, match="the broker is away"):
+            dispatcher.run_once()
+        del broker.send
+        dispatcher._due_at = dict.fromkeys(dispatcher._due_at, 0.0)
+        dispatcher.run_once()
+        assert set(broker.rows) == {row_id for row_id in ROWS if TABLE.part_of(row_id) in TABLE.parts[:4]}
+
+
+def fail():
+    raise OSError("the broker is away")
+
+
+def test_a_dispatcher_is_woken_after_the_slot_of_its_wake_list_has_moved(cluster):
+    slot, source = slot_of("home:"), cluster.owner("home:")
+    target = (source + 1) % 3
+    cluster.clients[source].delete("home:")
+    with connect(cluster.url, "test") as client, closing(Wakeup(client, ["home:"])) as wakeup:
+        assert wakeup.wait(0.01) is None
+        cluster.move(slot, source, target)
+        try:
+            cluster.clients[target].rpush("home:", 1)
+            wait_until(lambda: wakeup.wait(0.1) == "home:", "it is woken")
+        finally:
+            cluster.move(slot, target, source)
 
 
 def test_a_change_wakes_a_dispatcher_that_sleeps(divided, dispatcher_of):

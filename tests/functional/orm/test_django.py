@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import make_url
 from support.project import ROOT
 
 PROGRAM = """
@@ -14,12 +15,12 @@ import django
 from django.conf import settings
 
 settings.configure(
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}, "pg": json.loads(sys.argv[3])},
     INSTALLED_APPS=[], DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
 )
 django.setup()
 import redis
-from django.db import connection, models, transaction
+from django.db import connection, connections, models, transaction
 from django.test.utils import CaptureQueriesContext
 from rowcache_tasks.orm.django import refresh_on_save, touched
 
@@ -129,6 +130,12 @@ transaction.set_autocommit(True)
 seen["saved by hand"] = Item.objects.get(pk=1).stock
 hook.remove()
 seen["removed"] = refreshed(items[0].save)
+refresh_on_save(Note, "copied")
+with connections["pg"].schema_editor() as editor:
+    editor.create_model(Note)
+Note(pk=1).save(using="pg")
+seen["position"] = client.zscore("position:copied", "1")
+connections["pg"].close()
 for mistake in (lambda: refresh_on_save(Item, "ivn"), lambda: refresh_on_save(Part, "by_sku")):
     try:
         mistake()
@@ -141,18 +148,22 @@ TABLES = {
     "inv": {"table": "shop_item"},
     "by_sku": {"table": "shop_item", "key": ["sku"]},
     "parts": {"table": "shop_part"},
+    "copied": {"table": "shop_note", "replica": True},
 }
 
 
 @pytest.fixture(scope="module")
-def seen(valkey, tmp_path_factory):
+def seen(valkey, postgres_url, tmp_path_factory):
     pytest.importorskip("django")
     folder = tmp_path_factory.mktemp("django")
     url = valkey.url_for(7)
     env = {key: value for key, value in os.environ.items() if not key.startswith(("ROWCACHE", "CELERY"))}
     (folder / "celeryconfig.py").write_text(f"rowcache_redis_url = {url!r}\nrowcache_tables = {TABLES!r}\n")
     env |= {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PROGRAM, str(folder / "shop.db"), url]
+    parts = make_url(postgres_url)
+    database = {"NAME": parts.database, "USER": parts.username, "HOST": parts.query["host"]}
+    database["ENGINE"] = "django.db.backends.postgresql"
+    command = [sys.executable, "-c", PROGRAM, str(folder / "shop.db"), url, json.dumps(database)]
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -194,6 +205,10 @@ def test_delete_of_another_model_reads_no_row_first(seen):
 
 def test_save_in_a_transaction_that_django_does_not_manage_succeeds(seen):
     assert seen["saved by hand"] == 77
+
+
+def test_position_of_the_database_that_was_written_to_is_named_for_a_table_with_replicas(seen):
+    assert seen["position"] > 0
 
 
 def test_mistakes_are_one_line_at_the_start(seen):

@@ -5,7 +5,7 @@ import weakref
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import event, func, literal, null, select, text
+from sqlalchemy import event, func, literal, null, select, text, update
 from sqlalchemy.exc import IntegrityError
 from support.orm_models import (
     Inventory,
@@ -48,6 +48,32 @@ def test_object_that_is_flushed_without_a_change_is_not_touched(db, touched_rows
         other = session.get_one(Inventory, 2)
         other.lines.append(Line(id=1))
     assert touched_rows.touched() == {}
+
+
+def test_change_by_a_listener_that_is_called_after_the_hook_is_touched(db, touched_rows):
+    def change(_mapper, _connection, item):
+        item.stock = 7
+
+    event.listen(Inventory, "before_update", change)
+    try:
+        with db.begin() as session:
+            item = session.get_one(Inventory, 1)
+            item.stock = item.stock + 0
+    finally:
+        event.remove(Inventory, "before_update", change)
+    assert touched_rows.touched() == {"inv": ["1"]}
+
+
+def test_rows_of_a_savepoint_within_a_flush_are_touched(db, touched_rows):
+    def change_another(session, _context):
+        with session.begin_nested():
+            session.execute(update(Inventory).where(Inventory.id == 2).values(stock=7))
+
+    with db() as session:
+        event.listen(session, "after_flush", change_another)
+        sell(session)
+        session.commit()
+    assert touched_rows.touched() == {"inv": ["1", "2"]}
 
 
 def test_rollback_touches_nothing(db, touched_rows):

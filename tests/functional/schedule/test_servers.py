@@ -101,6 +101,13 @@ def test_parts_lie_evenly_and_are_read_in_one_pipeline(cluster, servers):
     assert [row.delay for row in read_row_states(servers, part, row_ids)] == [10.0] * len(row_ids)
 
 
+def test_wakes_that_nobody_takes_do_not_pile_up(servers):
+    for _ in range(3):
+        Schedule(servers, TABLE).put_rows(dict.fromkeys(ROWS[:3], (10.0, 0.0)))
+        Schedule(servers, TABLE).touch_rows(ROWS[:3])
+    assert servers.llen("home:") == 4
+
+
 def test_a_command_follows_a_slot_that_has_moved(cluster, servers):
     part = TABLE.parts[0]
     slot, source = slot_of(part.keys.schedule), cluster.owner(part.keys.schedule)

@@ -17,15 +17,15 @@ from rowcache_tasks.celery import app
 from rowcache_tasks.errors import ArgumentError
 from rowcache_tasks.tasks.change import changing
 
+TABLES = {"inv": {"table": "inventory"}, "copied": {"table": "inventory", "replica": True}}
+
 
 @pytest.fixture(scope="module")
 def runtime(valkey, tmp_path_factory):
     folder = tmp_path_factory.mktemp("change")
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
-        in_process_worker(
-            monkeypatch, folder, valkey.url_for(9), database_url="sqlite://", tables={"inv": {"table": "inventory"}}
-        ) as runtime,
+        in_process_worker(monkeypatch, folder, valkey.url_for(9), database_url="sqlite://", tables=TABLES) as runtime,
     ):
         yield runtime
 
@@ -128,3 +128,22 @@ def test_rows_named_by_keys_of_any_type_are_scheduled_touched_and_dropped(runtim
     for wrong in ("42", b"42", key):
         with pytest.raises(ArgumentError, match="is one key"):
             tasks.refresh_now("inv", wrong)
+
+
+def test_position_that_a_change_needs_is_noted_with_it(runtime, client):
+    assert tasks.schedule_row("copied", 1, 60, position="0/A0")["applied"] == 1
+    assert client.zscore("position:copied", "1") > 0
+    tasks.refresh_now("copied", [1, 2], position="0/B0")
+    first, second = client.zmscore("position:copied", ["1", "2"])
+    assert first == second
+    tasks.schedule_rows("copied", {3: 60}, position="0/B0")
+    assert client.zscore("position:copied", "3") == first
+
+
+def test_stamp_of_the_caller_is_kept_and_an_unknown_query_is_refused_there(runtime, valkey):
+    with Connection(valkey.broker_url(8)) as broker:
+        tasks.pause_table.apply_async(("inv",), {"stamp": "123.5"}, connection=broker, serializer="json")
+        message = broker.default_channel.basic_get("rowcache.schedule", no_ack=True)
+    assert message.decode()[1] == {"stamp": "123.5"}
+    with pytest.raises(ArgumentError, match="query 'hot' is not in rowcache_tables"):
+        tasks.schedule_query.delay("inv", "hot", 60)

@@ -22,7 +22,10 @@ def runtime(valkey, client, tmp_path, monkeypatch):
     database.executemany("INSERT INTO inventory VALUES (?)", [[n] for n in range(4)])
     database.commit()
     database.close()
-    url, tables = f"sqlite:///{tmp_path}/shop.db", {"inv": {"table": "inventory"}}
+    url, tables = (
+        f"sqlite:///{tmp_path}/shop.db",
+        {"inv": {"table": "inventory"}, "p": {"table": "inventory", "partitions": 2}},
+    )
     with in_process_worker(monkeypatch, tmp_path, valkey.url_for(9), database_url=url, tables=tables) as runtime:
         yield runtime
 
@@ -48,6 +51,28 @@ def test_all_claims_of_a_message_are_refreshed_and_started(claims, client):
     assert counts_of(run(claims)) == {"refreshed": 4}
     assert client.zcard("queue:") == 0
     assert [client.get(f"inv:{n}") for n in range(4)] == [b'{"id":%d}' % n for n in range(4)]
+
+
+def test_newest_batch_that_was_started_is_noted_for_each_part_of_a_table(runtime, client):
+    schedule = runtime.schedule("p")
+    schedule.put_rows(dict.fromkeys("0123", (100, 0)))
+    claims = [part.claim_rows(10, 30)[0] for part in schedule.parts.values()]
+    row_ids, fields = to_messages(claims)
+    assert counts_of(tasks.refresh_row("p", row_ids, **fields)) == {"refreshed": 4}
+    started = [client.hget(part.table.keys.state, "started") for part in schedule.parts.values()]
+    assert started == [claim.claimed_at.encode() for claim in claims]
+
+
+def test_batch_whose_rows_failed_says_nothing_about_the_time_that_rows_take(runtime, monkeypatch):
+    """A database that is down refuses in no time."""
+    noted = []
+    monkeypatch.setattr("rowcache_tasks.tasks.refresh.note_message", lambda *facts: noted.append(facts[:2]))
+    schedule = runtime.schedule("inv")
+    for row_ids in (["abc", "abd", "1"], ["1", "2", "abc"]):
+        schedule.drop_rows(["1", "2", "abc", "abd"])
+        schedule.put_rows(dict.fromkeys(row_ids, (100, 0)))
+        run([schedule.claim_rows(10, 30)[0]])
+    assert noted == [("", 3)]
 
 
 def test_batch_of_a_deployment_with_another_redis_is_named(claims, client, caplog, monkeypatch):

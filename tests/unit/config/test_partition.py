@@ -117,3 +117,5 @@ def test_no_two_tables_have_a_part_on_the_same_keys():
 
 def test_the_cap_of_a_table_is_divided_among_its_parts():
     assert [part.max_rate for part in Table("inv", "inventory", partitions=4, max_rate=100.0).parts] == [25.0] * 4
+    growing = Table("inv", "inventory", partitions=4, growing_from=2, max_rate=100.0)
+    assert [part.max_rate for part in growing.parts] == [12.5] * 4 + [25.0] * 2

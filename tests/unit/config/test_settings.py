@@ -30,6 +30,7 @@ def test_every_setting_is_read():
             "rowcache_alive_file": "/tmp/alive",
             "rowcache_log_format": "json",
             "rowcache_deployment": "eu",
+            "rowcache_replicas": 2,
             "rowcache_tables": {
                 "users": {
                     "table": "app.users",
@@ -48,7 +49,11 @@ def test_every_setting_is_read():
         redis_url="redis://localhost/0",
         database_url="sqlite://",
         tables={
-            "users": Table("users", "app.users", "users", ("user_id",), ("user_id", "name"), 60.0, 2, deployment="eu")
+            "users": Table(
+                *("users", "app.users", "users", ("user_id",), ("user_id", "name"), 60.0, 2),
+                deployment="eu",
+                replicas=2,
+            )
         },
         batch_size=7,
         lease_s=12.0,
@@ -58,6 +63,7 @@ def test_every_setting_is_read():
         start_timeout_s=1.0,
         alive_file="/tmp/alive",
         log_format="json",
+        replicas=2,
         deployment="eu",
     )
 
