@@ -141,6 +141,8 @@ def remove_keys(url: str) -> None:
         return
     with connect(url, "test") as client:
         found: list[Any] = [settings.names.queue, settings.names.beat, settings.names.processes]
+        # Changes are noted by table, whether it has partitions or not.
+        found += [Keys.of(table.namespace).notes for table in settings.tables.values()]
         for keys in (part.keys for table in settings.tables.values() for part in table.parts):
             found += astuple(keys)
             for prefix in (keys.value_prefix, f"{Keys.fill_prefix}{keys.value_prefix}"):

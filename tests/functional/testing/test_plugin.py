@@ -71,6 +71,16 @@ def test_cache_works_in_a_database_of_the_user_with_xdist_and_leaves_it_empty(sh
     assert databases[0].keys() == []
 
 
+@pytest.mark.usefixtures("database_url")
+def test_tests_of_a_table_with_partitions_leave_the_database_empty(project, databases):
+    project.makepyfile(celeryconfig=SETTINGS + "\nrowcache_tables['inv']['partitions'] = 4\n")
+    project.makepyfile(
+        "from rowcache_tasks.tasks import schedule_row\ndef test_row(rowcache): schedule_row.delay('inv', 1, 10)"
+    )
+    assert project.runpytest_subprocess(*OPTIONS).parseoutcomes() == {"passed": 1}
+    assert databases[0].keys() == []
+
+
 def test_worker_of_xdist_has_a_database_of_its_own(monkeypatch):
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw2")
     server = choose_server("redis://localhost/4?protocol=3&db=9")
