@@ -85,7 +85,8 @@ class SentBatches:
         (replies, sent_at, claims), self._started = self._started, ([], 0.0, ())
         for reply in replies:
             if isinstance(reply, Exception):
-                logger.warning("the start of a batch could not be noted in %s: %s", self._key, reply)
+                text = "the start of a batch could not be noted in %s: %s"
+                warn_once(logger, f"unnoted {self._key}", text, self._key, reply)
                 return
         if replies:
             seconds, microseconds = replies[0]

@@ -43,6 +43,7 @@ class Overview:
     away: Mapping[str, str] = field(default_factory=dict)
     """Of several servers, each that does not answer -> the reason; the figures are those of the others."""
     notes_away: str = ""  # of several servers, why that of the notes of processes does not answer; empty: it does
+    foreign: Sequence[str] = ()  # keys of the deployment that Redis does not read, as those of another program's type
     frozen: Sequence[str] = ()  # connections of processes that have not noted themselves for a minute, by name
     connections: Collection[int] | None = None  # ids of all connections; None: not known
     queues: Mapping[str, QueueState] | None = None  # state of both queues; None: not known, or not asked
@@ -81,7 +82,7 @@ class Overview:
         """Return why nothing of a table is refreshed, by its processes and the broker; "" if there is no reason."""
         if self.broker_error:
             return one_line(self.broker_error, 200)
-        if self.notes_away:
+        if self.notes_away or self.names.processes in self.foreign:
             return ""
         if not any(table in process.tables and self._is_there(process) for process in self.alive(DISPATCHER)):
             return "no dispatcher is alive"
@@ -149,12 +150,13 @@ def read_overview(
     pipeline.zrange(names.queue, 0, 0, withscores=True)
     if broker:  # as an operator, who may ask
         pipeline.info("memory")
-    # A key of another type, made by another program, is an empty one here.
     times, noted, first, *memory = pipeline.execute(raise_on_error=False)
     seconds, microseconds = client.time() if isinstance(times, NodeAwayError) else times  # asked of the server of notes
     now = int(seconds) + int(microseconds) / 1e6
     processes = parse_processes(now, noted if isinstance(noted, list) else [])
     clients = read_clients(client) if with_clients else None
+    asked = {names.processes: noted, names.queue: first}
+    foreign = [key for key, reply in asked.items() if isinstance(reply, redis.ResponseError)]
     claimed_at = parse_time(first[0][1]) if isinstance(first, list) and first else None
     queues = broker.read(*names.queues) if broker else None
     return Overview(
@@ -166,7 +168,8 @@ def read_overview(
         loads=read_loads(client, settings, processes),
         away=reading.away,
         notes_away=str(noted) if isinstance(noted, NodeAwayError) else "",
-        frozen=find_frozen(client, clients or [], settings.deployment, processes),
+        foreign=foreign,
+        frozen=[] if names.processes in foreign else find_frozen(client, clients or [], settings.deployment, processes),
         connections=None if clients is None else {int(entry["id"]) for entry in clients},
         queues=queues,
         broker_error=broker.error if broker else "",

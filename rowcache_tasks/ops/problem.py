@@ -34,12 +34,13 @@ def find_problems(found: Overview, max_overdue_s: float | None = None) -> Iterat
     yield from broker_problems(found)
     for name, reason in found.away.items():
         yield fail(f"{one_line(reason, 200)}: rows of {name} are not refreshed, all others are: start it")
+    yield from foreign_problems(found)
     if found.notes_away:
         yield fail(
             f"processes: {one_line(found.notes_away, 200)}: it has their notes, so it is not known which are alive: "
             "start it"
         )
-    else:
+    elif found.names.processes not in found.foreign:
         yield from dispatcher_problems(found)
         yield from worker_problems(found)
         yield from schedule_queue_problems(found)
@@ -87,6 +88,16 @@ def refusal_problems(found: Overview) -> Iterator[Finding]:
         yield fail(
             f"{', '.join(labels[:5])}: Redis refuses: {one_line(text, 300)}: allow it to this login "
             f"(deploy/users.sh), or look at the keys with {COMMAND} doctor"
+        )
+
+
+def foreign_problems(found: Overview) -> Iterator[Finding]:
+    """Yield the keys of the deployment that another program has made."""
+    for key in found.foreign:
+        effect = "which processes are alive" if key == found.names.processes else "how many batches wait"
+        yield fail(
+            f"key {key!r} cannot be read, so it is not known {effect}: another program writes there: remove it (RENAME "
+            "keeps what is in it), or allow it to this login (deploy/users.sh)"
         )
 
 

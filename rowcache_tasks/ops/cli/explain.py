@@ -1,10 +1,12 @@
 """Command explain: the reason for the state of a row, and every fact known about it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import click
 import msgspec
+import redis
 
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ConfigError, SourceError
@@ -171,8 +173,9 @@ def read_explanation(access: Access, table: Table, row_id: str) -> Explanation:
     is_waiting = False
     if row.due is not None and not (notes.claim and notes.claim.worker):
         claimed_at = notes.claim.at if notes.claim else row.due - access.settings.lease_s
-        waiting: Any = access.client.zcount(part.keys.queue, claimed_at - SAME_S, claimed_at + SAME_S)
-        is_waiting = waiting > 0
+        with suppress(redis.ResponseError):  # a key of another type, made by another program
+            waiting: Any = access.client.zcount(part.keys.queue, claimed_at - SAME_S, claimed_at + SAME_S)
+            is_waiting = waiting > 0
     overview = read_overview(access.client, access.settings, access.broker, with_clients=False)
     access.statement_timeout_s = min(ASK_S, access.statement_timeout_s)
     answer, error, mistake = ask_database(access, table, row)

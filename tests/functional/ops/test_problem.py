@@ -241,6 +241,24 @@ def test_processes_that_redis_refuses(commands, client, schedule):
     assert commands.run("explain", "inv", "1").stdout.startswith(f"row 1 of inv: refused: {line}\n")
 
 
+@pytest.mark.parametrize(
+    ("key", "unknown"), [("processes:", "which processes are alive"), ("queue:", "how many batches wait")]
+)
+def test_key_of_all_tables_that_another_program_has_made(commands, client, schedule, key, unknown):
+    schedule.put_rows({"1": (5, 0)})
+    note_both(client)
+    schedule.claim_rows(1, 30)
+    client.delete(key)
+    client.set(key, "hostile")
+    status, (line,) = commands.health()
+    assert status == 1
+    assert line == (
+        f"key '{key}' cannot be read, so it is not known {unknown}: another program writes there: "
+        "remove it (RENAME keeps what is in it), or allow it to this login (deploy/users.sh)"
+    )
+    assert commands.run("explain", "inv", "1").exit_code == 0
+
+
 def test_broker_that_is_away(commands, client):
     note_both(client)
     commands.app = Celery("rowcache_tasks", broker="redis://:secret@127.0.0.1:1/0", set_as_current=False)
