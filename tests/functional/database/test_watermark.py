@@ -163,6 +163,7 @@ def test_row_that_changes_during_a_long_pass_overtakes_it(db, small_pages, clock
     assert next(pages) == ["1", "199", "198", "197", "196"]
     db.run("INSERT INTO stock VALUES (2, 6), (3, 7)")
     assert next(pages) == ["103", "104", "105"]
+    watermark._next_newest = 0  # a look is followed by a pause as long as it took
     assert next(pages) == ["3", "2"]
     rest = list(pages)
     assert sorted(chain.from_iterable(rest)) == sorted(map(str, [1, 2, 3, *range(106, 200)]))
