@@ -62,10 +62,10 @@ def test_doctor_names_a_delivery_limit(on_rabbitmq, cluster):
 
     on_rabbitmq.start_worker()
     wait_until(lambda: "ready." in on_rabbitmq.log("worker"), "the queues are declared")
-    (unknown,) = limits()
+    (unknown,) = wait_until(limits, "the broker answers in time")
     assert unknown.startswith("warn  broker: delivery-limit of rowcache.schedule is not known: the management API of ")
     cluster.enable(0, "rabbitmq_management")
-    (silent,) = limits()
+    (silent,) = wait_until(limits, "the broker answers in time")
     reason = "no statistics of rabbit1@localhost: rabbitmq-plugins enable rabbitmq_management_agent there"
     assert f"is not known: the management API of RabbitMQ has {reason}" in silent
     cluster.enable(1, "rabbitmq_management_agent")
