@@ -88,7 +88,7 @@ def refresh_sent(table: str, sent: Sequence[Claim]) -> dict[str, Any]:
     except redis.ResponseError as error:
         name, reason = show_text(str(table)), one_line(str(error))
         warn_once(logger, f"refused {name}", "refused: rows of %s wait for their lease: Redis says: %s", name, reason)
-        note_refusal(reason)
+        note_refusal(str(table), reason)
         raise
 
 

@@ -4,6 +4,7 @@ import logging
 import mmap
 import struct
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,9 @@ from rowcache_tasks.worker.warning import warn_once
 logger = logging.getLogger(__name__)
 
 NOTED_S = 60.0  # a refusal counts for so long
-NOTE = struct.Struct("d400s")
+NOTE = struct.Struct("dI400s")
 _noted = mmap.mmap(-1, NOTE.size)
-"""Time of the monotonic clock and text of the last refusal; the forked processes of a pool share it."""
+"""Time of the monotonic clock, hash of the table and text of the last refusal, for all processes of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +62,18 @@ def release_refused(
                 released.append(exchange.send([call.command for call in again]))
                 refused += len(row_ids)
         calls.replies[:] = [reply for reply in calls.replies if not is_refusal(reply)]
+    name = sent[0].part.table.name if sent else ""
     if not refused:
+        if any(calls.replies for calls in sent):
+            forget_refusal(name)
         return 0, 0
     exchange.read()
     back = sum_of(Released, (reply for replies in released for reply in replies)).released
-    name = sent[0].part.table.name
     warn_once(logger, f"refused {name}", "refused: %d rows of %s are tried again later: %s", refused, name, reason)
     if reasons is not None:
         reasons.append(reason)
     if back < refused:  # a script that fails half-way may have ended the lease: no record has the reason
-        note_refusal(reason)
+        note_refusal(name, reason)
     return refused, back
 
 
@@ -79,13 +82,26 @@ def is_refusal(reply: Any) -> bool:
     return isinstance(reply, redis.ResponseError) and not is_moving(reply)
 
 
-def note_refusal(reason: str) -> None:
-    """Note why Redis refuses this worker, for the note of the worker."""
-    NOTE.pack_into(_noted, 0, time.monotonic(), reason.encode("utf-8", "replace")[:400])
+def note_refusal(table: str, reason: str) -> None:
+    """Note why Redis refuses this worker the rows of a table, for the note of the worker."""
+    NOTE.pack_into(
+        _noted,
+        0,
+        time.monotonic(),
+        zlib.crc32(table.encode("utf-8", "replace")),
+        reason.encode("utf-8", "replace")[:400],
+    )
+
+
+def forget_refusal(table: str) -> None:
+    """Forget the refusal of rows of a table, since Redis takes them."""
+    at, noted, _ = NOTE.unpack_from(_noted)
+    if at and noted == zlib.crc32(table.encode("utf-8", "replace")):
+        NOTE.pack_into(_noted, 0, 0.0, 0, b"")
 
 
 def read_refusal() -> str:
     """Return why Redis has refused this worker lately; "": it has not."""
-    at, reason = NOTE.unpack_from(_noted)
+    at, _, reason = NOTE.unpack_from(_noted)
     is_new = at and time.monotonic() - at < NOTED_S
     return reason.rstrip(b"\0").decode("utf-8", "replace") if is_new else ""

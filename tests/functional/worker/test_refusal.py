@@ -33,7 +33,7 @@ def source(sqlite):
 def narrow(client, valkey, monkeypatch):
     """Schedule of a login that may use all commands but some, on some keys."""
     monkeypatch.setattr(warning, "INTERVAL_S", 0)
-    refusal.NOTE.pack_into(refusal._noted, 0, 0.0, b"")
+    refusal.NOTE.pack_into(refusal._noted, 0, 0.0, 0, b"")
     opened = []
 
     def narrow(*keys, without=()):
@@ -85,6 +85,10 @@ def test_script_that_is_refused_half_way_is_noted_for_the_worker(schedule, sourc
     counts = refresh_claim(narrow(*KEYS, *NOTES, "inv:*", without=["hdel"]), source, sent, Backoff())
     assert (counts["refreshed"], counts["failed"], counts["superseded"]) == (0, 0, 1)
     assert refusal.read_refusal().startswith("Redis refuses the commit: ")
+    refusal.forget_refusal("users")
+    assert refusal.read_refusal(), "only a commit of the same table shows that it is mended"
+    refresh_claim(schedule, source, claim(schedule, "2"), Backoff())
+    assert refusal.read_refusal() == ""
 
 
 @pytest.mark.parametrize("size", [1_100_000, 20_000_000])
