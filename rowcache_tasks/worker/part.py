@@ -10,7 +10,7 @@ from rowcache_tasks.schedule.cut import cut
 from rowcache_tasks.schedule.exchange import Exchange
 from rowcache_tasks.schedule.node import NodeAwayError, is_moving
 from rowcache_tasks.schedule.rows import Schedule
-from rowcache_tasks.worker.read_limit import Clock, ReadStart, settle_starts, start_read
+from rowcache_tasks.worker.read_limit import Clock, ReadStart, start_read
 from rowcache_tasks.worker.warning import warn_once
 
 logger = logging.getLogger(__name__)
@@ -66,11 +66,10 @@ def start_reads(
     return group, starts
 
 
-def settle_reads(
-    schedule: Schedule, claims: Sequence[Claim], starts: Sequence[ReadStart], exchange: Exchange
+def without_lost(
+    schedule: Schedule, claims: Sequence[Claim], starts: Sequence[ReadStart]
 ) -> tuple[list[Claim], list[ReadStart]]:
-    """Return the same as start_reads, after the SELECT: the times of the servers are known, and which ones are away."""
-    settle_starts(exchange, schedule.table, starts)
+    """Return the claims whose server has told the time, as start_reads does."""
     lost = [claim for claim, start in zip(claims, starts, strict=True) if start.asked is not None]
     if lost:
         key = part_of(schedule, lost[0]).table.keys.schedule

@@ -3,24 +3,22 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import chain
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import redis
 
-from rowcache_tasks.errors import RowCacheError
-from rowcache_tasks.errors.text import one_line, shorten, show_text
+from rowcache_tasks.errors.text import shorten
 from rowcache_tasks.schedule.claim import Claim, Committed, Missed, Released, sum_of
 from rowcache_tasks.schedule.exchange import Exchange
-from rowcache_tasks.schedule.position import ReadPosition
 from rowcache_tasks.schedule.row_state import Backoff
 from rowcache_tasks.schedule.rows import Schedule
 from rowcache_tasks.schedule.script import Command
 from rowcache_tasks.schedule.trace import span
-from rowcache_tasks.worker.part import group_claims, part_of, row_ids_of, settle_reads, settled, start_reads
+from rowcache_tasks.worker.part import group_claims, part_of, row_ids_of, settled
 from rowcache_tasks.worker.read_limit import Clock, ReadStart, end_read, learn_refusal
+from rowcache_tasks.worker.read_rows import mean_bytes, read_group
 from rowcache_tasks.worker.refusal import SentCalls, release_refused
 from rowcache_tasks.worker.replica import leave_early, note_lag
 from rowcache_tasks.worker.warning import warn_once
@@ -33,13 +31,9 @@ logger = logging.getLogger(__name__)
 UNKNOWN_PAUSE_S = 0.25  # longest pause of a row that met a worker without its table: another worker may have it
 RETRY_S = 0.5  # longest pause between two tries of a batch while Redis is away
 READ_BYTES = 8 * 1024 * 1024  # bytes of JSON of the rows of one SELECT, by the mean size of the rows read before
-mean_bytes: dict[str, float] = {}  # namespace of a table -> mean size of the JSON of its rows read last
 GUESSED_BYTES = 4096.0
 commit_s: dict[str, float] = {}
 """Namespace of a table -> time from the last commit to its reply; half of it is the way of the next one."""
-FULL_SHARE = 0.02
-"""Share of the rows of a table with versions that are read in full whatever their version, so that mistakes heal."""
-MAX_HEAD = 160  # bytes of a value that are compared with a version. A row with a longer version is read in full.
 MAX_UNKNOWN = 1000
 unknown_since: dict[str, float] = {}
 """Namespace of a table that this process does not have -> time of the monotonic clock."""
@@ -90,17 +84,11 @@ def refresh_claims(
     learn_refusal(exchange, part_of(schedule, claims[0]).table)
     row_bytes = mean_bytes.get(schedule.table.namespace, GUESSED_BYTES)
     for some in group_claims(claims, max(1, int(READ_BYTES / row_bytes))):
-        group, starts = start_reads(schedule, some, exchange, clock)
-        if not group:
-            continue
-        began = time.monotonic()
-        with span("select", table=schedule.table.name):
-            rows = read_rows(schedule, source, group, backoff, exchange)
+        began, group, starts, rows = read_group(schedule, source, some, backoff, exchange, clock)
+        is_whole = len(group) == len(some) == 1 and not rows.positions
         if rows.positions:
             read, group = len(row_ids_of(group)), leave_early(schedule, group, rows.errors, rows.positions, exchange)
             early += read - len(row_ids_of(group))
-        is_whole = len(group) == 1 and not rows.positions
-        group, starts = settle_reads(schedule, group, starts, exchange)
         if not group:
             continue
         start, row_ids = starts[0], row_ids_of(group)
@@ -141,94 +129,6 @@ def refresh_claims(
         "missing": absent.missing,
         "failed": back.released + returned,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class ReadRows:
-    """Rows as they were read. Each row id is in exactly one of the three."""
-
-    values: Mapping[str, bytes]
-    missing: Sequence[str]
-    errors: Mapping[str, str]
-    backoff: Backoff  # of the rows in `errors`
-    positions: Sequence[ReadPosition] = ()  # where they were read, of a table with "replica"
-
-    def of(self, claim: Claim, *, is_whole: bool) -> tuple[Mapping[str, bytes], Sequence[str], Mapping[str, str]]:
-        """Return the part of one claim."""
-        if is_whole:
-            return self.values, self.missing, self.errors
-        ids, absent = claim.row_ids, set(self.missing)
-        values = {row_id: self.values[row_id] for row_id in ids if row_id in self.values}
-        errors = {row_id: self.errors[row_id] for row_id in ids if row_id in self.errors}
-        return values, [row_id for row_id in ids if row_id in absent], errors
-
-
-def read_rows(
-    schedule: Schedule, source: "Source", claims: Sequence[Claim], backoff: Backoff, exchange: Exchange
-) -> ReadRows:
-    """Read and encode the rows of claims with one SELECT; of a table with versions, after one of the versions.
-
-    When the rows cannot be read as a whole, no row is at fault: each is retried after one lease at most, and the reason
-    is logged once a minute for each table.
-    """
-    row_ids = row_ids_of(claims)
-    positions: list[ReadPosition] = []
-    try:
-        unchanged = find_unchanged(schedule, source, row_ids, backoff.lease_s, exchange, positions)
-        fetched = source.fetch([each for each in row_ids if each not in unchanged] if unchanged else row_ids, positions)
-        values, errors = fetched.encoder.encode_all(fetched.rows)
-    except (redis.ConnectionError, redis.TimeoutError):
-        raise
-    except Exception as error:  # noqa: BLE001 whatever it is, the rows must not wait for their lease
-        reason, name = one_line(f"{type(error).__name__}: {error}", 500), schedule.table.name
-        text = "%d rows of %s are tried again later: %s"
-        is_foreseen = isinstance(error, RowCacheError)
-        warn_once(logger, name, text, len(row_ids), name, reason, exc_info=not is_foreseen)
-        outage = replace(backoff, max_s=min(backoff.max_s, max(backoff.lease_s, backoff.base_s)))
-        return ReadRows({}, [], dict.fromkeys(row_ids, reason), outage)
-    if failed := errors | fetched.errors:
-        row_id, reason = next(iter(failed.items()))
-        text = "rows_failed: %d of %d rows of %s, among them %s: %s"
-        name = schedule.table.name
-        warn_once(logger, f"rows {name}", text, len(failed), len(row_ids), name, show_text(row_id), one_line(reason))
-    if values:
-        mean_bytes[schedule.table.namespace] = max(1.0, sum(map(len, values.values())) / len(values))
-    return ReadRows(values | unchanged, fetched.missing, failed, backoff, positions)
-
-
-def find_unchanged(
-    schedule: Schedule,
-    source: "Source",
-    row_ids: Sequence[str],
-    lease_s: float,
-    exchange: Exchange,
-    positions: list[ReadPosition],
-) -> dict[str, bytes]:
-    """Return the rows whose cached value has the version that the database has: row id -> beginning of the value.
-
-    Both are read after the claim. The commit compares again: it is refused if the value is another one by then.
-    """
-    shape = source.shape() if schedule.table.version else ""
-    if not shape:
-        return {}
-    asked = [row_id for row_id in row_ids if random.random() >= FULL_SHARE]  # noqa: S311 nothing secret
-    facts = (shape, lease_s, MAX_HEAD)
-    looks = [
-        (some, exchange.send([call.command for call in schedule.parts[part.place].look_calls(some, *facts)]))
-        for part, some in schedule.table.divide(asked)
-    ]
-    versions = source.fetch_versions(asked, positions)
-    exchange.read()
-    found: dict[str, bytes] = {}
-    for some, replies in looks:
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        cached = zip(some, chain(*replies), strict=bool(replies))
-        found |= {
-            row_id: versions[row_id] for row_id, head in cached if head and head.startswith(versions.get(row_id, b","))
-        }
-    return found
 
 
 def release_unknown(schedule: Schedule, claim: Claim, hostname: str) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """The use case "refresh a claimed batch", on a real SQLite file and a real Valkey."""
 
 import json
+import os
+import signal
 import sqlite3
 import time
 from functools import partial
@@ -270,14 +272,40 @@ def test_slow_select_is_accepted_by_processes_that_are_replaced_after_each(sched
         assert refresh_claim(schedule, source, schedule.claim_rows(1, 30)[0], BACKOFF)["superseded"] == 1
 
 
-def test_read_that_began_before_a_late_answer_of_redis_is_as_old_as_it_is(schedule, source, client, monkeypatch):
+def test_read_that_redis_answers_late_began_no_later_than_it_was_asked(schedule, valkey, monkeypatch):
+    monkeypatch.setattr(read_limit, "read_s", {"": 0.0})
+    inv = Table("inv", "inventory")
+    sent = claim(schedule, ["1"])
+    with schedule.exchange() as exchange:
+        os.kill(valkey.pid, signal.SIGSTOP)
+        try:
+            start = read_limit.start_read(exchange, inv, [sent], None, "schedule:")
+            asked_at = time.time()
+            time.sleep(0.1)  # a SELECT takes time
+        finally:
+            os.kill(valkey.pid, signal.SIGCONT)
+        is_known = read_limit.settle_starts(exchange, inv, [start])
+    assert start.at <= asked_at
+    assert is_known or start.asked, "unless the machine is slow"
+
+
+def test_rows_are_read_again_when_it_is_not_known_how_old_they_are(schedule, source, database, client, monkeypatch):
     monkeypatch.setattr(table, "AGE_ERROR_S", 0.2)
     monkeypatch.setattr(read_limit, "read_s", {"": 0.0})
-    refresh_claim(schedule, source, claim(schedule, ["1"]), BACKOFF)
-    schedule.touch_rows(["1"])
-    late = schedule.claim_rows(1, 30)[0]
-    client.client_pause(500)
-    assert refresh_claim(schedule, source, late, BACKOFF)["superseded"] == 1
+    source.load()
+    fetch, seen = source.fetch, []
+
+    def fetch_slowly_once(row_ids, positions=None):
+        seen.append(fetch(row_ids))
+        if len(seen) == 1:
+            time.sleep(0.15)  # a SELECT takes time
+            database.execute("UPDATE inventory SET price = 7")
+        return seen[-1]
+
+    source.fetch = fetch_slowly_once
+    counts = refresh_claim(schedule, source, claim(schedule, ["1"]), BACKOFF)
+    assert (len(seen), counts["refreshed"] + counts["superseded"]) == (2, 1)
+    assert counts["superseded"] or json.loads(client.get("inv:1"))["price"] == 7, "unless the machine is slow"
 
 
 def test_slow_commit_is_refused_and_then_accepted(schedule, source, client, monkeypatch):

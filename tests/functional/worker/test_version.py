@@ -8,7 +8,7 @@ import pytest
 from rowcache_tasks.config.settings import Table
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.schedule.rows import Backoff, Schedule
-from rowcache_tasks.worker import refresh
+from rowcache_tasks.worker import read_rows
 from rowcache_tasks.worker.refresh import refresh_claim
 
 DOC = (
@@ -20,7 +20,7 @@ DOC = (
 @pytest.fixture
 def doc(db, client, monkeypatch):
     """Table with a version: `source`, `schedule`, and `refresh(row ids…)`, which claims and refreshes."""
-    monkeypatch.setattr(refresh, "FULL_SHARE", 0)
+    monkeypatch.setattr(read_rows, "FULL_SHARE", 0)
     db.run(*DOC)
     table = Table("inv", "doc", version="at")
     source, schedule = db.source("doc", version="at"), Schedule(client, table)
@@ -69,7 +69,7 @@ def test_some_rows_are_read_in_full_whatever_their_version(doc, db, monkeypatch)
     doc.refresh("1,a")
     doc.age()
     db.run("UPDATE doc SET body = 'second'")
-    monkeypatch.setattr(refresh, "FULL_SHARE", 1)
+    monkeypatch.setattr(read_rows, "FULL_SHARE", 1)
     assert doc.refresh("1,a") == {"refreshed": 1}
 
 
