@@ -4,7 +4,12 @@ Every celery command of every application imports this module, so it imports onl
 Celery imports too. The module of a command is imported when the command is used.
 """
 
+import errno
+import os
+import sys
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
 from click_didyoumean import DYMGroup  # type: ignore[import-untyped]
@@ -35,6 +40,16 @@ class LazyGroup(DYMGroup):  # type: ignore[misc]  # no types
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the help."""
         return list(COMMANDS)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. A stdout on a full disk is one line of error; one that is closed is not needed."""
+        sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EBADF, errno.EIO}:
+                raise
+            raise click.ClickException(f"the output cannot be written: {error.strerror}") from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""

@@ -181,6 +181,17 @@ def test_pipe_that_closes_early_and_ascii_are_no_traceback(shop, schedule):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("arguments", ["rows inv --limit 0", "status", "status --json", "plan --help"])
+@pytest.mark.parametrize("target", ["> /dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_one_line(shop, schedule, arguments, target):
+    schedule.put_rows({f"{n}": (100, 0) for n in range(5000)})
+    command = f"exec {shlex.join([*CELERY, 'rowcache'])} {arguments} {target}"
+    done = subprocess.run(["sh", "-c", command], env=os.environ | shop, check=False, capture_output=True, text=True)
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
+    if target == "> /dev/full":
+        assert (done.returncode, done.stderr) == (1, "Error: the output cannot be written: No space left on device\n")
+
+
 def test_long_output_goes_through_the_pager_of_a_terminal(shop, schedule):
     schedule.put_rows({f"row {n}": (100, 0) for n in range(100)})
     ours, theirs = pty.openpty()
