@@ -7,6 +7,7 @@ Celery imports too. The module of a command is imported when the command is used
 import errno
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ class LazyGroup(DYMGroup):  # type: ignore[misc]  # no types
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EBADF, errno.EIO}:
                 raise
+            with suppress(OSError, ValueError):  # what is still in its buffer would fail once more at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.ClickException(f"the output cannot be written: {error.strerror}") from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
