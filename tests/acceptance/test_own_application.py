@@ -12,6 +12,7 @@ pytestmark = pytest.mark.acceptance
 
 PROJECT = """
 import os
+import threading
 from celery import Celery
 from kombu import Queue
 from rowcache_tasks import install
@@ -32,6 +33,10 @@ app.conf.update(
     beat_schedule_filename=os.environ["SHOP_FOLDER"] + "/beat",
 )
 install(app)
+
+class Lock:
+    def __reduce__(self):
+        return threading.Lock, ()
 
 @app.task(name="shop.note")
 def note(words):
@@ -101,22 +106,19 @@ def test_worker_beat_and_commands_of_a_project_of_its_own(deployment, project):
     assert "Traceback" not in logs
 
 
-DEEP = """
-deep = []
-for _ in range(700):
-    deep = [deep]
+LOCKS = """
 for _ in range(3):
-    note.apply_async([deep], serializer="json", argsrepr="deep")
+    note.apply_async([Lock()], argsrepr="a lock")
 note.delay({"good"})
 """
 
 
 def test_message_that_the_pool_cannot_take_costs_no_process_of_it(deployment, project):
-    """Messages of the user may be nested deeper than those of the package."""
+    """A lock cannot be pickled once more, for the process of the pool."""
     project.start("mail", "worker", "-l", "info", "-Q", "mail", "-n", "mail@%h", "-c", "1")
-    project.call(DEEP)
+    project.call(LOCKS)
     wait_until(lambda: "good" in project.notes(), "the next task runs")
-    assert deployment.log("mail").count("message_refused: the pool cannot take it: RecursionError") == 3
+    assert deployment.log("mail").count("message_refused: the pool cannot take it: TypeError: cannot pickle") == 3
 
 
 def test_dispatcher_beside_a_beat_with_another_scheduler(deployment, project):

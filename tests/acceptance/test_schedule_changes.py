@@ -40,10 +40,12 @@ def test_changes_are_kept_while_the_cache_is_away_and_the_log_has_a_line_for_its
         wait_until(lambda: deployment.client.zmscore("delay:", ["1", "2"]) == [10, 10], "the changes are applied")
         wait_until(lambda: "changes_resumed" in deployment.log("worker"), "the worker says so")
         lines = [json.loads(line) for line in deployment.log("worker").splitlines() if line.startswith("{")]
-        begin, end = (line for line in lines if line["logger"] == "rowcache_tasks.celery.outage")
+        outage = [line for line in lines if line["logger"] == "rowcache_tasks.celery.outage"]
+        begin, end = outage[0], outage[-1]
         assert begin["message"].startswith("changes_wait: Redis does not take schedule changes, each is tried again ")
         assert end["changes"] in {1, 2}, "the second may have been sent when Redis was back"
-        assert [line for line in lines if line["level"] != "INFO"] == [begin, end], "and no other one"
+        assert len(outage) <= 4, "of two processes at the same moment, each may log its own"
+        assert [line for line in lines if line["level"] != "INFO"] == outage, "and no other one"
         assert "exc_info" not in deployment.log("worker")
         assert not [line for line in lines if {"args", "kwargs", "traceback"} & line.get("data", {}).keys()]
 
