@@ -69,6 +69,7 @@ class Watermark(Source):
         value, marks = None, set[int]()
         self._newest, self._next_newest = None, time.monotonic() + NEWEST_S
         while True:
+            now = self._clock()  # a pass may take much longer than the margin
             rows = self._read(lambda table, after=after: self._select(table, after, PAGE))  # type: ignore[misc]
             fresh = []
             for row_id, position in rows:

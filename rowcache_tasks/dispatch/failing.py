@@ -16,19 +16,26 @@ class Failing:
     def __init__(self, count: int) -> None:
         self._count = count
         self._labels: set[str] = set()
-        self.refusal = ""  # why Redis refuses what the last pass has sent; "": it does not
+        self._refusals: dict[str, str] = {}  # label, or "" for a whole pass -> why Redis refuses what was sent
+
+    @property
+    def refusal(self) -> str:
+        """Why Redis refuses what the last pass has sent; "": it does not."""
+        return next(iter(self._refusals.values()), "")
 
     def keep(self, labels: Iterable[str]) -> None:
         """Forget all others: they have nothing due."""
         self._labels.intersection_update(labels)
-        if not self._labels:
-            self.refusal = ""
+        self._refusals = {label: text for label, text in self._refusals.items() if label in self._labels}
 
     def note(self, errors: Mapping[str, Exception], working: Iterable[str]) -> None:
         """Note the errors of a pass. Raises one if all fail, logs the new ones otherwise."""
         self._labels.difference_update(working)
-        for error in errors.values():
-            self.note_refusal(error)
+        self._refusals = {
+            label: text for label, text in self._refusals.items() if label in self._labels - errors.keys()
+        }
+        for label, error in errors.items():
+            self.note_refusal(error, label)
         if errors and len(self._labels | errors.keys()) == self._count:
             raise next(iter(errors.values()))
         reasons: dict[str, list[str]] = {}
@@ -40,7 +47,7 @@ class Failing:
             logger.warning("dispatch_failed for %s, trying again: %s", names, reason)
         self._labels |= errors.keys()
 
-    def note_refusal(self, error: Exception) -> None:
+    def note_refusal(self, error: Exception, label: str = "") -> None:
         """Note why Redis refuses what a pass has sent; not an error of another kind."""
         if isinstance(error, redis.ResponseError):
-            self.refusal = str(error)
+            self._refusals[label] = str(error)

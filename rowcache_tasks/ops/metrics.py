@@ -153,14 +153,20 @@ def state_of_tables(found: Overview) -> Gauges:
 
 
 def processes(found: Overview) -> Gauges:
-    """Yield the number of living processes, those that have each table, and those that hang."""
+    """Yield the number of living processes, those that have each table, and those that hang; absent: not known."""
+    is_known = found.knows_processes
     for kind in (DISPATCHER, WORKER):
         alive = found.alive(kind)
-        yield f"{kind}s", f"{kind.title()}s that are alive.", "", {"": len(alive)}
-        having = {table: sum(table in process.tables for process in alive) for table in found.tables}
+        yield f"{kind}s", f"{kind.title()}s that are alive.", "", {"": len(alive) if is_known else None}
+        having = {table: sum(table in process.tables for process in alive) for table in found.tables if is_known}
         yield f"table_{kind}s", "Those that have the table.", "table", having
     silent = sum(process.is_silent for process in found.processes) + len(found.frozen)
-    yield "silent_processes", "Dispatchers and workers that hang or were killed.", "", {"": silent}
+    yield (
+        "silent_processes",
+        "Dispatchers and workers that hang or were killed.",
+        "",
+        {"": silent if is_known else None},
+    )
     running = [process.running_s for process in found.alive(WORKER) if process.running_s is not None]
     text = "Time for which the longest batch runs; absent when none runs."
     yield "running_batch_seconds", text, "", {"": max(running, default=None)}

@@ -82,13 +82,18 @@ class Overview:
         """Return why nothing of a table is refreshed, by its processes and the broker; "" if there is no reason."""
         if self.broker_error:
             return one_line(self.broker_error, 200)
-        if self.notes_away or self.names.processes in self.foreign:
+        if not self.knows_processes:
             return ""
         if not any(table in process.tables and self._is_there(process) for process in self.alive(DISPATCHER)):
             return "no dispatcher is alive"
         if not self.consumers(self.names.refresh_queue) or not any(map(self._is_there, self.alive(WORKER))):
             return "no worker is alive"
         return ""
+
+    @property
+    def knows_processes(self) -> bool:
+        """Whether the notes of processes could be read: without them, none is known to be alive or dead."""
+        return not self.notes_away and self.names.processes not in self.foreign
 
     def _is_there(self, process: Process) -> bool:
         """Whether a process notes itself in time, and the connection of its note is open, as it is until a kill."""
@@ -169,7 +174,7 @@ def read_overview(
         away=reading.away,
         notes_away=str(noted) if isinstance(noted, NodeAwayError) else "",
         foreign=foreign,
-        frozen=[] if names.processes in foreign else find_frozen(client, clients or [], settings.deployment, processes),
+        frozen=find_frozen(client, clients or [], settings.deployment, processes) if isinstance(noted, list) else [],
         connections=None if clients is None else {int(entry["id"]) for entry in clients},
         queues=queues,
         broker_error=broker.error if broker else "",

@@ -111,6 +111,8 @@ def dispatcher_problems(found: Overview) -> Iterator[Finding]:
     """Yield the lack of a dispatcher, of all or of one table."""
     alive = found.alive(DISPATCHER)
     needed = [name for name, table in found.tables.items() if table.scheduled]
+    if not found.knows_processes:
+        return
     if not alive:
         level = fail if needed else warn
         is_other = found.beat_scheduler and not found.beat_scheduler.startswith(OURS)
@@ -131,6 +133,8 @@ def worker_problems(found: Overview) -> Iterator[Finding]:
     alive = found.alive(WORKER)
     needed = [name for name, table in found.tables.items() if table.scheduled]
     queue = found.names.refresh_queue
+    if not found.knows_processes:
+        return
     if not found.consumers(queue):
         reason, remedy = lack_of_workers(found, queue)
         level = fail if needed or found.length(queue) else warn
@@ -153,7 +157,7 @@ def schedule_queue_problems(found: Overview) -> Iterator[Finding]:
     changes = show_count(waiting or 0, "schedule change")
     since = "" if oldest_s is None else f", the oldest for {show_duration(oldest_s)}"
     waits = "waits" if waiting == 1 else "wait"
-    if not found.consumers(queue):
+    if found.knows_processes and not found.consumers(queue):
         reason, remedy = lack_of_workers(found, queue)
         if waiting:
             yield fail(f"workers: {reason}, so {changes} {waits}{since}: {remedy}")

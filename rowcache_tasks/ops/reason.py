@@ -97,14 +97,15 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
         )
     if is_due and snapshot.paused_s is not None:
         yield Reason("paused", f"{snapshot.describe()}: {COMMAND} resume {table.name}")
-    if is_due and not any(table.name in dispatcher.tables for dispatcher in found.alive(DISPATCHER)):
+    is_dispatched = any(table.name in dispatcher.tables for dispatcher in found.alive(DISPATCHER))
+    if is_due and found.knows_processes and not is_dispatched:
         yield Reason("no_dispatcher", "; ".join(each.text for each in problem.dispatcher_problems(found)))
     if is_due or not is_failing:
         yield from reasons_of_idle(found, queue)
-    yield from (Reason("refused", each.text) for each in problem.refusal_problems(found))
     if row.failure is not None:
         times, error = show_count(row.failure.failures, "time"), one_line(row.failure.error)
         yield Reason("failing", f"failed {times} in a row: {error}: {next_try(row)}")
+    yield from (Reason("refused", each.text) for each in problem.refusal_problems(found))
     if is_due:
         yield reason_of_overdue(row, found, table, notes.last)
     if row.is_value_gone:
@@ -118,7 +119,7 @@ def reasons_of_late(row: RowState, found: Overview, table: Table, notes: Notes) 
 def reasons_of_idle(found: Overview, queue: str) -> Iterator[Reason]:
     """Yield the reasons why no worker takes batches."""
     yield from (Reason("broker_away", each.text) for each in problem.broker_problems(found))
-    if not found.consumers(queue):
+    if found.knows_processes and not found.consumers(queue):
         yield Reason("no_worker", next(problem.worker_problems(found)).text)
 
 

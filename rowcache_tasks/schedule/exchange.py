@@ -7,6 +7,7 @@ from typing import Any, Self
 import redis
 
 from rowcache_tasks.schedule.cut import CALL_BYTES
+from rowcache_tasks.schedule.role import NotPrimaryError
 from rowcache_tasks.schedule.script import Command, send_all, send_texts
 
 TOO_LARGE = (
@@ -142,7 +143,9 @@ def send_large(client: "redis.Redis", command: Command) -> Any:
     """Send a large command; return the reply. Raises the error of the connection if the server is away."""
     try:
         return send_all(client, [command])[0]
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+    except redis.ConnectionError as error:  # not a time-out: a slow server takes it
+        if isinstance(error, NotPrimaryError):
+            raise
         client.ping()
         return redis.ResponseError(TOO_LARGE.format(size_of(command), error))
 

@@ -207,4 +207,4 @@ class NotifyFollower:
         self._backlog.remove_newest()
         for row_ids in changes:
             self._touches[table].note(row_ids)
-        self._next_step = self._touches[table].flush() + time.monotonic()
+        self._next_step = self._touches[table].flush(is_burst=True) + time.monotonic()

@@ -43,7 +43,7 @@ class Pace:
             self._adapt(now)
         capacity = load.capacity
         rate = UNKNOWN if capacity is None else max(1.0, LEAST * capacity, SHARE * (capacity - load.demand))
-        self._rate = UNKNOWN if capacity is None else rate * self._part
+        self._rate = rate * self._part if is_burst and capacity is not None else rate
         self._at_once = min(AT_ONCE, self._at_once + rate * (now - self._counted_at))
         self._counted_at = now
         is_at_once = not is_burst and rows <= self._at_once

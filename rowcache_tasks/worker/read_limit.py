@@ -78,15 +78,15 @@ def settle_starts(exchange: Exchange, table: Table, starts: Sequence[ReadStart])
     """Read, after a SELECT of a table, the times that Redis was asked for before it. Raises the error of Redis.
 
     A reply may have been made at any time until now, so the SELECT may have begun earlier than it says, by the time
-    since the question at most. Return False when that is over half of the bound: the read is to be made again, and
-    begins with the question. A reply is still empty where the server is away.
+    since the question at most. Return False when that is over a third of the bound, which leaves too little for the
+    commit: the read is to be made again, and begins with the question. A reply is still empty where the server is away.
     """
     is_asked = any(start.asked is not None for start in starts)
     if is_asked:
         exchange.read()
     now = time.monotonic()
     read_s[table.namespace] = took_s = now - starts[0].monotonic
-    if is_asked and 2 * took_s > table.age_error_s:
+    if is_asked and 3 * took_s > table.age_error_s:
         return False
     for start in starts:
         if start.asked:

@@ -68,7 +68,7 @@ def release_refused(
             forget_refusal(name)
         return 0, 0
     exchange.read()
-    back = sum_of(Released, (reply for replies in released for reply in replies)).released
+    back = sum_of(Released, (reply for replies in released for reply in replies if not is_moving(reply))).released
     warn_once(logger, f"refused {name}", "refused: %d rows of %s are tried again later: %s", refused, name, reason)
     if reasons is not None:
         reasons.append(reason)

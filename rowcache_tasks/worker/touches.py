@@ -68,12 +68,12 @@ class Touches:
         """Count rows that are left to their interval."""
         self._left += rows
 
-    def flush(self) -> float:
+    def flush(self, *, is_burst: bool = False) -> float:
         """Make the rows due, those of a burst one batch after the other; return the seconds of rest after a burst.
 
-        Raises redis.RedisError, SourceError.
+        More than SCRIPT_BATCH rows are one in any case. Raises redis.RedisError, SourceError.
         """
-        began, is_burst = time.monotonic(), len(self._rows) > SCRIPT_BATCH
+        began, is_burst = time.monotonic(), is_burst or len(self._rows) > SCRIPT_BATCH
         while self._rows:
             some = list(islice(self._rows, STEP))
             if self._schedule.table.replica:

@@ -175,12 +175,16 @@ def test_processes_whose_notes_are_on_a_server_that_is_away_are_not_called_dead(
             noted = client.node_of(settings.names.processes).name
             (one if noted == one.url else two).stop()
             lines = [found.text for found in find_problems(read_overview(client, settings))]
-            assert [line for line in lines if "none is alive" in line] == []
+            assert [line for line in lines if "none is alive" in line or "restart it" in line] == []
             (unknown,) = [line for line in lines if line.startswith("processes: ")]
             assert unknown.startswith(f"processes: {noted} is away: ")
             assert unknown.endswith(": it has their notes, so it is not known which are alive: start it")
             assert Status(read_overview(client, settings), None, []).page()
-            assert scrape(settings, client)("rowcache_redis_faults") is not None
+            scraped = scrape(settings, client)
+            assert scraped("rowcache_redis_faults") is not None
+            assert [scraped(f"rowcache_{name}") for name in ("dispatchers", "workers", "silent_processes")] == [
+                None
+            ] * 3
 
 
 def test_server_of_old_keys_of_a_table_that_grows_may_be_away():

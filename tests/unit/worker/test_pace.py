@@ -97,3 +97,12 @@ def test_burst_begins_slowly_and_is_slower_while_rows_are_late(clock):
     clock.now += 60
     look()
     assert rates[-1] == pytest.approx(50)
+
+
+def test_changes_that_are_no_burst_wait_for_none_that_came_before_as_long_as_there_is_capacity(clock):
+    own = Pace(lambda: Load(demand=500, capacity=1000, busy=1), lambda: 0)
+    waits = []
+    for _ in range(300 * 60):
+        waits.append(wait_s(own, 1, is_burst=False))
+        clock.now += 1 / 300
+    assert max(waits) < 1, "200 a second are due at once, and 100 more soon"
