@@ -55,7 +55,7 @@ class Role:
         return time.monotonic() - self._seen_at > CHECK_S
 
     async def _ask_role(self) -> bool:
-        """Say HELLO, which not every server supports; return whether a primary answers."""
+        """Ask the server for its role; return whether it is a primary; one without HELLO counts as one."""
         connection: Any = super()
         await outcome_of(connection.send_command("HELLO", check_health=False))
         hello = None

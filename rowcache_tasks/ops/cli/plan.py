@@ -15,7 +15,8 @@ from rowcache_tasks.errors.text import align, shorten, show_duration, show_text
 from rowcache_tasks.ops.cli.access import FailedError, MistypedError, open_access
 from rowcache_tasks.ops.cli.command import command, json_option
 from rowcache_tasks.ops.overview import read_overview
-from rowcache_tasks.ops.plan import GET_US, LARGEST, MACHINE, MEASURED, SMALLEST, Group, Plan, sample_workload
+from rowcache_tasks.ops.plan import GET_US, LARGEST, MACHINE, MEASURED, SMALLEST, Group, Plan
+from rowcache_tasks.ops.sample import sample_workload
 
 HEADER = ("PART", "COUNT", "BUSY", "CORES", "SATURATES AT")
 WIDTHS = (22, 9, 8, 9, 16)
