@@ -169,6 +169,7 @@ def test_every_page_and_button_in_a_browser_in_light_and_dark_wide_and_narrow(de
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Resume").click()
     page.get_by_text(f"{BOLD}: not paused").wait_for()
+    wait_until(lambda: page.locator("#rowcache-badges").text_content() == "", "a table without a promise has no mark")
 
     colours = set()
     for theme in ("light", "dark"):

@@ -218,7 +218,7 @@
     if (promise && promise.state) found.push(badge(kinds[promise.state], promise.state));
     if (paused_at !== null) found.push(badge("warning", "paused"));
     if (table.stalled) found.push(badge("danger", "stalled"));
-    return found.length ? found.flatMap((element, index) => (index ? [" ", element] : [element])) : ["–"];
+    return found.flatMap((element, index) => (index ? [" ", element] : [element]));
   }
 
   const HEADERS = [
@@ -230,13 +230,13 @@
     const rows = Object.entries(status.tables).map(([name, table]) => {
       const button = make("button", "rc-name", name);
       button.type = "button";
-      const failing = [count(table.failing)];
+      const [marks, failing] = [badges(table), [count(table.failing)]];
       if (table.failing && table.error) {
         failing.push(make("span", "rc-reason", table.error));
         failing[1].title = table.error;
       }
       return [
-        ...[button, badges(table), duration(table.age_p50), duration(table.age_p99), duration(table.age_max)],
+        ...[button, marks.length ? marks : "–", duration(table.age_p50), duration(table.age_p99), duration(table.age_max)],
         ...[milliseconds(table.late_p50_ms), milliseconds(table.late_p99_ms), rate(table.rate)],
         ...[share(table.unchanged_share), count(table.scheduled)],
         ...[table.overdue ? count(table.overdue) + " for " + duration(table.overdue_s) : "0", failing],
