@@ -131,14 +131,14 @@ def advise(made: Plan) -> list[str]:
     parts, shown = made.parts, made.figures
     first = shown["first_to_saturate"]
     limit = parts[first].saturates_at
-    lines = [f"first to saturate: {first}, at {limit:.1f} times this load"]
+    lines = [f"first to saturate: {first}, at {show_times(limit)} this load"]
     if limit < 1:
         lines = [f"too much: {first} can do {limit:.3g} of this load; rows get later and later"]
     wall = min((name for name in parts if name in LIMITS), key=lambda name: parts[name].saturates_at)
     if wall == first:
         lines.append(f"more processes do not help: {wall} is the limit, {LIMITS[wall]}")
     else:
-        lines.append(f"with more processes: {wall} is the limit, at {parts[wall].saturates_at:.1f} times this load")
+        lines.append(f"with more processes: {wall} is the limit, at {show_times(parts[wall].saturates_at)} this load")
     lines += [
         f"{name}: {100 * part.busy:.0f} % busy, more than the {100 * made.utilisation:.0f} % asked for"
         for name, part in parts.items()
@@ -159,7 +159,7 @@ def advise(made: Plan) -> list[str]:
 def lay_out(made: Plan, shown: dict[str, Any]) -> list[str]:
     """Return the parts as a table, the other figures as lines, and the advice."""
     rows = [
-        (name, f"{part.count:g}", f"{100 * part.busy:.0f} %", f"{part.cores:.2f}", f"{part.saturates_at:.1f} times")
+        (name, f"{part.count:g}", f"{100 * part.busy:.0f} %", f"{part.cores:.2f}", show_times(part.saturates_at))
         for name, part in made.parts.items()
     ]
     late_s = shown["late_s"]
@@ -190,6 +190,11 @@ def lay_out(made: Plan, shown: dict[str, Any]) -> list[str]:
         figures[f"measured {show_text(name)}"] = f"{load.demand:,.1f} of {limit} of refreshes a second"
     lines = [align(cells, WIDTHS) for cells in [HEADER, *rows]]
     return [*lines, "", *(f"{name:<16}  {value}" for name, value in figures.items()), "", *shown["advice"]]
+
+
+def show_times(factor: float) -> str:
+    """Write a multiple of this load, 3.5 times; beyond a thousand, the load is next to nothing."""
+    return f"{factor:.1f} times" if factor < 1000 else "1,000+ times"
 
 
 def show_bytes(count: float) -> str:

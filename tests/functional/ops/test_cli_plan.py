@@ -75,6 +75,12 @@ def test_plan_needs_neither_redis_nor_database(run):
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_multiple_of_next_to_no_load_is_a_round_number(run):
+    done = run("1@3600")
+    assert "first to saturate: Redis, at 1,000+ times this load" in done.stdout
+    assert {line.split()[-2] for line in done.stdout.splitlines()[1:6]} == {"1,000+"}
+
+
 def test_plan_as_json_has_every_number(run):
     plan = planned(run("1000@10", "--json", "--processes", "8", "--dispatchers", "3", "--changed", "25"))
     given = {"rows": 1000, "refreshes_per_s": 100, "row_bytes": 300, "changed_share": 0.25, "together": 1}
