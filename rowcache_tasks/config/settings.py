@@ -31,7 +31,7 @@ class Settings:
     """All settings, validated: rowcache_<field> in the configuration module. Fields in _s are seconds."""
 
     redis_url: Annotated[str, parse_servers_url] = field(repr=False)
-    """URL of the cache: redis://, rediss://, unix:// or redis+sentinel://."""
+    """URL of the cache: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; or a list of URLs."""
     tables: Annotated[Mapping[str, Table], parse_tables]
     """Name -> options of a table."""
     database_url: Annotated[str | None, parse.parse_url] = field(default=None, repr=False)
@@ -41,7 +41,7 @@ class Settings:
     batch_size: Annotated[int, parse.whole(1, MAX_BATCH_SIZE)] = 500
     """Rows of one claim. Up to four claims share a task and a SELECT."""
     lease_s: Annotated[float, parse.seconds(1, 3600)] = 30.0
-    """Seconds after which a claimed row that was not committed is due again."""
+    """Seconds after which a claimed row that was not committed is due again, at the latest."""
     poll_interval_s: Annotated[float, parse.seconds(0.001, 1)] = 0.05
     """Seconds within which a change by a foreign client is noticed."""
     max_queue: Annotated[int, parse.whole(1, 1_000_000)] = 50

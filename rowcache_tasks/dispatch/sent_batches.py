@@ -39,7 +39,7 @@ class SentBatches:
         self._key = key
         self._state = state  # of a part of a table: its HASH with the newest claim that a worker has started
         self._started: tuple[list[Any], float, Sequence[Claim]] = [], 0.0, ()
-        """Replies to the last start, as far as they are read, when it was sent by the monotonic clock, and of which."""
+        """The last start: its replies, as far as they are read, when it was sent (monotonic clock), its batches."""
         self._sent_at = 0.0
         self._clock_ahead_s = math.inf
         """Time by the clock of Redis, in Unix seconds, less that of the monotonic clock; infinite until it is known."""
