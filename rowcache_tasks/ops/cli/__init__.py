@@ -76,7 +76,11 @@ Docs: {REPOSITORY}/tree/v{__version__}/docs
 Questions and faults: {REPOSITORY}/issues"""
 
 
-@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Settings of the group and of each command: click keeps those with which a command is parsed first."""
+
+
+@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings=HELP)
 @click.version_option(__version__, prog_name="rowcache_tasks")
 def rowcache(**_: object) -> None:  # Celery 5.6 passes the preload options of an application
     """Inspect and change the row cache in Redis, without a worker."""

@@ -19,6 +19,7 @@ from rowcache_tasks.celery.application import COMMAND, applications, settings_of
 from rowcache_tasks.config.settings import load_settings
 from rowcache_tasks.errors import ConfigError
 from rowcache_tasks.errors.text import show_count
+from rowcache_tasks.ops.cli import HELP
 from rowcache_tasks.ops.cli.access import FailedError, open_access
 
 
@@ -83,7 +84,8 @@ def command(*examples: str, cls: type[click.Command] = click.Command) -> Callabl
     """Return the decorator of a command. `examples`: command lines without their beginning, for the help."""
     lines = [f"  {COMMAND} {example}" for example in examples]
     # \b: the lines are not wrapped.
-    return click.command(cls=cls, epilog="\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *lines]))
+    epilog = "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *lines])
+    return click.command(cls=cls, epilog=epilog, context_settings=HELP)
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -83,7 +83,8 @@ def test_help_has_examples_that_parse_and_fits_80_columns(name):
     for example in examples:
         words = shlex.split(example.partition(" | ")[0])[4:]
         assert words[0] == name
-        command_of(name).make_context(name, words[1:])
+        alone = command_of(name).make_context(name, words[1:])
+        assert set(command_of(name).get_help_option_names(alone)) == {"-h", "--help"}, "kept by click for all contexts"
 
 
 def test_list_of_commands_is_not_cut_at_80_columns():
